@@ -1,0 +1,144 @@
+"""Every exception this package raises on purpose, by who must act.
+
+    SmimeGraphError                    .hint: what to do next
+    ├── UsageError (ValueError)        you: the call makes no sense
+    ├── MalformedMessage               them: these bytes are not what they claim to be
+    ├── UnsupportedAlgorithm           well formed, but no row in the table         .oid .where
+    ├── PolicyRefusal                  we could, the policy says no                 .rule .policy
+    ├── NoMatchingIdentity             nothing here is for us                       .addressed_to
+    ├── DecryptionFailed               one class, one message, no cause
+    ├── VerificationFailed             .report
+    │   ├── SignatureInvalid           not intact, or not valid
+    │   └── CertificateRejected        valid, but not believed
+    └── GraphError
+        ├── GraphUnreachable           no answer: nothing is known about what Graph did
+        ├── GraphThrottled             .retry_after: after our own patience ran out
+        └── GraphRefused               .status .code .message .request_id
+
+Messages start in lower case, have no full stop, name the thing and say what is and what was wanted.
+No key, password, token or upload URL is ever part of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .findings import Report
+
+
+class SmimeGraphError(Exception):
+    """Base of every error of this package; `hint` says what to do next, or is None."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class UsageError(SmimeGraphError, ValueError):
+    """The call makes no sense: a bad argument, a missing file, a wrong password."""
+
+
+class MalformedMessage(SmimeGraphError):
+    """These bytes are not what they claim to be."""
+
+
+class UnsupportedAlgorithm(SmimeGraphError):
+    """Well formed, but the algorithm has no row in our table.
+
+    `oid` is the dotted object identifier, `where` the field that named it.
+    """
+
+    def __init__(self, oid: str, *, where: str, hint: str | None = None) -> None:
+        super().__init__(f"{where}: algorithm {oid} is not supported", hint=hint)
+        self.oid = oid
+        self.where = where
+
+
+class PolicyRefusal(SmimeGraphError):
+    """We could, but the policy says no.
+
+    `rule` is a stable dotted code (see `findings`), `policy` the name of the policy.
+    """
+
+    def __init__(self, message: str, *, rule: str, policy: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.rule = rule
+        self.policy = policy
+
+
+class NoMatchingIdentity(SmimeGraphError):
+    """None of the identities given is a recipient; `addressed_to` describes those who are."""
+
+    def __init__(self, addressed_to: Sequence[str]) -> None:
+        listed = "; ".join(addressed_to) if addressed_to else "nobody"
+        super().__init__(
+            f"no identity given can decrypt this: it is encrypted to {listed}",
+            hint="give the key file of one of these recipients",
+        )
+        self.addressed_to = tuple(addressed_to)
+
+
+class DecryptionFailed(SmimeGraphError):
+    """Decryption failed. One message and no cause, so that it is no oracle (RFC 3218, RFC 8551 6)."""
+
+    def __init__(self) -> None:
+        super().__init__("the message could not be decrypted")
+
+
+class VerificationFailed(SmimeGraphError):
+    """The message is not accepted; `report` holds every finding."""
+
+    def __init__(self, message: str, report: Report, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.report = report
+
+
+class SignatureInvalid(VerificationFailed):
+    """The content is not intact, or a signature over it is not valid, or there is none."""
+
+
+class CertificateRejected(VerificationFailed):
+    """The signature is valid, but the signer's certificate is not believed."""
+
+
+class GraphError(SmimeGraphError):
+    """Base of what goes wrong between us and Microsoft Graph."""
+
+
+class GraphUnreachable(GraphError):
+    """No answer came: nothing is known about what Graph did.
+
+    `maybe_sent` is True when the request may have been carried out all the same.
+    """
+
+    def __init__(self, message: str, *, maybe_sent: bool = False, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.maybe_sent = maybe_sent
+
+
+class GraphThrottled(GraphError):
+    """Graph asked to wait longer than we were told to; `retry_after` is in seconds."""
+
+    def __init__(self, message: str, *, retry_after: float, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class GraphRefused(GraphError):
+    """Graph answered with an error: HTTP `status`, Graph's `code` and `message`, and `request_id`."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        request_id: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        where = f" (request-id {request_id})" if request_id else ""
+        super().__init__(f"Graph refused: {status} {code}: {message}{where}", hint=hint)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.request_id = request_id

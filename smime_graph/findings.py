@@ -1,0 +1,118 @@
+"""Findings: one thing noticed about a message or a certificate, and reports: all of them.
+
+A code is stable and dotted: `cms.*` the bytes, `alg.*` an algorithm, `pki.*` a certificate or its path,
+`smime.*` the message around them. The catalogue below gives each code its severity and its source;
+a finding that is not in the catalogue cannot be made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Severity(IntEnum):
+    """How much a finding weighs: an ERROR makes a message or a certificate unacceptable."""
+
+    NOTICE = 1
+    WARNING = 2
+    ERROR = 3
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing noticed. `where` names the object (`signer 0`, `layer 1.1`, a certificate's subject)."""
+
+    code: str
+    severity: Severity
+    where: str
+    text: str
+    source: str = ""
+
+    def __str__(self) -> str:
+        source = f" ({self.source})" if self.source else ""
+        return f"{self.where}: {self.text} [{self.code}]{source}"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything noticed about one thing, in the order in which it was noticed."""
+
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        return tuple(f for f in self.findings if f.severity is Severity.ERROR)
+
+    @property
+    def ok(self) -> bool:
+        """True if no finding is an error."""
+        return not self.errors
+
+    def has(self, code: str) -> bool:
+        return any(f.code == code for f in self.findings)
+
+
+def finding(code: str, where: str, text: str, *, severity: Severity | None = None) -> Finding:
+    """Make a finding of the catalogue; `severity` overrides the usual one where a policy judges so."""
+    usual, source = CATALOGUE[code]
+    return Finding(code, severity or usual, where, text, source)
+
+
+def codes(findings: Iterable[Finding]) -> list[str]:
+    return [f.code for f in findings]
+
+
+_E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTICE
+
+CATALOGUE: dict[str, tuple[Severity, str]] = {
+    # cms: is the signature itself right?
+    "cms.signer.none": (_E, "RFC 8551 3.8"),
+    "cms.signer.certificate-missing": (_E, "RFC 5652 5.6"),
+    "cms.signer.unknown-version": (_W, "RFC 5652 5.1"),
+    "cms.digest.mismatch": (_E, "RFC 5652 5.6"),
+    "cms.signature.invalid": (_E, "RFC 5652 5.6"),
+    "cms.attributes.missing": (_E, "RFC 5652 11"),
+    "cms.attributes.duplicate": (_E, "RFC 5652 5.3, RFC 8551 2.5"),
+    "cms.attributes.malformed": (_E, "RFC 5652 11"),
+    "cms.attributes.content-type": (_E, "RFC 5652 11.1"),
+    "cms.attributes.not-der": (_W, "RFC 5652 5.3"),
+    "cms.attributes.algorithm-protection": (_E, "RFC 6211 3"),
+    "cms.attributes.signing-certificate": (_E, "RFC 5035 5.4.1"),
+    "cms.attributes.confusable": (_E, "draft-ietf-lamps-cms-euf-cma-signeddata"),
+    "cms.unauthenticated": (_W, "RFC 8551 6"),
+    # alg: what the policy thinks of an algorithm
+    "alg.unsupported": (_W, "RFC 5652 5.1"),
+    "alg.refused": (_E, "RFC 8551 6"),
+    "alg.weak": (_W, "RFC 8551 appendix B"),
+    "alg.key.weak": (_E, "RFC 8551 4.1"),
+    # pki: certificates and paths
+    "pki.trust.no-anchors": (_E, "RFC 5280 6.1.1"),
+    "pki.path.none": (_E, "RFC 5280 6.1"),
+    "pki.path.expired": (_E, "RFC 5280 6.1.3"),
+    "pki.path.not-yet-valid": (_E, "RFC 5280 6.1.3"),
+    "pki.path.revoked": (_E, "RFC 5280 6.3"),
+    "pki.path.weak-algorithm": (_E, "RFC 8550 4.3"),
+    "pki.path.invalid": (_E, "RFC 5280 6.1"),
+    "pki.path.limit": (_E, "RFC 8551 6"),
+    "pki.certificate.malformed": (_E, "RFC 5280 4.1"),
+    "pki.certificate.is-ca": (_W, "RFC 8550 4.4.1"),
+    "pki.certificate.critical-extension": (_E, "RFC 5280 4.2"),
+    "pki.usage.key-usage": (_E, "RFC 8550 4.4.2"),
+    "pki.usage.extended-key-usage": (_E, "RFC 8550 4.4.4"),
+    "pki.usage.extended-key-usage-chain": (_E, "Mozilla Root Store Policy 5.3"),
+    "pki.address.none": (_W, "RFC 8550 3"),
+    "pki.address.mismatch": (_E, "RFC 8550 3"),
+    # smime: the message around the CMS
+    "smime.unsigned": (_E, "RFC 8551 3.5"),
+    "smime.micalg": (_W, "RFC 8551 3.5.3.2"),
+    "smime.protocol": (_W, "RFC 8551 3.5.3.2"),
+    "smime.errant-layer": (_W, "RFC 9787 6.2"),
+    "smime.limit": (_E, "RFC 8551 3.7"),
+    "smime.signing-time": (_W, "RFC 8551 2.5.1"),
+    "smime.inner-type": (_W, "RFC 8551 3.2"),
+}

@@ -1,0 +1,1 @@
+"""Microsoft Graph: submit finished MIME, and read it back."""
