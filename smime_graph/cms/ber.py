@@ -1,0 +1,393 @@
+"""ASN.1: the DER writer and the strict BER/DER reader.
+
+The writer returns bytes; `nest` puts headers around a list of segments, so that a large content is copied
+once, by the final join. The reader gives offsets into the buffer it was handed: nothing is copied or encoded
+again, so what was signed stays what was received.
+
+BER is read where CMS allows it (indefinite lengths, constructed strings: RFC 5652 section 1.1, RFC 4134);
+everything else is strict: minimal integers and object identifiers, no trailing data, bounded depth and count.
+Every fault is a `MalformedMessage` that names the structure and the offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from ..errors import MalformedMessage
+
+BOOLEAN = 0x01
+INTEGER = 0x02
+BIT_STRING = 0x03
+OCTET_STRING = 0x04
+NULL = 0x05
+OBJECT_IDENTIFIER = 0x06
+UTF8_STRING = 0x0C
+UTC_TIME = 0x17
+GENERALIZED_TIME = 0x18
+SEQUENCE = 0x30
+SET = 0x31
+CONSTRUCTED = 0x20
+
+# A message in which every octet string is chunked at 1 KB has two elements a KB; a million is a gigabyte.
+MAX_ELEMENTS = 1_000_000
+# OpenSSL stops at 30 levels of constructed strings, asn1crypto at 10; a triple-wrapped message needs 12 in all.
+MAX_DEPTH = 32
+_MAX_OID_OCTETS = 64
+
+# --- writer -------------------------------------------------------------------------------------------
+
+
+def header(tag: int, length: int) -> bytes:
+    """Identifier and length octets of a definite-length element; `tag` is one identifier octet."""
+    if length < 0x80:
+        return bytes((tag, length))
+    octets = length.to_bytes((length.bit_length() + 7) // 8, "big")
+    return bytes((tag, 0x80 | len(octets))) + octets
+
+
+def tlv(tag: int, *contents: bytes) -> bytes:
+    body = b"".join(contents)
+    return header(tag, len(body)) + body
+
+
+def nest(tag: int, segments: Sequence[bytes | memoryview]) -> list[bytes | memoryview]:
+    """The same segments with a header in front, joined by nobody yet."""
+    return [header(tag, sum(map(len, segments))), *segments]
+
+
+def sequence(*elements: bytes) -> bytes:
+    return tlv(SEQUENCE, *elements)
+
+
+def set_of(*elements: bytes) -> bytes:
+    """SET OF in DER: sorted by their encodings (X.690 11.6)."""
+    return tlv(SET, *sorted(elements))
+
+
+def context(number: int, *contents: bytes, constructed: bool = True) -> bytes:
+    return tlv(0xA0 | number if constructed else 0x80 | number, *contents)
+
+
+def octet_string(value: bytes) -> bytes:
+    return tlv(OCTET_STRING, value)
+
+
+def bit_string(value: bytes) -> bytes:
+    """BIT STRING of whole octets."""
+    return tlv(BIT_STRING, b"\0", value)
+
+
+def integer(value: int) -> bytes:
+    return tlv(INTEGER, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
+
+
+def null() -> bytes:
+    return b"\x05\x00"
+
+
+@lru_cache(maxsize=512)
+def oid(dotted: str) -> bytes:
+    first, second, *rest = map(int, dotted.split("."))
+    out = bytearray()
+    for arc in (first * 40 + second, *rest):
+        septets = [arc & 0x7F]
+        while arc := arc >> 7:
+            septets.append(0x80 | arc & 0x7F)
+        out += bytes(reversed(septets))
+    return tlv(OBJECT_IDENTIFIER, bytes(out))
+
+
+def time(moment: datetime) -> bytes:
+    """Time of CMS and X.509: UTCTime through 2049, then GeneralizedTime (RFC 5652 11.3)."""
+    moment = moment.astimezone(UTC)
+    if 1950 <= moment.year < 2050:
+        return tlv(UTC_TIME, moment.strftime("%y%m%d%H%M%SZ").encode())
+    return tlv(GENERALIZED_TIME, f"{moment.year:04}{moment:%m%d%H%M%S}Z".encode())
+
+
+# --- reader -------------------------------------------------------------------------------------------
+
+
+class _Source:
+    """The buffer, what is known of its indefinite lengths, and how many elements may still be read."""
+
+    __slots__ = ("budget", "buffer", "ends", "what")
+
+    def __init__(self, buffer: bytes, what: str) -> None:
+        self.buffer = buffer
+        self.what = what
+        self.ends: dict[
+            int, int
+        ] = {}  # where an indefinite contents begins -> where its 00 00 stands
+        self.budget = MAX_ELEMENTS
+
+    def fault(self, text: str, offset: int) -> MalformedMessage:
+        return MalformedMessage(f"{self.what}: {text} at offset {offset}")
+
+    def header(self, pos: int, limit: int) -> tuple[int, int, int]:
+        """Tag, start of the contents, end of the contents (-1: indefinite) of the element at `pos`."""
+        self.budget -= 1
+        if self.budget < 0:
+            raise self.fault(f"more than {MAX_ELEMENTS} ASN.1 elements", pos)
+        buffer = self.buffer
+        if pos + 2 > limit:
+            raise self.fault("ASN.1 element is cut off", pos)
+        tag, length = buffer[pos], buffer[pos + 1]
+        body = pos + 2
+        if (
+            tag & 0x1F == 0x1F
+        ):  # a tag number over 30: nothing in CMS has one, but it may be skipped
+            number = 0
+            while length & 0x80:
+                number = number << 7 | length & 0x7F
+                if number > 0xFFFF or body >= limit:
+                    raise self.fault("ASN.1 tag number is too large or cut off", pos)
+                length = buffer[body]
+                body += 1
+            tag |= (number << 7 | length & 0x7F) << 8
+            if body >= limit:
+                raise self.fault("ASN.1 element is cut off", pos)
+            length = buffer[body]
+            body += 1
+        if length < 0x80:
+            stop = body + length
+        elif length == 0x80:
+            if not tag & CONSTRUCTED:
+                raise self.fault("indefinite length of a primitive ASN.1 element", pos)
+            return tag, body, -1
+        else:
+            count = length & 0x7F
+            if count > 8 or body + count > limit:
+                raise self.fault("ASN.1 length is too large or cut off", pos)
+            stop = body + count + int.from_bytes(buffer[body : body + count], "big")
+            body += count
+        if stop > limit:
+            raise self.fault(f"ASN.1 element of {stop - body} octets is cut off", pos)
+        return tag, body, stop
+
+    def find_end(self, body: int, limit: int) -> int:
+        """Where the end-of-contents octets of the indefinite contents at `body` stand.
+
+        Ends of nested elements are remembered, so a whole message is scanned once.
+        """
+        if (known := self.ends.get(body)) is not None:
+            return known
+        open_bodies, pos = [body], body
+        while open_bodies:
+            if self.buffer[pos : pos + 2] == b"\0\0" and pos + 2 <= limit:
+                self.ends[open_bodies.pop()] = pos
+                pos += 2
+                continue
+            _, inner, stop = self.header(pos, limit)
+            if stop >= 0:
+                pos = stop
+            elif len(open_bodies) >= MAX_DEPTH:
+                raise self.fault(f"ASN.1 nested deeper than {MAX_DEPTH}", pos)
+            else:
+                open_bodies.append(inner)
+                pos = inner
+        return self.ends[body]
+
+    def node(self, pos: int, limit: int) -> Node:
+        tag, body, stop = self.header(pos, limit)
+        if stop >= 0:
+            return Node(self, tag, pos, body, stop, stop)
+        stop = self.find_end(body, limit)
+        return Node(self, tag, pos, body, stop, stop + 2)
+
+
+class Node:
+    """One element: its identifier octet and where it stands in the buffer."""
+
+    __slots__ = ("_source", "body", "end", "start", "stop", "tag")
+
+    def __init__(
+        self, source: _Source, tag: int, start: int, body: int, stop: int, end: int
+    ) -> None:
+        self._source = source
+        self.tag = tag
+        self.start = start
+        self.body = body
+        self.stop = stop
+        self.end = end
+
+    @property
+    def raw(self) -> bytes:
+        """The whole element as received, header included."""
+        return self._source.buffer[self.start : self.end]
+
+    @property
+    def contents(self) -> bytes:
+        """The contents octets as received (of a primitive element: its value)."""
+        return self._source.buffer[self.body : self.stop]
+
+    @property
+    def is_definite(self) -> bool:
+        return self.stop == self.end
+
+    def fault(self, text: str) -> MalformedMessage:
+        return self._source.fault(text, self.start)
+
+    def expect(self, tag: int, name: str) -> Node:
+        if self.tag != tag:
+            raise self.fault(f"{name} has ASN.1 tag 0x{self.tag:02x} instead of 0x{tag:02x}")
+        return self
+
+    def __iter__(self) -> Iterator[Node]:
+        if not self.tag & CONSTRUCTED:
+            raise self.fault("a constructed ASN.1 element was expected")
+        source, pos, stop = self._source, self.body, self.stop
+        while pos < stop:
+            node = source.node(pos, stop)
+            yield node
+            pos = node.end
+
+    def only(self, name: str) -> Node:
+        """The one element inside an EXPLICIT tag."""
+        fields = Fields(self, name)
+        node = fields.any(name)
+        fields.end()
+        return node
+
+    # Values. Each raises MalformedMessage where the octets are not a value of the type.
+
+    def as_integer(self, name: str = "INTEGER", *, tag: int = INTEGER) -> int:
+        octets = self.expect(tag, name).contents
+        if not octets:
+            raise self.fault(f"{name} is empty")
+        if len(octets) > 1 and (octets[0], octets[1] & 0x80) in ((0, 0), (0xFF, 0x80)):
+            raise self.fault(f"{name} is not minimal")
+        return int.from_bytes(octets, "big", signed=True)
+
+    def as_oid(self, name: str = "OBJECT IDENTIFIER") -> str:
+        try:
+            return _decode_oid(self.expect(OBJECT_IDENTIFIER, name).contents)
+        except ValueError:
+            raise self.fault(f"{name} is not an object identifier") from None
+
+    def as_octets(self, name: str = "OCTET STRING", *, tag: int = OCTET_STRING) -> memoryview:
+        """The value of an OCTET STRING, primitive or constructed; `tag` is the primitive form's.
+
+        A primitive one is a view of the buffer; the pieces of a constructed one are joined once.
+        """
+        if self.tag == tag:
+            return memoryview(self._source.buffer)[self.body : self.stop]
+        self.expect(tag | CONSTRUCTED, name)
+        pieces: list[memoryview] = []
+        stack = [iter(self)]
+        while stack:
+            node = next(stack[-1], None)
+            if node is None:
+                stack.pop()
+            elif node.tag == OCTET_STRING:
+                pieces.append(memoryview(self._source.buffer)[node.body : node.stop])
+            elif node.tag != OCTET_STRING | CONSTRUCTED:
+                raise node.fault(f"{name} is constructed of something else than OCTET STRING")
+            elif len(stack) >= MAX_DEPTH:
+                raise node.fault(f"ASN.1 nested deeper than {MAX_DEPTH}")
+            else:
+                stack.append(iter(node))
+        return memoryview(b"".join(pieces))
+
+    def as_bits(self, name: str = "BIT STRING") -> bytes:
+        """A BIT STRING of whole octets."""
+        octets = self.expect(BIT_STRING, name).contents
+        if not octets or octets[0] != 0:
+            raise self.fault(f"{name} is not a BIT STRING of whole octets")
+        return octets[1:]
+
+    def as_time(self, name: str = "Time") -> datetime:
+        """UTCTime or GeneralizedTime with seconds, Z and no fraction (RFC 5652 11.3)."""
+        text = self.contents.decode("latin-1")
+        if self.tag == UTC_TIME and len(text) == 13:
+            # YY from 50 is 19YY (RFC 5652 11.3)
+            text = ("19" if text[:2] >= "50" else "20") + text
+        elif self.tag != GENERALIZED_TIME or len(text) != 15:
+            raise self.fault(f"{name} is not a time with seconds and Z")
+        if not (text.isascii() and text[:14].isdigit() and text[14] == "Z"):
+            raise self.fault(f"{name} is not a time with seconds and Z")
+        try:
+            return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+        except ValueError:
+            raise self.fault(f"{name} is not a date") from None
+
+    def is_der(self) -> bool:
+        """Whether this element is DER: definite minimal lengths, primitive strings, sorted SET OF."""
+        stack = [(self, 0)]
+        while stack:
+            node, depth = stack.pop()
+            if not node.is_definite or depth > MAX_DEPTH:
+                return False
+            length = node.stop - node.body
+            if node.body - node.start != len(header(0, length)) and node.tag < 0x100:
+                return False
+            if not node.tag & CONSTRUCTED:
+                continue
+            if node.tag < 0x40 and node.tag not in (SEQUENCE, SET):
+                return False  # a constructed string
+            children = list(node)
+            if node.tag == SET and (raws := [c.raw for c in children]) != sorted(raws):
+                return False
+            stack += [(child, depth + 1) for child in children]
+        return True
+
+
+class Fields:
+    """The components of a SEQUENCE (or of anything tagged like one) in the order of its definition."""
+
+    __slots__ = ("_name", "_next", "_nodes", "node")
+
+    def __init__(self, node: Node, name: str) -> None:
+        self.node = node
+        self._name = name
+        self._nodes = iter(node)
+        self._next = next(self._nodes, None)
+
+    def any(self, name: str) -> Node:
+        node = self._next
+        if node is None:
+            raise self.node.fault(f"{self._name} has no {name}")
+        self._next = next(self._nodes, None)
+        return node
+
+    def take(self, tag: int, name: str) -> Node:
+        return self.any(name).expect(tag, f"{self._name} {name}")
+
+    def optional(self, *tags: int) -> Node | None:
+        node = self._next
+        if node is None or node.tag not in tags:
+            return None
+        self._next = next(self._nodes, None)
+        return node
+
+    def end(self) -> None:
+        if self._next is not None:
+            raise self._next.fault(f"{self._name} has an element too many")
+
+
+def read(buffer: bytes, what: str, *, tag: int = SEQUENCE) -> Node:
+    """The one element that fills `buffer`; trailing octets are an error."""
+    source = _Source(buffer, what)
+    node = source.node(0, len(buffer)).expect(tag, what)
+    if node.end != len(buffer):
+        raise source.fault(f"{len(buffer) - node.end} octets of trailing data", node.end)
+    return node
+
+
+@lru_cache(maxsize=512)
+def _decode_oid(octets: bytes) -> str:
+    if not octets or octets[-1] & 0x80 or len(octets) > _MAX_OID_OCTETS:
+        raise ValueError
+    arcs: list[int] = []
+    value = 0
+    for position, octet in enumerate(octets):
+        if value == 0 and octet == 0x80 and (position == 0 or not octets[position - 1] & 0x80):
+            raise ValueError  # a leading 0x80 is not minimal
+        value = value << 7 | octet & 0x7F
+        if not octet & 0x80:
+            arcs.append(value)
+            value = 0
+    first = min(arcs[0] // 40, 2)
+    return ".".join(map(str, (first, arcs[0] - 40 * first, *arcs[1:])))

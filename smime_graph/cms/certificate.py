@@ -1,0 +1,169 @@
+"""One X.509 certificate as CMS sees it: the bytes as received, and the slices of them that CMS compares.
+
+    Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm, signatureValue }
+    TBSCertificate ::= SEQUENCE { [0] version DEFAULT v1, serialNumber, signature, issuer, validity,
+                                  subject, subjectPublicKeyInfo, ... }       (RFC 5280 4.1)
+
+Whose it is and whether to believe it is the business of `smime_graph.pki`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cached_property
+from hashlib import sha256
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+
+from .. import oids
+from ..errors import MalformedMessage, UnsupportedAlgorithm
+from . import ber
+
+
+class Certificate:
+    """A certificate; equal to another of the same bytes.
+
+    Raises MalformedMessage if `der` is not shaped like a certificate. What lies deeper is parsed when asked for.
+    """
+
+    def __init__(self, der: bytes) -> None:
+        self.der = bytes(der)
+        outer = ber.Fields(ber.read(self.der, "Certificate"), "Certificate")
+        tbs = ber.Fields(outer.take(ber.SEQUENCE, "tbsCertificate"), "TBSCertificate")
+        tbs.optional(0xA0)
+        self._serial = tbs.take(ber.INTEGER, "serialNumber")
+        tbs.take(ber.SEQUENCE, "signature")
+        self._issuer = tbs.take(ber.SEQUENCE, "issuer")
+        tbs.take(ber.SEQUENCE, "validity")
+        self._subject = tbs.take(ber.SEQUENCE, "subject")
+        self._spki = tbs.take(ber.SEQUENCE, "subjectPublicKeyInfo")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Certificate) and self.der == other.der
+
+    def __hash__(self) -> int:
+        return hash(self.der)
+
+    def __repr__(self) -> str:
+        return f"Certificate({self.description})"
+
+    @property
+    def issuer(self) -> bytes:
+        """The issuer's Name as received, DER."""
+        return self._issuer.raw
+
+    @property
+    def subject(self) -> bytes:
+        """The subject's Name as received, DER."""
+        return self._subject.raw
+
+    @property
+    def serial(self) -> bytes:
+        """The serial number as received: a whole DER INTEGER."""
+        return self._serial.raw
+
+    @property
+    def serial_number(self) -> int:
+        return int.from_bytes(self._serial.contents, "big", signed=True)
+
+    @property
+    def issuer_and_serial(self) -> bytes:
+        """IssuerAndSerialNumber (RFC 5652 10.2.4), DER, made of the received slices."""
+        return ber.sequence(self.issuer, self.serial)
+
+    @property
+    def public_key_info(self) -> bytes:
+        """SubjectPublicKeyInfo as received, DER."""
+        return self._spki.raw
+
+    @cached_property
+    def key_algorithm(self) -> str:
+        """Dotted object identifier of the subject's public key algorithm."""
+        algorithm = ber.Fields(self._spki, "SubjectPublicKeyInfo").take(ber.SEQUENCE, "algorithm")
+        return ber.Fields(algorithm, "AlgorithmIdentifier").any("algorithm").as_oid()
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the certificate, lower-case hexadecimal."""
+        return sha256(self.der).hexdigest()
+
+    @cached_property
+    def x509(self) -> x509.Certificate:
+        """The certificate parsed by `cryptography`; MalformedMessage where that refuses it."""
+        try:
+            return x509.load_der_x509_certificate(self.der)
+        except (ValueError, TypeError) as error:
+            raise MalformedMessage(
+                f"certificate of serial 0x{self.serial_number:x} is malformed: {error}"
+            ) from error
+
+    @cached_property
+    def public_key(self) -> PublicKeyTypes:
+        """The subject's public key.
+
+        Raises UnsupportedAlgorithm for a key of a kind that has no primitive here, MalformedMessage for a broken one.
+        """
+        try:
+            return self.x509.public_key()
+        except _Unsupported:
+            raise UnsupportedAlgorithm(
+                self.key_algorithm, where=f"public key of {self.description}"
+            ) from None
+        except ValueError as error:
+            raise MalformedMessage(f"public key of {self.description}: {error}") from error
+
+    @cached_property
+    def extensions(self) -> x509.Extensions:
+        """The extensions; MalformedMessage where one of those we know is broken or stands twice."""
+        try:
+            return self.x509.extensions
+        except (
+            ValueError,
+            TypeError,
+            x509.DuplicateExtension,
+            x509.UnsupportedGeneralNameType,
+        ) as error:
+            raise MalformedMessage(f"extensions of {self.description}: {error}") from error
+
+    @cached_property
+    def subject_key_identifier(self) -> bytes | None:
+        """The subjectKeyIdentifier extension's value, or None where there is none (or it is broken)."""
+        try:
+            found = self.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+        except (x509.ExtensionNotFound, MalformedMessage):
+            return None
+        return found.value.digest
+
+    @property
+    def not_before(self) -> datetime:
+        return self.x509.not_valid_before_utc
+
+    @property
+    def not_after(self) -> datetime:
+        return self.x509.not_valid_after_utc
+
+    @cached_property
+    def subject_text(self) -> str:
+        return self._name("subject")
+
+    @cached_property
+    def issuer_text(self) -> str:
+        return self._name("issuer")
+
+    def _name(self, which: str) -> str:
+        try:
+            text = str(getattr(self.x509, which).rfc4514_string(_SHORT_NAMES))
+            # a name is the sender's text: nothing in it may steer a terminal
+            return "".join(c if c.isprintable() else "\ufffd" for c in text)
+        except (MalformedMessage, ValueError, UnicodeError):
+            return f"(unreadable {which})"
+
+    @property
+    def description(self) -> str:
+        """Subject and serial number, for people."""
+        return f"{self.subject_text or '(empty subject)'}, serial 0x{self.serial_number:x}"
+
+
+_SHORT_NAMES = {x509.ObjectIdentifier(oids.EMAIL_ADDRESS): "emailAddress"}
