@@ -1,8 +1,8 @@
 """Findings: one thing noticed about a message or a certificate, and reports: all of them.
 
-A code is stable and dotted: `cms.*` the bytes, `alg.*` an algorithm, `pki.*` a certificate or its path,
-`smime.*` the message around them. The catalogue below gives each code its severity and its source;
-a finding that is not in the catalogue cannot be made.
+A code is stable and dotted: `cms.*` the bytes, `alg.*` an algorithm, `pki.*` a certificate or its
+path, `smime.*` the message around them. The catalogue below gives each code its severity and its
+source; a finding that is not in the catalogue cannot be made.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ class Severity(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing noticed. `where` names the object (`signer 0`, `layer 1.1`, a certificate's subject)."""
+    """One thing noticed. `where` names the object (`signer 0`, `layer 1.1`, a certificate's
+    subject).
+    """
 
     code: str
     severity: Severity

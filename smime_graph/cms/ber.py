@@ -1,12 +1,12 @@
 """ASN.1: the DER writer and the strict BER/DER reader.
 
-The writer returns bytes; `nest` puts headers around a list of segments, so that a large content is copied
-once, by the final join. The reader gives offsets into the buffer it was handed: nothing is copied or encoded
-again, so what was signed stays what was received.
+The writer returns bytes; `nest` puts headers around a list of segments, so that a large content is
+copied once, by the final join. The reader gives offsets into the buffer it was handed: nothing is
+copied or encoded again, so what was signed stays what was received.
 
-BER is read where CMS allows it (indefinite lengths, constructed strings: RFC 5652 section 1.1, RFC 4134);
-everything else is strict: minimal integers and object identifiers, no trailing data, bounded depth and count.
-Every fault is a `MalformedMessage` that names the structure and the offset.
+BER is read where CMS allows it (indefinite lengths, constructed strings: RFC 5652 section 1.1, RFC
+4134); everything else is strict: minimal integers and object identifiers, no trailing data, bounded
+depth and count. Every fault is a `MalformedMessage` that names the structure and the offset.
 """
 
 from __future__ import annotations
@@ -30,13 +30,15 @@ SEQUENCE = 0x30
 SET = 0x31
 CONSTRUCTED = 0x20
 
-# A message in which every octet string is chunked at 1 KB has two elements a KB; a million is a gigabyte.
+# A message in which every octet string is chunked at 1 KB has two elements a KB; a million is a
+# gigabyte.
 MAX_ELEMENTS = 1_000_000
-# OpenSSL stops at 30 levels of constructed strings, asn1crypto at 10; a triple-wrapped message needs 12 in all.
+# OpenSSL stops at 30 levels of constructed strings, asn1crypto at 10; a triple-wrapped message
+# needs 12 in all.
 MAX_DEPTH = 32
 _MAX_OID_OCTETS = 64
 
-# --- writer -------------------------------------------------------------------------------------------
+# --- writer ---------------------------------------------------------------------------------------
 
 
 def header(tag: int, length: int) -> bytes:
@@ -80,7 +82,9 @@ def bit_string(value: bytes) -> bytes:
 
 
 def integer(value: int) -> bytes:
-    return tlv(INTEGER, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
+    return tlv(
+        INTEGER, value.to_bytes((value + (value < 0)).bit_length() // 8 + 1, "big", signed=True)
+    )
 
 
 def null() -> bytes:
@@ -107,7 +111,7 @@ def time(moment: datetime) -> bytes:
     return tlv(GENERALIZED_TIME, f"{moment.year:04}{moment:%m%d%H%M%S}Z".encode())
 
 
-# --- reader -------------------------------------------------------------------------------------------
+# --- reader ---------------------------------------------------------------------------------------
 
 
 class _Source:

@@ -1,4 +1,5 @@
-"""One X.509 certificate as CMS sees it: the bytes as received, and the slices of them that CMS compares.
+"""One X.509 certificate as CMS sees it: the bytes as received, and the slices of them that CMS
+compares.
 
     Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm, signatureValue }
     TBSCertificate ::= SEQUENCE { [0] version DEFAULT v1, serialNumber, signature, issuer, validity,
@@ -13,7 +14,7 @@ from datetime import datetime
 from functools import cached_property
 from hashlib import sha256
 
-from cryptography import x509
+import cryptography.x509 as pyca
 from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
@@ -25,7 +26,8 @@ from . import ber
 class Certificate:
     """A certificate; equal to another of the same bytes.
 
-    Raises MalformedMessage if `der` is not shaped like a certificate. What lies deeper is parsed when asked for.
+    Raises MalformedMessage if `der` is not shaped like a certificate. What lies deeper is parsed
+    when asked for.
     """
 
     def __init__(self, der: bytes) -> None:
@@ -90,10 +92,10 @@ class Certificate:
         return sha256(self.der).hexdigest()
 
     @cached_property
-    def x509(self) -> x509.Certificate:
+    def x509(self) -> pyca.Certificate:
         """The certificate parsed by `cryptography`; MalformedMessage where that refuses it."""
         try:
-            return x509.load_der_x509_certificate(self.der)
+            return pyca.load_der_x509_certificate(self.der)
         except (ValueError, TypeError) as error:
             raise MalformedMessage(
                 f"certificate of serial 0x{self.serial_number:x} is malformed: {error}"
@@ -103,7 +105,8 @@ class Certificate:
     def public_key(self) -> PublicKeyTypes:
         """The subject's public key.
 
-        Raises UnsupportedAlgorithm for a key of a kind that has no primitive here, MalformedMessage for a broken one.
+        Raises UnsupportedAlgorithm for a key of a kind that has no primitive here, MalformedMessage
+        for a broken one.
         """
         try:
             return self.x509.public_key()
@@ -115,26 +118,28 @@ class Certificate:
             raise MalformedMessage(f"public key of {self.description}: {error}") from error
 
     @cached_property
-    def extensions(self) -> x509.Extensions:
+    def extensions(self) -> pyca.Extensions:
         """The extensions; MalformedMessage where one of those we know is broken or stands twice."""
         try:
             return self.x509.extensions
         except (
             ValueError,
             TypeError,
-            x509.DuplicateExtension,
-            x509.UnsupportedGeneralNameType,
+            pyca.DuplicateExtension,
+            pyca.UnsupportedGeneralNameType,
         ) as error:
             raise MalformedMessage(f"extensions of {self.description}: {error}") from error
 
     @cached_property
     def subject_key_identifier(self) -> bytes | None:
-        """The subjectKeyIdentifier extension's value, or None where there is none (or it is broken)."""
+        """The subjectKeyIdentifier extension's value, or None where there is none (or it is
+        broken).
+        """
         try:
-            found = self.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
-        except (x509.ExtensionNotFound, MalformedMessage):
+            found = self.extensions.get_extension_for_class(pyca.SubjectKeyIdentifier)
+        except (pyca.ExtensionNotFound, MalformedMessage):
             return None
-        return found.value.digest
+        return bytes(found.value.digest)
 
     @property
     def not_before(self) -> datetime:
@@ -166,4 +171,4 @@ class Certificate:
         return f"{self.subject_text or '(empty subject)'}, serial 0x{self.serial_number:x}"
 
 
-_SHORT_NAMES = {x509.ObjectIdentifier(oids.EMAIL_ADDRESS): "emailAddress"}
+_SHORT_NAMES = {pyca.ObjectIdentifier(oids.EMAIL_ADDRESS): "emailAddress"}
