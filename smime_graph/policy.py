@@ -1,0 +1,93 @@
+"""Policy: which algorithms we use, and which we accept; named frozen data.
+
+"Use" and "accept" are apart: `digest`, `ciphers`, ... are what is made, in order of preference;
+`accept`, `flag` and `refuse` say of every row of the table what happens when it is read. A policy
+that leaves a row unjudged cannot be made. Derive another with `EXCHANGE.but("mine",
+ciphers=("aes128-cbc",))`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from . import algorithms
+from .algorithms import Row
+
+_EVERY_ROW = frozenset(row.name for row in algorithms.TABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What we will use, and what we will accept. Names are those of the rows of `algorithms.TABLE`."""
+
+    name: str
+    # use
+    digest: str
+    rsa_signature: str
+    ciphers: tuple[str, ...]
+    key_transports: tuple[str, ...]
+    # accept
+    accept: frozenset[str]
+    flag: frozenset[str]
+    refuse: frozenset[str]
+    # RFC 8551 4.1, 4.2: nothing is made with less, what is read is flagged, below 1024 refused
+    minimum_rsa_bits: int = 2048
+    sends: bool = True  # whether anything is signed or encrypted at all
+    accept_weak_certificates: bool = False  # SHA-1 and MD5 in a path: a warning, not an error
+    accept_unsigned: bool = False  # a message without any signature is accepted
+
+    def __post_init__(self) -> None:
+        judged = [*self.accept, *self.flag, *self.refuse]
+        if len(judged) != len(set(judged)) or set(judged) != _EVERY_ROW:
+            amiss = sorted(set(judged) ^ _EVERY_ROW) or "a row judged twice"
+            raise ValueError(f"policy {self.name} does not judge every algorithm once: {amiss}")
+        used = {self.digest, self.rsa_signature, *self.ciphers, *self.key_transports}
+        if not used <= self.accept:
+            raise ValueError(f"policy {self.name} uses what it does not accept")
+
+    def accepts(self, row: Row) -> bool:
+        """Whether the row may be read at all, flagged or not."""
+        return row.name not in self.refuse
+
+    def flags(self, row: Row) -> bool:
+        """Whether reading the row is worth a warning."""
+        return row.name in self.flag
+
+    def but(self, name: str, **changes: Any) -> Policy:
+        """This policy with changes, under a name of its own; ValueError if it makes no sense."""
+        return replace(self, name=name, **changes)
+
+
+_HISTORIC = frozenset({"md5", "sha1", "des-ede3-cbc"})  # RFC 8551 appendix B: to read old mail
+_CURRENT = _EVERY_ROW - _HISTORIC
+
+EXCHANGE = Policy(
+    # AES-CBC only: Outlook is reported not to open AuthEnvelopedData (MimeKit#1149), and Graph to
+    # break smime-type=authEnveloped-data whoever the recipient is (msgraph-sdk-java#2544)
+    "exchange",
+    digest="sha256",
+    rsa_signature="rsassa-pkcs1v15",
+    ciphers=("aes256-cbc", "aes128-cbc"),
+    key_transports=("rsaes-pkcs1v15", "rsaes-oaep"),
+    accept=_CURRENT,
+    flag=frozenset(),
+    refuse=_HISTORIC,
+)
+
+RFC_8551 = EXCHANGE.but(
+    # RFC 8551 2.7.1.2: AES-256-GCM to those whose capabilities are not known
+    "rfc8551",
+    ciphers=("aes256-gcm", "aes128-gcm", "aes256-cbc", "aes128-cbc"),
+)
+
+ARCHIVE = EXCHANGE.but(
+    # reads old mail, flagged; sends nothing
+    "archive",
+    sends=False,
+    flag=_HISTORIC,
+    refuse=frozenset(),
+    accept_weak_certificates=True,
+)
+
+POLICIES = {policy.name: policy for policy in (EXCHANGE, RFC_8551, ARCHIVE)}
