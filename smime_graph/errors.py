@@ -79,7 +79,7 @@ class NoMatchingIdentity(SmimeGraphError):
 
 
 class DecryptionFailed(SmimeGraphError):
-    """Decryption failed. One message and no cause, so that it is no oracle (RFC 3218, RFC 8551 6)."""
+    """Decryption failed: one message and no cause, so that it is no oracle (RFC 3218)."""
 
     def __init__(self) -> None:
         super().__init__("the message could not be decrypted")
@@ -125,7 +125,7 @@ class GraphThrottled(GraphError):
 
 
 class GraphRefused(GraphError):
-    """Graph answered with an error: HTTP `status`, Graph's `code` and `message`, and `request_id`."""
+    """Graph answered with an error: HTTP `status`, `code`, `message` and `request_id`."""
 
     def __init__(
         self,

@@ -60,7 +60,7 @@ class Report:
 
 
 def finding(code: str, where: str, text: str, *, severity: Severity | None = None) -> Finding:
-    """Make a finding of the catalogue; `severity` overrides the usual one where a policy judges so."""
+    """Make a finding of the catalogue; `severity` overrides the usual one."""
     usual, source = CATALOGUE[code]
     return Finding(code, severity or usual, where, text, source)
 

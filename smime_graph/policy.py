@@ -19,7 +19,7 @@ _EVERY_ROW = frozenset(row.name for row in algorithms.TABLE)
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What we will use, and what we will accept. Names are those of the rows of `algorithms.TABLE`."""
+    """What we will use, and what we accept; names are those of `algorithms.TABLE`."""
 
     name: str
     # use

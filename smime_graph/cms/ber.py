@@ -115,7 +115,7 @@ def time(moment: datetime) -> bytes:
 
 
 class _Source:
-    """The buffer, what is known of its indefinite lengths, and how many elements may still be read."""
+    """The buffer, what is known of its indefinite lengths, and how much may still be read."""
 
     __slots__ = ("budget", "buffer", "ends", "what")
 
@@ -131,7 +131,7 @@ class _Source:
         return MalformedMessage(f"{self.what}: {text} at offset {offset}")
 
     def header(self, pos: int, limit: int) -> tuple[int, int, int]:
-        """Tag, start of the contents, end of the contents (-1: indefinite) of the element at `pos`."""
+        """Tag, start and end (-1: indefinite) of the contents of the element at `pos`."""
         self.budget -= 1
         if self.budget < 0:
             raise self.fault(f"more than {MAX_ELEMENTS} ASN.1 elements", pos)
@@ -318,7 +318,7 @@ class Node:
             raise self.fault(f"{name} is not a date") from None
 
     def is_der(self) -> bool:
-        """Whether this element is DER: definite minimal lengths, primitive strings, sorted SET OF."""
+        """Whether this is DER: definite minimal lengths, primitive strings, sorted SET OF."""
         stack = [(self, 0)]
         while stack:
             node, depth = stack.pop()
@@ -339,7 +339,7 @@ class Node:
 
 
 class Fields:
-    """The components of a SEQUENCE (or of anything tagged like one) in the order of its definition."""
+    """The components of a SEQUENCE, or of anything tagged like one, in their order."""
 
     __slots__ = ("_name", "_next", "_nodes", "node")
 
@@ -348,6 +348,10 @@ class Fields:
         self._name = name
         self._nodes = iter(node)
         self._next = next(self._nodes, None)
+
+    @property
+    def more(self) -> bool:
+        return self._next is not None
 
     def any(self, name: str) -> Node:
         node = self._next

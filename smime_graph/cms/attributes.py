@@ -1,0 +1,230 @@
+"""Signed and unsigned attributes (RFC 5652 11, RFC 8551 2.5, RFC 5035, RFC 6211): written and read.
+
+Attribute  ::= SEQUENCE { attrType OBJECT IDENTIFIER, attrValues SET OF AttributeValue }
+ESSCertIDv2 ::= SEQUENCE { hashAlgorithm DEFAULT sha256, certHash, issuerSerial OPTIONAL }
+CMSAlgorithmProtection ::= SEQUENCE { digestAlgorithm, [1] signatureAlgorithm OPTIONAL,
+                                      [2] macAlgorithm OPTIONAL }
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import lru_cache
+
+from .. import algorithms, oids
+from ..algorithms import ContentCipher, Digest
+from ..errors import MalformedMessage
+from ..findings import Finding, finding
+from ..policy import Policy
+from . import ber
+from .ber import Fields, Node
+from .certificate import Certificate
+from .parameters import AlgorithmIdentifier, read_digest
+
+# --- written ------------------------------------------------------------------------------
+
+
+def attribute(oid: str, *values: bytes) -> bytes:
+    return ber.sequence(ber.oid(oid), ber.set_of(*values))
+
+
+def content_type(oid: str) -> bytes:
+    return attribute(oids.CONTENT_TYPE, ber.oid(oid))
+
+
+def message_digest(digest: bytes) -> bytes:
+    return attribute(oids.MESSAGE_DIGEST, ber.octet_string(digest))
+
+
+def signing_time(moment: datetime) -> bytes:
+    return attribute(oids.SIGNING_TIME, ber.time(moment))
+
+
+def algorithm_protection(digest_algorithm: bytes, signature_algorithm: bytes) -> bytes:
+    """RFC 6211: the signature identifier's SEQUENCE becomes [1] IMPLICIT."""
+    implicit = b"\xa1" + signature_algorithm[1:]
+    return attribute(oids.CMS_ALGORITHM_PROTECTION, ber.sequence(digest_algorithm, implicit))
+
+
+def signing_certificate_v2(certificate: Certificate) -> bytes:
+    """RFC 5035: SHA-256 is the default and left out; the issuer is named as directoryName."""
+    issuer_serial = ber.sequence(
+        ber.sequence(ber.context(4, certificate.issuer)), certificate.serial
+    )
+    identifier = ber.sequence(
+        ber.octet_string(algorithms.SHA256.compute(certificate.der)), issuer_serial
+    )
+    return attribute(oids.SIGNING_CERTIFICATE_V2, ber.sequence(ber.sequence(identifier)))
+
+
+def encryption_key_preference(certificate: Certificate) -> bytes:
+    """RFC 8551 2.5.3, as issuerAndSerialNumber [0] IMPLICIT."""
+    value = b"\xa0" + certificate.issuer_and_serial[1:]
+    return attribute(oids.ENCRYPTION_KEY_PREFERENCE, value)
+
+
+@lru_cache(maxsize=16)
+def capabilities(policy: Policy) -> bytes:
+    """What we can read, the most preferred first; no parameters (RFC 8551 2.5.2, RFC 5084 4)."""
+    first = [algorithms.by_name(ContentCipher, name) for name in policy.ciphers]
+    others = [
+        row
+        for row in reversed(algorithms.rows(ContentCipher))
+        if row.name in policy.accept and row not in first
+    ]
+    listed = (ber.sequence(ber.oid(row.oid)) for row in (*first, *others))
+    return attribute(oids.SMIME_CAPABILITIES, ber.sequence(*listed))
+
+
+# --- read ---------------------------------------------------------------------------------
+
+
+class Attributes:
+    """A SET OF Attribute as received. Raises MalformedMessage where it is not one."""
+
+    __slots__ = ("_values", "node")
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self._values: dict[str, list[list[Node]]] = {}
+        for element in node:
+            fields = Fields(element.expect(ber.SEQUENCE, "Attribute"), "Attribute")
+            oid = fields.any("attrType").as_oid("attrType")
+            values = list(fields.take(ber.SET, "attrValues"))
+            fields.end()
+            self._values.setdefault(oid, []).append(values)
+
+    def __contains__(self, oid: str) -> bool:
+        return oid in self._values
+
+    def single(self, oid: str) -> Node | None:
+        """The one value of the one attribute of this type; None where that is not so."""
+        found = self._values.get(oid, [])
+        return found[0][0] if len(found) == 1 and len(found[0]) == 1 else None
+
+    def is_repeated(self, oid: str) -> bool:
+        """Present, but not exactly once with exactly one value."""
+        return oid in self._values and self.single(oid) is None
+
+    def values(self, oid: str) -> list[Node]:
+        return [value for values in self._values.get(oid, []) for value in values]
+
+
+# RFC 5652 11, RFC 8551 2.5.2, RFC 5035, RFC 6211 2: one instance with one value
+SINGLE = (
+    oids.CONTENT_TYPE,
+    oids.MESSAGE_DIGEST,
+    oids.SIGNING_TIME,
+    oids.SMIME_CAPABILITIES,
+    oids.ENCRYPTION_KEY_PREFERENCE,
+    oids.SIGNING_CERTIFICATE,
+    oids.SIGNING_CERTIFICATE_V2,
+    oids.CMS_ALGORITHM_PROTECTION,
+)
+_NAMES = {
+    getattr(oids, name): name.lower().replace("_", "-") for name in dir(oids) if name.isupper()
+}
+
+
+def check_repetitions(signed: Attributes, where: str) -> list[Finding]:
+    return [
+        finding("cms.attributes.duplicate", where, f"attribute {_NAMES[oid]} is not single")
+        for oid in SINGLE
+        if signed.is_repeated(oid)
+    ]
+
+
+def read_signing_time(signed: Attributes) -> datetime | None:
+    """The claimed time of signing; None where there is none. MalformedMessage if it is no time."""
+    value = signed.single(oids.SIGNING_TIME)
+    return None if value is None else value.as_time("signingTime")
+
+
+def read_capabilities(signed: Attributes) -> tuple[bytes, ...] | None:
+    """The SMIMECapability elements, as received; None where the attribute is absent."""
+    value = signed.single(oids.SMIME_CAPABILITIES)
+    if value is None:
+        return None
+    return tuple(element.raw for element in value.expect(ber.SEQUENCE, "SMIMECapabilities"))
+
+
+def check_algorithm_protection(
+    signed: Attributes,
+    digest_algorithm: AlgorithmIdentifier,
+    signature_algorithm: AlgorithmIdentifier,
+    where: str,
+) -> list[Finding]:
+    """RFC 6211 3: exactly one of [1] and [2]; both identifiers equal to the SignerInfo's."""
+    value = signed.single(oids.CMS_ALGORITHM_PROTECTION)
+    if value is None:
+        return []
+    code = "cms.attributes.algorithm-protection"
+    fields = Fields(value.expect(ber.SEQUENCE, "CMSAlgorithmProtection"), "CMSAlgorithmProtection")
+    digest = AlgorithmIdentifier.read(fields.take(ber.SEQUENCE, "digestAlgorithm"), "digest")
+    protected = fields.optional(0xA1)
+    mac = fields.optional(0xA2)
+    fields.end()
+    if protected is None or mac is not None:
+        return [
+            finding(code, where, "CMSAlgorithmProtection does not name one signature algorithm")
+        ]
+    signature = AlgorithmIdentifier.read(protected, "signature")
+    if not digest.same_as(digest_algorithm) or not signature.same_as(signature_algorithm):
+        return [finding(code, where, "the algorithms are not those that were signed")]
+    return []
+
+
+def check_signing_certificate(
+    signed: Attributes, certificate: Certificate, where: str
+) -> list[Finding]:
+    """RFC 5035 5.4.1, RFC 2634 5.4: the first certificate named is the signer's."""
+    found: list[Finding] = []
+    for oid, default in (
+        (oids.SIGNING_CERTIFICATE_V2, algorithms.SHA256),
+        (oids.SIGNING_CERTIFICATE, algorithms.SHA1),
+    ):
+        value = signed.single(oid)
+        if value is not None and not _names(value, default, certificate):
+            found.append(
+                finding(
+                    "cms.attributes.signing-certificate",
+                    where,
+                    f"{_NAMES[oid]} names another certificate than the signer's",
+                )
+            )
+    return found
+
+
+def _names(value: Node, digest: Digest, certificate: Certificate) -> bool:
+    outer = Fields(value.expect(ber.SEQUENCE, "SigningCertificate"), "SigningCertificate")
+    identifiers = Fields(outer.take(ber.SEQUENCE, "certs"), "certs")
+    identifier = Fields(identifiers.take(ber.SEQUENCE, "ESSCertID"), "ESSCertID")
+    if digest is algorithms.SHA256 and (node := identifier.optional(ber.SEQUENCE)) is not None:
+        digest = read_digest(AlgorithmIdentifier.read(node, "hashAlgorithm"), "ESSCertIDv2")
+    if bytes(identifier.any("certHash").as_octets("certHash")) != digest.compute(certificate.der):
+        return False
+    issuer_serial = identifier.optional(ber.SEQUENCE)
+    if issuer_serial is None:
+        return True
+    fields = Fields(issuer_serial, "IssuerSerial")
+    names = list(fields.take(ber.SEQUENCE, "issuer"))
+    serial = fields.take(ber.INTEGER, "serialNumber")
+    return serial.raw == certificate.serial and any(
+        name.tag == 0xA4 and name.contents == certificate.issuer for name in names
+    )
+
+
+def looks_like_signed_attributes(content: bytes | memoryview) -> bool:
+    """Whether a content signed without attributes is itself a DER SET of signed attributes.
+
+    Its signature could have been made over attributes, and moved: such content is refused
+    (draft-ietf-lamps-cms-euf-cma-signeddata).
+    """
+    if len(content) > 65536 or not content or content[0] != ber.SET:
+        return False
+    try:
+        node = ber.read(bytes(content), "content", tag=ber.SET)
+        attributes = Attributes(node)
+    except MalformedMessage:
+        return False
+    return oids.CONTENT_TYPE in attributes and oids.MESSAGE_DIGEST in attributes

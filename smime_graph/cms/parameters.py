@@ -1,0 +1,238 @@
+"""AlgorithmIdentifier, and the parameters of the algorithms that have any.
+
+    AlgorithmIdentifier ::= SEQUENCE { algorithm OBJECT IDENTIFIER, parameters ANY OPTIONAL }
+    RSASSA-PSS-params   ::= SEQUENCE { [0] hashAlgorithm DEFAULT sha1, [1] maskGenAlgorithm DEFAULT
+                                       mgf1SHA1, [2] saltLength DEFAULT 20, [3] trailerField DEFAULT
+                                       1 }
+    RSAES-OAEP-params   ::= SEQUENCE { [0] hashFunc DEFAULT sha1, [1] maskGenFunc DEFAULT mgf1SHA1,
+                                       [2] pSourceFunc DEFAULT pSpecifiedEmpty }         (RFC 4055)
+    GCMParameters       ::= SEQUENCE { nonce OCTET STRING, icvlen INTEGER DEFAULT 12 }   (RFC 5084)
+
+What is written is exact to the byte: digest parameters absent (RFC 5754 2), GCM's length always
+there, because OpenSSL 3.0 refuses the message without it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from .. import algorithms, oids
+from ..algorithms import (
+    ContentCipher,
+    Digest,
+    KeyAgreement,
+    KeyTransport,
+    KeyWrap,
+    OaepParameters,
+    PssParameters,
+    SignatureScheme,
+)
+from ..errors import MalformedMessage
+from . import ber
+from .ber import Fields, Node
+
+_NULL = ber.null()
+
+
+@dataclass(frozen=True, slots=True)
+class AlgorithmIdentifier:
+    """An AlgorithmIdentifier as received: `raw` is all of it, `parameters` the element after the
+    OID.
+    """
+
+    oid: str
+    parameters: Node | None
+    raw: bytes
+
+    @classmethod
+    def read(cls, node: Node, name: str) -> AlgorithmIdentifier:
+        fields = Fields(node, name)
+        oid = fields.any("algorithm").as_oid(f"{name} algorithm")
+        parameters = fields.any("parameters") if fields.more else None
+        fields.end()
+        return cls(oid, parameters, node.raw)
+
+    @property
+    def has_no_parameters(self) -> bool:
+        """Absent or NULL, which mean the same wherever an algorithm has none (RFC 5754 2)."""
+        return self.parameters is None or self.parameters.raw == _NULL
+
+    def same_as(self, other: AlgorithmIdentifier) -> bool:
+        if self.oid != other.oid:
+            return False
+        if self.has_no_parameters or other.has_no_parameters:
+            return self.has_no_parameters and other.has_no_parameters
+        return self.raw[1:] == other.raw[1:]  # either may be tagged IMPLICIT
+
+
+# --- digests ------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=32)
+def write_digest(digest: Digest) -> bytes:
+    return ber.sequence(ber.oid(digest.oid))
+
+
+def read_digest(identifier: AlgorithmIdentifier, where: str) -> Digest:
+    if not identifier.has_no_parameters:
+        raise MalformedMessage(f"{where}: digest algorithm {identifier.oid} has parameters")
+    return algorithms.by_oid(Digest, identifier.oid, where=where)
+
+
+# --- signatures ---------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=64)
+def write_signature(scheme: SignatureScheme, digest: Digest) -> bytes:
+    oid = ber.oid(scheme.oid(digest))
+    if scheme.parameters == "null":
+        return ber.sequence(oid, _NULL)
+    if scheme.parameters == "pss":
+        hashed = write_digest(digest)
+        return ber.sequence(
+            oid,
+            ber.sequence(
+                ber.context(0, hashed),
+                ber.context(1, ber.sequence(ber.oid(oids.MGF1), hashed)),
+                ber.context(2, ber.integer(digest.size)),
+            ),
+        )
+    return ber.sequence(oid)
+
+
+def read_signature(
+    identifier: AlgorithmIdentifier, where: str
+) -> tuple[SignatureScheme, Digest | None, PssParameters | None]:
+    """The scheme, the digest it fixes (None: digestAlgorithm decides), and the PSS parameters."""
+    scheme = algorithms.by_oid(SignatureScheme, identifier.oid, where=where)
+    if scheme.parameters == "pss":
+        pss = read_pss(identifier, where)
+        return scheme, pss.digest, pss
+    if not identifier.has_no_parameters:
+        raise MalformedMessage(f"{where}: signature algorithm {identifier.oid} has parameters")
+    fixed = scheme.by_oid[identifier.oid]
+    return scheme, None if fixed is None else algorithms.by_name(Digest, fixed), None
+
+
+def read_pss(identifier: AlgorithmIdentifier, where: str) -> PssParameters:
+    if identifier.parameters is None:
+        # RFC 4056 3: they must be there; in a public key their absence means no restriction
+        raise MalformedMessage(f"{where}: RSASSA-PSS has no parameters")
+    fields = Fields(identifier.parameters.expect(ber.SEQUENCE, f"{where} PSS parameters"), "PSS")
+    digest, mgf_digest = _read_hash_and_mgf(fields, where)
+    salt = 20
+    if (node := fields.optional(0xA2)) is not None:
+        salt = node.only("saltLength").as_integer("saltLength")
+    if (node := fields.optional(0xA3)) is not None and node.only("trailerField").as_integer() != 1:
+        raise MalformedMessage(f"{where}: PSS trailer field is not 1")
+    fields.end()
+    if not 0 <= salt <= 1024:
+        raise MalformedMessage(f"{where}: PSS salt of {salt} octets")
+    return PssParameters(digest, mgf_digest, salt)
+
+
+def _read_hash_and_mgf(fields: Fields, where: str) -> tuple[Digest, Digest]:
+    digest = mgf_digest = algorithms.SHA1
+    if (node := fields.optional(0xA0)) is not None:
+        digest = read_digest(AlgorithmIdentifier.read(node.only("hash"), where), where)
+    if (node := fields.optional(0xA1)) is not None:
+        mgf = AlgorithmIdentifier.read(node.only("mask generation"), where)
+        if mgf.oid != oids.MGF1 or mgf.parameters is None:
+            raise MalformedMessage(f"{where}: mask generation function {mgf.oid} is not MGF1")
+        mgf_digest = read_digest(AlgorithmIdentifier.read(mgf.parameters, where), where)
+    return digest, mgf_digest
+
+
+# --- key transport and agreement ----------------------------------------------------------
+
+
+@lru_cache(maxsize=32)
+def write_transport(transport: KeyTransport, digest: Digest) -> bytes:
+    """`digest` is that of OAEP; RFC 3560 3: what is at its default is left out."""
+    oid = ber.oid(transport.oid)
+    if transport.parameters == "null":
+        return ber.sequence(oid, _NULL)
+    if digest is algorithms.SHA1:
+        return ber.sequence(oid, ber.sequence())
+    hashed = write_digest(digest)
+    return ber.sequence(
+        oid,
+        ber.sequence(
+            ber.context(0, hashed),
+            ber.context(1, ber.sequence(ber.oid(oids.MGF1), hashed)),
+        ),
+    )
+
+
+def read_transport(
+    identifier: AlgorithmIdentifier, where: str
+) -> tuple[KeyTransport, OaepParameters | None]:
+    transport = algorithms.by_oid(KeyTransport, identifier.oid, where=where)
+    if transport.parameters != "oaep":
+        return transport, None
+    if identifier.parameters is None:
+        return transport, OaepParameters(algorithms.SHA1, algorithms.SHA1)
+    fields = Fields(identifier.parameters.expect(ber.SEQUENCE, f"{where} OAEP parameters"), "OAEP")
+    digest, mgf_digest = _read_hash_and_mgf(fields, where)
+    label = b""
+    if (node := fields.optional(0xA2)) is not None:
+        source = AlgorithmIdentifier.read(node.only("pSource"), where)
+        if source.oid != oids.P_SPECIFIED or source.parameters is None:
+            raise MalformedMessage(f"{where}: OAEP label source {source.oid}")
+        label = bytes(source.parameters.as_octets("OAEP label"))
+    fields.end()
+    return transport, OaepParameters(digest, mgf_digest, label)
+
+
+@lru_cache(maxsize=64)
+def write_agreement(agreement: KeyAgreement, wrap: KeyWrap) -> bytes:
+    return ber.sequence(ber.oid(agreement.oid), write_wrap(wrap))
+
+
+@lru_cache(maxsize=8)
+def write_wrap(wrap: KeyWrap) -> bytes:
+    return ber.sequence(ber.oid(wrap.oid))  # AES key wrap: parameters absent (RFC 3565 2.3.2)
+
+
+def read_agreement(
+    identifier: AlgorithmIdentifier, where: str
+) -> tuple[KeyAgreement, KeyWrap, AlgorithmIdentifier]:
+    """The scheme, the key wrap named in its parameters, and that wrap's identifier as received."""
+    agreement = algorithms.by_oid(KeyAgreement, identifier.oid, where=where)
+    if identifier.parameters is None:
+        raise MalformedMessage(f"{where}: key agreement {identifier.oid} names no key wrap")
+    wrap = AlgorithmIdentifier.read(identifier.parameters, f"{where} key wrap")
+    return agreement, algorithms.by_oid(KeyWrap, wrap.oid, where=where), wrap
+
+
+# --- content encryption -------------------------------------------------------------------
+
+
+def write_cipher(cipher: ContentCipher, iv: bytes) -> bytes:
+    oid = ber.oid(cipher.oid)
+    if cipher.parameters == "gcm":
+        return ber.sequence(oid, ber.sequence(ber.octet_string(iv), ber.integer(cipher.tag_size)))
+    return ber.sequence(oid, ber.octet_string(iv))
+
+
+def read_cipher(identifier: AlgorithmIdentifier, where: str) -> tuple[ContentCipher, bytes, int]:
+    """The cipher, its IV or nonce, and the length of its tag in octets (0: it has none)."""
+    cipher = algorithms.by_oid(ContentCipher, identifier.oid, where=where)
+    if identifier.parameters is None:
+        raise MalformedMessage(f"{where}: {cipher.name} has no parameters")
+    if cipher.parameters == "gcm":
+        fields = Fields(identifier.parameters.expect(ber.SEQUENCE, f"{where} parameters"), where)
+        nonce = bytes(fields.any("nonce").as_octets(f"{where} nonce"))
+        length = fields.optional(ber.INTEGER)
+        fields.end()
+        tag_size = 12 if length is None else length.as_integer("tag length")
+        if not 12 <= tag_size <= 16:
+            raise MalformedMessage(f"{where}: tag of {tag_size} octets, 12 to 16 are allowed")
+        if not 8 <= len(nonce) <= 128:
+            raise MalformedMessage(f"{where}: nonce of {len(nonce)} octets")
+        return cipher, nonce, tag_size
+    iv = bytes(identifier.parameters.as_octets(f"{where} initialisation vector"))
+    if len(iv) != cipher.iv_size:
+        raise MalformedMessage(f"{where}: initialisation vector of {len(iv)} octets")
+    return cipher, iv, 0

@@ -1,0 +1,531 @@
+"""SignedData (RFC 5652 section 5): made, read, checked.
+
+ContentInfo ::= SEQUENCE { contentType OBJECT IDENTIFIER, [0] EXPLICIT content }
+SignedData  ::= SEQUENCE { version, digestAlgorithms SET OF AlgorithmIdentifier,
+                           encapContentInfo SEQUENCE { eContentType, [0] EXPLICIT OCTET STRING
+                           OPTIONAL }, [0] IMPLICIT certificates OPTIONAL, [1] IMPLICIT crls
+                           OPTIONAL, signerInfos SET OF SignerInfo }
+SignerInfo  ::= SEQUENCE { version, sid, digestAlgorithm, [0] IMPLICIT signedAttrs OPTIONAL,
+                           signatureAlgorithm, signature OCTET STRING,
+                           [1] IMPLICIT unsignedAttrs OPTIONAL }
+sid         ::= IssuerAndSerialNumber or [0] IMPLICIT SubjectKeyIdentifier
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hmac import compare_digest
+from typing import Literal
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
+
+from .. import algorithms, oids
+from ..algorithms import KEY_KINDS, Digest, PssParameters, SignatureScheme
+from ..errors import MalformedMessage, UnsupportedAlgorithm, UsageError
+from ..findings import Finding, finding
+from ..policy import Policy
+from . import attributes, ber, parameters
+from .attributes import Attributes
+from .ber import Fields, Node
+from .certificate import Certificate
+from .keys import SigningKey
+from .parameters import AlgorithmIdentifier
+
+# The messages of a mailing list with many signers have a dozen; every one costs a signature check.
+MAX_SIGNERS = 100
+MAX_CERTIFICATES = 1000
+
+SignerIdentifier = Literal["issuer", "ski"]
+
+
+# --- made ---------------------------------------------------------------------------------
+
+
+def choose_scheme(certificate: Certificate, policy: Policy) -> tuple[SignatureScheme, Digest]:
+    """The scheme and the digest this certificate's key signs with under the policy.
+
+    Raises UnsupportedAlgorithm if no scheme takes such a key.
+    """
+    kind = KEY_KINDS.get(certificate.key_algorithm)
+    if kind in ("rsa", "rsa-pss"):
+        name = policy.rsa_signature if kind == "rsa" else "rsassa-pss"
+        scheme = algorithms.by_name(SignatureScheme, name)
+    else:
+        found = [s for s in algorithms.rows(SignatureScheme) if s.key == kind]
+        if not found:
+            raise UnsupportedAlgorithm(
+                certificate.key_algorithm, where=f"signing key of {certificate.description}"
+            )
+        scheme = found[0]
+    name = policy.digest if policy.digest in scheme.digests else scheme.digests[0]
+    return scheme, algorithms.by_name(Digest, name)
+
+
+def sign(
+    content: bytes,
+    signers: Sequence[SigningKey],
+    *,
+    detached: bool,
+    policy: Policy,
+    at: datetime,
+    sid: SignerIdentifier = "issuer",
+    content_type: str = oids.DATA,
+) -> tuple[bytes, list[Digest]]:
+    """ContentInfo of a SignedData over `content`, DER, and the digests used, in the signers' order.
+
+    `at` becomes signingTime. With `detached` the content is left out (RFC 8551 3.5.3.1).
+    """
+    chosen = [choose_scheme(signer.certificate, policy) for signer in signers]
+    digests = list(dict.fromkeys(digest for _, digest in chosen))
+    hashed = {digest.name: digest.compute(content) for digest in digests}
+    infos = [
+        _signer_info(signer, scheme, digest, hashed[digest.name], policy, at, sid, content_type)
+        for signer, (scheme, digest) in zip(signers, chosen, strict=True)
+    ]
+    carried: list[Certificate] = []
+    for signer in signers:
+        # the leaf first: Outlook has been seen not to build the chain otherwise (cryptography#8127)
+        carried += [signer.certificate, *signer.chain]
+        if signer.encryption_certificate is not None:
+            carried.append(signer.encryption_certificate)  # RFC 8550 2.3
+    encapsulated: list[bytes | memoryview] = [ber.oid(content_type)]
+    if not detached:
+        encapsulated += ber.nest(0xA0, ber.nest(ber.OCTET_STRING, [content]))
+    version = 3 if sid == "ski" or content_type != oids.DATA else 1
+    der = content_info(
+        oids.SIGNED_DATA,
+        [
+            ber.integer(version),
+            ber.set_of(*(parameters.write_digest(digest) for digest in digests)),
+            *ber.nest(ber.SEQUENCE, encapsulated),
+            ber.tlv(0xA0, *(certificate.der for certificate in dict.fromkeys(carried))),
+            ber.set_of(*infos),
+        ],
+    )
+    return der, [digest for _, digest in chosen]
+
+
+def _signer_info(
+    signer: SigningKey,
+    scheme: SignatureScheme,
+    digest: Digest,
+    hashed: bytes,
+    policy: Policy,
+    at: datetime,
+    sid: SignerIdentifier,
+    content_type: str,
+) -> bytes:
+    certificate = signer.certificate
+    digest_algorithm = parameters.write_digest(digest)
+    signature_algorithm = parameters.write_signature(scheme, digest)
+    signed = [
+        attributes.content_type(content_type),
+        attributes.signing_time(at),
+        attributes.message_digest(hashed),
+        attributes.capabilities(policy),
+        attributes.algorithm_protection(digest_algorithm, signature_algorithm),
+        attributes.signing_certificate_v2(certificate),
+    ]
+    encryption = signer.encryption_certificate
+    if encryption is not None and encryption != certificate:
+        signed.append(attributes.encryption_key_preference(encryption))
+    to_be_signed = ber.set_of(*signed)
+    if sid == "ski":
+        if certificate.subject_key_identifier is None:
+            raise UsageError(
+                f"{certificate.description} has no subjectKeyIdentifier",
+                hint="identify the signer by issuer and serial number",
+            )
+        version, identifier = (
+            3,
+            ber.context(0, certificate.subject_key_identifier, constructed=False),
+        )
+    else:
+        version, identifier = 1, certificate.issuer_and_serial
+    return ber.sequence(
+        ber.integer(version),
+        identifier,
+        digest_algorithm,
+        b"\xa0" + to_be_signed[1:],  # RFC 5652 5.4: signed as SET OF, sent as [0] IMPLICIT
+        signature_algorithm,
+        ber.octet_string(scheme.sign(signer.private_key, to_be_signed, digest)),
+    )
+
+
+def content_info(oid: str, content: Sequence[bytes | memoryview]) -> bytes:
+    """ContentInfo around the elements of a SEQUENCE, joined once."""
+    inner = ber.nest(0xA0, ber.nest(ber.SEQUENCE, content))
+    return b"".join(ber.nest(ber.SEQUENCE, [ber.oid(oid), *inner]))
+
+
+# --- read ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SignerInfo:
+    """One SignerInfo as received. `issuer_and_serial` and `key_identifier` are the two forms of
+    sid.
+    """
+
+    index: int
+    version: int
+    issuer_and_serial: bytes | None
+    key_identifier: bytes | None
+    digest_algorithm: AlgorithmIdentifier
+    signed_attributes: Attributes | None
+    signature_algorithm: AlgorithmIdentifier
+    signature: bytes
+    unsigned_attributes: Attributes | None
+
+    @property
+    def where(self) -> str:
+        return f"signer {self.index}"
+
+    @property
+    def identifier(self) -> str:
+        """The sid, for people."""
+        if self.key_identifier is not None:
+            return f"subjectKeyIdentifier {self.key_identifier.hex()}"
+        assert self.issuer_and_serial is not None  # noqa: S101 - one of the two, by _read_signer
+        return describe_issuer_and_serial(self.issuer_and_serial)
+
+    def matches(self, certificate: Certificate) -> bool:
+        if self.key_identifier is not None:
+            return certificate.subject_key_identifier == self.key_identifier
+        return certificate.issuer_and_serial == self.issuer_and_serial
+
+
+@dataclass(frozen=True, slots=True)
+class SignedData:
+    """A SignedData as received; `content` is None where it is detached."""
+
+    version: int
+    digest_algorithms: tuple[AlgorithmIdentifier, ...]
+    content_type: str
+    content: memoryview | None
+    certificates: tuple[Certificate, ...]
+    crls: tuple[bytes, ...]
+    signers: tuple[SignerInfo, ...]
+
+
+def describe_issuer_and_serial(der: bytes) -> str:
+    fields = Fields(ber.read(der, "IssuerAndSerialNumber"), "IssuerAndSerialNumber")
+    issuer = fields.take(ber.SEQUENCE, "issuer").raw
+    serial = fields.take(ber.INTEGER, "serialNumber").as_integer()
+    return f"{_name_text(issuer)};0x{serial:x}"
+
+
+def _name_text(der: bytes) -> str:
+    """An RFC 4514 rendering of a Name, made by `asn1crypto` only when somebody looks."""
+    from asn1crypto import x509
+
+    try:
+        text = str(x509.Name.load(der, strict=True).human_friendly)
+    except (ValueError, TypeError, KeyError):
+        return "(unreadable name)"
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
+def read_content_info(der: bytes, expected: str | None = None) -> tuple[str, Node]:
+    """Content type and content of a ContentInfo that fills `der`; MalformedMessage otherwise."""
+    fields = Fields(ber.read(der, "ContentInfo"), "ContentInfo")
+    oid = fields.any("contentType").as_oid("contentType")
+    if expected is not None and oid != expected:
+        raise MalformedMessage(f"ContentInfo: content type is {oid} instead of {expected}")
+    content = fields.take(0xA0, "content").only("content")
+    fields.end()
+    return oid, content
+
+
+def read(der: bytes) -> SignedData:
+    """The SignedData in a ContentInfo, BER or DER. Raises MalformedMessage."""
+    _, node = read_content_info(der, oids.SIGNED_DATA)
+    fields = Fields(node.expect(ber.SEQUENCE, "SignedData"), "SignedData")
+    version = fields.any("version").as_integer("SignedData version")
+    digest_algorithms = tuple(
+        AlgorithmIdentifier.read(element, "digestAlgorithm")
+        for element in fields.take(ber.SET, "digestAlgorithms")
+    )
+    encapsulated = Fields(fields.take(ber.SEQUENCE, "encapContentInfo"), "encapContentInfo")
+    content_type = encapsulated.any("eContentType").as_oid("eContentType")
+    content: memoryview | None = None
+    if (explicit := encapsulated.optional(0xA0)) is not None:
+        inner = explicit.only("eContent")
+        # PKCS#7 1.5 has ANY here: what is signed is then the value without its header (RFC 5652
+        # 5.2.1)
+        if inner.tag in (ber.OCTET_STRING, ber.OCTET_STRING | ber.CONSTRUCTED):
+            content = inner.as_octets("eContent")
+        else:
+            content = memoryview(inner.contents)
+    encapsulated.end()
+    certificates = _read_certificates(fields.optional(0xA0))
+    crls = tuple(element.raw for element in fields.optional(0xA1) or ())
+    infos = list(fields.take(ber.SET, "signerInfos"))
+    fields.end()
+    if len(infos) > MAX_SIGNERS:
+        raise MalformedMessage(f"SignedData: {len(infos)} signers, at most {MAX_SIGNERS} are read")
+    signers = tuple(_read_signer(element, index) for index, element in enumerate(infos))
+    return SignedData(
+        version, digest_algorithms, content_type, content, certificates, crls, signers
+    )
+
+
+def _read_certificates(node: Node | None) -> tuple[Certificate, ...]:
+    """The X.509 certificates; [0] to [3] are skipped (RFC 8550 2.2), broken ones too."""
+    found: list[Certificate] = []
+    for element in node or ():
+        if element.tag != ber.SEQUENCE:
+            continue
+        if len(found) >= MAX_CERTIFICATES:
+            raise element.fault(f"more than {MAX_CERTIFICATES} certificates")
+        try:
+            found.append(Certificate(element.raw))
+        except MalformedMessage:
+            continue  # a signer whose certificate this was will be reported as without one
+    return tuple(found)
+
+
+def _read_signer(node: Node, index: int) -> SignerInfo:
+    name = f"SignerInfo {index}"
+    fields = Fields(node.expect(ber.SEQUENCE, name), name)
+    version = fields.any("version").as_integer(f"{name} version")
+    issuer = fields.optional(ber.SEQUENCE)
+    key = None if issuer is not None else fields.any("sid")
+    if key is not None and key.tag not in (0x80, 0xA0):
+        raise key.fault(f"{name} sid is of an unknown kind")
+    digest_algorithm = AlgorithmIdentifier.read(
+        fields.take(ber.SEQUENCE, "digestAlgorithm"), f"{name} digestAlgorithm"
+    )
+    signed = fields.optional(0xA0)
+    signature_algorithm = AlgorithmIdentifier.read(
+        fields.take(ber.SEQUENCE, "signatureAlgorithm"), f"{name} signatureAlgorithm"
+    )
+    signature = bytes(fields.any("signature").as_octets(f"{name} signature"))
+    unsigned = fields.optional(0xA1)
+    fields.end()
+    return SignerInfo(
+        index,
+        version,
+        None if issuer is None else _canonical_issuer_and_serial(issuer),
+        None if key is None else bytes(key.as_octets(f"{name} subjectKeyIdentifier", tag=0x80)),
+        digest_algorithm,
+        None if signed is None else Attributes(signed),
+        signature_algorithm,
+        signature,
+        None if unsigned is None else Attributes(unsigned),
+    )
+
+
+def _canonical_issuer_and_serial(node: Node) -> bytes:
+    """IssuerAndSerialNumber with the received Name and INTEGER in a definite-length SEQUENCE."""
+    fields = Fields(node, "IssuerAndSerialNumber")
+    issuer = fields.take(ber.SEQUENCE, "issuer").raw
+    serial = fields.take(ber.INTEGER, "serialNumber").raw
+    fields.end()
+    return ber.sequence(issuer, serial)
+
+
+# --- checked ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What one signature is worth, before anybody asks whom its certificate belongs to.
+
+    `intact`: the content has the digest that was signed. `valid`: the signature is the certificate
+    key's. Either is None where it could not be found out (an algorithm or a certificate is
+    missing).
+    """
+
+    certificate: Certificate | None
+    digest: Digest | None
+    scheme: SignatureScheme | None
+    intact: bool | None
+    valid: bool | None
+    signing_time: datetime | None
+    findings: tuple[Finding, ...]
+
+
+def check(
+    signed: SignedData,
+    signer: SignerInfo,
+    content: bytes | memoryview,
+    *,
+    policy: Policy,
+    certificates: Iterable[Certificate] = (),
+    hashed: dict[str, bytes] | None = None,
+) -> Check:
+    """Check one signer over the content (RFC 5652 5.4, 5.6). Raises nothing it can report.
+
+    `certificates` are further ones that may be the signer's. `hashed` remembers digests of the
+    content between the signers of a message, by the digest's name.
+    """
+    hashed = {} if hashed is None else hashed
+    try:
+        return _check(signed, signer, content, policy, certificates, hashed)
+    except MalformedMessage as error:
+        found = (finding("cms.attributes.malformed", signer.where, str(error)),)
+        return Check(None, None, None, None, False, None, found)
+
+
+def _check(
+    signed: SignedData,
+    signer: SignerInfo,
+    content: bytes | memoryview,
+    policy: Policy,
+    certificates: Iterable[Certificate],
+    hashed: dict[str, bytes],
+) -> Check:
+    where, found = signer.where, []
+    candidates = [c for c in (*signed.certificates, *certificates) if signer.matches(c)]
+    certificate = candidates[0] if candidates else None
+    signing_time = None
+
+    if signer.version not in (1, 3):
+        found.append(
+            finding("cms.signer.unknown-version", where, f"SignerInfo version {signer.version}")
+        )
+    try:
+        digest = parameters.read_digest(signer.digest_algorithm, where)
+        scheme, fixed, pss = parameters.read_signature(signer.signature_algorithm, where)
+    except UnsupportedAlgorithm as error:
+        # RFC 5652 5.1: not understood is not the same as bad
+        found.append(finding("alg.unsupported", where, str(error)))
+        return Check(certificate, None, None, None, None, None, tuple(found))
+    for row in (digest, scheme):
+        if not policy.accepts(row):
+            found.append(finding("alg.refused", where, f"policy {policy.name} refuses {row.name}"))
+        elif policy.flags(row):
+            found.append(finding("alg.weak", where, f"{row.name} is no longer safe"))
+
+    intact: bool | None
+    attrs = signer.signed_attributes
+    if attrs is None:
+        intact = True  # the signature itself is over the content
+        messages: list[bytes | memoryview] = [content]
+        if fixed is None:
+            fixed = digest
+        if signed.content_type != oids.DATA:
+            found.append(
+                finding("cms.attributes.missing", where, "nothing but data may go unattributed")
+            )
+        if attributes.looks_like_signed_attributes(content):
+            found.append(
+                finding("cms.attributes.confusable", where, "the content is a set of attributes")
+            )
+    else:
+        findings, intact, signing_time = _check_attributes(
+            signed, signer, attrs, digest, content, hashed
+        )
+        found += findings
+        if fixed is not None and fixed is not digest:
+            # RFC 8933 3, RFC 4056 3: one digest for content and attributes
+            found.append(
+                finding(
+                    "cms.attributes.algorithm-protection",
+                    where,
+                    f"signed with {fixed.name}, but the content is digested with {digest.name}",
+                )
+            )
+        fixed = fixed or digest
+        messages = _signed_encodings(attrs)
+
+    if not candidates:
+        found.append(
+            finding(
+                "cms.signer.certificate-missing",
+                where,
+                f"no certificate is {signer.identifier}",
+            )
+        )
+        return Check(None, digest, scheme, intact, None, signing_time, tuple(found))
+
+    valid = False
+    for candidate in candidates:  # RFC 8551 2.6: every certificate with a matching identifier
+        for number, message in enumerate(messages):
+            if _is_valid(candidate, scheme, signer.signature, message, fixed, pss):
+                certificate, valid = candidate, True
+                if number:
+                    found.append(
+                        finding("cms.attributes.not-der", where, "signed attributes are not DER")
+                    )
+                break
+        if valid:
+            break
+    if not valid:
+        found.append(finding("cms.signature.invalid", where, "the signature is not valid"))
+    assert certificate is not None  # noqa: S101 - candidates is not empty
+    if attrs is not None:
+        found += attributes.check_signing_certificate(attrs, certificate, where)
+    return Check(certificate, digest, scheme, intact, valid, signing_time, tuple(found))
+
+
+def _check_attributes(
+    signed: SignedData,
+    signer: SignerInfo,
+    attrs: Attributes,
+    digest: Digest,
+    content: bytes | memoryview,
+    hashed: dict[str, bytes],
+) -> tuple[list[Finding], bool, datetime | None]:
+    where = signer.where
+    found = attributes.check_repetitions(attrs, where)
+    for oid, name in ((oids.CONTENT_TYPE, "contentType"), (oids.MESSAGE_DIGEST, "messageDigest")):
+        if oid not in attrs:
+            found.append(finding("cms.attributes.missing", where, f"no {name} is signed"))
+    if oids.COUNTERSIGNATURE in attrs:
+        found.append(finding("cms.attributes.malformed", where, "a countersignature is signed"))
+    kind = attrs.single(oids.CONTENT_TYPE)
+    if kind is not None and kind.as_oid("contentType") != signed.content_type:
+        found.append(
+            finding("cms.attributes.content-type", where, "contentType is not the content's type")
+        )
+    intact = False
+    value = attrs.single(oids.MESSAGE_DIGEST)
+    if value is not None:
+        if digest.name not in hashed:
+            hashed[digest.name] = digest.compute(content)
+        intact = compare_digest(bytes(value.as_octets("messageDigest")), hashed[digest.name])
+        if not intact:
+            found.append(
+                finding("cms.digest.mismatch", where, "the content was changed after signing")
+            )
+    found += attributes.check_algorithm_protection(
+        attrs, signer.digest_algorithm, signer.signature_algorithm, where
+    )
+    return found, intact, attributes.read_signing_time(attrs)
+
+
+def _signed_encodings(attrs: Attributes) -> list[bytes | memoryview]:
+    """What the signature may be over: the attributes as received, then their DER.
+
+    RFC 5652 5.4 wants DER. OpenSSL verifies what it received (openssl#22120), Bouncy Castle sorts
+    first; a set that is DER already has one encoding only.
+    """
+    node = attrs.node
+    as_received = ber.tlv(ber.SET, node.contents)
+    sorted_set = ber.set_of(*(element.raw for element in node))
+    return [as_received] if sorted_set == as_received else [as_received, sorted_set]
+
+
+def _is_valid(
+    certificate: Certificate,
+    scheme: SignatureScheme,
+    signature: bytes,
+    message: bytes | memoryview,
+    digest: Digest,
+    pss: PssParameters | None,
+) -> bool:
+    kind = KEY_KINDS.get(certificate.key_algorithm)
+    if kind != scheme.key and not (kind == "rsa-pss" and scheme.name == "rsassa-pss"):
+        return False
+    try:
+        scheme.verify(certificate.public_key, signature, message, digest, pss)
+    except (InvalidSignature, ValueError, TypeError, _Unsupported):
+        return False
+    except (MalformedMessage, UnsupportedAlgorithm):
+        return False  # the key in the certificate cannot be loaded
+    return True
