@@ -1,1 +1,56 @@
-"""Microsoft Graph: submit finished MIME, and read it back."""
+"""Microsoft Graph: submit finished MIME, and read it back.
+
+    with GraphClient(credential) as graph:
+        graph.send(sealed)
+        graph.fetch(message_id)
+
+The rules of this package:
+
+- It gets bytes and never changes one of them: they may be signed. It knows nothing of S/MIME.
+- What happens is decided in generators (`_flows`, `_exchange`), which do no I/O; `_client` carries
+  it out, once for threads and once for asyncio. A method is declared in one place for both.
+- A send is never repeated blindly. An answer that is lost is settled by looking into the mailbox,
+  and where that cannot tell, GraphUnreachable says `maybe_sent=True`.
+- A token goes to the configured host alone, over https (http: loopback only), and is in no repr, no
+  error.
+- An answer is not trusted: it is read within limits of size and time, and gives a value or a
+  GraphError.
+
+Two forms of request, `wire=`: `text-plain` is what Graph v1.0 documents and takes (the whole MIME
+in base64 as a text/plain body); `mime-content` is the older design document's (JSON `mimeContent`
+for the actions, bare MIME for drafts), which the live service does not have. Reading is the same in
+both.
+
+The names below are loaded on first use, so that importing the package imports no HTTP client.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._client import AsyncGraphClient, GraphClient
+    from .auth import TokenSource
+    from .models import Folder, MessageRef, Page
+
+__all__ = ["AsyncGraphClient", "Folder", "GraphClient", "MessageRef", "Page", "TokenSource"]
+
+_HOMES = {
+    "AsyncGraphClient": "._client",
+    "Folder": ".models",
+    "GraphClient": "._client",
+    "MessageRef": ".models",
+    "Page": ".models",
+    "TokenSource": ".auth",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

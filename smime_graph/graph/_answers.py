@@ -1,0 +1,243 @@
+"""Reading what Graph answers: values, errors with their hints, how long to wait. No I/O.
+
+An answer is not trusted: any bytes give a value or a GraphError, and its text is made printable and
+short before it enters a message.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from ..errors import GraphError, GraphRefused
+from ._wire import Response
+from .models import Folder, MessageRef, Status
+
+MESSAGE_FIELDS = (
+    "id,internetMessageId,subject,from,isDraft,parentFolderId,changeKey,"
+    "sentDateTime,receivedDateTime"
+)
+FOLDER_FIELDS = "id,displayName,totalItemCount,unreadItemCount"
+
+_TOKEN = (
+    "the token is missing, expired, or for another service: get one for https://{host}/.default"  # noqa: S105
+)
+_RIGHTS = (
+    "the app lacks the right: Mail.Send sends, Mail.ReadWrite makes drafts, Mail.Read reads back;"
+    " with an application token also check that its scope of mailboxes includes this one"
+)
+_SIZE = (
+    "compress before signing, or send it by SMTP; a lower size_limit refuses it before it travels"
+)
+_MIME = (
+    "the service could not read the message: check that wire= is the form that this service takes"
+)
+_QUOTA = "the mailbox is full or has sent too much today: make room, or wait"
+_STALE = (
+    "ids change when a message is sent or moved, unless they are immutable: look it up with list"
+)
+_NO_RECIPIENT = (
+    "put every recipient into To, Cc or Bcc of the message, and check that wire= is the form that"
+    " this service takes"
+)
+
+# What the codes that mail meets mean, and what to do next. Exchange's codes are those of the EWS
+# reference ("ResponseCode"); Graph passes them through.
+_HINTS: Mapping[str, str] = {
+    "InvalidAuthenticationToken": _TOKEN,
+    "ErrorAccessDenied": _RIGHTS,
+    "ErrorSendAsDenied": (
+        "From is not an address that this account may send as: use its own, get Send As or Send on"
+        " Behalf, and keep '@' out of the display name; an unsent copy may lie in Drafts"
+    ),
+    "ErrorMimeContentInvalidBase64String": _MIME,
+    "ErrorMimeContentInvalid": _MIME,
+    "ErrorMimeContentConversionFailed": _MIME,
+    "ErrorContentConversionFailed": _MIME,
+    "RequestBodyRead": _MIME,
+    "ErrorInvalidParameter": _MIME,
+    "UnableToDeserializePostBody": (
+        "MIME is taken for the mailbox, not for a folder: make the draft there"
+    ),
+    "ErrorInvalidRecipients": _NO_RECIPIENT,
+    "ErrorMissingRecipients": _NO_RECIPIENT,
+    "ErrorItemNotFound": _STALE,
+    "ErrorInvalidIdMalformed": "the id is not one of this service: take it from list or draft",
+    "ErrorInvalidPropertySet": "it is no draft any more: make a new draft",
+    "ErrorMessageSizeExceeded": _SIZE,
+    "ErrorQuotaExceeded": _QUOTA,
+    "ErrorSubmissionQuotaExceeded": _QUOTA,
+    "ErrorServerBusy": "Exchange is busy: try again later",
+    "ErrorInternalServerTransientError": "try again later",
+}
+_HINTS_BY_STATUS: Mapping[int, str] = {
+    401: _TOKEN,
+    403: _RIGHTS,
+    404: "check user and url: nothing answers there",
+    413: _SIZE,
+    415: _MIME,
+    429: "try again later, with fewer requests at a time (Exchange takes 4 at once)",
+}
+
+
+def refused(answer: Response, *, host: str, hint: str | None = None) -> GraphRefused:
+    """The error for an answer that is none of those wanted; `hint` wins over the tables."""
+    code, message, request_id = error_of(answer)
+    if 300 <= answer.status < 400:
+        code, message = "redirect", "Graph answers with a redirect, which is not followed"
+        hint = hint or f"the token is for {host} alone: set the url to where the service really is"
+    hint = hint or _HINTS.get(code) or _HINTS_BY_STATUS.get(answer.status)
+    return GraphRefused(
+        answer.status,
+        code,
+        message,
+        request_id=request_id,
+        hint=hint and hint.replace("{host}", host),
+    )
+
+
+def error_of(answer: Response) -> tuple[str, str, str | None]:
+    """Code, message and request-id of an error answer, even where it is a gateway's page."""
+    error = _mapping(_json(answer.body), "error")
+    code = error.get("code")
+    message = error.get("message")
+    inner = _mapping(error, "innerError") or _mapping(error, "innererror")
+    request_id = answer.headers.get("request-id") or inner.get("request-id")
+    if not isinstance(code, str) or not code:
+        code = "unknown"
+    if not isinstance(message, str) or not message:
+        kind = answer.headers.get("content-type") or "no content type"
+        message = f"no Graph error in the answer ({kind}, {len(answer.body)} bytes)"
+    return (
+        printable(code, limit=80),
+        printable(message, limit=400),
+        printable(request_id, limit=80) if isinstance(request_id, str) and request_id else None,
+    )
+
+
+def request_id_of(answer: Response) -> str | None:
+    found = answer.headers.get("request-id")
+    return printable(found, limit=80) if found else None
+
+
+def describe(answer: Response) -> str:
+    """An answer in a few words, for the text of another error."""
+    code, message, request_id = error_of(answer)
+    where = f" (request-id {request_id})" if request_id else ""
+    if 200 <= answer.status < 300:
+        return f"{answer.status}{where}"
+    return f"{answer.status} {code}: {message}{where}"
+
+
+def message_ref(
+    data: object, *, status: Status | None = None, request_id: str | None
+) -> MessageRef:
+    """A MessageRef from a message resource, GraphError if it is none; `status` beats isDraft."""
+    if not isinstance(data, dict) or not isinstance(data.get("id"), str) or not data["id"]:
+        raise GraphError("Graph's answer is no message: it has no id")
+    sender = _mapping(_mapping(data, "from"), "emailAddress").get("address")
+    return MessageRef(
+        id=_text(data["id"]),
+        internet_message_id=_text(data.get("internetMessageId")),
+        status=status or ("draft" if data.get("isDraft") is True else "stored"),
+        subject=_text(data.get("subject")),
+        sender=_text(sender),
+        sent_at=_time(data.get("sentDateTime")),
+        received_at=_time(data.get("receivedDateTime")),
+        folder_id=_text(data.get("parentFolderId")),
+        change_key=_text(data.get("changeKey")),
+        request_id=request_id,
+    )
+
+
+def folder(data: object) -> Folder:
+    """A Folder from a mailFolder resource; GraphError if it is none."""
+    if not isinstance(data, dict) or not isinstance(data.get("id"), str) or not data["id"]:
+        raise GraphError("Graph's answer is no folder: it has no id")
+    return Folder(
+        id=_text(data["id"]) or "",
+        name=_text(data.get("displayName")) or "",
+        total=_count(data.get("totalItemCount")),
+        unread=_count(data.get("unreadItemCount")),
+    )
+
+
+def resource(answer: Response) -> Any:
+    """The JSON of a successful answer; GraphError if it is none."""
+    data = _json(answer.body)
+    if not isinstance(data, dict):
+        raise GraphError(
+            f"Graph's answer is no JSON object: {len(answer.body)} bytes of"
+            f" {printable(answer.headers.get('content-type') or 'no content type', limit=80)}",
+            hint="check the url: something other than Graph may answer there",
+        )
+    return data
+
+
+def collection(answer: Response) -> tuple[list[object], str | None]:
+    """The items of a page, and the link to the next; GraphError if it is no page."""
+    data = resource(answer)
+    items, link = data.get("value"), data.get("@odata.nextLink")
+    if not isinstance(items, list) or not isinstance(link, str | None):
+        raise GraphError("Graph's answer is no list: it has no array 'value'")
+    return items, link
+
+
+def retry_after(answer: Response) -> float | None:
+    """The seconds an answer asks us to wait (RFC 9110 10.2.3: seconds or a date), None without."""
+    text = answer.headers.get("retry-after", "").strip()
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text, re.ASCII):
+        return float(text)
+    try:
+        when = parsedate_to_datetime(text)
+        if when.tzinfo is None:
+            when = when.replace(tzinfo=UTC)
+        return max(0.0, when.timestamp() - answer.received_at)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def printable(text: str, *, limit: int) -> str:
+    """Text from outside made fit for a message: no control characters, no surrogates, not long."""
+    short = text if len(text) <= limit else text[:limit] + "..."
+    return "".join(c if c.isprintable() else " " for c in short)
+
+
+def _json(body: bytes) -> object:
+    try:
+        return json.loads(body)
+    except (
+        ValueError,
+        RecursionError,
+    ):  # ValueError includes bad UTF-8 and integers beyond the limit
+        return None
+
+
+def _mapping(data: object, key: str) -> Mapping[str, Any]:
+    found = data.get(key) if isinstance(data, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def _text(value: object) -> str | None:
+    if not isinstance(value, str):
+        return None
+    # JSON can spell a lone surrogate, which no output can encode.
+    return value.encode("utf-8", "replace").decode("utf-8")
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and value >= 0 else 0
+
+
+def _time(value: object) -> datetime | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        when = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return when if when.tzinfo else None

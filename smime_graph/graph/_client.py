@@ -1,0 +1,361 @@
+"""The two clients: thin drivers that carry out what the flows ask, on httpx.
+
+What a client can do is declared once, in `_Operations`, from the flows. A type checker gives each
+of its entries the flow's parameters, and the flow's result or an awaitable of it, by which client
+it is taken from; at run time each client gets ordinary methods with real signatures, so that
+`help()` and completion see them too. Rule: nothing is decided here that a flow could decide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+import typing
+from collections.abc import Awaitable, Callable, Coroutine
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
+
+import httpx
+
+from ..errors import SmimeGraphError, UsageError
+from . import _answers, _flows
+from ._mailbox import Cloud, Mailbox, Wire, mailbox, seconds
+from ._wire import ERROR_BODY_LIMIT, Effect, Flow, NeedToken, NoAnswer, Pause, Request, Response
+from .auth import Credential, TokenSource
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Operation(Generic[P, T]):
+    """A flow as a method of both clients."""
+
+    def __init__(self, flow: Callable[Concatenate[Mailbox, P], Flow[T]]) -> None:
+        self.flow = flow
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __get__(self, client: GraphClient, owner: Any) -> Callable[P, T]: ...
+        @overload
+        def __get__(
+            self, client: AsyncGraphClient, owner: Any
+        ) -> Callable[P, Coroutine[Any, Any, T]]: ...
+        @overload
+        def __get__(self, client: None, owner: Any) -> Callable[Concatenate[Any, P], Any]: ...
+        def __get__(self, client: Any, owner: Any) -> Any: ...
+
+
+class _Operations:
+    """What both clients offer. Each entry is the only declaration of that method."""
+
+    send = Operation(_flows.send)
+    reply = Operation(_flows.reply)
+    reply_all = Operation(_flows.reply_all)
+    forward = Operation(_flows.forward)
+    draft = Operation(_flows.draft)
+    create_reply = Operation(_flows.create_reply)
+    create_reply_all = Operation(_flows.create_reply_all)
+    create_forward = Operation(_flows.create_forward)
+    update_draft = Operation(_flows.update_draft)
+    send_draft = Operation(_flows.send_draft)
+    fetch = Operation(_flows.fetch)
+    get = Operation(_flows.get)
+    list = Operation(_flows.list_messages)
+    folders = Operation(_flows.folders)
+
+    _mailbox: Mailbox
+
+    def __init_subclass__(cls) -> None:
+        if _Operations in cls.__bases__:  # a user's subclass may override what it likes
+            for name, entry in vars(_Operations).items():
+                if isinstance(entry, Operation):
+                    setattr(cls, name, _method(cls, name, entry.flow))
+
+    def __repr__(self) -> str:
+        box = self._mailbox
+        return f"{type(self).__name__}(user={box.user!r}, url={box.url!r}, wire={box.wire!r})"
+
+
+def _method(cls: type, name: str, flow: Callable[..., Flow[Any]]) -> Callable[..., Any]:
+    """The flow as an ordinary method that drives it by the class's `_run`."""
+    run: Any = vars(cls)["_run"]
+    method: Any
+    if inspect.iscoroutinefunction(run):
+
+        async def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+            return await run(self, flow(self._mailbox, *args, **kwargs))
+
+    else:
+
+        def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+            return run(self, flow(self._mailbox, *args, **kwargs))
+
+    hints = typing.get_type_hints(flow)
+    result = typing.get_args(hints.pop("return"))[2]  # Generator[Effect, Any, result]
+    _box, *parameters = inspect.signature(flow).parameters.values()
+    typed = [p.replace(annotation=hints[p.name]) for p in parameters]
+    itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    method.__signature__ = inspect.Signature([itself, *typed], return_annotation=result)
+    method.__annotations__ = {p.name: p.annotation for p in typed} | {"return": result}
+    method.__name__, method.__qualname__ = name, f"{cls.__qualname__}.{name}"
+    method.__doc__ = flow.__doc__
+    return typing.cast("Callable[..., Any]", method)
+
+
+class GraphClient(_Operations):
+    """A mailbox on Microsoft Graph; usable from several threads, closed by `close` or by `with`.
+
+    `credential` is an access token, a function that gives one, or a credential of azure-identity.
+    `user` is "me", or an id or address. `cloud` picks the address of the service (default: global);
+    `url` wins. `wire` is the form of requests: see this package's docstring. `size_limit` counts
+    bytes of an HTTP body (None: no limit). `timeout` is in seconds, for connecting and for each
+    wait on the line. `retries` is the number of further attempts where one is safe. `transport`,
+    `clock` (Unix seconds) and `sleep` are for tests and for the emulator. Raises UsageError for
+    settings that make no sense.
+    """
+
+    def __init__(
+        self,
+        credential: Credential,
+        *,
+        user: str = "me",
+        url: str | None = None,
+        cloud: Cloud | None = None,
+        wire: Wire = "text-plain",
+        size_limit: int | None = 4 * 1024 * 1024,
+        timeout: float = 30.0,
+        retries: int = 4,
+        transport: httpx.BaseTransport | None = None,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._mailbox = mailbox(
+            user=user, url=url, cloud=cloud, wire=wire, size_limit=size_limit, retries=retries
+        )
+        self._timeout = seconds(timeout, what="timeout")
+        self._tokens = TokenSource(credential, scope=self._mailbox.scope, clock=clock)
+        self._clock, self._sleep = clock, sleep
+        self._http = httpx.Client(transport=transport, **_settings(self._mailbox, self._timeout))
+
+    def __enter__(self) -> GraphClient:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def _run(self, flow: Flow[T]) -> T:
+        if self._http.is_closed:
+            raise _closed()
+        answer: Any = None
+        error: SmimeGraphError | None = None
+        while True:
+            try:
+                effect = flow.send(answer) if error is None else flow.throw(error)
+            except StopIteration as done:
+                return typing.cast("T", done.value)
+            answer = error = None
+            try:
+                answer = self._carry_out(effect)
+            except SmimeGraphError as failure:
+                error = failure  # the flow decides what a failure means, above all in mid-send
+
+    def _carry_out(self, effect: Effect) -> Any:
+        if isinstance(effect, NeedToken):
+            return self._tokens.token(effect.rejected)
+        if isinstance(effect, Pause):
+            return self._sleep(effect.seconds)
+        reading = _Reading(effect, self._clock, self._timeout)
+        try:
+            with self._http.stream(**_sent(effect)) as got:
+                reading.begin(got)
+                for chunk in got.iter_raw():
+                    reading.add(chunk)
+                    if reading.enough():
+                        break
+                else:
+                    reading.end = "whole"
+        except httpx.TransportError as error:
+            return reading.broken(error)
+        return reading.response()
+
+
+class AsyncGraphClient(_Operations):
+    """As GraphClient, for asyncio: every method is awaited, closed by `aclose` or by `async with`.
+
+    The credential may be asynchronous as well. Under another event loop give its `sleep`.
+    """
+
+    def __init__(
+        self,
+        credential: Credential,
+        *,
+        user: str = "me",
+        url: str | None = None,
+        cloud: Cloud | None = None,
+        wire: Wire = "text-plain",
+        size_limit: int | None = 4 * 1024 * 1024,
+        timeout: float = 30.0,
+        retries: int = 4,
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._mailbox = mailbox(
+            user=user, url=url, cloud=cloud, wire=wire, size_limit=size_limit, retries=retries
+        )
+        self._timeout = seconds(timeout, what="timeout")
+        self._tokens = TokenSource(credential, scope=self._mailbox.scope, clock=clock)
+        self._clock, self._sleep = clock, sleep
+        self._http = httpx.AsyncClient(
+            transport=transport, **_settings(self._mailbox, self._timeout)
+        )
+
+    async def __aenter__(self) -> AsyncGraphClient:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def _run(self, flow: Flow[T]) -> T:
+        if self._http.is_closed:
+            raise _closed()
+        answer: Any = None
+        error: SmimeGraphError | None = None
+        while True:
+            try:
+                effect = flow.send(answer) if error is None else flow.throw(error)
+            except StopIteration as done:
+                return typing.cast("T", done.value)
+            answer = error = None
+            try:
+                answer = await self._carry_out(effect)
+            except SmimeGraphError as failure:
+                error = failure
+
+    async def _carry_out(self, effect: Effect) -> Any:
+        if isinstance(effect, NeedToken):
+            return await self._tokens.token_async(effect.rejected)
+        if isinstance(effect, Pause):
+            return await self._sleep(effect.seconds)
+        reading = _Reading(effect, self._clock, self._timeout)
+        try:
+            async with self._http.stream(**_sent(effect)) as got:
+                reading.begin(got)
+                async for chunk in got.aiter_raw():
+                    reading.add(chunk)
+                    if reading.enough():
+                        break
+                else:
+                    reading.end = "whole"
+        except httpx.TransportError as error:
+            return reading.broken(error)
+        return reading.response()
+
+
+# Whether a request left this machine before it failed. httpx connects, and is through with TLS,
+# before it writes; a failed write is not always told apart from a failed read (httpcore goes on to
+# read the answer). The most specific class counts.
+_FAILURES: dict[type[httpx.TransportError], tuple[Literal["yes", "no", "unknown"], str]] = {
+    httpx.ConnectError: ("no", "could not connect"),
+    httpx.ConnectTimeout: ("no", "could not connect in time"),
+    httpx.PoolTimeout: ("no", "no free connection in time"),
+    httpx.ProxyError: ("no", "the proxy did not connect"),
+    httpx.UnsupportedProtocol: ("no", "the address cannot be reached by HTTP"),
+    httpx.ReadTimeout: ("yes", "no answer in time"),
+    httpx.WriteTimeout: ("unknown", "the request could not be written in time"),
+    httpx.TransportError: ("unknown", "the connection was lost"),
+}
+
+
+def no_answer(error: httpx.TransportError) -> NoAnswer:
+    """What a failure of httpx means for the request; its text shows only if nothing was written."""
+    kind = next(k for k in type(error).__mro__ if k in _FAILURES)
+    sent, words = _FAILURES[kind]
+    detail = _answers.printable(str(error), limit=200) if kind is httpx.ConnectError else ""
+    return NoAnswer(sent, f"{words} ({detail})" if detail else f"{words} ({type(error).__name__})")
+
+
+class _Reading:
+    """One answer while it is read, within its limits of size and time."""
+
+    def __init__(self, request: Request, clock: Callable[[], float], timeout: float) -> None:
+        self._request, self._clock = request, clock
+        # httpx's timeout is for each wait; a byte for each of them would keep us for years. So a
+        # body also has ten waits, and 16 KiB a second, in all.
+        self._patience = 10 * timeout + request.limit / 16384
+        self._got: httpx.Response | None = None
+        self._body = bytearray()
+        self.end: Literal["whole", "limit", "lost"] = "lost"
+
+    def begin(self, got: httpx.Response) -> None:
+        self._got = got
+        self._began = self._clock()
+        self._limit = self._request.limit if got.is_success else ERROR_BODY_LIMIT
+
+    def add(self, chunk: bytes) -> None:
+        self._body += chunk
+
+    def enough(self) -> bool:
+        """True if no more is to be read."""
+        if len(self._body) > self._limit:
+            del self._body[self._limit :]
+            self.end = "limit"
+            return True
+        return self._clock() - self._began > self._patience
+
+    def broken(self, error: httpx.TransportError) -> Response | NoAnswer:
+        """What there is after a failure: a status line counts, even if the body was lost."""
+        return no_answer(error) if self._got is None else self.response()
+
+    def response(self) -> Response:
+        if self._got is None:
+            raise ValueError("no answer was begun")
+        headers = {name.lower(): value for name, value in self._got.headers.items()}
+        return Response(self._got.status_code, headers, bytes(self._body), self.end, self._began)
+
+
+def _sent(request: Request) -> dict[str, Any]:
+    return {
+        "method": request.method,
+        "url": request.url,
+        "content": request.body,
+        "headers": {**request.headers, "Authorization": f"Bearer {request.token}"},
+    }
+
+
+def _settings(box: Mailbox, timeout: float) -> dict[str, Any]:
+    return {
+        "timeout": httpx.Timeout(timeout, pool=None),
+        "follow_redirects": False,
+        # Exchange serves 4 requests of an app at once, and throttles more ("Throttling limits").
+        "limits": httpx.Limits(max_connections=4),
+        # A proxy from the environment is for the world outside; over http on loopback it would read
+        # the token.
+        "trust_env": not box.loopback,
+        # A compressed answer could grow without bound while it is unpacked.
+        "headers": {"Accept-Encoding": "identity", "User-Agent": "smime-graph"},
+    }
+
+
+def _closed() -> UsageError:
+    return UsageError("the client is closed", hint="make a new one, or call it inside its 'with'")

@@ -1,0 +1,151 @@
+"""A message on its way out: the checks before Graph sees it, and the body of its request. No I/O.
+
+Nothing here changes a byte of the message: it may be signed.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pybase64
+
+from ..errors import MalformedMessage, UsageError
+from ._mailbox import Mailbox
+
+# A thousand recipients need about 60 KB; beyond this it is no header block.
+_HEADER_LIMIT = 1024 * 1024
+_FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:(.*)", re.DOTALL)  # RFC 5322 2.2, 4.5 (obsolete: space)
+# An unclosed quote runs to the end, so that every alternative matches and the search stays linear.
+_QUOTED = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+_COMMENT = re.compile(r"\([^()]*+\)")
+_ADDRESS = re.compile(r"[^\s<>@,;:()]@[^\s<>@,;:()]")
+_MESSAGE_ID = re.compile(r"<[^\s<>\x00-\x1f\x7f]{1,990}>")
+
+_THREE_LAYERS = (
+    "base64 is paid up to three times: for attachments inside the message, for the CMS around them,"
+    " and for the whole MIME in the request; compress before signing, send it by SMTP, or raise"
+    " size_limit where the tenant is known to take more"
+)
+
+
+def check_to_send(raw: bytes, *, recipients: bool) -> str:
+    """Check a message that is about to be sent, and give its Message-ID, with its angle brackets.
+
+    A message without Message-ID is refused: after a lost answer nothing else could tell whether it
+    was sent. MalformedMessage if it is no message; UsageError if it lacks the id, or lacks an
+    address while `recipients` are taken from its header (a reply has those of the original).
+    """
+    fields = header_fields(raw)
+    if recipients and not any(
+        _has_address(value) for name, value in fields if name in ("to", "cc", "bcc")
+    ):
+        raise UsageError(
+            "the message names no recipient in To, Cc or Bcc",
+            hint="Graph has no envelope apart from the header: put every recipient into a field",
+        )
+    message_id = message_id_of(fields)
+    if message_id is None:
+        raise UsageError(
+            "the message has no Message-ID, wanted one to find it by if an answer is lost",
+            hint="sign and seal add one; otherwise add it before the message is signed",
+        )
+    return message_id
+
+
+def check_draft(raw: bytes) -> None:
+    """Check what becomes a draft: a message, which may still lack recipients and Message-ID."""
+    message_id_of(header_fields(raw))
+
+
+def message_id_of(fields: list[tuple[str, str]]) -> str | None:
+    """The Message-ID of a parsed header, None without one; MalformedMessage if it is malformed."""
+    found = [value.strip() for name, value in fields if name == "message-id"]
+    if not found:
+        return None
+    if len(found) > 1:
+        raise MalformedMessage(f"the message has {len(found)} Message-ID fields, wanted one")
+    if not _MESSAGE_ID.fullmatch(found[0]) or "\N{REPLACEMENT CHARACTER}" in found[0]:
+        raise MalformedMessage("the Message-ID is malformed, wanted <left@right>")
+    return found[0]
+
+
+def header_fields(raw: bytes) -> list[tuple[str, str]]:
+    """The header as (lower-case name, unfolded value); MalformedMessage unless there is one.
+
+    Written here because the answer must be the same for hostile bytes under every Python version;
+    only the names that matter are looked at, no value is decoded (RFC 2047).
+    """
+    if not isinstance(raw, bytes):
+        raise UsageError(
+            f"the message is {type(raw).__name__}, wanted bytes",
+            hint="sign and seal give bytes; so does as_bytes(policy=email.policy.SMTP)",
+        )
+    ends = [e for e in (raw.find(gap, 0, _HEADER_LIMIT) for gap in (b"\n\r\n", b"\n\n")) if e >= 0]
+    if not ends and len(raw) > _HEADER_LIMIT:
+        raise MalformedMessage(f"the message has no blank line in its first {_HEADER_LIMIT} bytes")
+    lines = raw[: min(ends, default=len(raw))].split(b"\n")
+    fields: list[tuple[bytes, list[bytes]]] = []
+    for number, full in enumerate(lines, 1):
+        line = full.removesuffix(b"\r")
+        if b"\r" in line or b"\0" in line:
+            raise MalformedMessage(f"line {number} of the header holds a bare CR or a NUL")
+        if line[:1] in (b" ", b"\t") and fields:
+            fields[-1][1].append(line)
+        elif match := _FIELD.fullmatch(line):
+            fields.append((match[1], [match[2]]))
+        elif line or number < len(lines):  # the very last piece is empty where there is no body
+            raise MalformedMessage(
+                f"line {number} is no header field, wanted 'Name: value'",
+                hint="give the whole message, header and body, without an mbox 'From ' line",
+            )
+    if not fields:
+        raise MalformedMessage("the message has no header", hint="give the whole message")
+    return [
+        (name.decode("ascii").lower(), b"".join(pieces).decode("utf-8", "replace"))
+        for name, pieces in fields
+    ]
+
+
+def _has_address(value: str) -> bool:
+    return bool(_ADDRESS.search(_COMMENT.sub(" ", _QUOTED.sub("q", value))))
+
+
+def body_of_action(box: Mailbox, raw: bytes, *, save: bool | None = None) -> tuple[str, bytes]:
+    """Content type and body of sendMail and the reply family.
+
+    `save` is saveToSentItems, which only the JSON form has a place for; None leaves it out.
+    """
+    if box.wire == "text-plain":
+        return _base64_text(box, raw)
+    head, tail = b'{"mimeContent":"', b'"}'
+    if save is not None:
+        # A boolean, as the design document's CSDL has it; its example shows a string.
+        tail = b'","saveToSentItems":' + (b"true" if save else b"false") + b"}"
+    _check_size(box, raw, len(head) + _base64_length(raw) + len(tail))
+    return "application/json", b"".join((head, pybase64.b64encode(raw), tail))
+
+
+def body_of_item(box: Mailbox, raw: bytes) -> tuple[str, bytes]:
+    """Content type and body of a new draft, and of one that is replaced."""
+    if box.wire == "text-plain":
+        return _base64_text(box, raw)
+    _check_size(box, raw, len(raw))  # the design document's examples carry the bare MIME here
+    return "text/plain", raw
+
+
+def _base64_text(box: Mailbox, raw: bytes) -> tuple[str, bytes]:
+    _check_size(box, raw, _base64_length(raw))
+    return "text/plain", pybase64.b64encode(raw)
+
+
+def _base64_length(raw: bytes) -> int:
+    return (len(raw) + 2) // 3 * 4
+
+
+def _check_size(box: Mailbox, raw: bytes, size: int) -> None:
+    if box.size_limit is not None and size > box.size_limit:
+        raise UsageError(
+            f"the message of {len(raw)} bytes makes a request of {size} bytes,"
+            f" the limit is {box.size_limit}",
+            hint=_THREE_LAYERS,
+        )

@@ -1,0 +1,75 @@
+"""What a flow asks of its driver, and what it is given back.
+
+A flow is a generator: it yields a `Request`, a `Pause` or a `NeedToken`, and receives a `Response`
+or a `NoAnswer`, nothing, or a token. Rule 1: nothing here does I/O or knows who does. Rule 2: a
+token and the content of a message never show in a repr.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias, TypeVar
+
+T = TypeVar("T")
+
+# An error answer is read to here and no further: Graph's own are under 2 KiB, a gateway's page is
+# not worth more.
+ERROR_BODY_LIMIT = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request; `limit` is the most bytes that are read of a successful answer's body."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = field(default=b"", repr=False)
+    limit: int = 16 * 1024 * 1024
+    token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait this many seconds before going on."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class NeedToken:
+    """Hand in an access token; another than `rejected`, which was just refused, if there is one."""
+
+    rejected: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The status line came, so Graph did answer; header names are lower case.
+
+    `end` tells how the body ended: `whole`, cut at our `limit`, or `lost` on the way. `received_at`
+    is in Unix seconds (a `Retry-After` date is measured against it).
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = field(default=b"", repr=False)
+    end: Literal["whole", "limit", "lost"] = "whole"
+    received_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """No status line came. `sent` says whether the request left this machine.
+
+    Only `no` (it certainly did not) lets a send be repeated; `yes` and `unknown` differ in nothing
+    but what a person is told. `reason` is for people and holds no secret.
+    """
+
+    sent: Literal["yes", "no", "unknown"]
+    reason: str
+
+
+Effect: TypeAlias = Request | Pause | NeedToken
+Flow: TypeAlias = Generator[Effect, Any, T]

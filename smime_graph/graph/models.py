@@ -1,0 +1,57 @@
+"""What the endpoints of Graph give back: references to messages, pages of them, folders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+Status: TypeAlias = Literal["accepted", "confirmed", "draft", "stored"]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRef:
+    """A message as Graph knows it; what an endpoint does not tell is None.
+
+    `status` is one word: `accepted` (Graph answered 202: it took the message, and reports later
+    troubles by mail), `confirmed` (the answer was lost, but the mailbox shows that it was sent),
+    `draft` (in the mailbox, not sent) or `stored` (in the mailbox, not a draft). `id` is an
+    immutable id: it survives sending and moving. sendMail, reply, replyAll and forward give none.
+    `internet_message_id` has its angle brackets.
+    """
+
+    id: str | None
+    internet_message_id: str | None
+    status: Status
+    subject: str | None = None
+    sender: str | None = None
+    sent_at: datetime | None = None
+    received_at: datetime | None = None
+    folder_id: str | None = None
+    change_key: str | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The messages that were asked for, in Graph's order; `more`: the mailbox has more of them."""
+
+    messages: tuple[MessageRef, ...]
+    more: bool = False
+
+    def __iter__(self) -> Iterator[MessageRef]:
+        return iter(self.messages)
+
+    def __len__(self) -> int:
+        return len(self.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A mail folder, with the number of messages in it."""
+
+    id: str
+    name: str
+    total: int
+    unread: int
