@@ -179,7 +179,8 @@ class GraphClient(_Operations):
         try:
             with self._http.stream(**_sent(effect)) as got:
                 reading.begin(got)
-                for chunk in got.iter_raw():
+                # Not iter_raw, which refuses an answer that a transport made from memory.
+                for chunk in typing.cast("httpx.SyncByteStream", got.stream):
                     reading.add(chunk)
                     if reading.enough():
                         break
@@ -261,7 +262,7 @@ class AsyncGraphClient(_Operations):
         try:
             async with self._http.stream(**_sent(effect)) as got:
                 reading.begin(got)
-                async for chunk in got.aiter_raw():
+                async for chunk in typing.cast("httpx.AsyncByteStream", got.stream):
                     reading.add(chunk)
                     if reading.enough():
                         break

@@ -1,0 +1,420 @@
+"""Repeating what is safe, waiting as asked, errors, hostile answers, and where a token may go."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smime_graph.errors import (
+    GraphError,
+    GraphRefused,
+    GraphThrottled,
+    GraphUnreachable,
+    SmimeGraphError,
+)
+
+NOW = 1_800_000_000.0
+
+
+class Script:
+    """Answers one after another; the last one for ever."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.requests = []
+
+    def __call__(self, request):
+        self.requests.append(request)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer() if callable(answer) else answer
+
+
+def busy(status=429, **headers):
+    return lambda: httpx.Response(status, headers=headers)
+
+
+# --- repeating and waiting -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["fetch", "get", "list", "update_draft"])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        *[busy(status) for status in (429, 502, 503, 504)],
+        *[lambda k=k: k("x") for k in (httpx.ConnectError, httpx.ReadTimeout, httpx.WriteError)],
+    ],
+)
+def test_what_changes_nothing_is_simply_asked_again(call, raw, method, failure):
+    def answer():
+        made = failure()
+        if isinstance(made, Exception):
+            raise made
+        return made
+
+    args = {"list": (), "update_draft": ("id", raw)}.get(method, ("id",))
+    good = httpx.Response(200, json={"id": "x", "value": []})
+    script = Script(answer, answer, lambda: good)
+    call(script, method, *args)
+    assert len(script.requests) == 3
+    first, second = call.pauses
+    assert 0.25 <= first <= 0.5
+    assert 0.5 <= second <= 1.0
+
+
+def test_patience_ends_after_the_configured_retries(call):
+    script = Script(lambda: httpx.Response(502))
+    with pytest.raises(GraphRefused) as caught:
+        call(script, "get", "id", settings={"retries": 2})
+    assert caught.value.status == 502
+    assert len(script.requests) == 3
+
+    script = Script(httpx.ReadTimeout("x"))
+    with pytest.raises(GraphUnreachable, match="no answer in time") as unreachable:
+        call(script, "get", "id", settings={"retries": 0})
+    assert not unreachable.value.maybe_sent
+    assert len(script.requests) == 1
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 418, 500, 501])
+def test_a_verdict_is_not_asked_for_twice(call, status):
+    script = Script(lambda: httpx.Response(status))
+    with pytest.raises(GraphRefused):
+        call(script, "get", "id")
+    assert len(script.requests) == 1
+
+
+def http_date(seconds):
+    return format_datetime(
+        datetime.fromtimestamp(NOW, UTC) + timedelta(seconds=seconds), usegmt=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("header", "least", "most"),
+    [
+        ("7", 7.0, 7.7),
+        ("60", 60.0, 61.0),
+        ("1.5", 1.5, 1.65),
+        (http_date(30), 30.0, 31.0),
+        (http_date(30).replace("GMT", "-0000"), 30.0, 31.0),
+        (http_date(-30), 0.25, 0.5),
+        ("0", 0.25, 0.5),
+        ("-5", 0.25, 0.5),
+        ("soon", 0.25, 0.5),
+        ("", 0.25, 0.5),
+        ("nan", 0.25, 0.5),
+        ("Mon, 99 Foo 99999 99:99:99 GMT", 0.25, 0.5),
+    ],
+)
+def test_retry_after_is_honoured(call, header, least, most):
+    script = Script(busy(**{"Retry-After": header}), lambda: httpx.Response(200, content=b"x"))
+    assert call(script, "fetch", "id") == b"x"
+    (pause,) = call.pauses
+    assert least <= pause <= most
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(("header", "wait"), [("61", 61), ("999999999", 999999999)])
+def test_a_wait_beyond_our_patience_is_for_the_caller(call, raw, status, header, wait):
+    for method, args in (("fetch", ("id",)), ("send", (raw,)), ("draft", (raw,))):
+        script = Script(busy(status, **{"Retry-After": header}))
+        with pytest.raises(GraphThrottled) as caught:
+            call(script, method, *args)
+        assert caught.value.retry_after == wait
+        assert "nothing was carried out" in caught.value.hint
+        assert len(script.requests) == 1
+    assert call.pauses == []
+
+
+def test_throttling_that_does_not_end_is_told_with_the_last_wait(call, raw):
+    script = Script(busy(**{"Retry-After": "3"}))
+    with pytest.raises(GraphThrottled) as caught:
+        call(script, "send", raw)
+    assert caught.value.retry_after == 3
+    assert len(script.requests) == 5
+
+
+# --- errors --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "hint"),
+    [
+        (400, "ErrorMimeContentInvalidBase64String", "wire="),
+        (400, "ErrorInvalidRecipients", "To, Cc or Bcc"),
+        (401, "InvalidAuthenticationToken", "https://graph.microsoft.com/.default"),
+        (403, "ErrorSendAsDenied", "Send As"),
+        (403, "ErrorAccessDenied", "Mail.Send"),
+        (404, "ErrorItemNotFound", "immutable"),
+        (400, "ErrorMessageSizeExceeded", "SMTP"),
+        (413, "BadRequest", "SMTP"),
+        (415, "RequestBodyRead", "wire="),
+        (507, "ErrorQuotaExceeded", "full"),
+    ],
+)
+def test_a_refusal_says_what_it_means_and_what_to_do(call, raw, graph_error, status, code, hint):
+    def handler(request):
+        return graph_error(status, code, "Some text.", request_id="r-header")
+
+    with pytest.raises(GraphRefused) as caught:
+        call(handler, "send", raw)
+    error = caught.value
+    assert (error.status, error.code, error.message) == (status, code, "Some text.")
+    assert error.request_id == "r-header"
+    assert hint in error.hint
+    assert "{" not in error.hint
+
+
+def test_the_request_id_may_stand_inside_the_error(call, graph_error):
+    with pytest.raises(GraphRefused) as caught:
+        call(lambda request: graph_error(400, "X"), "get", "id")
+    assert caught.value.request_id == "r-inner"
+
+
+def test_the_live_services_405_for_a_draft_update_says_what_to_do_instead(call, raw, graph_error):
+    def handler(request):
+        return graph_error(405, "Request_BadRequest")
+
+    with pytest.raises(GraphRefused, match="405") as caught:
+        call(handler, "update_draft", "id", raw)
+    assert "make a new one and delete the old one" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html><title>Bad Gateway</title></html>",
+        b"null",
+        b"[" * 60_000,
+        b'{"error": "text"}',
+        b'{"error": {"code": 5, "message": {"lang": "en"}}}',
+        b'{"error": {"code": "", "message": "", "innerError": []}}',
+        b'{"error": {"code": "\\u001b[31mX\\ud800", "message": "a\\r\\nb"}}',
+        b"\xff\xfe\x00",
+        b"1" * 10_000,
+    ],
+)
+def test_any_error_body_gives_a_printable_refusal(call, body):
+    with pytest.raises(GraphRefused) as caught:
+        call(lambda request: httpx.Response(400, content=body), "get", "id")
+    assert str(caught.value).isprintable()
+    assert caught.value.status == 400
+
+
+def test_an_error_body_is_read_to_64_kib_and_no_further(call, stream):
+    given_out = []
+
+    def piece():
+        given_out.append(1)
+        return b"x" * 1024
+
+    def handler(request):
+        return httpx.Response(400, stream=stream(*[piece] * 10_000))
+
+    with pytest.raises(GraphRefused, match="65536 bytes"):
+        call(handler, "get", "id")
+    assert len(given_out) == 65
+
+
+def test_a_fetch_stops_at_its_limit(call, stream):
+    def handler(request):
+        return httpx.Response(200, stream=stream(b"12345", b"67890"))
+
+    assert call(handler, "fetch", "id", limit=10) == b"1234567890"
+    with pytest.raises(GraphError, match="longer than the limit") as caught:
+        call(handler, "fetch", "id", limit=9)
+    assert "higher limit" in caught.value.hint
+
+
+def test_an_answer_that_drips_is_given_up(call, stream):
+    def drip():
+        call.now += 29.0  # just within the timeout of each wait
+        return b"x"
+
+    def handler(request):
+        return httpx.Response(200, stream=stream(*[drip] * 10_000))
+
+    with pytest.raises(GraphUnreachable, match="broke off after"):
+        call(handler, "fetch", "id", limit=16384, settings={"retries": 0})
+    assert call.now - NOW < 400
+
+
+def test_a_fetch_that_breaks_off_is_fetched_again(call, stream):
+    script = Script(
+        lambda: httpx.Response(200, stream=stream(b"half", httpx.ReadError("reset"))),
+        lambda: httpx.Response(200, content=b"whole"),
+    )
+    assert call(script, "fetch", "id") == b"whole"
+
+
+def test_a_compressed_answer_is_refused_unpacked_by_nobody(call, stream):
+    def handler(request):
+        return httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=stream(b"\x1f\x8b"))
+
+    with pytest.raises(GraphError, match="compressed"):
+        call(handler, "fetch", "id")
+
+
+# --- where the token may go ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
+def test_a_redirect_is_refused_and_not_followed(call, raw, status):
+    for method, args in (("get", ("id",)), ("send", (raw,)), ("update_draft", ("id", raw))):
+        script = Script(
+            lambda: httpx.Response(status, headers={"Location": "https://evil.example/?t=1"})
+        )
+        with pytest.raises(GraphRefused, match="redirect") as caught:
+            call(script, method, *args)
+        assert [r.url.host for r in script.requests] == ["graph.microsoft.com"]
+        assert "evil" not in str(caught.value)
+
+
+def page(*ids, link=None):
+    data = {"value": [{"id": i, "isDraft": False} for i in ids]}
+    if link:
+        data["@odata.nextLink"] = link
+    return lambda: httpx.Response(200, json=data)
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://evil.example/v1.0/me/messages",
+        "https://graph.microsoft.com.evil.example/",
+        "http://graph.microsoft.com/v1.0/me/messages",
+        "https://graph.microsoft.com:8443/v1.0/me/messages",
+        "https://graph.microsoft.com@evil.example/",
+        "https://user@graph.microsoft.com/",
+        "https://evil.example\\@graph.microsoft.com/",
+        "//graph.microsoft.com/v1.0",
+        "/v1.0/me/messages",
+        "https://graph.microsoft.com/\n",
+        "https://[graph.microsoft.com/",
+        "https://graph.microsoft.com:x/",
+        "",
+    ],
+)
+def test_a_next_page_elsewhere_gets_no_token(call, link):
+    data = {"value": [{"id": "1"}], "@odata.nextLink": link}
+    script = Script(lambda: httpx.Response(200, json=data))
+    with pytest.raises(GraphError, match="the token is not sent there"):
+        call(script, "list")
+    assert len(script.requests) == 1
+
+
+def test_pages_are_followed_to_the_number_asked_for(call):
+    link = "https://graph.microsoft.com:443/v1.0/me/messages?$skip=2&$skiptoken=a%2Fb"
+    script = Script(page("1", "2", link=link), page("3", "4", link=link), page("5"))
+    got = call(script, "list", top=3)
+    assert [m.id for m in got] == ["1", "2", "3"]
+    assert got.more
+    assert script.requests[1].url.raw_path == b"/v1.0/me/messages?$skip=2&$skiptoken=a%2Fb"
+    assert script.requests[1].headers["prefer"] == 'IdType="ImmutableId"'
+
+    script = Script(page("1", "2", link=link), page("3"))
+    got = call(script, "list")
+    assert ([m.status for m in got], len(got), got.more) == (["stored"] * 3, 3, False)
+
+
+def test_pages_without_end_end(call):
+    script = Script(page(link="https://graph.microsoft.com/v1.0/me/messages?again"))
+    got = call(script, "list")
+    assert (len(got), got.more) == (0, True)
+    assert len(script.requests) == 200
+
+
+def test_folders_are_read(call):
+    data = {
+        "value": [
+            {"id": "f1", "displayName": "Inbox", "totalItemCount": 7, "unreadItemCount": 2},
+            {"id": "f2", "totalItemCount": "many"},
+        ]
+    }
+    first, second = call(lambda request: httpx.Response(200, json=data), "folders")
+    assert (first.id, first.name, first.total, first.unread) == ("f1", "Inbox", 7, 2)
+    assert (second.name, second.total) == ("", 0)
+
+
+# --- anything ------------------------------------------------------------------------------------
+
+JSONISH = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["error", "code", "message", "value", "id", "isDraft", "@odata.nextLink"]
+            ),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=12,
+)
+BODY = st.binary(max_size=200) | JSONISH.map(lambda data: json.dumps(data).encode())
+HEADERS = st.dictionaries(
+    st.sampled_from(["Retry-After", "request-id", "Content-Type", "Content-Encoding", "Location"]),
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20),
+    max_size=3,
+)
+
+
+@given(
+    status=st.integers(100, 999),
+    body=BODY,
+    headers=HEADERS,
+    method=st.sampled_from(
+        ["send", "reply", "draft", "update_draft", "send_draft", "fetch", "get", "list", "folders"]
+    ),
+)
+@settings(max_examples=250, deadline=None)
+def test_any_answer_gives_a_value_or_one_of_our_errors(
+    drive, stream, raw, status, body, headers, method
+):
+    args = {
+        "send": (raw,),
+        "draft": (raw,),
+        "list": (),
+        "folders": (),
+        "reply": ("id", raw),
+        "update_draft": ("id", raw),
+    }.get(method, ("id",))
+
+    def handler(request):
+        return httpx.Response(status, headers=headers, stream=stream(body))
+
+    error = None
+    try:
+        drive("sync")(handler, method, *args)
+    except SmimeGraphError as caught:
+        error = caught
+    assert str(error).isprintable()
+    assert "s3cret" not in f"{error} {getattr(error, 'hint', '')}"
+
+
+@given(raw=st.binary(max_size=300) | st.text(alphabet='To: <@>\r\n"(\\,;Message-ID', max_size=80))
+@settings(max_examples=300, deadline=None)
+def test_any_message_is_sent_whole_or_refused(drive, raw):
+    raw = raw.encode() if isinstance(raw, str) else raw
+    bodies = []
+
+    def handler(request):
+        bodies.append(request.content)
+        return httpx.Response(202)
+
+    try:
+        drive("sync")(handler, "send", raw)
+    except SmimeGraphError:
+        assert bodies == []
+    else:
+        assert len(bodies) == 1

@@ -1,0 +1,215 @@
+"""Tokens: from five kinds of credential, kept, renewed once after a 401, and shown to nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import httpx
+import pytest
+
+from smime_graph.errors import GraphError, GraphRefused, GraphUnreachable, UsageError
+from smime_graph.graph import TokenSource
+from smime_graph.graph._wire import NeedToken, Request
+
+NOW = 1_800_000_000.0
+SCOPE = "https://graph.microsoft.com/.default"
+
+
+class Credential:
+    """Gives tokens one, two, ... each good for an hour of the test's clock."""
+
+    def __init__(self, lifetime=3600.0):
+        self.scopes = []
+        self.lifetime = lifetime
+        self.now = lambda: NOW
+        self.thread = None
+
+    def get_token(self, *scopes, **kwargs):
+        self.scopes.append(scopes)
+        self.thread = threading.current_thread()
+        return SimpleNamespace(
+            token=f"secret-{len(self.scopes)}", expires_on=self.now() + self.lifetime
+        )
+
+
+class AsyncCredential(Credential):
+    async def get_token(self, *scopes, **kwargs):
+        await asyncio.sleep(0)
+        return Credential.get_token(self, *scopes, **kwargs)
+
+
+def seen(call, credential, times=1, **settings):
+    """The Authorization headers of some requests through one client, and of no other."""
+    headers = []
+
+    def handler(request):
+        headers.append(request.headers["authorization"])
+        return httpx.Response(200, json={"value": [], "@odata.nextLink": str(request.url)})
+
+    call(handler, "list", credential=credential, settings=settings)
+    return headers[:times]
+
+
+def test_each_kind_of_credential_gives_its_token(call):
+    assert seen(call, "plain") == ["Bearer plain"]
+    assert seen(call, " plain\n") == ["Bearer plain"]
+    assert seen(call, lambda: "called") == ["Bearer called"]
+    assert seen(call, Credential()) == ["Bearer secret-1"]
+
+    async def coroutine():
+        return "awaited"
+
+    for credential, token in ((coroutine, "awaited"), (AsyncCredential(), "secret-1")):
+        if call.kind == "async":
+            assert seen(call, credential) == [f"Bearer {token}"]
+        else:
+            with pytest.raises(UsageError, match="asynchronous") as caught:
+                seen(call, credential)
+            assert "AsyncGraphClient" in caught.value.hint
+
+
+def test_the_scope_is_that_of_the_host(call):
+    for settings, host in (
+        ({}, "graph.microsoft.com"),
+        ({"cloud": "china"}, "microsoftgraph.chinacloudapi.cn"),
+        ({"url": "http://localhost:8025/v1.0"}, "localhost"),
+    ):
+        credential = Credential()
+        seen(call, credential, **settings)
+        assert credential.scopes == [(f"https://{host}/.default",)]
+
+
+def test_a_token_is_kept_until_shortly_before_it_expires(call):
+    credential = Credential()
+    assert set(seen(call, credential, times=200)) == {"Bearer secret-1"}
+
+    clock = [NOW]
+    source = TokenSource(credential, scope=SCOPE, clock=lambda: clock[0])
+    first = source.token()
+    clock[0] = NOW + 3600 - 301
+    assert source.token() == first
+    clock[0] = NOW + 3600 - 299
+    assert source.token() != first
+
+
+def test_a_function_that_gives_strings_is_asked_every_time(call):
+    numbers = iter(range(1000))
+    headers = seen(call, lambda: f"t{next(numbers)}", times=3)
+    assert headers == ["Bearer t0", "Bearer t1", "Bearer t2"]
+
+
+def test_a_function_may_give_a_token_with_its_expiry(call):
+    credential = Credential()
+    assert set(seen(call, credential.get_token, times=5)) == {"Bearer secret-1"}
+
+
+def renewing(*good):
+    requests = []
+
+    def handler(request):
+        requests.append(request.headers["authorization"].removeprefix("Bearer "))
+        return httpx.Response(202 if requests[-1] in good else 401)
+
+    return handler, requests
+
+
+def test_a_401_gets_one_new_token_and_one_more_try(call, raw):
+    handler, requests = renewing("secret-2")
+    assert call(handler, "send", raw, credential=Credential()).status == "accepted"
+    assert requests == ["secret-1", "secret-2"]
+
+    handler, requests = renewing()
+    with pytest.raises(GraphRefused) as caught:
+        call(handler, "send", raw, credential=Credential())
+    assert caught.value.status == 401
+    assert requests == ["secret-1", "secret-2"]
+
+
+def test_a_401_is_not_repeated_with_the_same_token(call, raw):
+    for credential in ("only", lambda: "only"):
+        handler, requests = renewing()
+        with pytest.raises(GraphRefused):
+            call(handler, "send", raw, credential=credential)
+        assert requests == ["only"]
+
+
+def test_many_threads_fetch_one_token_and_renew_it_once():
+    credential = Credential()
+    source = TokenSource(credential, scope=SCOPE, clock=lambda: NOW)
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(lambda _: source.token(), range(50))) == {"secret-1"}
+        assert set(pool.map(lambda _: source.token("secret-1"), range(50))) == {"secret-2"}
+    assert len(credential.scopes) == 2
+
+
+def test_a_blocking_credential_does_not_block_the_event_loop():
+    credential = Credential()
+    source = TokenSource(credential, scope=SCOPE, clock=lambda: NOW)
+    assert asyncio.run(source.token_async()) == "secret-1"
+    assert credential.thread is not threading.main_thread()
+
+
+@pytest.mark.parametrize("bad", ["", "  ", "Bearer abc", "a\r\nX-Evil: 1", "tökén", None, 5, b"x"])
+def test_what_is_no_token_is_refused_unseen(call, bad):
+    for credential in (bad, lambda: bad, lambda: SimpleNamespace(token=bad, expires_on=NOW)):
+        with pytest.raises(UsageError) as caught:
+            seen(call, credential)
+        assert "X-Evil" not in str(caught.value)
+        assert "abc" not in str(caught.value)
+
+
+@pytest.mark.parametrize("until", [None, "soon", float("nan"), float("inf"), 10**400])
+def test_a_token_without_a_usable_expiry_is_refused(call, until):
+    with pytest.raises(UsageError, match="expires_on"):
+        seen(call, lambda: SimpleNamespace(token="secret", expires_on=until))
+
+
+def test_a_credential_that_fails_is_our_error_and_keeps_its_words_to_itself(call, raw):
+    def broken():
+        raise RuntimeError("password=hunter2")
+
+    def nothing(request):
+        raise AssertionError("a request was made")
+
+    with pytest.raises(GraphError, match="RuntimeError") as caught:
+        call(nothing, "send", raw, credential=broken)
+    assert "hunter2" not in f"{caught.value} {caught.value.hint}"
+    assert not isinstance(caught.value, GraphUnreachable)
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+def test_a_token_shows_in_no_repr(raw):
+    from smime_graph.graph import GraphClient
+
+    source = TokenSource("hush-hush", scope=SCOPE)
+    kept = TokenSource(Credential(), scope=SCOPE, clock=lambda: NOW)
+    kept.token()
+    with GraphClient("hush-hush") as client:
+        shown = [
+            repr(client),
+            repr(source),
+            repr(kept),
+            repr(vars(kept)),
+            repr(Request("GET", "https://x", token="hush-hush", body=b"hush-hush")),
+            repr(NeedToken(rejected="hush-hush")),
+        ]
+    for text in shown:
+        assert "hush" not in text
+        assert "secret-1" not in text
+
+
+def test_azure_cores_own_types_fit(call):
+    core = pytest.importorskip(
+        "azure.core.credentials", reason="azure-core (extra test) is not installed"
+    )
+
+    class Azure:
+        def get_token(
+            self, *scopes, claims=None, tenant_id=None, enable_cae=False, **kwargs
+        ) -> core.AccessToken:
+            return core.AccessToken("from-azure", int(NOW) + 3600)
+
+    assert seen(call, Azure()) == ["Bearer from-azure"]
