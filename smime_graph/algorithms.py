@@ -28,10 +28,10 @@ from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
 from . import oids
 from .errors import UnsupportedAlgorithm
 
-# --- what the rows are --------------------------------------------------------------------
+# --- what the rows are (singletons: eq=False, compared by identity) ------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Digest:
     """A message digest; `micalg` is its name in multipart/signed (RFC 8551 3.5.3.2)."""
 
@@ -70,7 +70,7 @@ class OaepParameters:
     label: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class SignatureScheme:
     """A signature algorithm.
 
@@ -100,7 +100,7 @@ class SignatureScheme:
         return next(iter(self.by_oid))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ContentCipher:
     """A content encryption algorithm; `key_size`, `iv_size` and `tag_size` in octets.
 
@@ -124,7 +124,7 @@ class ContentCipher:
         return (self.oid,)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class KeyTransport:
     """A key transport algorithm (RFC 5652 6.2.1); `parameters` is "null" or "oaep"."""
 
@@ -141,7 +141,7 @@ class KeyTransport:
         return (self.oid,)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class KeyAgreement:
     """A key agreement scheme (RFC 5652 6.2.2): shared secret, then the KDF `derive(secret, size,
     info)`.
@@ -157,7 +157,7 @@ class KeyAgreement:
         return (self.oid,)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class KeyWrap:
     """A key wrap algorithm; `key_size` in octets. `unwrap` raises ValueError on any failure."""
 

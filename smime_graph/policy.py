@@ -34,6 +34,9 @@ class Policy:
     # RFC 8551 4.1, 4.2: nothing is made with less, what is read is flagged, below 1024 refused
     minimum_rsa_bits: int = 2048
     sends: bool = True  # whether anything is signed or encrypted at all
+    sender_must_match: bool = True  # From or Sender is an address of the signer, on both sides
+    every_recipient_must_read: bool = True  # every To, Cc and Bcc address has a certificate
+    encrypt_to_self: bool = True  # `seal` lets the signer read the sent mail
     accept_weak_certificates: bool = False  # SHA-1 and MD5 in a path: a warning, not an error
     accept_unsigned: bool = False  # a message without any signature is accepted
 

@@ -53,3 +53,6 @@ class Recipient(Protocol):
 
     @property
     def capabilities(self) -> Sequence[bytes] | None: ...
+
+    @property
+    def email(self) -> str | None: ...

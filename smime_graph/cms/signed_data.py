@@ -219,14 +219,31 @@ def describe_issuer_and_serial(der: bytes) -> str:
 
 
 def _name_text(der: bytes) -> str:
-    """An RFC 4514 rendering of a Name, made by `asn1crypto` only when somebody looks."""
+    """A Name for people, `CN=...,O=...`; parsed by `asn1crypto`, and only when somebody looks."""
     from asn1crypto import x509
 
     try:
-        text = str(x509.Name.load(der, strict=True).human_friendly)
+        relative = [pair for rdn in x509.Name.load(der, strict=True).chosen for pair in rdn]
+        text = ",".join(
+            f"{_SHORT_NAMES.get(pair['type'].dotted, pair['type'].dotted)}={pair['value'].native}"
+            for pair in reversed(relative)
+        )
     except (ValueError, TypeError, KeyError):
         return "(unreadable name)"
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
+# RFC 4514 3, and emailAddress, which is what mail certificates have
+_SHORT_NAMES = {
+    "2.5.4.3": "CN",
+    "2.5.4.7": "L",
+    "2.5.4.8": "ST",
+    "2.5.4.10": "O",
+    "2.5.4.11": "OU",
+    "2.5.4.6": "C",
+    "0.9.2342.19200300.100.1.25": "DC",
+    oids.EMAIL_ADDRESS: "emailAddress",
+}
 
 
 def read_content_info(der: bytes, expected: str | None = None) -> tuple[str, Node]:

@@ -1,0 +1,394 @@
+"""MIME entities as exact bytes (RFC 2045, 2046, 5322), and their canonical form for signing.
+
+The one place that canonicalises. Before signing, `canonical_entity` makes of an entity what can
+pass any relay unchanged (RFC 8551 3.1, RFC 1847 2.1):
+
+- line ends become CRLF, except in parts of transfer encoding `binary`, whose octets are data;
+- a part that holds 8-bit or NUL octets, bare CRs or lines over 998 octets becomes quoted-printable
+(text) or
+  base64 (everything else); with `clear` also one that has "From " at the start of a line or blanks
+  at its end;
+- a nested multipart/signed is left as it is, because its signature covers it.
+
+The content of every part stays what it was. After that nothing is written again.
+"""
+
+from __future__ import annotations
+
+import re
+from binascii import a2b_qp, b2a_qp
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.policy import SMTP
+from email.utils import decode_params
+
+import pybase64
+
+from ..errors import MalformedMessage
+
+MAX_DEPTH = 40  # of nested multiparts
+MAX_PARTS = 10_000
+MAX_HEADER = 1 << 20  # octets of one header block; Exchange allows 128 KB
+MAX_LINE = 998  # RFC 5322 2.1.1
+_MAX_PARAMETERS = 4096  # characters of one Content-Type that are looked at
+
+_FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:")
+_BLANK_LINE = re.compile(rb"(?:\A|(?<=\n))\r?\n")
+_AFTER_DELIMITER = re.compile(rb"(--)?[ \t]*(?:\r?\n|\Z)")
+_BARE_CR = re.compile(rb"\r(?!\n)")
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+_PARAMETER = re.compile(r'\s*;?\s*([^\s;=]+)\s*=\s*("(?:[^"\\]|\\.)*"?|[^;\s]*)', re.DOTALL)
+
+
+# --- reading ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderField:
+    """One header field as it stands, folding and line ends included; `name` may be ""."""
+
+    name: str
+    raw: bytes
+
+    @property
+    def value(self) -> str:
+        """The value unfolded, as UTF-8 (U+FFFD for what is not), encoded-words as they are."""
+        _, _, value = self.raw.partition(b":")
+        return re.sub(r"\r?\n(?=[ \t])", "", value.decode("utf-8", "replace")).strip()
+
+
+def is_mime_field(field: HeaderField) -> bool:
+    """Whether the field describes the body, and so goes inside with it (RFC 8551 3.1)."""
+    name = field.name.lower()
+    return name.startswith("content-") or name == "mime-version"
+
+
+@dataclass(frozen=True, slots=True)
+class ContentType:
+    """A Content-Type or Content-Disposition: `value` and the names of parameters in lower case."""
+
+    value: str
+    parameters: dict[str, str]
+
+    @classmethod
+    def read(cls, text: str) -> ContentType:
+        value, _, rest = text.partition(";")
+        value = re.sub(r"\([^()]*\)|\s", "", value).lower()
+        plain: dict[str, str] = {}
+        extended: list[tuple[str, str]] = []
+        for name, quoted in _PARAMETER.findall(rest[:_MAX_PARAMETERS]):
+            text = quoted
+            if text.startswith('"'):
+                text = re.sub(r"\\(.)", r"\1", text.strip('"'), flags=re.DOTALL)
+            if "*" in name:
+                extended.append((name.lower(), text))
+            else:
+                plain.setdefault(name.lower(), text)  # the first wins, as in every mail client
+        if extended:
+            try:
+                decoded = decode_params([("", ""), *extended])[1:]
+            except (ValueError, IndexError, TypeError):
+                decoded = []
+            for name, item in decoded:
+                pair = item if isinstance(item, tuple) else (None, None, item)
+                plain.setdefault(name, str(pair[2]).strip('"'))
+        return cls(value, plain)
+
+    @property
+    def is_multipart(self) -> bool:
+        return self.value.startswith("multipart/")
+
+
+class Entity:
+    """A MIME entity, or a whole message: exactly these bytes, with the header parsed.
+
+    Raises MalformedMessage if the header block is longer than `MAX_HEADER`.
+    """
+
+    __slots__ = ("_body_start", "fields", "raw")
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self.fields, self._body_start = _read_header(raw)
+
+    @property
+    def body(self) -> bytes:
+        return self.raw[self._body_start :]
+
+    def all(self, name: str) -> list[HeaderField]:
+        lowered = name.lower()
+        return [field for field in self.fields if field.name.lower() == lowered]
+
+    def get(self, name: str) -> str | None:
+        """The value of the first field of this name."""
+        found = self.all(name)
+        return found[0].value if found else None
+
+    @property
+    def content_type(self) -> ContentType:
+        text = self.get("Content-Type")
+        parsed = ContentType.read(text) if text else None
+        if parsed is None or "/" not in parsed.value:
+            return ContentType("text/plain", {})  # RFC 2045 5.2
+        return parsed
+
+    @property
+    def transfer_encoding(self) -> str:
+        text = re.sub(r"\([^()]*\)", "", self.get("Content-Transfer-Encoding") or "7bit")
+        return text.strip().strip('"').lower() or "7bit"
+
+    @property
+    def filename(self) -> str:
+        disposition = ContentType.read(self.get("Content-Disposition") or "")
+        name = disposition.parameters.get("filename")
+        return name or self.content_type.parameters.get("name", "")
+
+    def decoded_body(self) -> bytes:
+        """The body without its transfer encoding; MalformedMessage if that is unknown or broken."""
+        encoding = self.transfer_encoding
+        if encoding == "base64":
+            return decode_base64(self.body)
+        if encoding in ("7bit", "8bit", "binary"):
+            return self.body
+        if encoding == "quoted-printable":
+            return a2b_qp(self.body)
+        raise MalformedMessage(f"transfer encoding {encoding[:40]!r} is not known")
+
+
+def _read_header(raw: bytes) -> tuple[tuple[HeaderField, ...], int]:
+    end = _BLANK_LINE.search(raw, 0, MAX_HEADER)
+    if end is None and len(raw) > MAX_HEADER:
+        raise MalformedMessage(f"the header is longer than {MAX_HEADER} octets")
+    stop = len(raw) if end is None else end.start()
+    fields: list[HeaderField] = []
+    lines: list[bytes] = []
+
+    def finish() -> None:
+        if lines:
+            field = b"".join(lines)
+            match = _FIELD.match(field)
+            fields.append(HeaderField(match.group(1).decode() if match else "", field))
+            lines.clear()
+
+    for line in raw[:stop].split(b"\n"):
+        if not line:
+            continue
+        if line[:1] not in (b" ", b"\t") or not (lines or fields):
+            finish()
+        lines.append(line + b"\n")
+    finish()
+    return tuple(fields), stop if end is None else end.end()
+
+
+def decode_base64(text: bytes) -> bytes:
+    """Base64 with its line breaks and blanks; any other character is an error."""
+    packed = text.translate(None, b"\r\n \t")
+    if len(packed) % 4:
+        packed = packed.rstrip(b"=")
+        packed += b"=" * (-len(packed) % 4)  # some senders leave the padding out
+    try:
+        return pybase64.b64decode(packed, validate=True)
+    except ValueError:
+        raise MalformedMessage("the body is not base64") from None
+
+
+# --- multiparts ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Multipart:
+    """The pieces of a multipart body (RFC 2046 5.1.1); a delimiter takes the line end before it."""
+
+    preamble: bytes | None
+    parts: tuple[bytes, ...]
+    epilogue: bytes
+    is_closed: bool
+
+
+def split_multipart(body: bytes, boundary: str) -> Multipart:
+    """Split at the delimiter lines. MalformedMessage for more than `MAX_PARTS` parts or none."""
+    delimiter = b"--" + boundary.encode("utf-8", "replace")
+    parts: list[bytes] = []
+    preamble: bytes | None = None
+    start = -1  # of the part that is open
+    position = 0
+    while (position := body.find(delimiter, position)) >= 0:
+        match = _AFTER_DELIMITER.match(body, position + len(delimiter))
+        if match is None or (position > 0 and body[position - 1] != 0x0A):
+            position += 1
+            continue
+        end = position - (1 if body[position - 1 : position] == b"\n" else 0)
+        end -= 1 if body[end - 1 : end] == b"\r" and end < position else 0
+        if start >= 0:
+            # two delimiters may share a line end: the part between them is then empty
+            parts.append(body[start : max(start, end)])
+        elif position > 0:
+            preamble = body[:end]
+        if len(parts) > MAX_PARTS:
+            raise MalformedMessage(f"a multipart has more than {MAX_PARTS} parts")
+        if match.group(1):
+            return Multipart(preamble, tuple(parts), body[match.end(1) :], True)
+        start = position = match.end()
+    if start < 0:
+        raise MalformedMessage(f"boundary {boundary[:70]!r} of a multipart does not occur in it")
+    parts.append(body[start:])
+    return Multipart(preamble, tuple(parts), b"", False)
+
+
+# --- the canonical form -------------------------------------------------------------------
+
+
+def crlf(data: bytes) -> bytes:
+    """All line ends as CRLF; a bare CR stays."""
+    stripped = data.translate(None, b"\r")
+    if len(data) - len(stripped) == data.count(b"\r\n"):
+        fixed = stripped.replace(b"\n", b"\r\n")
+        return data if fixed == data else fixed
+    return _BARE_LF.sub(b"\r\n", data)
+
+
+def canonical_entity(raw: bytes, *, clear: bool) -> bytes:
+    """The canonical form of the entity in `raw`, as the module's docstring says.
+
+    `clear` for multipart/signed, whose text relays can see. Raises MalformedMessage for what cannot
+    be made 7-bit.
+    """
+    return b"".join(_canonical(raw, clear, 0))
+
+
+def _canonical(raw: bytes, clear: bool, depth: int) -> Iterator[bytes]:
+    if depth > MAX_DEPTH:
+        raise MalformedMessage(f"multiparts are nested deeper than {MAX_DEPTH}")
+    entity = Entity(raw)
+    kind = entity.content_type
+    boundary = kind.parameters.get("boundary", "")
+    encoding = entity.transfer_encoding
+    if kind.value == "multipart/signed":
+        whole = crlf(raw)
+        if clear and not whole.isascii():
+            raise MalformedMessage(
+                "a multipart/signed inside the message has 8-bit content, which cannot be "
+                "signed again without breaking its signature",
+                hint="sign opaque, or seal",
+            )
+        yield whole
+    elif kind.is_multipart and boundary and encoding in ("7bit", "8bit", "binary"):
+        yield from _header(entity, None if encoding == "7bit" else b"7bit")
+        yield from _canonical_multipart(entity.body, boundary, clear, depth)
+    elif kind.value == "message/rfc822" and encoding in ("7bit", "8bit", "binary"):
+        yield from _header(entity, None if encoding == "7bit" else b"7bit")
+        yield from _canonical(entity.body, clear, depth + 1)
+    else:
+        yield from _canonical_leaf(entity, clear)
+
+
+def _canonical_multipart(body: bytes, boundary: str, clear: bool, depth: int) -> Iterator[bytes]:
+    pieces = split_multipart(body, boundary)
+    line = b"--" + boundary.encode("utf-8", "replace")
+    if pieces.preamble is not None and _is_safe(preamble := crlf(pieces.preamble), clear):
+        yield preamble + b"\r\n"  # text that nobody is shown; one that is not 7-bit is left out
+    for part in pieces.parts[:1]:
+        yield line + b"\r\n"
+        yield from _canonical(part, clear, depth + 1)
+    for part in pieces.parts[1:]:
+        yield b"\r\n" + line + b"\r\n"
+        yield from _canonical(part, clear, depth + 1)
+    if pieces.is_closed:
+        yield b"\r\n" + line + b"--"
+        epilogue = crlf(pieces.epilogue)
+        yield epilogue if _is_safe(epilogue, clear) else b"\r\n"
+
+
+def _canonical_leaf(entity: Entity, clear: bool) -> Iterator[bytes]:
+    encoding = entity.transfer_encoding
+    body = entity.body if encoding == "binary" else crlf(entity.body)
+    if encoding not in ("7bit", "8bit", "binary"):
+        if encoding == "quoted-printable" and not body.isascii():
+            body = _quoted_printable(a2b_qp(body))
+        elif clear and not body.isascii():
+            raise MalformedMessage(f"a part in {encoding[:40]} has 8-bit content")
+        yield from _header(entity, None)
+        yield _BARE_CR.sub(b"\r\n", body) if b"\r" in body else body
+        return
+    if _is_safe(body, clear):
+        yield from _header(entity, b"7bit" if encoding != "7bit" else None)
+        yield body
+        return
+    kind = entity.content_type
+    if kind.is_multipart or kind.value == "message/rfc822":
+        raise MalformedMessage(f"a {kind.value} without a boundary holds 8-bit content")
+    if kind.value.startswith(("text/", "message/")) and encoding != "binary":
+        yield from _header(entity, b"quoted-printable")
+        yield _quoted_printable(body)
+    else:
+        yield from _header(entity, b"base64")
+        yield encode_base64(body)
+
+
+def _is_safe(body: bytes, clear: bool) -> bool:
+    return (
+        body.isascii()
+        and b"\0" not in body
+        and body.count(b"\r") == body.count(b"\n") == body.count(b"\r\n")
+        and not _has_long_line(body)
+        and not (clear and _changes_on_the_way(body))
+    )
+
+
+def _changes_on_the_way(body: bytes) -> bool:
+    """RFC 8551 3.1.4: mailbox files quote "From ", gateways cut blanks off the ends of lines."""
+    return (
+        body.startswith(b"From ")
+        or b"\nFrom " in body
+        or b" \r\n" in body
+        or b"\t\r\n" in body
+        or body.endswith((b" ", b"\t"))
+    )
+
+
+def _has_long_line(body: bytes) -> bool:
+    start = 0
+    while len(body) - start > MAX_LINE:
+        end = body.rfind(b"\n", start, start + MAX_LINE + 2)
+        if end < 0:
+            return True
+        start = end + 1
+    return False
+
+
+def _quoted_printable(body: bytes) -> bytes:
+    # a bare LF cannot be here: only binary parts keep theirs
+    encoded = crlf(b2a_qp(body, istext=True))
+    return re.sub(rb"(\A|\n)From ", rb"\1=46rom ", encoded)
+
+
+def encode_base64(data: bytes) -> bytes:
+    """Base64 in lines of 76 characters that end in CRLF (RFC 2045 6.8)."""
+    return pybase64.encodebytes(data).replace(b"\n", b"\r\n")
+
+
+def _header(entity: Entity, encoding: bytes | None) -> Iterator[bytes]:
+    """The header in 7 bits and its blank line; `encoding` replaces the transfer encoding."""
+    for field in entity.fields:
+        if encoding is not None and field.name.lower() == "content-transfer-encoding":
+            continue
+        yield canonical_field(field)
+    if encoding is not None:
+        yield b"Content-Transfer-Encoding: " + encoding + b"\r\n"
+    yield b"\r\n"
+
+
+def canonical_field(field: HeaderField) -> bytes:
+    """The field with CRLF; 8-bit text becomes encoded-words or RFC 2231 parameters."""
+    raw = crlf(field.raw)
+    if not raw.endswith(b"\r\n"):
+        raw += b"\r\n"
+    if raw.isascii() or not field.name:
+        return raw
+    value = field.raw.partition(b":")[2].decode("utf-8", "surrogateescape")
+    try:
+        parsed = SMTP.header_factory(field.name, re.sub(r"\r?\n(?=[ \t])", "", value).strip())
+        folded: bytes = parsed.fold(policy=SMTP).encode("ascii")
+    except (ValueError, LookupError, AttributeError, IndexError):
+        return raw  # `email` has bugs with odd values; RFC 6532 allows the UTF-8 that stands here
+    return folded if folded.endswith(b"\r\n") else folded + b"\r\n"

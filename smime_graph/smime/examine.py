@@ -1,0 +1,491 @@
+"""Verify, decrypt, unseal, examine, inspect: what comes in, judged.
+
+One engine makes the findings. `examine` hands over the report; `verify` and `unseal` raise unless
+all is well, because ignoring their result would be wrong. The rules of "accepted": at least one
+signer is accepted (intact, valid, trusted, and the From or Sender), and no signer's signature is
+broken; a signer with an unknown algorithm is a warning (RFC 5652 5.1); unsigned mail is rejected
+unless the policy lets it pass. A signature around an encrypted layer covers ciphertext only, so its
+signer is never the one that is accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from ..algorithms import Digest, by_oid
+from ..cms import signed_data
+from ..cms.certificate import Certificate
+from ..cms.keys import DecryptionKey
+from ..cms.signed_data import Check
+from ..errors import (
+    CertificateRejected,
+    MalformedMessage,
+    SignatureInvalid,
+    SmimeGraphError,
+    UnsupportedAlgorithm,
+    UsageError,
+)
+from ..findings import Finding, Severity, finding
+from ..pki.address import addresses, matches, parse_header_addresses
+from ..pki.path import SignatureChecks
+from ..pki.trust import TrustStore
+from ..pki.validate import validate
+from ..policy import EXCHANGE, Policy
+from . import unwrap
+from .entity import Entity, crlf, is_mime_field
+from .report import Layer, MessageReport, Opened, Signer, Summary
+from .unwrap import Peeled, SignedLayer
+
+# Clocks differ; Thunderbird, too, allows for an hour between Date and signingTime (bug 1865647)
+_CLOCK_SKEW = timedelta(hours=1)
+
+# What may be wrong with one signer without a doubt about another
+_OF_ONE_SIGNER = ("pki.", "alg.", "cms.signer.certificate-missing")
+
+_ENCRYPTED = ("enveloped-data", "auth-enveloped-data")
+
+
+def verify(
+    raw: bytes,
+    *,
+    trust: TrustStore,
+    sender: str | None = None,
+    content: bytes | None = None,
+    certificates: Sequence[Certificate] = (),
+    policy: Policy = EXCHANGE,
+    at: datetime | None = None,
+) -> Opened:
+    """Check the outermost signature and take it off.
+
+    `sender` is the address that the signer must have; by default the message's From or Sender.
+    `content` is what a detached signature in `raw` is over; `certificates` are further ones to use.
+    `at` is the time of judgement (now).
+
+    Raises SignatureInvalid or CertificateRejected, with the report, unless the message is accepted;
+    MalformedMessage if it is not S/MIME as it claims to be.
+    """
+    return _open(
+        raw, (), trust, sender, policy, at, content, certificates, only="signed-data"
+    ).raise_unless_accepted()
+
+
+def decrypt(
+    raw: bytes, *, identities: Sequence[DecryptionKey], policy: Policy = EXCHANGE
+) -> Opened:
+    """Take the outermost encryption off; nobody's signature is looked at.
+
+    Under AES-CBC nothing says that the content is unchanged: `Opened.report.authenticated` tells.
+    Raises NoMatchingIdentity, DecryptionFailed, MalformedMessage, UnsupportedAlgorithm,
+    PolicyRefusal.
+    """
+    peeled = unwrap.peel(raw, identities=identities, policy=policy, stop_after="enveloped-data")
+    if peeled.error is not None:
+        raise peeled.error
+    if not peeled.layers or peeled.layers[0].type not in _ENCRYPTED:
+        raise MalformedMessage("the message is not encrypted", hint="verify reads signed messages")
+    layers = tuple(peeled.layers)
+    authenticated = layers[0].type == "auth-enveloped-data"
+    found = list(peeled.findings)
+    if not authenticated:
+        found.append(_unauthenticated(layers))
+    report = MessageReport(
+        tuple(found), layers=layers, summary="encrypted", authenticated=authenticated
+    )
+    return Opened(peeled.content, _outer_header(raw), report)
+
+
+def unseal(
+    raw: bytes,
+    *,
+    identities: Sequence[DecryptionKey] = (),
+    trust: TrustStore,
+    sender: str | None = None,
+    certificates: Sequence[Certificate] = (),
+    policy: Policy = EXCHANGE,
+    at: datetime | None = None,
+) -> Opened:
+    """Take every layer off, and check every signature.
+
+    Arguments are those of `verify` and `decrypt`. Raises unless the message is accepted: what
+    `decrypt` raises, or SignatureInvalid, or CertificateRejected with the report.
+    """
+    return _open(
+        raw, identities, trust, sender, policy, at, None, certificates
+    ).raise_unless_accepted()
+
+
+def examine(
+    raw: bytes,
+    *,
+    identities: Sequence[DecryptionKey] = (),
+    trust: TrustStore,
+    sender: str | None = None,
+    content: bytes | None = None,
+    certificates: Sequence[Certificate] = (),
+    policy: Policy = EXCHANGE,
+    at: datetime | None = None,
+) -> MessageReport:
+    """Everything that can be said about the message; raises nothing that the report can hold."""
+    return _open(raw, identities, trust, sender, policy, at, content, certificates).report
+
+
+def inspect(raw: bytes) -> tuple[Layer, ...]:
+    """The layers that can be seen without a key, as they say of themselves; nothing is judged.
+
+    Raises MalformedMessage, or UnsupportedAlgorithm for a content type that is not S/MIME's.
+    """
+    layers: list[Layer] = []
+    path, current = "1", raw
+    while (cms := unwrap.recognise(current, path)) is not None:
+        layers.append(unwrap.describe(cms, path))
+        if layers[-1].type != "signed-data" or len(layers) >= unwrap.MAX_LAYERS:
+            break
+        inner = cms.content
+        if inner is None:
+            inner_view = signed_data.read(cms.der).content
+            if inner_view is None:
+                break
+            inner = bytes(inner_view)
+        path, current = f"{path}.1", inner
+    return tuple(layers)
+
+
+# --- the engine ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    peeled: Peeled
+    report: MessageReport
+    header: bytes
+
+    def raise_unless_accepted(self) -> Opened:
+        report = self.report
+        if report.error is not None:
+            raise report.error
+        if not report.accepted:
+            errors = report.errors
+            believed = all(signer.intact and signer.valid for signer in report.signers)
+            kind = CertificateRejected if report.signers and believed else SignatureInvalid
+            texts = "; ".join(dict.fromkeys(f"{f.where}: {f.text}" for f in errors[:3]))
+            raise kind(texts or "no signature is accepted", report, hint=_hint(errors))
+        return Opened(self.peeled.content, self.header, report)
+
+
+def _open(
+    raw: bytes,
+    identities: Sequence[DecryptionKey],
+    trust: TrustStore,
+    sender: str | None,
+    policy: Policy,
+    at: datetime | None,
+    content: bytes | None,
+    certificates: Sequence[Certificate],
+    only: str | None = None,
+) -> _Judged:
+    moment = datetime.now(UTC) if at is None else at
+    if moment.tzinfo is None:
+        raise UsageError("the time has no time zone", hint="give one, for example UTC")
+    peeled = unwrap.peel(
+        raw,
+        identities=identities,
+        policy=policy,
+        content=content,
+        stop_after="signed-data" if only == "signed-data" else None,
+    )
+    report = _judge(peeled, raw, trust, sender, policy, moment, certificates)
+    if only == "signed-data" and peeled.layers and peeled.layers[0].type in _ENCRYPTED:
+        error = MalformedMessage("the message is encrypted", hint="unseal it with the key")
+        report = replace(report, error=error, accepted=False)
+    return _Judged(peeled, report, _outer_header(raw))
+
+
+def _judge(
+    peeled: Peeled,
+    raw: bytes,
+    trust: TrustStore,
+    sender: str | None,
+    policy: Policy,
+    at: datetime,
+    certificates: Sequence[Certificate],
+) -> MessageReport:
+    found = list(peeled.findings)
+    senders = _Senders.of(raw, sender, policy)
+    pool = (*peeled.certificates, *certificates)
+    budget = SignatureChecks()
+    last_encrypted = max(
+        (i for i, layer in enumerate(peeled.layers) if layer.type in _ENCRYPTED), default=-1
+    )
+    signers: list[Signer] = []
+    for layer in peeled.signed:
+        covers = _index(peeled.layers, layer.path) > last_encrypted and peeled.error is None
+        found += _check_micalg(layer)
+        if not layer.signed.signers:
+            where = f"layer {layer.path}"
+            found.append(finding("cms.signer.none", where, "nobody signed this layer"))
+        for check, where in _checks(layer, peeled, policy, certificates):
+            judged, findings = _judge_signer(
+                check, where, layer, covers, senders, trust, pool, policy, at, budget
+            )
+            signers.append(judged)
+            found += findings
+    if any(signer.accepted for signer in signers):
+        # another signer who is not believed does not take anything from one who is
+        believed = {signer.where for signer in signers if signer.accepted}
+        found = [
+            replace(f, severity=Severity.WARNING)
+            if f.code.startswith(_OF_ONE_SIGNER) and _belongs_to_other(f, believed)
+            else f
+            for f in found
+        ]
+    if not peeled.signed and peeled.error is None:
+        severity = Severity.WARNING if policy.accept_unsigned else Severity.ERROR
+        found.append(finding("smime.unsigned", "message", "nobody signed it", severity=severity))
+    accepted_signer = any(signer.accepted for signer in signers)
+    layers = tuple(peeled.layers)
+    encrypted = [layer for layer in layers if layer.type in _ENCRYPTED]
+    authenticated = accepted_signer or (
+        bool(encrypted) and all(layer.type == "auth-enveloped-data" for layer in encrypted)
+    )
+    if encrypted and not authenticated and peeled.error is None:
+        found.append(_unauthenticated(layers))
+    broken = any(signer.intact is False or signer.valid is False for signer in signers)
+    unsigned_passes = policy.accept_unsigned and not peeled.signed
+    accepted = (
+        peeled.error is None
+        and (accepted_signer or unsigned_passes)
+        and not broken
+        and not any(f.severity is Severity.ERROR for f in found)
+    )
+    return MessageReport(
+        tuple(found),
+        layers=layers,
+        signers=tuple(signers),
+        summary=_summary(layers, signers, peeled.error),
+        authenticated=authenticated,
+        accepted=accepted,
+        error=peeled.error,
+    )
+
+
+def _checks(
+    layer: SignedLayer, peeled: Peeled, policy: Policy, certificates: Sequence[Certificate]
+) -> Iterable[tuple[Check, str]]:
+    """Every signer of the layer, over the form of its content that somebody signed."""
+    best: list[Check] = []
+    for content in layer.contents:
+        hashed: dict[str, bytes] = {}
+        checks = [
+            signed_data.check(
+                layer.signed,
+                signer,
+                content,
+                policy=policy,
+                certificates=certificates,
+                hashed=hashed,
+            )
+            for signer in layer.signed.signers
+        ]
+        if not best:
+            best = checks
+        if any(check.intact and check.valid for check in checks):
+            best = checks
+            if peeled.content == layer.contents[0]:
+                peeled.content = bytes(content)
+            break
+    numbered = "" if layer.path == "1" else f" of layer {layer.path}"
+    return [(check, f"signer {i}{numbered}") for i, check in enumerate(best)]
+
+
+def _judge_signer(
+    check: Check,
+    where: str,
+    layer: SignedLayer,
+    covers: bool,
+    senders: _Senders,
+    trust: TrustStore,
+    pool: Sequence[Certificate],
+    policy: Policy,
+    at: datetime,
+    budget: SignatureChecks,
+) -> tuple[Signer, list[Finding]]:
+    found = [replace(f, where=where) for f in check.findings]
+    certificate = check.certificate
+    trusted = trusted_then = same = None
+    compared = senders.text
+    if certificate is not None:
+        report = validate(
+            certificate,
+            use="sign",
+            trust=trust,
+            certificates=pool,
+            at=at,
+            minimum_rsa_bits=policy.minimum_rsa_bits,
+            accept_weak=policy.accept_weak_certificates,
+            checks=budget,
+        )
+        found += [replace(f, where=f"{where}, {f.where}") for f in report.findings]
+        trusted = report.ok
+        moment = check.signing_time
+        if moment is not None:
+            if moment > at + _CLOCK_SKEW:
+                text = f"claims to have signed at {moment:%Y-%m-%dT%H:%M:%SZ}, in the future"
+                found.append(finding("smime.signing-time", where, text))
+            inside = all(c.not_before <= moment <= c.not_after for c in report.chain)
+            trusted_then = (trusted and inside and bool(report.chain)) or validate(
+                certificate,
+                use="sign",
+                trust=trust,
+                certificates=pool,
+                at=moment,
+                minimum_rsa_bits=policy.minimum_rsa_bits,
+                accept_weak=policy.accept_weak_certificates,
+                checks=budget,
+            ).ok
+        same, findings = senders.compare(certificate, where)
+        found += findings
+    sender_matches = bool(same) or senders.is_unknown or not policy.sender_must_match
+    sound = not any(f.severity is Severity.ERROR for f in found)
+    signer = Signer(
+        where=where,
+        layer=layer.path,
+        certificate=certificate,
+        emails=addresses(certificate) if certificate is not None else (),
+        scheme=check.scheme.name if check.scheme else None,
+        digest=check.digest.name if check.digest else None,
+        signing_time=check.signing_time,
+        intact=check.intact,
+        valid=check.valid,
+        trusted=trusted,
+        trusted_at_signing=trusted_then,
+        compared=compared,
+        matches=same,
+        covers_body=covers,
+        covers_headers=(),
+        accepted=bool(
+            check.intact and check.valid and trusted and sender_matches and covers and sound
+        ),
+    )
+    return signer, found
+
+
+@dataclass(frozen=True, slots=True)
+class _Senders:
+    """Whom the signer must be: the address given, or From and Sender of the message."""
+
+    addresses: tuple[str, ...]
+    is_unknown: bool  # no From and nobody said who: there is nothing to compare with
+    fault: str | None
+    policy: Policy
+
+    @classmethod
+    def of(cls, raw: bytes, given: str | None, policy: Policy) -> _Senders:
+        if given is not None:
+            return cls((given,), False, None, policy)
+        if unwrap.is_bare_cms(raw):
+            return cls((), True, None, policy)
+        try:
+            entity = Entity(raw)
+            fields = entity.all("From")
+            if not fields:
+                return cls((), True, None, policy)
+            if len(fields) > 1:
+                # which of them is shown depends on the reader
+                return cls((), False, f"the message has {len(fields)} From fields", policy)
+            found = parse_header_addresses(fields[0].value)
+            for extra in entity.all("Sender")[:1]:
+                found += parse_header_addresses(extra.value)
+        except MalformedMessage as error:
+            return cls((), False, f"From cannot be read: {error}", policy)
+        return cls(found, False, None, policy)
+
+    @property
+    def text(self) -> str | None:
+        return ", ".join(self.addresses) or None
+
+    def compare(self, certificate: Certificate, where: str) -> tuple[bool | None, list[Finding]]:
+        if self.is_unknown:
+            return None, []
+        severity = Severity.ERROR if self.policy.sender_must_match else Severity.WARNING
+        held = addresses(certificate)
+        if self.fault is not None:
+            found = finding("pki.address.mismatch", where, self.fault, severity=severity)
+            return False, [found]
+        if not held:
+            text = "the signer's certificate names no mail address, so nothing ties it to the From"
+            return None, [finding("pki.address.none", where, text, severity=severity)]
+        if any(matches(sender, one) for sender in self.addresses for one in held):
+            return True, []
+        text = f"signed by {', '.join(held[:5])}, but the message is from {self.text or 'nobody'}"
+        return False, [finding("pki.address.mismatch", where, _printable(text), severity=severity)]
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
+def _index(layers: Sequence[Layer], path: str) -> int:
+    return next(i for i, layer in enumerate(layers) if layer.path == path)
+
+
+def _belongs_to_other(item: Finding, believed: set[str]) -> bool:
+    return not any(item.where == one or item.where.startswith(f"{one},") for one in believed)
+
+
+def _check_micalg(layer: SignedLayer) -> list[Finding]:
+    """A mismatch is an error (RFC 1847 2.1), but senders get it wrong and it decides nothing."""
+    if layer.micalg is None:
+        return []
+    actual = set()
+    for identifier in layer.signed.digest_algorithms:
+        try:
+            actual.add(_plain(by_oid(Digest, identifier.oid, where="micalg").micalg))
+        except UnsupportedAlgorithm:
+            return []
+    named = {_plain(name) for name in layer.micalg.split(",")}
+    if named and (named <= actual or named == {"unknown"}):
+        return []
+    text = f"micalg is {layer.micalg[:60]!r}, the digests are {', '.join(sorted(actual))}"
+    return [finding("smime.micalg", f"layer {layer.path}", text)]
+
+
+def _plain(micalg: str) -> str:
+    return micalg.strip().lower().replace("-", "").removeprefix("rsa")
+
+
+def _summary(
+    layers: Sequence[Layer], signers: Sequence[Signer], error: SmimeGraphError | None
+) -> Summary:
+    encrypted = any(layer.type in _ENCRYPTED for layer in layers)
+    signed = any(signer.intact and signer.valid and signer.covers_body for signer in signers)
+    if encrypted:
+        return "signed-and-encrypted" if signed and error is None else "encrypted"
+    return "signed" if signed else "unprotected"
+
+
+def _unauthenticated(layers: Sequence[Layer]) -> Finding:
+    cipher = next((layer.cipher for layer in layers if layer.cipher), "its cipher")
+    text = f"{cipher} without a signature does not show whether the content was changed"
+    return finding("cms.unauthenticated", "message", text)
+
+
+def _hint(errors: Sequence[Finding]) -> str | None:
+    codes = {item.code for item in errors}
+    if "pki.trust.no-anchors" in codes:
+        return "give the root certificates that you believe"
+    if "pki.address.mismatch" in codes:
+        return "if the sender is right, say who it must be"
+    return None
+
+
+def _outer_header(raw: bytes) -> bytes:
+    """The fields of the message that are no MIME fields, with CRLF; nothing for a bare CMS."""
+    if unwrap.is_bare_cms(raw):
+        return b""
+    try:
+        fields = Entity(raw).fields
+    except MalformedMessage:
+        return b""
+    return b"".join(crlf(f.raw) for f in fields if f.name and not is_mime_field(f))

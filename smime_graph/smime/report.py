@@ -1,0 +1,145 @@
+"""What was found in a message: layers, signers, findings, and the verdict. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from typing import Literal
+
+from ..cms.certificate import Certificate
+from ..errors import SmimeGraphError
+from ..findings import Finding, Report
+
+LayerType = Literal[
+    "signed-data", "enveloped-data", "auth-enveloped-data", "compressed-data", "certs-only"
+]
+Summary = Literal["unprotected", "signed", "encrypted", "signed-and-encrypted"]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRecipient:
+    """Whom an encrypted layer is for: `kind` as in RFC 5652 6.2, `id` for people."""
+
+    kind: str
+    id: str
+    algorithm: str
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSigner:
+    """Who claims to have signed a layer: nothing is checked."""
+
+    id: str
+    scheme: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One S/MIME layer, as it says of itself. `path` is its place from outside: 1, 1.1, ...
+
+    `size` is that of the CMS in octets. `cipher` and `recipients` belong to encrypted layers, the
+    rest to signed ones.
+    """
+
+    type: LayerType
+    path: str
+    size: int
+    cipher: str | None = None
+    recipients: tuple[LayerRecipient, ...] = ()
+    detached: bool | None = None
+    micalg: str | None = None
+    signers: tuple[LayerSigner, ...] = ()
+    certificates: tuple[Certificate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """One signature and what it is worth.
+
+    `intact`: the content is what was signed. `valid`: the signature is the certificate's.
+    `trusted`: the certificate is believed at the time of judgement; `trusted_at_signing`: at the
+    time of signing, as claimed by the signer. Each is None where it could not be found out.
+    `accepted`: all of it, and the signer is the sender.
+    """
+
+    where: str
+    layer: str
+    certificate: Certificate | None
+    emails: tuple[str, ...]
+    scheme: str | None
+    digest: str | None
+    signing_time: datetime | None
+    intact: bool | None
+    valid: bool | None
+    trusted: bool | None
+    trusted_at_signing: bool | None
+    compared: str | None
+    matches: bool | None
+    covers_body: bool
+    covers_headers: tuple[str, ...]
+    accepted: bool
+
+    @property
+    def email(self) -> str | None:
+        """The first address of the certificate."""
+        return self.emails[0] if self.emails else None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReport(Report):
+    """Everything noticed about a message. `error` is what ended the reading, or None."""
+
+    layers: tuple[Layer, ...] = ()
+    signers: tuple[Signer, ...] = ()
+    summary: Summary = "unprotected"
+    authenticated: bool = False
+    accepted: bool = False
+    error: SmimeGraphError | None = None
+
+    @property
+    def verdict(self) -> Literal["accepted", "rejected"]:
+        return "accepted" if self.accepted else "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A message after verifying, decrypting or unsealing.
+
+    `content` is the MIME entity inside, exactly as it was signed or encrypted; `header` the fields
+    that stood outside it, which no signature covers.
+    """
+
+    content: bytes
+    header: bytes
+    report: MessageReport
+
+    @property
+    def signer(self) -> Signer | None:
+        """The first accepted signer."""
+        return next((signer for signer in self.report.signers if signer.accepted), None)
+
+    @property
+    def signers(self) -> Sequence[Signer]:
+        return self.report.signers
+
+    @property
+    def findings(self) -> Sequence[Finding]:
+        return self.report.findings
+
+    @property
+    def layers(self) -> Sequence[Layer]:
+        return self.report.layers
+
+    @property
+    def raw(self) -> bytes:
+        """The whole message: the fields from outside, then the entity."""
+        return self.header + (b"MIME-Version: 1.0\r\n" if self.header else b"") + self.content
+
+    @property
+    def message(self) -> EmailMessage:
+        """The whole message, parsed."""
+        return message_from_bytes(self.raw, policy=policy.default)

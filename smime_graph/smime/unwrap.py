@@ -1,0 +1,279 @@
+"""Recognise S/MIME and take it apart (RFC 8551 3.10); nothing is judged here.
+
+`peel` takes layer after layer off a message. It follows only layers that wrap the whole message:
+one inside a multipart is errant (RFC 9787 6.2), it is noticed and left alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .. import oids
+from ..algorithms import Digest, SignatureScheme, by_oid
+from ..cms import enveloped_data, signed_data
+from ..cms.certificate import Certificate
+from ..cms.enveloped_data import EnvelopedData
+from ..cms.keys import DecryptionKey
+from ..cms.signed_data import SignedData, SignerInfo
+from ..errors import MalformedMessage, SmimeGraphError, UnsupportedAlgorithm
+from ..findings import Finding, finding
+from ..policy import Policy
+from .entity import Entity, crlf, decode_base64, split_multipart
+from .report import Layer, LayerRecipient, LayerSigner, LayerType
+
+MAX_LAYERS = 16  # a triple wrap has three
+
+_PKCS7_MIME = ("application/pkcs7-mime", "application/x-pkcs7-mime")
+_PKCS7_SIGNATURE = ("application/pkcs7-signature", "application/x-pkcs7-signature")
+_PEM = re.compile(
+    rb"-----BEGIN (?:CMS|PKCS7)-----\r?\n([A-Za-z0-9+/=\s]+)-----END (?:CMS|PKCS7)-----"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedLayer:
+    """A signed layer and what it may be over: the content as received, then with CRLF line ends."""
+
+    path: str
+    signed: SignedData
+    contents: tuple[bytes | memoryview, ...]
+    micalg: str | None
+
+
+@dataclass(slots=True)
+class Peeled:
+    """A message without its layers, as far as they came off; `error` is what stopped it."""
+
+    content: bytes
+    layers: list[Layer] = field(default_factory=list)
+    signed: list[SignedLayer] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    error: SmimeGraphError | None = None
+
+    @property
+    def certificates(self) -> list[Certificate]:
+        """Every certificate that came along."""
+        return [one for layer in self.signed for one in layer.signed.certificates]
+
+
+@dataclass(frozen=True, slots=True)
+class Cms:
+    """The CMS of one layer: `content` is what a multipart/signed is over, None for opaque ones."""
+
+    der: bytes
+    content: bytes | None
+    micalg: str | None
+    findings: tuple[Finding, ...] = ()
+
+
+def is_bare_cms(raw: bytes) -> bool:
+    """Whether this is CMS without MIME around it: DER or BER of some length, or PEM."""
+    if raw[:1] == b"\x30":
+        return len(raw) > 1 and raw[1] >= 0x80
+    return raw.startswith((b"-----BEGIN CMS-----", b"-----BEGIN PKCS7-----"))
+
+
+def recognise(raw: bytes, path: str) -> Cms | None:
+    """The CMS that this entity is, or None if it is no S/MIME; MalformedMessage if broken.
+
+    Exchange and OWA send octet-stream named smime.p7m, old software x-pkcs7-*; a bare CMS in DER or
+    PEM, as a saved attachment is, is taken too.
+    """
+    if is_bare_cms(raw):
+        match = _PEM.match(raw)
+        return Cms(raw if match is None else decode_base64(match.group(2)), None, None)
+    entity = Entity(raw)
+    kind = entity.content_type
+    if kind.value == "multipart/signed":
+        return _recognise_clear(entity, path)
+    suffix = entity.filename.lower().rpartition(".")[2]
+    if kind.value in _PKCS7_MIME or (
+        kind.value == "application/octet-stream" and suffix in ("p7m", "p7c", "p7z", "p7s")
+    ):
+        return Cms(entity.decoded_body(), None, None)
+    if kind.value in _PKCS7_SIGNATURE:
+        return Cms(entity.decoded_body(), None, None)
+    return None
+
+
+def _recognise_clear(entity: Entity, path: str) -> Cms | None:
+    kind = entity.content_type
+    protocol = kind.parameters.get("protocol", "").lower()
+    if protocol.startswith("application/") and "pkcs7" not in protocol:
+        return None  # OpenPGP
+    body = entity.body
+    pieces = split_multipart(body, kind.parameters.get("boundary", ""))
+    if len(pieces.parts) != 2:
+        raise MalformedMessage(
+            f"a multipart/signed has {len(pieces.parts)} parts instead of 2 (RFC 1847 2.1)"
+        )
+    content, last = pieces.parts
+    signature = Entity(last)
+    found: list[Finding] = []
+    named = signature.content_type.value
+    if named not in _PKCS7_SIGNATURE and not signature.filename.lower().endswith(".p7s"):
+        return None
+    if protocol not in _PKCS7_SIGNATURE:
+        text = f"protocol is {protocol[:60]!r}, the signature is {named}"
+        found.append(finding("smime.protocol", f"layer {path}", text))
+    return Cms(signature.decoded_body(), content, kind.parameters.get("micalg", ""), tuple(found))
+
+
+def peel(
+    raw: bytes,
+    *,
+    identities: Sequence[DecryptionKey],
+    policy: Policy,
+    content: bytes | None = None,
+    stop_after: LayerType | None = None,
+) -> Peeled:
+    """Take the layers off, the outermost first. Raises nothing that `Peeled.error` can hold.
+
+    `content` is the detached content of a bare signature. `stop_after` ends the reading after the
+    first layer, which must be of this type, auth-enveloped-data being one of enveloped-data.
+    """
+    peeled = Peeled(raw)
+    path = "1"
+    try:
+        while (cms := recognise(peeled.content, path)) is not None:
+            if len(peeled.layers) >= MAX_LAYERS:
+                raise MalformedMessage(f"more than {MAX_LAYERS} S/MIME layers")
+            peeled.findings += cms.findings
+            _take_off(peeled, cms, path, identities, policy, content)
+            content = None
+            path += ".1"
+            if stop_after is not None or peeled.layers[-1].type == "certs-only":
+                break
+        else:
+            peeled.findings += _errant(peeled.content, path)
+    except SmimeGraphError as error:
+        peeled.error = error
+    return peeled
+
+
+def _take_off(
+    peeled: Peeled,
+    cms: Cms,
+    path: str,
+    identities: Sequence[DecryptionKey],
+    policy: Policy,
+    content: bytes | None,
+) -> None:
+    oid, _ = signed_data.read_content_info(cms.der)
+    if oid == oids.SIGNED_DATA:
+        signed = signed_data.read(cms.der)
+        peeled.layers.append(describe_signed(signed, cms, path))
+        if not signed.signers and signed.content is None:
+            peeled.signed.append(SignedLayer(path, signed, (b"",), None))
+            return
+        outside = cms.content if cms.content is not None else content
+        contents = _contents(signed, outside)
+        peeled.signed.append(SignedLayer(path, signed, contents, cms.micalg))
+        peeled.content = bytes(contents[0])
+        return
+    if cms.content is not None:
+        raise MalformedMessage("the signature of a multipart/signed is no SignedData")
+    if oid in (oids.ENVELOPED_DATA, oids.AUTH_ENVELOPED_DATA):
+        enveloped = enveloped_data.read(cms.der)
+        peeled.layers.append(describe_enveloped(enveloped, cms, path))
+        peeled.content = enveloped_data.decrypt(enveloped, identities, policy=policy)
+        return
+    raise UnsupportedAlgorithm(oid, where="ContentInfo content type")
+
+
+def _contents(signed: SignedData, outside: bytes | None) -> tuple[bytes | memoryview, ...]:
+    if outside is None:
+        if signed.content is None:
+            raise MalformedMessage(
+                "the signed content is not in the message",
+                hint="give the content that this detached signature is over",
+            )
+        return (signed.content,)
+    if signed.content is not None and bytes(signed.content) not in (outside, crlf(outside)):
+        # CVE-2018-18509: the text that is shown must be the text that was signed
+        raise MalformedMessage("a detached signature carries a content of its own")
+    # a file with LF line ends, or a relay that changed them: RFC 8551 3.1.1 signs CRLF
+    canonical = crlf(outside)
+    return (outside,) if canonical == outside else (outside, canonical)
+
+
+# --- describing, without a key or a judgement ---------------------------------------------
+
+
+def describe(cms: Cms, path: str) -> Layer:
+    """The layer as it says of itself. Raises MalformedMessage or UnsupportedAlgorithm."""
+    oid, _ = signed_data.read_content_info(cms.der)
+    if oid == oids.SIGNED_DATA:
+        return describe_signed(signed_data.read(cms.der), cms, path)
+    if oid in (oids.ENVELOPED_DATA, oids.AUTH_ENVELOPED_DATA):
+        return describe_enveloped(enveloped_data.read(cms.der), cms, path)
+    raise UnsupportedAlgorithm(oid, where="ContentInfo content type")
+
+
+def describe_signed(signed: SignedData, cms: Cms, path: str) -> Layer:
+    only_certificates = not signed.signers and signed.content is None
+    return Layer(
+        "certs-only" if only_certificates else "signed-data",
+        path,
+        len(cms.der),
+        detached=None if only_certificates else signed.content is None,
+        micalg=cms.micalg,
+        signers=tuple(_describe_signer(signer) for signer in signed.signers),
+        certificates=signed.certificates,
+    )
+
+
+def _describe_signer(signer: SignerInfo) -> LayerSigner:
+    def name(kind: type[Digest] | type[SignatureScheme], oid: str) -> str:
+        try:
+            return by_oid(kind, oid, where=signer.where).name
+        except UnsupportedAlgorithm:
+            return oid
+
+    return LayerSigner(
+        signer.identifier,
+        name(SignatureScheme, signer.signature_algorithm.oid),
+        name(Digest, signer.digest_algorithm.oid),
+    )
+
+
+def describe_enveloped(enveloped: EnvelopedData, cms: Cms, path: str) -> Layer:
+    return Layer(
+        "auth-enveloped-data" if enveloped.authenticated else "enveloped-data",
+        path,
+        len(cms.der),
+        cipher=enveloped.cipher_name,
+        recipients=tuple(
+            LayerRecipient(one.kind, one.identifier, one.algorithm_name)
+            for one in enveloped.recipients
+        ),
+    )
+
+
+def _errant(raw: bytes, path: str) -> list[Finding]:
+    """S/MIME inside a multipart: it protects a part, so it counts for nothing (RFC 9787 6.2)."""
+    found: list[Finding] = []
+    pending = [(raw, 0)]
+    while pending and len(found) < 10:
+        part, depth = pending.pop()
+        try:
+            entity = Entity(part)
+            kind = entity.content_type
+            if depth and (
+                kind.value in _PKCS7_MIME
+                or (
+                    kind.value == "multipart/signed"
+                    and "pkcs7" in kind.parameters.get("protocol", "")
+                )
+            ):
+                text = f"a part is {kind.value}: it does not protect the message"
+                found.append(finding("smime.errant-layer", f"below layer {path}", text))
+            elif kind.is_multipart and depth < 5:
+                body = entity.body
+                pieces = split_multipart(body, kind.parameters.get("boundary", ""))
+                pending += [(piece, depth + 1) for piece in pieces.parts[:100]]
+        except MalformedMessage:
+            continue  # the content of a layer need not be well-formed MIME
+    return found

@@ -1,0 +1,355 @@
+"""Sign, encrypt, seal: MIME around the CMS that is made (RFC 8551 section 3).
+
+A message is taken apart once: its MIME fields (Content-*) go inside with the body, all others stay
+outside as they are. What goes inside is made canonical, signed, and from then on carried as bytes.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.message import Message
+from email.utils import format_datetime
+
+from ..cms import enveloped_data, signed_data
+from ..cms import recipients as cms_recipients
+from ..cms.certificate import Certificate
+from ..cms.keys import Recipient, SigningKey
+from ..cms.recipients import RecipientIdentifierForm
+from ..cms.signed_data import SignerIdentifier
+from ..errors import MalformedMessage, PolicyRefusal, UsageError
+from ..pki.address import addresses, matches, parse_header_addresses
+from ..pki.trust import TrustStore
+from ..pki.validate import validate
+from ..policy import EXCHANGE, Policy
+from .entity import Entity, canonical_entity, crlf, encode_base64, is_mime_field
+
+ENVELOPED = "enveloped-data"
+AUTH_ENVELOPED = "authEnveloped-data"  # RFC 8551 3.2.2 spells it so
+SIGNED = "signed-data"
+
+_HEADER_HINT = "a message begins with fields like From:, To: and Subject:, then a blank line"
+
+
+def sign(
+    message: bytes | Message,
+    *,
+    signer: SigningKey | Sequence[SigningKey],
+    detached: bool = True,
+    policy: Policy = EXCHANGE,
+    at: datetime | None = None,
+    sid: SignerIdentifier = "issuer",
+) -> bytes:
+    """The message, signed: multipart/signed, or opaque application/pkcs7-mime if not `detached`.
+
+    `message` is a whole RFC 5322 message with a From; Message-ID and Date are added if missing.
+    `at` is the signing time (now) and needs a time zone. With several signers all sign the same
+    content, and one of them is the From or Sender. `sid` says how a signer's certificate is named.
+
+    Raises MalformedMessage for what is no message, PolicyRefusal for an unfit certificate or a From
+    that is nobody's, UnsupportedAlgorithm for a key that cannot sign.
+    """
+    outgoing = Outgoing.of(message, policy, at)
+    signers = _as_list(signer)
+    outgoing.check_signers(signers)
+    entity = outgoing.entity(clear=detached)
+    return outgoing.around(_signed_entity(entity, signers, detached, outgoing, sid))
+
+
+def encrypt(
+    message: bytes | Message,
+    *,
+    recipients: Sequence[Recipient],
+    trust: TrustStore | None = None,
+    policy: Policy = EXCHANGE,
+    at: datetime | None = None,
+    rid: RecipientIdentifierForm = "issuer",
+) -> bytes:
+    """The message, encrypted to every recipient: application/pkcs7-mime.
+
+    Without a signature the recipient cannot tell who wrote it, and under AES-CBC not even that it
+    is unchanged: `seal` is what mail needs. With `trust` every recipient's certificate must
+    validate at `at` (now). `rid` says how a recipient's certificate is named.
+
+    Raises PolicyRefusal for a To, Cc or Bcc address without a certificate, an unfit certificate, or
+    no cipher that all can read.
+    """
+    outgoing = Outgoing.of(message, policy, at)
+    outgoing.check_recipients(recipients, trust)
+    return outgoing.around(_encrypted_entity(outgoing.entity(clear=False), recipients, policy, rid))
+
+
+def seal(
+    message: bytes | Message,
+    *,
+    signer: SigningKey | Sequence[SigningKey],
+    recipients: Sequence[Recipient],
+    trust: TrustStore | None = None,
+    policy: Policy = EXCHANGE,
+    at: datetime | None = None,
+    sid: SignerIdentifier = "issuer",
+    rid: RecipientIdentifierForm = "issuer",
+) -> bytes:
+    """The message, signed, then encrypted to its recipients and to the signer's own certificate.
+
+    Arguments and errors are those of `sign` and `encrypt`.
+    """
+    outgoing = Outgoing.of(message, policy, at)
+    signers = _as_list(signer)
+    outgoing.check_signers(signers)
+    everyone = list(recipients)
+    if everyone and policy.encrypt_to_self:
+        everyone += [_Self(own) for s in signers if (own := s.encryption_certificate) is not None]
+    outgoing.check_recipients(everyone, trust)
+    signed = _signed_entity(outgoing.entity(clear=False), signers, True, outgoing, sid)
+    return outgoing.around(_encrypted_entity(signed, everyone, policy, rid))
+
+
+def _as_list(signer: SigningKey | Sequence[SigningKey]) -> list[SigningKey]:
+    signers = list(signer) if isinstance(signer, Sequence) else [signer]
+    if not signers:
+        raise UsageError("nobody to sign with", hint="give at least one signer")
+    return signers
+
+
+@dataclass(frozen=True, slots=True)
+class _Self:
+    certificate: Certificate
+    capabilities: None = None
+    email: None = None
+
+
+# --- the message that goes out ------------------------------------------------------------
+
+
+class Outgoing:
+    """A message taken apart: the fields that stay outside, and the entity that goes inside."""
+
+    __slots__ = ("_inner", "_outer", "at", "message", "policy")
+
+    def __init__(self, message: Entity, policy: Policy, at: datetime) -> None:
+        self.message = message
+        self.policy = policy
+        self.at = at
+        self._outer = [f for f in message.fields if not is_mime_field(f)]
+        self._inner = [f for f in message.fields if is_mime_field(f)]
+
+    @classmethod
+    def of(cls, message: bytes | Message, policy: Policy, at: datetime | None) -> Outgoing:
+        """PolicyRefusal if the policy sends nothing, MalformedMessage if this is no message."""
+        if not policy.sends:
+            raise PolicyRefusal(
+                f"policy {policy.name} is for reading, it sends nothing",
+                rule="policy.sends",
+                policy=policy.name,
+                hint="choose a policy that sends, for example exchange",
+            )
+        moment = datetime.now(UTC) if at is None else at
+        if moment.tzinfo is None:
+            raise UsageError("the time has no time zone", hint="give one, for example UTC")
+        entity = Entity(_as_bytes(message))
+        for number, field in enumerate(entity.fields, 1):
+            if not field.name:
+                raise MalformedMessage(
+                    f"header line {number} is no header field: {field.raw[:40]!r}",
+                    hint=_HEADER_HINT,
+                )
+        if not entity.fields:
+            raise MalformedMessage(
+                "the message has no header",
+                hint=_HEADER_HINT,
+            )
+        return cls(entity, policy, moment)
+
+    def addresses(self, *names: str) -> list[str]:
+        """The addr-specs of all fields of these names. MalformedMessage if one cannot be read."""
+        found: list[str] = []
+        for name in names:
+            for field in self.message.all(name):
+                try:
+                    found += parse_header_addresses(field.value)
+                except MalformedMessage as error:
+                    raise MalformedMessage(f"{name}: {error}") from None
+        return found
+
+    def check_signers(self, signers: Sequence[SigningKey]) -> None:
+        for signer in signers:
+            self._check(signer.certificate, "sign", None)
+        if not self.policy.sender_must_match:
+            return
+        senders = self.addresses("From", "Sender")
+        if not senders:
+            raise MalformedMessage(
+                "the message has no From", hint="add a From field with the signer's address"
+            )
+        held = [one for signer in signers for one in addresses(signer.certificate)]
+        if not any(matches(sender, one) for sender in senders for one in held):
+            raise PolicyRefusal(
+                f"From is {', '.join(senders)}, but the signer is "
+                f"{', '.join(held) or signers[0].certificate.description}",
+                rule="pki.address.mismatch",
+                policy=self.policy.name,
+                hint="sign with a certificate of the From address, or change From",
+            )
+
+    def check_recipients(self, everyone: Sequence[Recipient], trust: TrustStore | None) -> None:
+        if not everyone:
+            raise UsageError("nobody to encrypt to", hint="give the certificate of every recipient")
+        for recipient in everyone:
+            self._check(recipient.certificate, "encrypt", trust)
+        if not self.policy.every_recipient_must_read:
+            return
+        readers = [
+            one
+            for recipient in everyone
+            for one in (*addresses(recipient.certificate), recipient.email)
+            if one is not None
+        ]
+        without = [
+            address
+            for address in self.addresses("To", "Cc", "Bcc")
+            if not any(matches(address, reader) for reader in readers)
+        ]
+        if without:
+            raise PolicyRefusal(
+                f"no certificate is given for {', '.join(dict.fromkeys(without))}",
+                rule="encrypt.recipient-without-certificate",
+                policy=self.policy.name,
+                hint="give a certificate for each recipient, or send to these separately",
+            )
+
+    def _check(self, certificate: Certificate, use: str, trust: TrustStore | None) -> None:
+        report = validate(
+            certificate,
+            use="sign" if use == "sign" else "encrypt",
+            trust=trust,
+            at=self.at,
+            minimum_rsa_bits=self.policy.minimum_rsa_bits,
+            accept_weak=self.policy.accept_weak_certificates,
+        )
+        if not report.ok:
+            texts = "; ".join(f.text for f in report.errors)
+            raise PolicyRefusal(
+                f"the certificate of {certificate.description} cannot be used to {use}: {texts}",
+                rule=report.errors[0].code,
+                policy=self.policy.name,
+                hint="use another certificate of this person",
+            )
+
+    def entity(self, *, clear: bool) -> bytes:
+        """What goes inside, canonical: the MIME fields and the body."""
+        fields = [field.raw for field in self._inner]
+        if not any(field.name.lower() == "content-type" for field in self._inner):
+            # an entity without a header has been seen to lose its body (Thunderbird bug 1893039)
+            fields.insert(0, _default_content_type(self.message.body))
+        return canonical_entity(b"".join([*fields, b"\n", self.message.body]), clear=clear)
+
+    def around(self, entity: bytes) -> bytes:
+        """The fields that stay outside, those that were missing, and the entity with its own."""
+        fields = [_closed(crlf(field.raw)) for field in self._outer]
+        if not self.message.all("Message-ID"):
+            fields.append(f"Message-ID: {self._message_id()}\r\n".encode())
+        if not self.message.all("Date"):
+            fields.append(f"Date: {format_datetime(self.at.astimezone(UTC))}\r\n".encode())
+        return b"".join([*fields, b"MIME-Version: 1.0\r\n", entity])
+
+    def _message_id(self) -> str:
+        """Fixed before signing, so that a send whose answer is lost can be looked up by it."""
+        try:
+            domain = self.addresses("From")[0].rpartition("@")[2]
+            domain = domain if domain.isascii() else domain.encode("idna").decode()
+        except (MalformedMessage, IndexError, UnicodeError):
+            domain = "localhost"
+        return f"<{uuid.uuid4()}@{domain}>"
+
+
+def _closed(raw: bytes) -> bytes:
+    return raw if raw.endswith(b"\r\n") else raw + b"\r\n"
+
+
+def _as_bytes(message: bytes | Message) -> bytes:
+    if isinstance(message, Message):
+        try:
+            # cte_type 8bit: our own canonical form decides what becomes 7-bit, and says so
+            return message.as_bytes(policy=message.policy.clone(linesep="\r\n", cte_type="8bit"))
+        except Exception as error:
+            raise MalformedMessage(f"the message cannot be written: {error}") from error
+    if not isinstance(message, (bytes, bytearray, memoryview)):
+        raise UsageError(f"a message is bytes or an EmailMessage, not {type(message).__name__}")
+    raw = bytes(message)
+    if re.match(rb"From [^\r\n]*\r?\n", raw):
+        raw = raw[raw.index(b"\n") + 1 :]  # the separator line of a mailbox file
+    if b"\n" not in raw:
+        raw = raw.replace(b"\r", b"\n")  # line ends of a classic Macintosh
+    return raw
+
+
+def _default_content_type(body: bytes) -> bytes:
+    charset = "us-ascii"
+    if not body.isascii():
+        try:
+            body.decode("utf-8")
+            charset = "utf-8"
+        except UnicodeDecodeError:
+            charset = "unknown-8bit"  # RFC 1428: what a gateway says of such text
+    return f"Content-Type: text/plain; charset={charset}\n".encode()
+
+
+# --- entities -----------------------------------------------------------------------------
+
+
+def _signed_entity(
+    entity: bytes,
+    signers: Sequence[SigningKey],
+    detached: bool,
+    outgoing: Outgoing,
+    sid: SignerIdentifier,
+) -> bytes:
+    der, digests = signed_data.sign(
+        entity, signers, detached=detached, policy=outgoing.policy, at=outgoing.at, sid=sid
+    )
+    if not detached:
+        return pkcs7_mime(SIGNED, der)
+    micalg = ",".join(dict.fromkeys(digest.micalg for digest in digests))
+    boundary = f"----{secrets.token_hex(16)}"
+    while boundary.encode() in entity:
+        boundary = f"----{secrets.token_hex(16)}"
+    quoted = f'"{micalg}"' if "," in micalg else micalg
+    return b"".join(
+        [
+            'Content-Type: multipart/signed; protocol="application/pkcs7-signature";\r\n'
+            f' micalg={quoted}; boundary="{boundary}"\r\n\r\n--{boundary}\r\n'.encode(),
+            entity,
+            f"\r\n--{boundary}\r\n"
+            'Content-Type: application/pkcs7-signature; name="smime.p7s"\r\n'
+            "Content-Transfer-Encoding: base64\r\n"
+            'Content-Disposition: attachment; filename="smime.p7s"\r\n\r\n'.encode(),
+            encode_base64(der),
+            f"\r\n--{boundary}--\r\n".encode(),
+        ]
+    )
+
+
+def _encrypted_entity(
+    entity: bytes,
+    everyone: Sequence[Recipient],
+    policy: Policy,
+    rid: RecipientIdentifierForm,
+) -> bytes:
+    cipher = cms_recipients.choose_cipher(everyone, policy)
+    der = enveloped_data.encrypt(entity, everyone, cipher=cipher, policy=policy, rid=rid)
+    return pkcs7_mime(AUTH_ENVELOPED if cipher.aead else ENVELOPED, der)
+
+
+def pkcs7_mime(smime_type: str, der: bytes) -> bytes:
+    """An application/pkcs7-mime entity (RFC 8551 3.2)."""
+    header = (
+        f'Content-Type: application/pkcs7-mime; smime-type={smime_type}; name="smime.p7m"\r\n'
+        "Content-Transfer-Encoding: base64\r\n"
+        'Content-Disposition: attachment; filename="smime.p7m"\r\n\r\n'
+    )
+    return b"".join([header.encode(), encode_base64(der)])
