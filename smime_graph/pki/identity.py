@@ -1,0 +1,437 @@
+"""Who you are and whom you write to: `Identity` (key, certificate, chain) and `Contact`.
+
+A key belongs to a certificate by its public key; names and labels of a file decide nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
+from cryptography.hazmat.primitives import serialization as ser
+
+from .. import oids
+from ..cms import ber
+from ..cms.certificate import Certificate
+from ..errors import MalformedMessage, UnsupportedAlgorithm, UsageError
+from . import pkcs12
+from .keyfile import (
+    PKCS12_ARMOUR,
+    KeyFile,
+    Password,
+    Source,
+    armour,
+    export,
+    kind_of,
+    name_of,
+    naming,
+    parse,
+    parse_pem,
+    read_bytes,
+    read_certificates,
+    read_key_file,
+)
+from .pbe import Encryption, WrongPassword
+
+__all__ = [
+    "Contact",
+    "Identity",
+    "KeyFile",
+    "WrongPassword",
+    "allows_encryption",
+    "allows_signing",
+    "issuers",
+    "load_identities",
+    "read_certificates",
+    "read_key_file",
+]
+
+_MAX_CHAIN = 8
+
+# The keyUsage bit under which others encrypt to a key of this kind (RFC 8550 4.4.2 and the RFC that
+# brings the kind into CMS). A kind that is not here cannot be encrypted to.
+_ENCRYPTION_BITS = {
+    oids.RSA_ENCRYPTION: "key_encipherment",
+    oids.RSAES_OAEP: "key_encipherment",
+    oids.EC_PUBLIC_KEY: "key_agreement",
+    "1.3.101.110": "key_agreement",  # X25519, RFC 8418
+    "1.3.101.111": "key_agreement",  # X448
+    "2.16.840.1.101.3.4.4.1": "key_encipherment",  # ML-KEM-512, RFC 9936
+    "2.16.840.1.101.3.4.4.2": "key_encipherment",
+    "2.16.840.1.101.3.4.4.3": "key_encipherment",
+}
+_CANNOT_SIGN = frozenset(_ENCRYPTION_BITS) - {oids.RSA_ENCRYPTION, oids.EC_PUBLIC_KEY}
+
+
+def allows_encryption(certificate: Certificate) -> bool:
+    """Whether others may encrypt to this certificate: its kind of key and its keyUsage.
+
+    No keyUsage allows everything that the key can do (RFC 8550 4.4.2); neither does one that cannot
+    be read forbid anything here, since validation reports it.
+    """
+    bit = _ENCRYPTION_BITS.get(certificate.key_algorithm)
+    usage = _key_usage(certificate)
+    return bit is not None and (usage is None or bool(getattr(usage, bit)))
+
+
+def allows_signing(certificate: Certificate) -> bool:
+    """Whether mail may be signed with this certificate's key: its kind and its keyUsage."""
+    usage = _key_usage(certificate)
+    return certificate.key_algorithm not in _CANNOT_SIGN and (
+        usage is None or usage.digital_signature or usage.content_commitment
+    )
+
+
+def _key_usage(certificate: Certificate) -> x509.KeyUsage | None:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except (x509.ExtensionNotFound, MalformedMessage):
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A private key, its certificate and its chain: you.
+
+    `private_key` has the interface of one of cryptography's private keys; a key of a device or a
+    vault fits. `chain` holds the issuers, the nearest first, without the root (RFC 8550 2.3).
+    `encryption` is a second key pair of the same person that is for encryption only; `identities`
+    is both. Raises UsageError if the key does not belong to the certificate.
+    """
+
+    private_key: Any = field(repr=False)
+    certificate: Certificate
+    chain: tuple[Certificate, ...] = ()
+    encryption: Identity | None = None
+
+    def __post_init__(self) -> None:
+        if _public_key_of(self.private_key) != _public_key_in(self.certificate):
+            raise UsageError(
+                f"the private key is not that of the certificate {self.certificate.description}",
+                hint="give the key that the certificate was issued for",
+            )
+
+    @classmethod
+    def load(cls, path: Source, password: Password = None) -> Identity:
+        """The one person in a key file: PKCS#12 or PEM, as its content says.
+
+        Of several key pairs the one that may sign and expires last is the identity, one that is for
+        encryption its `encryption`. Raises WrongPassword, and UsageError where the file holds no
+        key, no certificate for it, or several people (`load_identities` gives them all).
+        """
+        name = name_of(path)
+        return _one_person(read_key_file(path, passwords=_passwords(password)), name)
+
+    @classmethod
+    def from_pkcs12(cls, source: Source, password: Password) -> Identity:
+        """As `load`, for a PKCS#12 file (DER, BER or PEM-armoured) only."""
+        name = name_of(source)
+        data = read_bytes(source)
+        if kind_of(data) != "pkcs12" and not any(label in data for label in PKCS12_ARMOUR):
+            raise UsageError(f"{name} is not a PKCS#12 file", hint="use Identity.load")
+        return _one_person(parse(data, _passwords(password), name), name)
+
+    @classmethod
+    def from_pem(
+        cls, source: Source, password: Password = None, *, certificates: Source | None = None
+    ) -> Identity:
+        """As `load`, for PEM only; `certificates` is a second file where the key stands alone."""
+        name = name_of(source)
+        found = parse_pem(read_bytes(source), _passwords(password), name)
+        if certificates is not None:
+            more = read_certificates(certificates)
+            found = KeyFile(found.keys, (*found.certificates, *more))
+        return _one_person(found, name)
+
+    @property
+    def emails(self) -> tuple[str, ...]:
+        """The mail addresses of the certificate."""
+        from .address import addresses
+
+        return addresses(self.certificate)
+
+    @property
+    def identities(self) -> tuple[Identity, ...]:
+        """This one and its encryption key pair: what a message may have been encrypted to."""
+        return (self,) if self.encryption is None else (self, self.encryption)
+
+    @property
+    def encryption_certificate(self) -> Certificate | None:
+        """The certificate that others should encrypt to; None where none allows it."""
+        if self.encryption is not None:
+            return self.encryption.certificate
+        return self.certificate if allows_encryption(self.certificate) else None
+
+    def to_pem(self, password: str | bytes | None = None) -> bytes:
+        """Keys, certificates and chains as PEM; without a password the keys are in the clear.
+
+        Raises UsageError for a key that cannot leave its device.
+        """
+        protection: ser.KeySerializationEncryption = ser.NoEncryption()
+        if password is not None:
+            if not password:
+                raise UsageError("an empty password protects nothing", hint="give none or another")
+            protection = ser.BestAvailableEncryption(
+                password if isinstance(password, bytes) else password.encode()
+            )
+        parts: list[bytes] = []
+        for identity in self.identities:
+            parts.append(export(identity.private_key, ser.Encoding.PEM, protection))
+            parts += [armour(c) for c in (identity.certificate, *identity.chain)]
+        return b"".join(dict.fromkeys(parts))
+
+    def to_pkcs12(self, password: str | bytes, *, encryption: Encryption = "aes-256") -> bytes:
+        """Keys, certificates and chains as PKCS#12, DER.
+
+        `encryption` is "aes-256" (PBES2, HMAC-SHA-256), or "3des" for gpgsm 2.2 and old Windows.
+        Not every reader knows every key: NSS and Windows take RSA and EC only.
+        Raises UsageError for an empty password and for a key that cannot leave its device.
+        """
+        pairs = [
+            (export(i.private_key, ser.Encoding.DER, ser.NoEncryption()), i.certificate.der)
+            for i in self.identities
+        ]
+        chain = dict.fromkeys(c.der for i in self.identities for c in i.chain)
+        name = self.certificate.subject_text
+        return pkcs12.write(
+            pairs, password=password, others=tuple(chain), name=name, encryption=encryption
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """Someone's certificate, and what their software can read.
+
+    `capabilities` are DER SMIMECapability elements, the most preferred first; None means that they
+    were never announced. Where they are not given they are those of the certificate, if it has that
+    extension (RFC 4262). `email` is the address that the contact was looked up by.
+    """
+
+    certificate: Certificate
+    capabilities: tuple[bytes, ...] | None = None
+    email: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.capabilities is None:
+            object.__setattr__(self, "capabilities", _announced(self.certificate))
+
+    @classmethod
+    def load(cls, path: Source, *, email: str | None = None) -> Contact:
+        """The one person's certificate in a file, PEM or DER.
+
+        Of several the one that is not an authority's and allows encryption. Raises UsageError where
+        that leaves none or several.
+        """
+        name = name_of(path)
+        return cls(_recipient(read_certificates(path), name), email=email)
+
+    @classmethod
+    def from_pem(cls, source: Source, *, email: str | None = None) -> Contact:
+        """As `load`, for PEM only."""
+        name = name_of(source)
+        found = parse_pem(read_bytes(source), None, name)
+        return cls(_recipient(found.certificates, name), email=email)
+
+    @classmethod
+    def from_der(cls, source: Source, *, email: str | None = None) -> Contact:
+        """As `load`, for one certificate in DER."""
+        name = name_of(source)
+        with naming(name):
+            certificate = Certificate(read_bytes(source))
+        return cls(certificate, email=email)
+
+
+def _announced(certificate: Certificate) -> tuple[bytes, ...] | None:
+    # SMIMECapabilities ::= SEQUENCE OF SMIMECapability (RFC 8551 2.5.2, RFC 4262 2)
+    try:
+        found = certificate.extensions.get_extension_for_oid(
+            x509.ObjectIdentifier(oids.SMIME_CAPABILITIES)
+        ).value
+        elements = tuple(ber.read(found.public_bytes(), "SMIMECapabilities"))
+        for element in elements:
+            ber.Fields(element, "SMIMECapability").any("capabilityID").as_oid()
+    except (x509.ExtensionNotFound, MalformedMessage):
+        return None  # what cannot be read announces nothing; validation reports the extension
+    return tuple(element.raw for element in elements)
+
+
+def _recipient(certificates: Sequence[Certificate], name: str) -> Certificate:
+    if not certificates:
+        raise UsageError(f"{name} holds no certificate", hint="give a certificate in PEM or DER")
+    if len(certificates) == 1:
+        return certificates[0]
+    leaves = [c for c in dict.fromkeys(certificates) if not _is_authority(c)]
+    found = [c for c in leaves if allows_encryption(c)] if len(leaves) > 1 else leaves
+    if len(found) == 1:
+        return found[0]
+    if not leaves:
+        raise UsageError(
+            f"{name} holds the certificates of {len(certificates)} authorities and of no person",
+            hint="give the person's certificate",
+        )
+    listed = "; ".join(c.description for c in (found or leaves)[:10])
+    raise UsageError(
+        f"{name} holds {len(found or leaves)} certificates that could be meant: {listed}",
+        hint="give a file with one of them",
+    )
+
+
+def _is_authority(certificate: Certificate) -> bool:
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+    except (x509.ExtensionNotFound, MalformedMessage):
+        return False
+    return found.value.ca
+
+
+def load_identities(source: Source, passwords: Sequence[str | bytes] = ()) -> tuple[Identity, ...]:
+    """Every key pair of a file, or of the files of a folder (not of folders in it), for decryption.
+
+    Expired and replaced ones are among them, each as an identity of its own; in a folder a key and
+    its certificate may stand in two files. Files that hold neither are passed over. Raises
+    WrongPassword for a file that no password opens, UsageError if no key has a certificate.
+    """
+    if isinstance(source, bytes) or not Path(source).is_dir():
+        return tuple(_pair(read_key_file(source, passwords=passwords), name_of(source)))
+    folder = Path(source)
+    try:
+        files = sorted(p for p in folder.iterdir() if p.is_file() and p.name[0] != ".")
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be read: {error.strerror}") from error
+    keys: list[Any] = []
+    certificates: list[Certificate] = []
+    for file in files:
+        data = read_bytes(file, too_large=b"")
+        kind = kind_of(data)
+        try:
+            found = parse(data, passwords, name_of(file)) if kind else KeyFile((), ())
+        except UsageError:
+            if kind != "certificate":
+                raise
+            continue  # a request or a revocation list, which have the same outline
+        keys += found.keys
+        certificates += found.certificates
+    everything = KeyFile(tuple(keys), tuple(dict.fromkeys(certificates)))
+    return tuple(_pair(everything, name_of(source)))
+
+
+# --- which key belongs to which certificate ------------------------------------------------------
+
+
+def _public_key_of(private_key: Any) -> bytes:
+    try:
+        return _spki(private_key.public_key())
+    except (AttributeError, TypeError, ValueError):
+        raise UsageError(
+            f"a {type(private_key).__name__} is not a private key that can be used here",
+            hint="it needs public_key(), as the keys of cryptography have it",
+        ) from None
+
+
+def _public_key_in(certificate: Certificate) -> bytes:
+    try:
+        # written anew: a received one may spell the algorithm otherwise (id-RSASSA-PSS)
+        return _spki(certificate.public_key)
+    except (UnsupportedAlgorithm, MalformedMessage):
+        return certificate.public_key_info
+
+
+def _spki(public_key: Any) -> bytes:
+    octets = public_key.public_bytes(ser.Encoding.DER, ser.PublicFormat.SubjectPublicKeyInfo)
+    return bytes(octets)
+
+
+def _pair(found: KeyFile, name: str) -> list[Identity]:
+    """An identity for each certificate that has its key among those found."""
+    if not found.keys:
+        raise UsageError(
+            f"{name} holds no private key", hint="give a PKCS#12 or PEM file that has one"
+        )
+    keys = {_public_key_of(key): key for key in found.keys}
+    identities = []
+    with naming(name):
+        for certificate in found.certificates:
+            if (key := keys.get(_public_key_in(certificate))) is not None:
+                chain = issuers(certificate, found.certificates)
+                identities.append(Identity(key, certificate, chain))
+    if identities:
+        return identities
+    if not found.certificates:
+        raise UsageError(
+            f"{name} holds a private key but no certificate",
+            hint="put the certificate into the same file",
+        )
+    raise UsageError(
+        f"{name}: no certificate in it belongs to its private key",
+        hint="give the key and the certificate that was issued for it",
+    )
+
+
+def _one_person(found: KeyFile, name: str) -> Identity:
+    pairs = _pair(found, name)
+    with naming(name):
+        signers = [p for p in pairs if allows_signing(p.certificate)]
+        main = max(
+            signers or pairs,
+            key=lambda p: (p.certificate.not_after, not allows_encryption(p.certificate)),
+        )
+        if strangers := [p for p in pairs if not _same_person(p, main)]:
+            people = "; ".join(p.certificate.subject_text for p in (main, *strangers)[:10])
+            raise UsageError(
+                f"it holds the keys of several people: {people}",
+                hint="use a file for each, or load_identities",
+            )
+        spare = [
+            p
+            for p in pairs
+            if _public_key_in(p.certificate) != _public_key_in(main.certificate)
+            and allows_encryption(p.certificate)
+            and not (allows_signing(p.certificate) and allows_encryption(main.certificate))
+        ]
+        encryption = max(spare, key=lambda p: p.certificate.not_after, default=None)
+    return Identity(main.private_key, main.certificate, main.chain, encryption)
+
+
+def _passwords(password: Password) -> tuple[str | bytes, ...]:
+    return () if password is None else (password,)
+
+
+def _same_person(one: Identity, other: Identity) -> bool:
+    return one.certificate.subject == other.certificate.subject or bool(
+        {e.casefold() for e in one.emails} & {e.casefold() for e in other.emails}
+    )
+
+
+def issuers(certificate: Certificate, candidates: Iterable[Certificate]) -> tuple[Certificate, ...]:
+    """The issuers of `certificate` among `candidates`, the nearest first, without the root.
+
+    Each step is by a checked signature where the algorithm is known here, else by the name alone;
+    at most eight. A self-issued certificate counts as a root (RFC 8550 2.3 leaves it out).
+    """
+    by_subject: dict[bytes, list[Certificate]] = {}
+    for candidate in dict.fromkeys(candidates):
+        if candidate.subject != candidate.issuer:
+            by_subject.setdefault(candidate.subject, []).append(candidate)
+    chain = [certificate]
+    while len(chain) <= _MAX_CHAIN:
+        found = by_subject.get(chain[-1].issuer, ())
+        nearest = next((c for c in found if c not in chain and _issued(chain[-1], c)), None)
+        if nearest is None or chain[-1].issuer == chain[-1].subject:
+            break
+        chain.append(nearest)
+    return tuple(chain[1:])
+
+
+def _issued(certificate: Certificate, issuer: Certificate) -> bool:
+    try:
+        certificate.x509.verify_directly_issued_by(issuer.x509)
+    except (InvalidSignature, ValueError, MalformedMessage):
+        return False
+    except (TypeError, _Unsupported):
+        return True
+    return True

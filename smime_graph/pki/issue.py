@@ -1,0 +1,475 @@
+"""The test authority: certificates for people who do not exist, under a root that nobody trusts.
+
+    ca = CA()
+    alice = ca.issue("alice@contoso.com")
+    TrustStore.from_pem(ca.trust_pem)
+
+A leaf follows the mailbox profile of the S/MIME Baseline Requirements as far as a test authority
+can (no revocation addresses unless they are given), and what a test wants otherwise is an argument.
+A saved authority's key stands in the clear: it is for tests and must never be anybody's anchor.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization as ser
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from .. import oids
+from ..cms import ber
+from ..cms.certificate import Certificate
+from ..errors import UsageError
+from .identity import Identity
+from .keyfile import armour, export, read_key_file
+from .profile import (
+    ANY_POLICY,
+    KEY_KINDS,
+    MAILBOX_STRICT,
+    KeyKind,
+    addresses_extension,
+    authority_extensions,
+    authority_name,
+    build,
+    extension,
+    key_of,
+    key_usage_extension,
+    person_name,
+    policies_extension,
+    purposes,
+    replaced,
+    validity_of,
+)
+
+__all__ = ["ANY_POLICY", "CA", "KEY_KINDS", "MAILBOX_STRICT", "KeyKind", "forged", "write_identity"]
+
+Use = Literal["both", "sign", "encrypt"]
+
+_LEAF_LIFETIME = timedelta(days=825)  # S/MIME BR 6.3.2, strict and multipurpose
+_CA_LIFETIME = timedelta(days=3650)
+
+
+class CA:
+    """A certification authority for tests.
+
+    `at` fixes the time from which validity is counted (a datetime with a time zone); None is the
+    time of each call. `key` is the name of a kind in `KEY_KINDS`, or a private key.
+    """
+
+    def __init__(
+        self,
+        name: str = "smime_graph test authority",
+        *,
+        key: Any = "rsa-2048",
+        at: datetime | None = None,
+        lifetime: timedelta = _CA_LIFETIME,
+        serial: int | None = None,
+    ) -> None:
+        private_key, kind = key_of(key)
+        if not kind.sign:
+            raise UsageError(f"a {kind.name} key cannot sign certificates", hint="use rsa-2048")
+        subject = authority_name(name)
+        not_before, not_after = validity_of(at, lifetime, None, None)
+        extensions = authority_extensions(private_key, path_length=None)
+        self._set(
+            private_key,
+            build(
+                private_key,
+                subject=subject,
+                issuer=subject,
+                public_key=private_key.public_key(),
+                validity=(not_before, not_after),
+                extensions=extensions,
+                serial=serial,
+            ),
+            issuers=(),
+            at=at,
+        )
+
+    def _set(
+        self,
+        private_key: Any,
+        certificate: Certificate,
+        *,
+        issuers: tuple[Certificate, ...],
+        at: datetime | None,
+    ) -> None:
+        self.private_key = private_key
+        self.certificate = certificate
+        # from the next authority above to the root; empty for a root
+        self.issuers = issuers
+        self.at = at
+        self.directory: Path | None = None
+
+    @classmethod
+    def from_key(
+        cls,
+        private_key: Any,
+        certificate: Certificate,
+        *,
+        issuers: Sequence[Certificate] = (),
+        at: datetime | None = None,
+    ) -> CA:
+        """The authority of a key and certificate at hand; `issuers` goes up to the root, inclusive.
+
+        Raises UsageError if the key is not the certificate's.
+        """
+        Identity(private_key, certificate)
+        ca = cls.__new__(cls)
+        ca._set(private_key, certificate, issuers=tuple(issuers), at=at)
+        return ca
+
+    def __repr__(self) -> str:
+        return f"CA({self.certificate.description})"
+
+    @property
+    def root(self) -> Certificate:
+        return self.issuers[-1] if self.issuers else self.certificate
+
+    @property
+    def chain(self) -> tuple[Certificate, ...]:
+        """What a person of this authority sends along: the issuers without the root."""
+        return (self.certificate, *self.issuers[:-1]) if self.issuers else ()
+
+    @property
+    def trust_pem(self) -> bytes:
+        """The root as PEM: what those who are to believe this authority take as their anchor."""
+        return armour(self.root)
+
+    def create_intermediate(
+        self,
+        name: str = "smime_graph test issuing authority",
+        *,
+        key: Any = "rsa-2048",
+        at: datetime | None = None,
+        lifetime: timedelta = _CA_LIFETIME,
+        path_length: int | None = 0,
+        eku: Collection[str] | None = (oids.EMAIL_PROTECTION,),
+        policies: Collection[str] = (ANY_POLICY,),
+        extensions: Iterable[x509.Extension[Any]] = (),
+        serial: int | None = None,
+    ) -> CA:
+        """An authority below this one; `extensions` replace those of the same kind or are added."""
+        private_key, kind = key_of(key)
+        if not kind.sign:
+            raise UsageError(f"a {kind.name} key cannot sign certificates", hint="use rsa-2048")
+        at = at or self.at
+        made = [
+            *authority_extensions(private_key, path_length=path_length),
+            extension(self._authority_key_identifier()),
+            *purposes(eku),
+            *policies_extension(policies),
+        ]
+        certificate = build(
+            self.private_key,
+            subject=authority_name(name),
+            issuer=self.certificate.x509.subject,
+            public_key=private_key.public_key(),
+            validity=validity_of(at, lifetime, None, None, within=self.certificate),
+            extensions=replaced(made, extensions),
+            serial=serial,
+        )
+        ca = CA.__new__(CA)
+        ca._set(private_key, certificate, issuers=(self.certificate, *self.issuers), at=at)
+        return ca
+
+    def issue(
+        self,
+        *emails: str,
+        key: Any = "rsa-2048",
+        use: Use = "both",
+        name: str | None = None,
+        at: datetime | None = None,
+        lifetime: timedelta = _LEAF_LIFETIME,
+        not_before: datetime | None = None,
+        not_after: datetime | None = None,
+        eku: Collection[str] | None = (oids.EMAIL_PROTECTION,),
+        key_usage: Collection[str] | Literal["usual"] | None = "usual",
+        policies: Collection[str] = (MAILBOX_STRICT,),
+        capabilities: Sequence[bytes] | None = None,
+        extensions: Iterable[x509.Extension[Any]] = (),
+        serial: int | None = None,
+        encryption_key: Any = None,
+    ) -> Identity:
+        """A certificate for these addresses, with a new key.
+
+        `use="both"` is all that a person needs: where the kind of key can only sign (Ed25519,
+        Ed448, ML-DSA), a second certificate for encryption comes with it as `Identity.encryption`
+        (X25519, X448, ML-KEM; `encryption_key` for another). `name` is the common name, the first
+        address where it is not given. Without an address there is no subjectAltName. A leaf does
+        not outlive its authority unless `not_after` says so.
+
+        `eku`, `policies` (object identifiers, dotted) and `key_usage` (names of
+        `cryptography.x509.KeyUsage`) replace the usual ones; None or nothing leaves the extension
+        out. `capabilities` are DER SMIMECapability elements (RFC 4262). `extensions` replace those
+        of the same kind or are added. Raises UsageError for what no certificate can hold.
+        """
+        extensions = tuple(extensions)
+        private_key, kind = key_of(key)
+        wanted = {
+            "both": kind.sign + kind.encrypt,
+            "sign": kind.sign,
+            "encrypt": kind.encrypt,
+        }.get(use)
+        if wanted is None:
+            raise UsageError(f"use {use} is not known", hint="use sign, encrypt or both")
+        if use == "both" and not kind.sign:
+            raise UsageError(
+                f"a {kind.name} key cannot sign",
+                hint="use encrypt, or a kind of key that signs: its companion comes with it",
+            )
+        if not wanted:
+            hint = f"use {kind.companion}" if kind.companion else "use a kind of key that can"
+            raise UsageError(f"a {kind.name} key cannot {use}", hint=hint)
+        usage = wanted if key_usage == "usual" else key_usage
+        validity = validity_of(at or self.at, lifetime, not_before, not_after, self.certificate)
+        common_name = name or (emails[0] if emails else None)
+        if not common_name:
+            raise UsageError("a certificate needs an address or a name")
+        subject = person_name(common_name)
+        made = [
+            extension(self._authority_key_identifier()),
+            extension(x509.SubjectKeyIdentifier.from_public_key(private_key.public_key())),
+            *key_usage_extension(usage),
+            *purposes(eku),
+            *policies_extension(policies),
+            *addresses_extension(emails, critical=not list(subject)),
+        ]
+        if capabilities is not None:
+            oid = x509.ObjectIdentifier(oids.SMIME_CAPABILITIES)
+            value = x509.UnrecognizedExtension(oid, ber.sequence(*capabilities))
+            made.append(x509.Extension(oid, False, value))
+        certificate = build(
+            self.private_key,
+            subject=subject,
+            issuer=self.certificate.x509.subject,
+            public_key=private_key.public_key(),
+            validity=validity,
+            extensions=replaced(made, extensions),
+            serial=serial,
+        )
+        self._record(certificate, emails)
+        encryption = None
+        if use == "both" and not kind.encrypt:
+            encryption = self.issue(
+                *emails,
+                key=encryption_key or kind.companion,
+                use="encrypt",
+                name=name,
+                at=at,
+                lifetime=lifetime,
+                not_before=not_before,
+                not_after=not_after,
+                eku=eku,
+                policies=policies,
+                capabilities=capabilities,
+                extensions=extensions,
+                serial=None if serial is None else serial + 1,
+            )
+        return Identity(private_key, certificate, self.chain, encryption)
+
+    def save(self, directory: str | os.PathLike[str]) -> None:
+        """Write `ca.pem` (this authority and those above), `ca.key` and `index.json`.
+
+        From then on every certificate issued is entered in the index. The key is not encrypted;
+        its file is the owner's alone. Raises UsageError, and changes nothing, where the folder
+        holds an authority already.
+        """
+        folder = Path(directory)
+        taken = [folder / name for name in (_KEY, _CERTIFICATES, _INDEX)]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if any(path.exists() for path in taken):
+                raise FileExistsError
+            key = export(self.private_key, ser.Encoding.PEM, ser.NoEncryption())
+            _write(folder / _KEY, key, private=True, replace=False)
+            issuers = b"".join(map(armour, (self.certificate, *self.issuers)))
+            _write(folder / _CERTIFICATES, issuers)
+            _write(folder / _INDEX, _index_text([]))
+        except FileExistsError:
+            raise UsageError(
+                f"{folder} holds a certification authority already",
+                hint="choose another folder; its certificates would be lost",
+            ) from None
+        except OSError as error:
+            raise UsageError(f"{folder} cannot be written: {error.strerror}") from error
+        self.directory = folder
+
+    @classmethod
+    def load(cls, directory: str | os.PathLike[str], *, at: datetime | None = None) -> CA:
+        """The authority that `save` wrote; raises UsageError where there is none."""
+        folder = Path(directory)
+        if not (folder / _KEY).exists():
+            raise UsageError(
+                f"{folder} holds no certification authority", hint="make one: smime-graph ca init"
+            )
+        keys = read_key_file(folder / _KEY).keys
+        certificates = read_key_file(folder / _CERTIFICATES).certificates
+        if len(keys) != 1 or not certificates:
+            raise UsageError(f"{folder} does not hold one key and its certificate")
+        ca = cls.from_key(keys[0], certificates[0], issuers=certificates[1:], at=at)
+        _read_index(folder)
+        ca.directory = folder
+        return ca
+
+    @property
+    def issued(self) -> list[dict[str, Any]]:
+        """The index of a saved authority, oldest first: serial (hexadecimal), emails, not_before,
+        not_after, sha256."""
+        return [] if self.directory is None else _read_index(self.directory)
+
+    def _record(self, certificate: Certificate, emails: Sequence[str]) -> None:
+        if self.directory is None:
+            return
+        entry = {
+            "serial": f"{certificate.serial_number:x}",
+            "emails": list(emails),
+            "not_before": certificate.not_before.isoformat(),
+            "not_after": certificate.not_after.isoformat(),
+            "sha256": certificate.sha256,
+        }
+        with _locked(self.directory):
+            entries = [*_read_index(self.directory), entry]
+            _write(self.directory / _INDEX, _index_text(entries))
+
+    def _authority_key_identifier(self) -> x509.AuthorityKeyIdentifier:
+        identifier = self.certificate.subject_key_identifier
+        if identifier is None:
+            return x509.AuthorityKeyIdentifier.from_issuer_public_key(self.private_key.public_key())
+        return x509.AuthorityKeyIdentifier(identifier, None, None)
+
+
+def forged(certificate: Certificate, *, count: int) -> tuple[Certificate, ...]:
+    """Authorities that nobody made: names and key identifier of `certificate`, other keys.
+
+    Each is issued in the name of `certificate` to the same name, so that by names alone every one
+    could have issued every other: a search that checks no signatures on its way never ends.
+    """
+    real = certificate.x509
+    identifier = certificate.subject_key_identifier or b"\0" * 20
+    made = []
+    for _ in range(count):
+        key = ec.generate_private_key(ec.SECP256R1())
+        extensions = [
+            x509.Extension(
+                x509.BasicConstraints.oid, True, x509.BasicConstraints(ca=True, path_length=None)
+            ),
+            *key_usage_extension(("key_cert_sign", "crl_sign")),
+            extension(x509.SubjectKeyIdentifier(identifier)),
+            extension(x509.AuthorityKeyIdentifier(identifier, None, None)),
+        ]
+        made.append(
+            build(
+                key,
+                subject=real.subject,
+                issuer=real.subject,
+                public_key=key.public_key(),
+                validity=(real.not_valid_before_utc, real.not_valid_after_utc),
+                extensions=extensions,
+            )
+        )
+    return tuple(made)
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+_KEY, _CERTIFICATES, _INDEX = "ca.key", "ca.pem", "index.json"
+
+
+def write_identity(
+    identity: Identity,
+    directory: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    password: str | bytes | None = None,
+) -> tuple[Path, ...]:
+    """Write `NAME.pem` (certificates), `NAME.key` and, with a password, `NAME.p12`; their paths.
+
+    NAME is the first address where it is not given; where files of that name exist it is NAME-2 and
+    so on, since a key that is overwritten can decrypt no more. Keys are the owner's alone to read.
+    Raises UsageError if the folder cannot be written.
+    """
+    folder = Path(directory)
+    wanted = name or (identity.emails[0] if identity.emails else identity.certificate.subject_text)
+    # the name may be anybody's text: no separators, no leading dot or dash, no endless names
+    stem = re.sub(r"[^\w@.+-]", "_", wanted, flags=re.ASCII).lstrip(".-")[:100] or "identity"
+    p12 = None if password is None else identity.to_pkcs12(password)
+    keys = b"".join(
+        export(i.private_key, ser.Encoding.PEM, ser.NoEncryption()) for i in identity.identities
+    )
+    certificates = dict.fromkeys(c for i in identity.identities for c in (i.certificate, *i.chain))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 10_000):
+            base = stem if number == 1 else f"{stem}-{number}"
+            paths = [folder / f"{base}{suffix}" for suffix in (".key", ".pem", ".p12")]
+            if any(path.exists() for path in paths):
+                continue
+            try:
+                _write(paths[0], keys, private=True, replace=False)
+            except FileExistsError:
+                continue
+            _write(paths[1], b"".join(map(armour, certificates)))
+            if p12 is None:
+                return tuple(paths[:2])
+            _write(paths[2], p12, private=True)
+            return tuple(paths)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written: {error.strerror}") from error
+    raise UsageError(f"{folder} holds too many files named {stem}")
+
+
+def _write(path: Path, data: bytes, *, private: bool = False, replace: bool = True) -> None:
+    """Write beside `path` and rename; without `replace`, FileExistsError where it is there."""
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o644)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            beside.replace(path)
+        else:
+            path.hardlink_to(beside)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _index_text(entries: Sequence[dict[str, Any]]) -> bytes:
+    return json.dumps({"issued": entries}, indent=1).encode() + b"\n"
+
+
+def _read_index(folder: Path) -> list[dict[str, Any]]:
+    try:
+        entries = json.loads((folder / _INDEX).read_bytes())["issued"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UsageError(f"{folder / _INDEX} is not the index of an authority") from error
+    if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
+        raise UsageError(f"{folder / _INDEX} is not the index of an authority")
+    return entries
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Two processes that issue at once must not lose each other's entry."""
+    try:
+        import fcntl
+    except ImportError:  # Windows has no advisory locks on folders: one process at a time there
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,318 @@
+"""What the certificates of the test authority are made of: kinds of key, names, extensions.
+
+The mailbox profile of the S/MIME Baseline Requirements (BR), strict generation, and RFC 5280.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import (
+    ec,
+    ed448,
+    ed25519,
+    mldsa,
+    mlkem,
+    rsa,
+    x448,
+    x25519,
+)
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from .. import oids
+from ..cms import ber
+from ..cms.certificate import Certificate
+from ..errors import UsageError
+
+MAILBOX_STRICT = "2.23.140.1.5.1.3"
+"""CA/Browser Forum: mailbox-validated, strict generation (S/MIME BR 7.1.6.1)."""
+ANY_POLICY = "2.5.29.32.0"
+
+# A peer whose clock is behind must not find the certificate of a second ago "not yet valid".
+_BACKDATED = timedelta(hours=1)
+_MAX_COMMON_NAME = 64  # RFC 5280 appendix A.1: ub-common-name
+
+
+@dataclass(frozen=True, slots=True)
+class KeyKind:
+    """One kind of key: how it is made, and its keyUsage bits for signing and for encrypting.
+
+    `companion` is the kind that encrypts for a person whose own can only sign.
+    """
+
+    name: str
+    generate: Callable[[], Any]
+    sign: tuple[str, ...] = ()
+    encrypt: tuple[str, ...] = ()
+    companion: str | None = None
+
+
+def _rsa(bits: int) -> KeyKind:
+    def generate() -> rsa.RSAPrivateKey:
+        return rsa.generate_private_key(65537, bits)
+
+    return KeyKind(f"rsa-{bits}", generate, ("digital_signature",), ("key_encipherment",))
+
+
+def _ec(name: str, curve: ec.EllipticCurve) -> KeyKind:
+    def generate() -> ec.EllipticCurvePrivateKey:
+        return ec.generate_private_key(curve)
+
+    return KeyKind(name, generate, ("digital_signature",), ("key_agreement",))
+
+
+def _signature(name: str, generate: Callable[[], Any], companion: str) -> KeyKind:
+    return KeyKind(name, generate, ("digital_signature",), companion=companion)
+
+
+# keyUsage: RFC 8550 4.4.2, RFC 5480 3, RFC 8410 5, RFC 9881 4, RFC 9936 5; S/MIME BR 7.1.2.3 e
+KEY_KINDS: dict[str, KeyKind] = {
+    kind.name: kind
+    for kind in (
+        _rsa(1024),
+        _rsa(2048),
+        _rsa(3072),
+        _rsa(4096),
+        _ec("p256", ec.SECP256R1()),
+        _ec("p384", ec.SECP384R1()),
+        _ec("p521", ec.SECP521R1()),
+        _ec("brainpool-p256r1", ec.BrainpoolP256R1()),
+        _ec("brainpool-p384r1", ec.BrainpoolP384R1()),
+        _signature("ed25519", ed25519.Ed25519PrivateKey.generate, "x25519"),
+        _signature("ed448", ed448.Ed448PrivateKey.generate, "x448"),
+        _signature("ml-dsa-44", mldsa.MLDSA44PrivateKey.generate, "ml-kem-768"),
+        _signature("ml-dsa-65", mldsa.MLDSA65PrivateKey.generate, "ml-kem-768"),
+        _signature("ml-dsa-87", mldsa.MLDSA87PrivateKey.generate, "ml-kem-1024"),
+        KeyKind("x25519", x25519.X25519PrivateKey.generate, encrypt=("key_agreement",)),
+        KeyKind("x448", x448.X448PrivateKey.generate, encrypt=("key_agreement",)),
+        KeyKind("ml-kem-768", mlkem.MLKEM768PrivateKey.generate, encrypt=("key_encipherment",)),
+        KeyKind("ml-kem-1024", mlkem.MLKEM1024PrivateKey.generate, encrypt=("key_encipherment",)),
+    )
+}
+
+_KIND_OF_CLASS: tuple[tuple[type, str], ...] = (
+    (rsa.RSAPrivateKey, "rsa-2048"),
+    (ec.EllipticCurvePrivateKey, "p256"),
+    (ed25519.Ed25519PrivateKey, "ed25519"),
+    (ed448.Ed448PrivateKey, "ed448"),
+    (mldsa.MLDSA44PrivateKey, "ml-dsa-44"),
+    (mldsa.MLDSA65PrivateKey, "ml-dsa-65"),
+    (mldsa.MLDSA87PrivateKey, "ml-dsa-87"),
+    (x25519.X25519PrivateKey, "x25519"),
+    (x448.X448PrivateKey, "x448"),
+    (mlkem.MLKEM768PrivateKey, "ml-kem-768"),
+    (mlkem.MLKEM1024PrivateKey, "ml-kem-1024"),
+)
+
+
+def key_of(key: Any) -> tuple[Any, KeyKind]:
+    """A private key and what it can do, from the name of a kind or from a key at hand."""
+    if isinstance(key, str):
+        if (kind := KEY_KINDS.get(key)) is None:
+            raise UsageError(
+                f"key kind {key} is not known", hint=f"use one of {', '.join(KEY_KINDS)}"
+            )
+        return kind.generate(), kind
+    for cls, name in _KIND_OF_CLASS:
+        if isinstance(key, cls):
+            return key, KEY_KINDS[name]
+    raise UsageError(f"a {type(key).__name__} is not a kind of key that can be certified")
+
+
+def build(
+    signer: Any,
+    *,
+    subject: x509.Name,
+    issuer: x509.Name,
+    public_key: Any,
+    validity: tuple[datetime, datetime],
+    extensions: Iterable[x509.Extension[Any]],
+    serial: int | None = None,
+) -> Certificate:
+    try:
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(issuer)
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number() if serial is None else serial)
+            .not_valid_before(validity[0])
+            .not_valid_after(validity[1])
+        )
+        for one in extensions:
+            builder = builder.add_extension(one.value, one.critical)
+        # ECDSA without a random source: the same key and content give the same certificate
+        deterministic = isinstance(signer, ec.EllipticCurvePrivateKey) or None
+        made = builder.sign(signer, _digest_for(signer), ecdsa_deterministic=deterministic)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"this cannot be put into a certificate: {error}") from error
+    return Certificate(made.public_bytes(Encoding.DER))
+
+
+def _digest_for(signer: Any) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | None:
+    if isinstance(signer, rsa.RSAPrivateKey):
+        return hashes.SHA256()
+    if isinstance(signer, ec.EllipticCurvePrivateKey):  # S/MIME BR 7.1.3.2.2: that of the curve
+        size = signer.curve.key_size
+        return (
+            hashes.SHA256() if size <= 256 else hashes.SHA384() if size <= 384 else hashes.SHA512()
+        )
+    return None
+
+
+def validity_of(
+    at: datetime | None,
+    lifetime: timedelta,
+    not_before: datetime | None,
+    not_after: datetime | None,
+    within: Certificate | None = None,
+) -> tuple[datetime, datetime]:
+    for moment in (at, not_before, not_after):
+        if moment is not None and moment.utcoffset() is None:
+            raise UsageError(
+                f"{moment.isoformat()} has no time zone", hint="use a datetime with tzinfo=UTC"
+            )
+    start = not_before or (at or datetime.now(UTC)) - _BACKDATED
+    start = start.astimezone(UTC).replace(microsecond=0)
+    if not_after is None:
+        # notAfter is the last second within: the day after would be one day too many (BR 6.3.2)
+        not_after = start + lifetime - timedelta(seconds=1)
+        if within is not None:
+            not_after = max(min(not_after, within.not_after), start)
+    return start, not_after.astimezone(UTC).replace(microsecond=0)
+
+
+def authority_name(name: str) -> x509.Name:
+    try:
+        return x509.Name(
+            [
+                x509.NameAttribute(NameOID.COUNTRY_NAME, "XX"),
+                x509.NameAttribute(NameOID.ORGANIZATION_NAME, "smime_graph tests"),
+                x509.NameAttribute(NameOID.COMMON_NAME, name),
+            ]
+        )
+    except ValueError as error:
+        raise UsageError(f"the authority's name cannot be used: {error}") from error
+
+
+def person_name(common_name: str) -> x509.Name:
+    """CN alone (S/MIME BR 7.1.4.2.3); an address too long for it leaves the subject empty."""
+    if len(common_name) > _MAX_COMMON_NAME:
+        return x509.Name([])
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def authority_extensions(private_key: Any, *, path_length: int | None) -> list[x509.Extension[Any]]:
+    return [
+        x509.Extension(
+            x509.BasicConstraints.oid,
+            True,
+            x509.BasicConstraints(ca=True, path_length=path_length),
+        ),
+        *key_usage_extension(("key_cert_sign", "crl_sign", "digital_signature")),
+        extension(x509.SubjectKeyIdentifier.from_public_key(private_key.public_key())),
+    ]
+
+
+def extension(value: x509.ExtensionType) -> x509.Extension[Any]:
+    return x509.Extension(value.oid, False, value)
+
+
+_KEY_USAGES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
+
+
+def key_usage_extension(bits: Collection[str] | None) -> list[x509.Extension[Any]]:
+    if not bits:
+        return []
+    if unknown := set(bits) - set(_KEY_USAGES):
+        raise UsageError(
+            f"key usage {', '.join(sorted(unknown))} is not known",
+            hint=f"use some of {', '.join(_KEY_USAGES)}",
+        )
+    try:
+        value = x509.KeyUsage(**{name: name in bits for name in _KEY_USAGES})
+    except ValueError as error:
+        raise UsageError(f"this key usage cannot be written: {error}") from error
+    return [x509.Extension(x509.KeyUsage.oid, True, value)]
+
+
+def purposes(eku: Collection[str] | None) -> list[x509.Extension[Any]]:
+    if not eku:
+        return []
+    return [extension(x509.ExtendedKeyUsage([_object_identifier(oid) for oid in eku]))]
+
+
+def policies_extension(policies: Collection[str]) -> list[x509.Extension[Any]]:
+    if not policies:
+        return []
+    found = [x509.PolicyInformation(_object_identifier(oid), None) for oid in policies]
+    return [extension(x509.CertificatePolicies(found))]
+
+
+def _object_identifier(dotted: str) -> x509.ObjectIdentifier:
+    try:
+        return x509.ObjectIdentifier(dotted)
+    except ValueError as error:
+        raise UsageError(f"{dotted!r} is not an object identifier") from error
+
+
+def addresses_extension(emails: Sequence[str], *, critical: bool) -> list[x509.Extension[Any]]:
+    if not emails:
+        return []
+    names = [_general_name(email) for email in emails]
+    return [
+        x509.Extension(
+            x509.SubjectAlternativeName.oid, critical, x509.SubjectAlternativeName(names)
+        )
+    ]
+
+
+def _general_name(email: str) -> x509.GeneralName:
+    local, at, domain = email.rpartition("@")
+    if not (local and at and domain) or any(c.isspace() or not c.isprintable() for c in email):
+        raise UsageError(
+            f"{email!r} is not a mail address", hint="use a form like alice@contoso.com"
+        )
+    try:
+        domain = ".".join(_a_label(label) for label in domain.split("."))
+        if local.isascii():
+            return x509.RFC822Name(f"{local}@{domain}")
+    except ValueError as error:
+        raise UsageError(f"{email!r} cannot be put into a certificate: {error}") from error
+    text = ber.tlv(ber.UTF8_STRING, f"{local}@{domain}".encode())
+    return x509.OtherName(x509.ObjectIdentifier(oids.SMTP_UTF8_MAILBOX), text)
+
+
+def replaced(
+    made: Iterable[x509.Extension[Any]], given: Iterable[x509.Extension[Any]]
+) -> list[x509.Extension[Any]]:
+    by_oid = {one.oid: one for one in (*made, *given)}
+    return list(by_oid.values())
+
+
+def _a_label(label: str) -> str:
+    """In a certificate a domain stands as A-labels, in both kinds of name (RFC 9598 3).
+
+    By RFC 5890, not by the standard library's IDNA 2003 codec, which turns sharp s into ss: another
+    domain.
+    """
+    if label.isascii():
+        return label
+    return "xn--" + unicodedata.normalize("NFC", label.lower()).encode("punycode").decode("ascii")
