@@ -104,6 +104,8 @@ CATALOGUE: dict[str, tuple[Severity, str]] = {
     "pki.certificate.malformed": (_E, "RFC 5280 4.1"),
     "pki.certificate.is-ca": (_W, "RFC 8550 4.4.1"),
     "pki.certificate.critical-extension": (_E, "RFC 5280 4.2"),
+    "pki.certificate.profile": (_W, "RFC 8550 3, 4.4"),
+    "pki.usage.key-type": (_E, "RFC 8551 2.2, 2.3"),
     "pki.usage.key-usage": (_E, "RFC 8550 4.4.2"),
     "pki.usage.extended-key-usage": (_E, "RFC 8550 4.4.4"),
     "pki.usage.extended-key-usage-chain": (_E, "Mozilla Root Store Policy 5.3"),

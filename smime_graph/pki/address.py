@@ -1,0 +1,331 @@
+"""Mail addresses: those of a certificate, those of a header field, and whether two are the same.
+
+What cannot be read in exactly one way is refused, never guessed: where two parsers disagree about
+whose address a header holds, a signature ends up beside the wrong name (CVE-2023-27043 and its
+kin).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from cryptography import x509
+
+from .. import oids
+from ..cms import ber
+from ..cms.certificate import Certificate
+from ..errors import MalformedMessage
+from ..findings import Finding, finding
+
+_MAX_LABEL = 63  # RFC 1035 2.3.4; also keeps punycode, which is quadratic, cheap
+_MAX_DOMAIN = 255
+_MAX_FIELD = 256 * 1024  # characters: some 8,000 recipients
+
+
+# --- header fields --------------------------------------------------------------------------------
+
+
+class _Token(NamedTuple):
+    kind: str  # "atom", "quoted", "literal", or the special character itself
+    text: str
+    glued: bool  # nothing, not even a comment, stands between this token and the one before
+
+
+_FOLD = re.compile(r"\r?\n(?=[ \t])")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_TOKEN = re.compile(
+    r"""(?P<space>[ \t]++)
+      | (?P<quoted>"(?:[^"\\]|\\.)*+")
+      | (?P<literal>\[[^\[\]\\]*+\])
+      | (?P<special>[<>@,;:.])
+      | (?P<atom>[^ \t()<>@,;:\\".\[\]]++)""",
+    re.VERBOSE,
+)
+_IN_COMMENT = re.compile(r"[()\\]")
+_DOT_ATOM = re.compile(r"[^ \t()<>@,;:\\\".\[\]]+(?:\.[^ \t()<>@,;:\\\".\[\]]+)*")
+
+
+def _tokens(text: str) -> list[_Token]:
+    if len(text) > _MAX_FIELD:
+        raise MalformedMessage(f"address field: longer than {_MAX_FIELD} characters")
+    if _CONTROL.search(text):
+        raise MalformedMessage(
+            "address field: a control character, or a line end that is no folding"
+        )
+    tokens: list[_Token] = []
+    position, glued = 0, False
+    while position < len(text):
+        if text[position] == "(":
+            position, glued = _after_comment(text, position), False
+            continue
+        match = _TOKEN.match(text, position)
+        if match is None:
+            raise MalformedMessage(f"address field: nothing readable at character {position}")
+        position = match.end()
+        kind = match.lastgroup or ""
+        if kind == "space":
+            glued = False
+            continue
+        tokens.append(_Token(match[0] if kind == "special" else kind, match[0], glued))
+        glued = True
+    return tokens
+
+
+def _after_comment(text: str, position: int) -> int:
+    depth = 0
+    while (match := _IN_COMMENT.search(text, position)) is not None:
+        position = match.end() + (match[0] == "\\")
+        depth += {"(": 1, ")": -1}.get(match[0], 0)
+        if depth == 0:
+            return position
+    raise MalformedMessage("address field: a comment does not end")
+
+
+def _addr_spec(tokens: Sequence[_Token]) -> tuple[str, str]:
+    """Local part (quoted only where it must be) and domain; strict RFC 5322 3.4.1 with RFC 6532's
+    characters.
+
+    The obsolete forms, and comments or blanks around "@" and ".", are legal and read differently by
+    every parser: refused.
+    """
+    kinds = [token.kind for token in tokens]
+    text = "".join(token.text for token in tokens)
+    # an encoded-word is not allowed here (RFC 2047 5), but some readers decode it all the same
+    if kinds.count("@") != 1 or not all(token.glued for token in tokens[1:]) or "=?" in text:
+        raise MalformedMessage("address field: not exactly one local-part@domain")
+    at = kinds.index("@")
+    local = "".join(token.text for token in tokens[:at])
+    domain = "".join(token.text for token in tokens[at + 1 :])
+    if kinds[:at] == ["quoted"]:
+        local = re.sub(r"\\(.)", r"\1", local[1:-1])
+        if not _DOT_ATOM.fullmatch(local):
+            # backslash and quote are the only characters that need it (RFC 5322 3.2.4)
+            local = '"' + re.sub(r'(["\\])', r"\\\1", local) + '"'
+    elif not _is_dot_atom(kinds[:at]):
+        raise MalformedMessage("address field: the local part is no dot-atom and no quoted string")
+    if kinds[at + 1 :] != ["literal"] and not _is_dot_atom(kinds[at + 1 :]):
+        raise MalformedMessage("address field: the domain is no dot-atom and no literal")
+    if local == '""' or not (local.isprintable() and domain.isprintable()):
+        raise MalformedMessage(
+            "address field: an address is empty or has characters without a shape"
+        )
+    if len(domain) > _MAX_DOMAIN or max(map(len, domain.split("."))) > _MAX_LABEL:
+        raise MalformedMessage("address field: a domain is longer than the DNS allows")
+    return local, domain
+
+
+def _is_dot_atom(kinds: Sequence[str]) -> bool:
+    return len(kinds) % 2 == 1 and all(
+        kind == ("." if index % 2 else "atom") for index, kind in enumerate(kinds)
+    )
+
+
+def _mailbox(tokens: Sequence[_Token]) -> str:
+    kinds = [token.kind for token in tokens]
+    if "<" in kinds:
+        opening = kinds.index("<")
+        # an "@" in an unquoted display name shows one address and means another
+        if kinds[-1] != ">" or any(k not in ("atom", "quoted", ".") for k in kinds[:opening]):
+            raise MalformedMessage("address field: not a display name and one address in <>")
+        tokens = tokens[opening + 1 : -1]
+    return "@".join(_addr_spec(tokens))
+
+
+def parse_header_addresses(value: str) -> tuple[str, ...]:
+    """The addr-specs of a From, Sender, To, Cc or Reply-To value, in order (RFC 5322 3.4, RFC
+    6532).
+
+    The value may be folded; groups, comments, encoded-words and quoted display names are skipped.
+    Raises MalformedMessage where the value, or any part of it, can be read in more than one way. An
+    empty result means that there is nobody, as in "undisclosed-recipients:;".
+    """
+    found: list[str] = []
+    current: list[_Token] = []
+    in_group = after_group = False
+    for token in _tokens(_FOLD.sub("", value.removesuffix("\n").removesuffix("\r"))):
+        if after_group and token.kind != ",":
+            raise MalformedMessage("address field: text after the end of a group")
+        if token.kind == ":":
+            if (
+                in_group
+                or not current
+                or any(t.kind not in ("atom", "quoted", ".") for t in current)
+            ):
+                raise MalformedMessage("address field: a colon that begins no group")
+            in_group, current = True, []
+        elif token.kind in (",", ";"):
+            if current:
+                found.append(_mailbox(current))
+            current = []
+            after_group = token.kind == ";"
+            if after_group:
+                if not in_group:
+                    raise MalformedMessage("address field: a semicolon that ends no group")
+                in_group = False
+        else:
+            current.append(token)
+    if in_group:
+        raise MalformedMessage("address field: a group does not end")
+    if current:
+        found.append(_mailbox(current))
+    return tuple(found)
+
+
+def header_addresses(value: str) -> tuple[str, ...]:
+    """The addr-specs of an address field; empty where the value cannot be read in exactly one way.
+
+    Never raises. For reading a From or Sender: no address matches nothing. To decide who must be
+    able to read a message use `parse_header_addresses`, which tells "nobody" from "unreadable".
+    """
+    try:
+        return parse_header_addresses(value)
+    except MalformedMessage:
+        return ()
+
+
+# --- comparing ------------------------------------------------------------------------------------
+
+
+def _a_labels(domain: str) -> str | None:
+    """The domain in lower-case A-labels, or None where a label is none.
+
+    The A-label of a U-label is "xn--" and its punycode (RFC 5890 2.3.2.1). Which characters a
+    registry permits is not checked: two names are compared here, none is looked up.
+    """
+    labels: list[str] = []
+    for label in domain.split("."):
+        lower = unicodedata.normalize("NFC", label.lower())
+        if not lower.isascii():
+            lower = "xn--" + lower.encode("punycode").decode("ascii")
+        elif not label.isascii():
+            return None  # U+212A KELVIN SIGN lowers to k: a look-alike, not the same name
+        labels.append(lower)
+    return ".".join(labels)
+
+
+def _canonical(address: str, *, exact_local_part: bool = False) -> tuple[str, str] | None:
+    try:
+        local, domain = _addr_spec(_tokens(address))
+    except MalformedMessage:
+        return None
+    if address != address.strip(" \t"):
+        return None
+    # RFC 9598 5: an internationalised local part is compared octet by octet
+    if local.isascii() and not exact_local_part:
+        local = local.lower()
+    labels = _a_labels(domain)
+    return None if labels is None else (local, labels)
+
+
+def matches(address: str, certificate_address: str, *, exact_local_part: bool = False) -> bool:
+    """Whether two addr-specs are the same mailbox (RFC 8550 3, RFC 9598 5).
+
+    The domain is compared as lower-case A-labels. An ASCII local part is compared without regard to
+    case unless `exact_local_part` (Apple Mail and OpenSSL do so); one with other characters always
+    exactly. False where either is not an addr-spec.
+    """
+    one = _canonical(address, exact_local_part=exact_local_part)
+    return one is not None and one == _canonical(
+        certificate_address, exact_local_part=exact_local_part
+    )
+
+
+# --- certificates ---------------------------------------------------------------------------------
+
+
+def addresses(certificate: Certificate) -> tuple[str, ...]:
+    """The mail addresses that a certificate binds, each once: subjectAltName first, then the
+    subject.
+
+    rfc822Name, SmtpUTF8Mailbox (RFC 9598) and the PKCS #9 emailAddress of the subject (RFC 8550 3);
+    never the common name. What is not an addr-spec, or holds control characters, is left out; so is
+    everything of an extension that cannot be parsed. Never raises.
+    """
+    found: list[str] = []
+    try:
+        for name in certificate.extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        ).value:
+            if isinstance(name, x509.RFC822Name):
+                found.append(name.value)
+            elif isinstance(name, x509.OtherName) and (
+                name.type_id.dotted_string == oids.SMTP_UTF8_MAILBOX
+            ):
+                found += _utf8_mailbox(name.value)
+    except (x509.ExtensionNotFound, MalformedMessage):
+        pass
+    try:
+        for attribute in certificate.x509.subject.get_attributes_for_oid(
+            x509.NameOID.EMAIL_ADDRESS
+        ):
+            # an IA5String by definition; another character set is no way around SmtpUTF8Mailbox
+            if isinstance(attribute.value, str) and attribute.value.isascii():
+                found.append(attribute.value)
+    except (ValueError, MalformedMessage):
+        pass
+    once: dict[tuple[str, str], str] = {}
+    for address in found:
+        if (key := _canonical(address)) is not None:
+            once.setdefault(key, address)
+    return tuple(once.values())
+
+
+def _utf8_mailbox(der: bytes) -> list[str]:
+    # RFC 8398 let the domain be U-labels, RFC 9598 3 wants A-labels: `matches` reads both
+    try:
+        text = ber.read(der, "SmtpUTF8Mailbox", tag=ber.UTF8_STRING).contents.decode("utf-8")
+    except (MalformedMessage, UnicodeDecodeError):
+        return []
+    return [text]
+
+
+def constraint_findings(chain: Sequence[Certificate]) -> list[Finding]:
+    """Addresses of the first certificate that the name constraints of the others forbid.
+
+    RFC 5280 4.2.1.10 applies rfc822Name constraints to a subject's emailAddress only where there is
+    no subjectAltName, and knows no SmtpUTF8Mailbox (RFC 9598 6 does). Since `addresses` believes
+    all three kinds, each is held to the constraints here: otherwise a constrained authority could
+    name anyone.
+    """
+    mailboxes = [(text, _canonical(text)) for text in addresses(chain[0])]
+    findings: list[Finding] = []
+    for issuer in chain[1:]:
+        try:
+            constraints = issuer.extensions.get_extension_for_class(x509.NameConstraints).value
+        except (x509.ExtensionNotFound, MalformedMessage):
+            continue  # a malformed extension is a finding of its own
+        permitted = _mail_subtrees(constraints.permitted_subtrees)
+        excluded = _mail_subtrees(constraints.excluded_subtrees)
+        for text, mailbox in mailboxes:
+            if mailbox is None:
+                continue
+            if (permitted and not any(_in_subtree(mailbox, base) for base in permitted)) or any(
+                base == "" or _in_subtree(mailbox, base) for base in excluded
+            ):
+                findings.append(
+                    finding(
+                        "pki.path.invalid",
+                        chain[0].description,
+                        f"the address {text} is outside the name constraints of "
+                        f"{issuer.description}",
+                    )
+                )
+    return findings
+
+
+def _mail_subtrees(names: Sequence[x509.GeneralName] | None) -> list[str]:
+    return [name.value for name in names or () if isinstance(name, x509.RFC822Name)]
+
+
+def _in_subtree(mailbox: tuple[str, str], base: str) -> bool:
+    """A mailbox, a host, or with a leading "." every host below (RFC 5280 4.2.1.10); "" is
+    undefined."""
+    domain = mailbox[1]
+    if "@" in base:
+        return mailbox == _canonical(base)
+    if base.startswith("."):
+        return domain.endswith(base.lower()) and len(domain) > len(base)
+    return bool(base) and domain == base.lower()

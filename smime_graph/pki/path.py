@@ -1,0 +1,468 @@
+"""Certification paths: from a certificate to an anchor, and whether RFC 5280 accepts one.
+
+Two halves. The search is ours: it follows only signatures that were checked, in bounded steps,
+because a search by names alone is exponential in certificates that anyone can forge. Each path
+found is then judged, first by the rules of this package (all of them, so that a report is
+complete), then by pyhanko-certvalidator, which knows policies and name constraints. That validator
+is imported only here, only when there is a path to judge.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
+from cryptography.hazmat.primitives.asymmetric import (
+    dsa,
+    ec,
+    ed448,
+    ed25519,
+    mldsa,
+    padding,
+    rsa,
+)
+
+from .. import oids
+from ..cms import ber
+from ..cms.certificate import Certificate
+from ..errors import MalformedMessage, UnsupportedAlgorithm
+from ..findings import Finding, Report, Severity, finding
+from .address import constraint_findings
+from .trust import TrustStore
+from .usage import (
+    chain_findings,
+    extension_findings,
+    key_findings,
+    require_aware,
+    validity_findings,
+)
+
+if TYPE_CHECKING:
+    from pyhanko_certvalidator.context import ValidationContext
+
+MAX_CHAIN = 8  # certificates, the first and the anchor included
+MAX_SIGNATURE_CHECKS = 100
+# Certificates that share a name and a key make many paths out of few signatures.
+_MAX_STEPS = 500
+_MAX_JUDGED = 16  # paths handed to the validator, some 5 ms each
+_MAX_CERTIFICATE = 128 * 1024  # octets; an SLH-DSA certificate has 50 KB
+
+_WEAK_DIGESTS = frozenset(("md5", "sha1"))
+
+# A signature algorithm without parameters belongs to one type of key (RFC 8410, RFC 9881).
+_PURE_SIGNATURES: dict[str, type[Any]] = {
+    oids.ED25519: ed25519.Ed25519PublicKey,
+    "1.3.101.113": ed448.Ed448PublicKey,
+    "2.16.840.1.101.3.4.3.17": mldsa.MLDSA44PublicKey,
+    "2.16.840.1.101.3.4.3.18": mldsa.MLDSA65PublicKey,
+    "2.16.840.1.101.3.4.3.19": mldsa.MLDSA87PublicKey,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PathReport(Report):
+    """What was noticed on the way from a certificate to an anchor.
+
+    `chain` is the path judged, the certificate first and the anchor last; empty where none was
+    found. It is believed only if `ok`.
+    """
+
+    chain: tuple[Certificate, ...] = ()
+
+
+class _LimitReached(Exception):
+    """The search would cost more than its budget."""
+
+
+class SignatureChecks:
+    """How many signatures of certificates may still be checked, and the answers so far.
+
+    One for each message: hand the same to every `build_path` for it, so that a message with many
+    signers costs no more than one with few.
+    """
+
+    __slots__ = ("_answers", "_left")
+
+    def __init__(self, limit: int = MAX_SIGNATURE_CHECKS) -> None:
+        self._left = limit
+        self._answers: dict[tuple[bytes, bytes], str | None] = {}
+
+    def fault(self, certificate: Certificate, issuer: Certificate) -> str | None:
+        """None if `issuer`'s key made the signature of `certificate`, otherwise why not."""
+        key = (certificate.der, issuer.public_key_info)
+        if key not in self._answers:
+            if self._left <= 0:
+                raise _LimitReached
+            self._left -= 1
+            self._answers[key] = _signature_fault(certificate, issuer)
+        return self._answers[key]
+
+
+def build_path(
+    certificate: Certificate,
+    *,
+    trust: TrustStore,
+    certificates: Iterable[Certificate] = (),
+    at: datetime,
+    accept_weak: bool = False,
+    checks: SignatureChecks | None = None,
+) -> PathReport:
+    """The best path from `certificate` to an anchor, and everything that speaks against it.
+
+    `certificates` are those that came with the message; they are believed no more than those of the
+    store. `at` is the time to judge for and needs a time zone (UsageError). SHA-1 and MD5
+    signatures, and issuing keys below 2048 bits, are errors, or with `accept_weak` (reading old
+    mail) warnings. A certificate that is itself an anchor is its own path. Revocation is not judged
+    here, nor what the certificate is for.
+    """
+    require_aware(at)
+    checks = checks or SignatureChecks()
+    search = _Search(certificate, trust, certificates, checks)
+    best: PathReport | None = None
+    limit = ""
+    try:
+        for count, chain in enumerate(search.paths()):
+            if count == _MAX_JUDGED:
+                limit = f"more than {_MAX_JUDGED} paths"
+                break
+            report = PathReport(tuple(_judge(chain, at, accept_weak)), chain)
+            if report.ok:
+                return report
+            if best is None or len(report.errors) < len(best.errors):
+                best = report
+    except _LimitReached:
+        limit = f"more than {MAX_SIGNATURE_CHECKS} signatures or {_MAX_STEPS} steps"
+    if best is None:
+        findings = validity_findings(certificate, at=at) + extension_findings(certificate)
+        if not limit:
+            findings.append(search.why_none(bool(trust.anchors)))
+        best = PathReport(tuple(findings))
+    if limit:
+        text = f"no good path found, and {limit} would be needed to look further"
+        best = PathReport(
+            (*best.findings, finding("pki.path.limit", certificate.description, text)), best.chain
+        )
+    return best
+
+
+# --- the search -----------------------------------------------------------------------------------
+
+
+class _Search:
+    """Paths from one certificate to the anchors, shortest first, over checked signatures only."""
+
+    def __init__(
+        self,
+        certificate: Certificate,
+        trust: TrustStore,
+        certificates: Iterable[Certificate],
+        checks: SignatureChecks,
+    ) -> None:
+        self._start = certificate
+        self._anchors = frozenset(trust.anchors)
+        # anchors first: nothing that is sent along can use up the budget before them
+        self._pool = tuple(
+            c
+            for c in dict.fromkeys((*trust.anchors, *trust.certificates, *certificates))
+            if len(c.der) <= _MAX_CERTIFICATE
+        )
+        self._checks = checks
+        self._by_issuer: dict[tuple[bytes, bytes | None], list[Certificate]] = {}
+        self._names: dict[bytes, object] = {}
+        self._dead_end = certificate
+        self._bad_signature: tuple[Certificate, Certificate, str] | None = None
+
+    def paths(self) -> Iterator[tuple[Certificate, ...]]:
+        if self._start in self._anchors:
+            yield (self._start,)
+        if len(self._start.der) > _MAX_CERTIFICATE:
+            return
+        waiting: deque[tuple[Certificate, ...]] = deque([(self._start,)])
+        steps = 0
+        while waiting:
+            chain = waiting.popleft()
+            self._dead_end = chain[-1]
+            for issuer in self._candidates(chain[-1]):
+                steps += 1
+                if steps > _MAX_STEPS:
+                    raise _LimitReached
+                # RFC 4158 2.4.2: no name and key twice; two with one key are tried in turn
+                if any(
+                    c.subject == issuer.subject and c.public_key_info == issuer.public_key_info
+                    for c in chain
+                ):
+                    continue
+                if (fault := self._checks.fault(chain[-1], issuer)) is not None:
+                    self._bad_signature = self._bad_signature or (chain[-1], issuer, fault)
+                elif issuer in self._anchors:
+                    yield (*chain, issuer)
+                elif len(chain) < MAX_CHAIN - 1:
+                    waiting.append((*chain, issuer))
+
+    def _candidates(self, certificate: Certificate) -> list[Certificate]:
+        """Those whose subject is the certificate's issuer, the likeliest first."""
+        name, key_id = certificate.issuer, _authority_key_identifier(certificate)
+        if (known := self._by_issuer.get((name, key_id))) is None:
+            known = [c for c in self._pool if c.subject == name]
+            if not known:
+                wanted = self._name(name, certificate, "issuer")
+                known = [c for c in self._pool if self._name(c.subject, c, "subject") == wanted]
+            if key_id is not None and len(known) > 1:
+                # a hint of the issuer, not a condition (RFC 4158 3.5.12); the anchors stay in front
+                known.sort(
+                    key=lambda c: (c not in self._anchors, c.subject_key_identifier != key_id)
+                )
+            self._by_issuer[name, key_id] = known
+        return known
+
+    def _name(self, der: bytes, certificate: Certificate, which: str) -> object:
+        """A name as RFC 5280 7.1 compares it: without case, and with single blanks."""
+        if der not in self._names:
+            try:
+                name: x509.Name = getattr(certificate.x509, which)
+                self._names[der] = tuple(
+                    frozenset((a.oid, _caseless(a.value)) for a in rdn) for rdn in name.rdns
+                )
+            except (MalformedMessage, ValueError):
+                self._names[der] = der
+        return self._names[der]
+
+    def why_none(self, has_anchors: bool) -> Finding:
+        """The finding for a search that ended without a path."""
+        if not has_anchors:
+            text = "no trust anchors were given"
+            return finding("pki.trust.no-anchors", self._start.description, text)
+        if self._bad_signature is not None:
+            certificate, issuer, fault = self._bad_signature
+            text = f"the signature is not by {issuer.description}, named as its issuer: {fault}"
+            return finding("pki.path.invalid", certificate.description, text)
+        end = self._dead_end
+        if end.subject == end.issuer:
+            text = "self-issued, and not among the trust anchors"
+        else:
+            text = f"no certificate of its issuer {end.issuer_text} was given"
+        return finding("pki.path.none", end.description, text)
+
+
+def _caseless(value: str | bytes) -> str | bytes:
+    return " ".join(value.casefold().split()) if isinstance(value, str) else value
+
+
+def _authority_key_identifier(certificate: Certificate) -> bytes | None:
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
+    except (x509.ExtensionNotFound, MalformedMessage):
+        return None
+    return found.value.key_identifier
+
+
+def _signature_fault(certificate: Certificate, issuer: Certificate) -> str | None:
+    """None if the signature is good; over the bytes as received, never over a new encoding of
+    them."""
+    try:
+        outer = ber.Fields(ber.read(certificate.der, "Certificate"), "Certificate")
+        tbs = outer.take(ber.SEQUENCE, "tbsCertificate")
+        algorithm = outer.take(ber.SEQUENCE, "signatureAlgorithm").raw
+        inner = ber.Fields(tbs, "TBSCertificate")
+        inner.optional(0xA0)
+        inner.take(ber.INTEGER, "serialNumber")
+        if inner.take(ber.SEQUENCE, "signature").raw != algorithm:
+            # RFC 5280 4.1.1.2: otherwise the algorithm could be replaced without breaking the
+            # signature
+            return "the two statements of the signature algorithm differ"
+        _verify(certificate.x509, tbs.raw, issuer)
+    except InvalidSignature:
+        return "it does not verify"
+    except (_Unsupported, UnsupportedAlgorithm):
+        oid = certificate.x509.signature_algorithm_oid.dotted_string
+        return f"algorithm {oid} with the issuer's key is not supported"
+    except (MalformedMessage, ValueError, TypeError) as error:
+        return f"it cannot be read: {error}"
+    return None
+
+
+def _verify(certificate: x509.Certificate, tbs: bytes, issuer: Certificate) -> None:
+    key, signature = issuer.public_key, certificate.signature
+    oid = certificate.signature_algorithm_oid.dotted_string
+    if (pure := _PURE_SIGNATURES.get(oid)) is not None:
+        if not isinstance(key, pure):
+            raise InvalidSignature
+        key.verify(signature, tbs)
+        return
+    parameters = certificate.signature_algorithm_parameters
+    digest = certificate.signature_hash_algorithm
+    if oid == oids.MD5_WITH_RSA:
+        parameters = padding.PKCS1v15()  # cryptography names the digest, but no longer the padding
+    if isinstance(key, rsa.RSAPublicKey) and digest is not None:
+        if not isinstance(parameters, padding.PSS | padding.PKCS1v15) or (
+            # a key for PSS makes no other signatures (RFC 4055 1.2)
+            issuer.key_algorithm == oids.RSASSA_PSS and not isinstance(parameters, padding.PSS)
+        ):
+            raise InvalidSignature
+        key.verify(signature, tbs, parameters, digest)
+    elif isinstance(key, ec.EllipticCurvePublicKey) and isinstance(parameters, ec.ECDSA):
+        key.verify(signature, tbs, parameters)
+    elif isinstance(key, dsa.DSAPublicKey) and parameters is None and digest is not None:
+        key.verify(signature, tbs, digest)
+    else:
+        raise InvalidSignature
+
+
+# --- judging a path -------------------------------------------------------------------------------
+
+
+def _judge(chain: tuple[Certificate, ...], at: datetime, accept_weak: bool) -> list[Finding]:
+    *issued, anchor = chain
+    findings: list[Finding] = []
+    for certificate in issued:
+        findings += validity_findings(certificate, at=at)
+        findings += extension_findings(certificate)
+        findings += _weak_signature(certificate, accept_weak)
+    for issuer in chain[1:]:
+        findings += key_findings(issuer, accept_weak=accept_weak, code="pki.path.weak-algorithm")
+    if not issued:
+        # pinned by the user, signature and issuer do not matter: all that is left is time
+        return validity_findings(anchor, at=at) + extension_findings(anchor)
+    # an anchor is a name and a key (RFC 5280 6.1.1 d), so its end is worth saying but decides
+    # nothing
+    findings += validity_findings(anchor, at=at, severity=Severity.WARNING)
+    findings += chain_findings(chain)
+    findings += constraint_findings(chain)
+    said = {(f.code, f.where) for f in findings if f.severity is Severity.ERROR}
+    said |= {("pki.path.invalid", f.where) for f in findings if f.code in _ALSO_INVALID}
+    return findings + [f for f in _engine_findings(chain, at) if (f.code, f.where) not in said]
+
+
+# the validator has one kind of error for these, which say more
+_ALSO_INVALID = frozenset(("pki.certificate.critical-extension", "pki.certificate.malformed"))
+
+
+def _weak_signature(certificate: Certificate, accept_weak: bool) -> list[Finding]:
+    try:
+        digest = certificate.x509.signature_hash_algorithm
+    except (MalformedMessage, ValueError, _Unsupported):
+        return []  # such a signature was not verified, so this is not on a path
+    if digest is None or digest.name not in _WEAK_DIGESTS:
+        return []
+    severity = Severity.WARNING if accept_weak else None
+    text = f"signed with {digest.name.upper()}, which can be forged"
+    return [finding("pki.path.weak-algorithm", certificate.description, text, severity=severity)]
+
+
+def _engine_findings(chain: Sequence[Certificate], at: datetime) -> list[Finding]:
+    """What RFC 5280 6.1 has against this path, by pyhanko-certvalidator; it stops at the first
+    error."""
+    from pyhanko_certvalidator.errors import ExpiredError, NotYetValidError
+
+    findings: list[Finding] = []
+    fault = _run_engine(chain, at, timedelta(0))
+    if fault is not None and isinstance(fault[1], ExpiredError | NotYetValidError):
+        code = "expired" if isinstance(fault[1], ExpiredError) else "not-yet-valid"
+        findings.append(finding(f"pki.path.{code}", fault[0].description, _plain(fault[1])))
+        # once more, as if all of them were valid: what else is wrong?
+        least, most = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+        fault = _run_engine(chain, at, min(at - least, most - at))
+        if fault is not None and isinstance(fault[1], ExpiredError | NotYetValidError):
+            fault = None
+    if fault is not None:
+        findings.append(finding("pki.path.invalid", fault[0].description, _plain(fault[1])))
+    return findings
+
+
+def _run_engine(
+    chain: Sequence[Certificate], at: datetime, tolerance: timedelta
+) -> tuple[Certificate, Exception] | None:
+    """The certificate at fault and the exception, or None where the path is valid."""
+    from asn1crypto import x509 as asn1
+    from pyhanko_certvalidator.authority import CertTrustAnchor
+    from pyhanko_certvalidator.context import ValidationContext
+    from pyhanko_certvalidator.path import ValidationPath
+    from pyhanko_certvalidator.policy_decl import AcceptAllAlgorithms
+    from pyhanko_certvalidator.validate import async_validate_path
+
+    context: ValidationContext | None = None
+    parsed: list[Any] = []
+    try:
+        parsed += [asn1.Certificate.load(c.der, strict=True) for c in chain]
+        leaf, *intermediates, root = parsed
+        anchor = CertTrustAnchor(root, _anchor_qualifiers(root))
+        context = ValidationContext(
+            trust_roots=[anchor],  # never empty: that would mean the operating system's list
+            moment=at,
+            allow_fetching=False,
+            revocation_mode="none",
+            time_tolerance=tolerance,
+            algorithm_usage_policy=AcceptAllAlgorithms(),  # weakness is judged above
+        )
+        work = async_validate_path(context, ValidationPath(anchor, intermediates[::-1], leaf))
+        try:
+            # One step of the coroutine is all of it, since nothing is fetched; so this works inside
+            # a running event loop, where asyncio.run would not.
+            work.send(None)
+        except StopIteration:
+            return None
+        finally:
+            work.close()
+        return chain[0], RuntimeError("the validator wanted to wait for something")
+    except Exception as error:  # noqa: BLE001 - hostile certificates reach asn1crypto: nothing may escape
+        return _culprit(chain, parsed, context), error
+
+
+def _culprit(
+    chain: Sequence[Certificate], parsed: Sequence[Any], context: ValidationContext | None
+) -> Certificate:
+    """The first certificate, from the anchor down, that the validator did not record as good."""
+    if context is not None:
+        for certificate, twin in zip(reversed(chain[:-1]), reversed(parsed[:-1]), strict=False):
+            if context.check_validation(twin) is None:  # type: ignore[no-untyped-call]
+                return certificate
+    return chain[0]
+
+
+def _anchor_qualifiers(root: Any) -> Any:
+    """The constraints that an anchor's certificate lays on those below it.
+
+    RFC 5280 takes an anchor for a name and a key; RFC 5937 and most software let its own
+    constraints hold.
+    """
+    from pyhanko_certvalidator.authority import TrustQualifiers
+    from pyhanko_certvalidator.name_trees import (
+        default_excluded_subtrees,
+        default_permitted_subtrees,
+        process_general_subtrees,
+    )
+    from pyhanko_certvalidator.policy_decl import PKIXValidationParams
+
+    constraints, length = root.name_constraints_value, root.max_path_length
+    parameters = None
+    if constraints is not None:
+        permitted, excluded = default_permitted_subtrees(), default_excluded_subtrees()
+        for subtrees, field in ((permitted, "permitted_subtrees"), (excluded, "excluded_subtrees")):
+            if constraints[field].native is not None:
+                subtrees.update(process_general_subtrees(constraints[field]))
+        parameters = PKIXValidationParams(
+            initial_permitted_subtrees=permitted, initial_excluded_subtrees=excluded
+        )
+    # the second length is that of attribute authorities; the validator fails where only one of them
+    # is given
+    return TrustQualifiers(
+        standard_parameters=parameters,
+        max_path_length=length,
+        max_aa_path_length=None if length is None else MAX_CHAIN,
+    )
+
+
+def _plain(error: Exception) -> str:
+    """The validator's text in the form of ours: it may quote names, and a name is the sender's
+    text."""
+    text = str(error).removeprefix("The path could not be validated because ").rstrip(". ")
+    text = "".join(c if c.isprintable() else "\ufffd" for c in text[:300])
+    if not text:
+        return f"the validator failed with {type(error).__name__}"
+    return text[:1].lower() + text[1:]

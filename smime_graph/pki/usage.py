@@ -1,0 +1,286 @@
+"""What one certificate may be used for in mail: RFC 8550 4.4, RFC 5280 4.2.
+
+Every function here returns findings, all of them, and never raises on what a certificate holds: an
+extension that cannot be read is `pki.certificate.malformed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal, TypeVar
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import (
+    dsa,
+    ec,
+    ed448,
+    ed25519,
+    mldsa,
+    mlkem,
+    rsa,
+    x448,
+    x25519,
+)
+
+from .. import oids
+from ..cms.certificate import Certificate
+from ..errors import MalformedMessage, UnsupportedAlgorithm, UsageError
+from ..findings import Finding, Severity, finding
+
+Use = Literal["sign", "encrypt"]
+_Kind = TypeVar("_Kind", bound=x509.ExtensionType)
+
+MINIMUM_RSA_BITS = 2048  # RFC 8550 4.3, RFC 8551 4.2 to 4.5
+_READABLE_RSA_BITS = 1024  # below, anyone can make the private key: no policy helps
+_MINIMUM_EC_BITS = 224
+
+_SIGNING_KEYS = (
+    rsa.RSAPublicKey,
+    dsa.DSAPublicKey,
+    ec.EllipticCurvePublicKey,
+    ed25519.Ed25519PublicKey,
+    ed448.Ed448PublicKey,
+    mldsa.MLDSA44PublicKey,
+    mldsa.MLDSA65PublicKey,
+    mldsa.MLDSA87PublicKey,
+)
+_TRANSPORT_KEYS = (rsa.RSAPublicKey, mlkem.MLKEM768PublicKey, mlkem.MLKEM1024PublicKey)
+_AGREEMENT_KEYS = (ec.EllipticCurvePublicKey, x25519.X25519PublicKey, x448.X448PublicKey)
+
+_MAIL_PURPOSES = frozenset(
+    (
+        x509.ObjectIdentifier(oids.EMAIL_PROTECTION),
+        x509.ObjectIdentifier(oids.ANY_EXTENDED_KEY_USAGE),
+    )
+)
+
+# What this package or its path engine acts upon; anything else that is critical makes a certificate
+# unusable.
+_KNOWN_EXTENSIONS = frozenset(
+    (
+        "1.3.6.1.5.5.7.1.1",  # authorityInfoAccess
+        "1.3.6.1.5.5.7.1.3",  # qcStatements: critical in some national profiles; says nothing to us
+        "1.3.6.1.5.5.7.48.1.5",  # ocsp-nocheck
+        "2.5.29.14",  # subjectKeyIdentifier
+        "2.5.29.15",  # keyUsage
+        "2.5.29.17",  # subjectAltName
+        "2.5.29.19",  # basicConstraints
+        "2.5.29.30",  # nameConstraints
+        "2.5.29.31",  # cRLDistributionPoints
+        "2.5.29.32",  # certificatePolicies
+        "2.5.29.33",  # policyMappings
+        "2.5.29.35",  # authorityKeyIdentifier
+        "2.5.29.36",  # policyConstraints
+        "2.5.29.37",  # extKeyUsage
+        "2.5.29.46",  # freshestCRL
+        "2.5.29.54",  # inhibitAnyPolicy
+    )
+)
+
+
+def require_aware(at: datetime) -> None:
+    """Raise UsageError unless `at` has a time zone."""
+    if at.utcoffset() is None:
+        raise UsageError(
+            f"at={at.isoformat()} has no time zone",
+            hint="use datetime.now(UTC) or a time with tzinfo",
+        )
+
+
+def validity_findings(
+    certificate: Certificate, *, at: datetime, severity: Severity | None = None
+) -> list[Finding]:
+    """Whether `at` (with a time zone) is within the certificate's validity, both ends included."""
+    where = certificate.description
+    try:
+        not_before, not_after = certificate.not_before, certificate.not_after
+    except (MalformedMessage, ValueError) as error:
+        return [finding("pki.certificate.malformed", where, str(error))]
+    findings: list[Finding] = []
+    if at < not_before:
+        text = f"not valid before {not_before:%Y-%m-%d %H:%M:%SZ}"
+        findings.append(finding("pki.path.not-yet-valid", where, text, severity=severity))
+    if at > not_after:
+        text = f"expired on {not_after:%Y-%m-%d %H:%M:%SZ}"
+        findings.append(finding("pki.path.expired", where, text, severity=severity))
+    return findings
+
+
+def extension_findings(certificate: Certificate) -> list[Finding]:
+    """Extensions that cannot be read, and critical ones that nobody here acts upon (RFC 5280
+    4.2)."""
+    where = certificate.description
+    try:
+        extensions = certificate.extensions
+    except MalformedMessage as error:
+        return [finding("pki.certificate.malformed", where, str(error))]
+    return [
+        finding(
+            "pki.certificate.critical-extension",
+            where,
+            f"critical extension {extension.oid.dotted_string} is not known here",
+        )
+        for extension in extensions
+        if extension.critical and extension.oid.dotted_string not in _KNOWN_EXTENSIONS
+    ]
+
+
+def chain_findings(chain: Sequence[Certificate]) -> list[Finding]:
+    """Authorities between a certificate and its anchor that may not issue for mail.
+
+    RFC 5280 gives an authority's extended key usage no meaning for those below it; every root
+    programme does (Mozilla Root Store Policy 5.3). The anchor itself is believed for mail because
+    the user said so.
+    """
+    findings: list[Finding] = []
+    for authority in chain[1:-1]:
+        purposes = _extension(authority, x509.ExtendedKeyUsage)
+        if purposes is not None and _MAIL_PURPOSES.isdisjoint(purposes):
+            findings.append(
+                finding(
+                    "pki.usage.extended-key-usage-chain",
+                    authority.description,
+                    "this authority's extended key usage has neither emailProtection nor "
+                    "anyExtendedKeyUsage",
+                )
+            )
+    return findings
+
+
+def key_findings(
+    certificate: Certificate,
+    *,
+    minimum_rsa_bits: int = MINIMUM_RSA_BITS,
+    accept_weak: bool = False,
+    code: str = "alg.key.weak",
+) -> list[Finding]:
+    """Whether the certificate's key is long enough.
+
+    RFC 8551 4.2 to 4.5 say SHOULD NOT below 2048 bits of RSA, for reading and writing alike, and
+    RFC 8550 6 demands a warning: an error, so, and with `accept_weak` (old mail, reading only) a
+    warning from 1024 bits on. Shorter keys are factored for small money: an error always. DSA is
+    held to the same lengths.
+    """
+    where = certificate.description
+    try:
+        key = certificate.public_key
+    except UnsupportedAlgorithm:
+        return []
+    except MalformedMessage as error:
+        return [finding("pki.certificate.malformed", where, str(error))]
+    if isinstance(key, rsa.RSAPublicKey | dsa.DSAPublicKey):
+        kind = "RSA" if isinstance(key, rsa.RSAPublicKey) else "DSA"
+        bits, wanted = key.key_size, minimum_rsa_bits
+        tolerable = accept_weak and bits >= _READABLE_RSA_BITS
+    elif isinstance(key, ec.EllipticCurvePublicKey):
+        kind, bits, wanted, tolerable = "EC", key.key_size, _MINIMUM_EC_BITS, accept_weak
+    else:
+        return []
+    if bits >= wanted:
+        return []
+    text = f"{kind} key of {bits} bits, at least {wanted} wanted"
+    return [finding(code, where, text, severity=Severity.WARNING if tolerable else None)]
+
+
+def usage_findings(
+    certificate: Certificate,
+    *,
+    use: Use,
+    minimum_rsa_bits: int = MINIMUM_RSA_BITS,
+    accept_weak: bool = False,
+) -> list[Finding]:
+    """Everything that speaks against using this one certificate in mail to "sign" or to "encrypt".
+
+    "sign" serves making and verifying signatures, "encrypt" serves being a recipient. Neither time
+    nor trust is judged: see `validate`.
+    """
+    where = certificate.description
+    findings = extension_findings(certificate)
+    findings += key_findings(
+        certificate, minimum_rsa_bits=minimum_rsa_bits, accept_weak=accept_weak
+    )
+    findings += _key_usage(certificate, use)
+    purposes = _extension(certificate, x509.ExtendedKeyUsage)
+    if purposes is not None and _MAIL_PURPOSES.isdisjoint(purposes):
+        listed = ", ".join(oid.dotted_string for oid in list(purposes)[:10]) or "nothing"
+        findings.append(
+            finding(
+                "pki.usage.extended-key-usage",
+                where,
+                f"extended key usage is {listed}, neither emailProtection nor anyExtendedKeyUsage",
+            )
+        )
+    constraints = _extension(certificate, x509.BasicConstraints)
+    if constraints is not None and constraints.ca:
+        text = "a certificate of an authority (CA:TRUE), not of a person"
+        findings.append(finding("pki.certificate.is-ca", where, text))
+    findings += _profile(certificate)
+    return findings
+
+
+def _key_usage(certificate: Certificate, use: Use) -> list[Finding]:
+    where = certificate.description
+    try:
+        key = certificate.public_key
+    except UnsupportedAlgorithm as error:
+        return [finding("pki.usage.key-type", where, str(error))]
+    except MalformedMessage:
+        return []  # key_findings says so
+    only_pss = certificate.key_algorithm == oids.RSASSA_PSS
+    if use == "sign":
+        fit: tuple[type, ...] = _SIGNING_KEYS
+        wanted = "digitalSignature or nonRepudiation"
+    elif isinstance(key, _AGREEMENT_KEYS):
+        fit, wanted = _AGREEMENT_KEYS, "keyAgreement"
+    else:
+        fit, wanted = _TRANSPORT_KEYS, "keyEncipherment"
+    if not isinstance(key, fit) or (use == "encrypt" and only_pss):
+        kind = (
+            "RSASSA-PSS" if only_pss else type(key).__name__.removesuffix("PublicKey").lstrip("_")
+        )
+        return [finding("pki.usage.key-type", where, f"a key of type {kind} cannot {use}")]
+    usage = _extension(certificate, x509.KeyUsage)
+    if usage is None:
+        return []  # RFC 8550 4.4.2: absent means every bit set
+    if use == "sign":
+        allowed = usage.digital_signature or usage.content_commitment
+    elif isinstance(key, _AGREEMENT_KEYS):
+        # encipherOnly: the subject may only encipher, so could not read what is sent (RFC 5280
+        # 4.2.1.3)
+        allowed = usage.key_agreement and not usage.encipher_only
+    else:
+        allowed = usage.key_encipherment
+    if allowed:
+        return []
+    return [finding("pki.usage.key-usage", where, f"key usage lacks {wanted}, needed to {use}")]
+
+
+def _profile(certificate: Certificate) -> list[Finding]:
+    """Mistakes of the issuer that bind nobody who reads."""
+    where = certificate.description
+    faults: list[str] = []
+    try:
+        extensions = certificate.extensions
+        empty_subject = not certificate.x509.subject.rdns
+    except (MalformedMessage, ValueError):
+        return []
+    for extension in extensions:
+        if isinstance(extension.value, x509.KeyUsage) and not extension.critical:
+            faults.append("key usage is not critical (RFC 8550 4.4.2)")
+        if (
+            isinstance(extension.value, x509.SubjectAlternativeName)
+            and empty_subject
+            and not extension.critical
+        ):
+            faults.append("the subject is empty and subjectAltName not critical (RFC 8550 3)")
+    return [finding("pki.certificate.profile", where, fault) for fault in faults]
+
+
+def _extension(certificate: Certificate, kind: type[_Kind]) -> _Kind | None:
+    """The extension's value; None where it is absent, or malformed (a finding of
+    `extension_findings`)."""
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except (x509.ExtensionNotFound, MalformedMessage):
+        return None

@@ -1,0 +1,74 @@
+"""Whether a certificate is fit for mail: trust, time, use, strength and address together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from ..cms.certificate import Certificate
+from ..findings import Finding, finding
+from .address import addresses, matches
+from .path import PathReport, SignatureChecks, build_path
+from .trust import TrustStore
+from .usage import MINIMUM_RSA_BITS, Use, require_aware, usage_findings, validity_findings
+
+
+def validate(
+    certificate: Certificate,
+    *,
+    use: Use,
+    trust: TrustStore | None,
+    certificates: Iterable[Certificate] = (),
+    at: datetime,
+    address: str | None = None,
+    minimum_rsa_bits: int = MINIMUM_RSA_BITS,
+    accept_weak: bool = False,
+    checks: SignatureChecks | None = None,
+) -> PathReport:
+    """Everything that speaks against `certificate` for mail, at the time `at`.
+
+    `use` is "sign" for the owner's signatures, made or verified, and "encrypt" for the owner as a
+    recipient. With `trust=None` no path is judged, only the certificate itself; a store without
+    anchors is an error of its own. `address` is the addr-spec it should belong to: an error if it
+    names others only, a warning if it names none (RFC 8550 3). `accept_weak` is for reading old
+    mail: SHA-1, MD5 and keys from 1024 bits become warnings. Pass the same `checks` for all
+    certificates of one message. Raises UsageError where `at` has no time zone, and for nothing that
+    a certificate holds.
+    """
+    require_aware(at)
+    if trust is None:
+        path = PathReport(tuple(validity_findings(certificate, at=at)))
+    else:
+        path = build_path(
+            certificate,
+            trust=trust,
+            certificates=certificates,
+            at=at,
+            accept_weak=accept_weak,
+            checks=checks,
+        )
+    findings = [
+        *path.findings,
+        *usage_findings(
+            certificate, use=use, minimum_rsa_bits=minimum_rsa_bits, accept_weak=accept_weak
+        ),
+    ]
+    if address is not None:
+        findings += _address_findings(certificate, address)
+    return PathReport(tuple(dict.fromkeys(findings)), path.chain)
+
+
+def _address_findings(certificate: Certificate, address: str) -> list[Finding]:
+    where = certificate.description
+    held = addresses(certificate)
+    if not held:
+        text = f"names no mail address, so nothing ties it to {address}"
+        return [finding("pki.address.none", where, _printable(text))]
+    if any(matches(address, one) for one in held):
+        return []
+    text = f"belongs to {', '.join(held[:10])}, not to {address}"
+    return [finding("pki.address.mismatch", where, _printable(text))]
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)

@@ -1,0 +1,213 @@
+"""What one certificate may be used for."""
+
+from __future__ import annotations
+
+import functools
+from datetime import UTC, datetime
+from typing import Any, get_args
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smime_graph import oids
+from smime_graph.cms import ber
+from smime_graph.cms.certificate import Certificate
+from smime_graph.findings import Severity, codes
+from smime_graph.pki.usage import (
+    Use,
+    chain_findings,
+    extension_findings,
+    key_findings,
+    usage_findings,
+    validity_findings,
+)
+
+USES: tuple[Use, ...] = get_args(Use)
+
+
+@functools.cache
+def key(kind: str) -> Any:
+    if kind == "dsa1024":
+        return dsa.generate_private_key(1024)
+    if kind == "p192":
+        return ec.generate_private_key(ec.SECP192R1())
+    if kind == "p256":
+        return ec.generate_private_key(ec.SECP256R1())
+    return rsa.generate_private_key(65537, int(kind[3:]))
+
+
+def certificate(*extensions: tuple[x509.ExtensionType, bool], kind: str = "p256") -> Certificate:
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Alice")])
+    builder = x509.CertificateBuilder(
+        subject,
+        subject,
+        key(kind).public_key(),
+        1,
+        datetime(2020, 1, 1),  # noqa: DTZ001 - the builder wants UTC
+        datetime(2040, 1, 1),  # noqa: DTZ001
+    )
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical)
+    made = builder.sign(key("p256"), hashes.SHA256())
+    return Certificate(made.public_bytes(serialization.Encoding.DER))
+
+
+def raw(oid: str, value: bytes) -> x509.UnrecognizedExtension:
+    return x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), value)
+
+
+def test_a_certificate_without_extensions_may_be_used_for_everything() -> None:
+    for use in USES:
+        assert usage_findings(certificate(), use=use) == []
+
+
+@pytest.mark.parametrize("oid", ["1.2.3.4", "2.5.29.9", "2.5.29.18", "2.16.840.1.113730.1.1"])
+def test_a_critical_extension_that_nobody_acts_upon_is_an_error(oid: str) -> None:
+    extension = raw(oid, ber.sequence())
+    critical = extension_findings(certificate((extension, True)))
+    assert codes(critical) == ["pki.certificate.critical-extension"]
+    assert oid in critical[0].text
+    assert extension_findings(certificate((extension, False))) == []
+
+
+def test_every_unknown_critical_extension_is_named() -> None:
+    unknown = certificate((raw("1.2.3.4", b"\5\0"), True), (raw("1.2.3.5", b"\5\0"), True))
+    assert [f.text.split()[2] for f in extension_findings(unknown)] == ["1.2.3.4", "1.2.3.5"]
+
+
+@pytest.mark.parametrize(
+    ("oid", "value"),
+    [
+        (oids.KEY_USAGE, b"\x03\x02\x07"),
+        (oids.KEY_USAGE, b"\x04\x00"),
+        (oids.EXTENDED_KEY_USAGE, b"\x30\x02\x06\x00"),
+        (oids.EXTENDED_KEY_USAGE, b"\x30\x00"),  # RFC 5280 4.2.1.12: at least one
+        (oids.SUBJECT_ALT_NAME, b"\x30\x03\x81\x05a"),
+        ("2.5.29.19", b"\x30\x03\x01\x01\x01"),
+        ("2.5.29.30", b"\xff"),
+        ("2.5.29.35", b""),
+    ],
+)
+def test_a_malformed_extension_is_a_finding_and_never_an_exception(oid: str, value: bytes) -> None:
+    broken = certificate((raw(oid, value), False))
+    for use in USES:
+        assert codes(usage_findings(broken, use=use)) == ["pki.certificate.malformed"]
+    assert chain_findings((broken, broken, broken)) == []
+
+
+def test_an_extension_that_stands_twice_is_malformed() -> None:
+    der = certificate((raw("1.2.3.4", b"\5\0"), False), (raw("1.2.3.5", b"\5\0"), False)).der
+    twice = Certificate(der.replace(ber.oid("1.2.3.5"), ber.oid("1.2.3.4")))
+    assert codes(usage_findings(twice, use="sign")) == ["pki.certificate.malformed"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "normal", "old"),
+    [
+        ("rsa1024", Severity.ERROR, Severity.WARNING),
+        ("rsa2048", None, None),
+        ("dsa1024", Severity.ERROR, Severity.WARNING),
+        ("p192", Severity.ERROR, Severity.WARNING),
+        ("p256", None, None),
+    ],
+)
+def test_a_weak_key_is_an_error_and_for_old_mail_a_warning(
+    kind: str, normal: Severity | None, old: Severity | None
+) -> None:
+    made = certificate(kind=kind)
+    assert [f.severity for f in key_findings(made)] == [normal] * (normal is not None)
+    accepted = key_findings(made, accept_weak=True)
+    assert [f.severity for f in accepted] == [old] * (old is not None)
+
+
+def test_a_key_that_anyone_can_break_is_an_error_for_old_mail_too() -> None:
+    made = certificate(kind="rsa1024")
+    found = key_findings(made, accept_weak=True, minimum_rsa_bits=2048)
+    assert [f.severity for f in found] == [Severity.WARNING]
+    modulus = key("rsa1024").public_key().public_numbers().n
+    short = rsa.RSAPublicNumbers(65537, modulus >> 512 | 1).public_key()
+    spki = short.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    outer = list(ber.read(made.der, "Certificate"))
+    parts = [spki if n.raw == made.public_key_info else n.raw for n in outer[0]]
+    forged = Certificate(ber.sequence(ber.sequence(*parts), *(n.raw for n in outer[1:])))
+    found = key_findings(forged, accept_weak=True)
+    assert [f.severity for f in found] == [Severity.ERROR]
+    assert "512 bits" in found[0].text
+
+
+def test_a_key_of_an_unknown_type_can_do_nothing() -> None:
+    made = certificate()
+    outer = list(ber.read(made.der, "Certificate"))
+    unknown = ber.sequence(ber.sequence(ber.oid("1.2.3.4")), ber.bit_string(b"key"))
+    parts = [unknown if n.raw == made.public_key_info else n.raw for n in outer[0]]
+    strange = Certificate(ber.sequence(ber.sequence(*parts), *(n.raw for n in outer[1:])))
+    for use in USES:
+        found = usage_findings(strange, use=use)
+        assert codes(found) == ["pki.usage.key-type"]
+        assert "1.2.3.4" in found[0].text
+
+
+def test_an_extended_key_usage_without_mail_is_an_error() -> None:
+    oid = x509.ObjectIdentifier("1.2.3.4")
+    for purposes in ([oid], [ExtendedKeyUsageOID.SERVER_AUTH, oid]):
+        made = certificate((x509.ExtendedKeyUsage(purposes), False))
+        assert codes(usage_findings(made, use="sign")) == ["pki.usage.extended-key-usage"]
+
+
+def test_only_authorities_between_the_ends_are_held_to_their_extended_key_usage() -> None:
+    server = certificate((x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False))
+    plain = certificate()
+    assert chain_findings((server, plain, server)) == []
+    assert chain_findings((server,)) == []
+    assert (
+        codes(chain_findings((plain, server, server, plain)))
+        == ["pki.usage.extended-key-usage-chain"] * 2
+    )
+
+
+def test_every_fault_of_a_certificate_is_found() -> None:
+    bits = dict.fromkeys(
+        ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"), False
+    ) | dict.fromkeys(("key_agreement", "crl_sign", "encipher_only", "decipher_only"), False)
+    made = certificate(
+        (x509.KeyUsage(**bits, key_cert_sign=True), False),
+        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
+        (x509.BasicConstraints(True, None), True),
+        (raw("1.2.3.4", b"\5\0"), True),
+        kind="rsa1024",
+    )
+    assert set(codes(usage_findings(made, use="sign"))) == {
+        "pki.certificate.critical-extension",
+        "pki.certificate.is-ca",
+        "pki.certificate.profile",
+        "pki.usage.key-usage",
+        "pki.usage.extended-key-usage",
+        "alg.key.weak",
+    }
+
+
+def test_a_certificate_that_cannot_be_parsed_is_one_malformed_finding_for_each_view() -> None:
+    der = certificate().der
+    when = der.index(b"\x17\x0d200101")
+    broken = Certificate(der[: when + 2] + b"209901" + der[when + 8 :])
+    assert codes(validity_findings(broken, at=datetime(2026, 1, 1, tzinfo=UTC))) == [
+        "pki.certificate.malformed"
+    ]
+    assert set(codes(usage_findings(broken, use="sign"))) == {"pki.certificate.malformed"}
+
+
+@given(
+    st.sampled_from([oids.KEY_USAGE, oids.EXTENDED_KEY_USAGE, "2.5.29.19"]), st.binary(max_size=12)
+)
+def test_any_extension_value_gives_findings(oid: str, value: bytes) -> None:
+    made = certificate((raw(oid, value), True))
+    for use in USES:
+        for found in usage_findings(made, use=use):
+            assert found.where == made.description
