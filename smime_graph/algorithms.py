@@ -451,6 +451,9 @@ KEY_KINDS: Mapping[str, str] = {
 _BY_OID: Mapping[tuple[type, str], Row] = {
     (type(row), oid): row for row in TABLE for oid in row.oids
 }
+_BY_KIND: Mapping[type, tuple[Row, ...]] = {
+    kind: tuple(row for row in TABLE if type(row) is kind) for kind in {type(row) for row in TABLE}
+}
 _BY_NAME: Mapping[tuple[type, str], Row] = {(type(row), row.name): row for row in TABLE}
 
 
@@ -470,4 +473,5 @@ def by_name(kind: type[R], name: str) -> R:
 
 
 def rows(kind: type[R]) -> tuple[R, ...]:
-    return tuple(row for row in TABLE if isinstance(row, kind))
+    """All rows of this kind, in the order of the table."""
+    return _BY_KIND[kind]  # type: ignore[return-value]

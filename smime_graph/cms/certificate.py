@@ -18,9 +18,8 @@ import cryptography.x509 as pyca
 from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
-from .. import oids
 from ..errors import MalformedMessage, UnsupportedAlgorithm
-from . import ber
+from . import ber, names
 
 
 class Certificate:
@@ -151,24 +150,13 @@ class Certificate:
 
     @cached_property
     def subject_text(self) -> str:
-        return self._name("subject")
+        return names.text(self.subject)
 
     @cached_property
     def issuer_text(self) -> str:
-        return self._name("issuer")
-
-    def _name(self, which: str) -> str:
-        try:
-            text = str(getattr(self.x509, which).rfc4514_string(_SHORT_NAMES))
-            # a name is the sender's text: nothing in it may steer a terminal
-            return "".join(c if c.isprintable() else "\ufffd" for c in text)
-        except (MalformedMessage, ValueError, UnicodeError):
-            return f"(unreadable {which})"
+        return names.text(self.issuer)
 
     @property
     def description(self) -> str:
         """Subject and serial number, for people."""
         return f"{self.subject_text or '(empty subject)'}, serial 0x{self.serial_number:x}"
-
-
-_SHORT_NAMES = {pyca.ObjectIdentifier(oids.EMAIL_ADDRESS): "emailAddress"}

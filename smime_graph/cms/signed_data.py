@@ -27,7 +27,7 @@ from ..algorithms import KEY_KINDS, Digest, PssParameters, SignatureScheme
 from ..errors import MalformedMessage, UnsupportedAlgorithm, UsageError
 from ..findings import Finding, finding
 from ..policy import Policy
-from . import attributes, ber, parameters
+from . import attributes, ber, names, parameters
 from .attributes import Attributes
 from .ber import Fields, Node
 from .certificate import Certificate
@@ -215,35 +215,7 @@ def describe_issuer_and_serial(der: bytes) -> str:
     fields = Fields(ber.read(der, "IssuerAndSerialNumber"), "IssuerAndSerialNumber")
     issuer = fields.take(ber.SEQUENCE, "issuer").raw
     serial = fields.take(ber.INTEGER, "serialNumber").as_integer()
-    return f"{_name_text(issuer)};0x{serial:x}"
-
-
-def _name_text(der: bytes) -> str:
-    """A Name for people, `CN=...,O=...`; parsed by `asn1crypto`, and only when somebody looks."""
-    from asn1crypto import x509
-
-    try:
-        relative = [pair for rdn in x509.Name.load(der, strict=True).chosen for pair in rdn]
-        text = ",".join(
-            f"{_SHORT_NAMES.get(pair['type'].dotted, pair['type'].dotted)}={pair['value'].native}"
-            for pair in reversed(relative)
-        )
-    except (ValueError, TypeError, KeyError):
-        return "(unreadable name)"
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
-
-
-# RFC 4514 3, and emailAddress, which is what mail certificates have
-_SHORT_NAMES = {
-    "2.5.4.3": "CN",
-    "2.5.4.7": "L",
-    "2.5.4.8": "ST",
-    "2.5.4.10": "O",
-    "2.5.4.11": "OU",
-    "2.5.4.6": "C",
-    "0.9.2342.19200300.100.1.25": "DC",
-    oids.EMAIL_ADDRESS: "emailAddress",
-}
+    return f"{names.text(issuer)};0x{serial:x}"
 
 
 def read_content_info(der: bytes, expected: str | None = None) -> tuple[str, Node]:
