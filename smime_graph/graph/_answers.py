@@ -210,10 +210,8 @@ def printable(text: str, *, limit: int) -> str:
 def _json(body: bytes) -> object:
     try:
         return json.loads(body)
-    except (
-        ValueError,
-        RecursionError,
-    ):  # ValueError includes bad UTF-8 and integers beyond the limit
+    except (ValueError, RecursionError):
+        # ValueError: no JSON, but also bad UTF-8, and an integer of more digits than Python reads.
         return None
 
 

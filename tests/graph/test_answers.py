@@ -112,6 +112,7 @@ def http_date(seconds):
         ("", 0.25, 0.5),
         ("nan", 0.25, 0.5),
         ("Mon, 99 Foo 99999 99:99:99 GMT", 0.25, 0.5),
+        (f"Mon, 01 Jan {10**20} 00:00:00 GMT", 0.25, 0.5),
     ],
 )
 def test_retry_after_is_honoured(call, header, least, most):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -137,7 +138,12 @@ def test_a_401_is_not_repeated_with_the_same_token(call, raw):
 
 
 def test_many_threads_fetch_one_token_and_renew_it_once():
-    credential = Credential()
+    class Slow(Credential):
+        def get_token(self, *scopes, **kwargs):
+            time.sleep(0.02)
+            return super().get_token(*scopes, **kwargs)
+
+    credential = Slow()
     source = TokenSource(credential, scope=SCOPE, clock=lambda: NOW)
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(lambda _: source.token(), range(50))) == {"secret-1"}

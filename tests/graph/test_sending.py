@@ -237,12 +237,13 @@ def test_a_draft_that_vanished_may_have_been_sent(call, graph_error):
     assert caught.value.maybe_sent
 
 
-def test_only_the_last_look_makes_a_draft_be_sent_again(call, fake, raw):
+@pytest.mark.parametrize("failure", ["504", "connection cut"])
+def test_only_the_last_look_makes_a_draft_be_sent_again(call, fake, raw, failure):
     graph = fake(
         faults=[None, (True, lost())],
         look_faults=[
             (False, httpx.Response(200, json={"id": "AAMk-0", "isDraft": True})),
-            *[(False, gateway(502)) for _ in range(4)],
+            *[(False, LOSSES[failure]()) for _ in range(4)],
         ],
     )
     with pytest.raises(GraphUnreachable) as caught:
