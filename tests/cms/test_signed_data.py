@@ -1,0 +1,381 @@
+"""SignedData: what is made is checked, what is changed is noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+import pytest
+
+from smime_graph import oids
+from smime_graph.algorithms import SHA1, SHA256, SHA384, SignatureScheme, by_name
+from smime_graph.cms import attributes, ber, parameters, signed_data
+from smime_graph.cms.signed_data import Check
+from smime_graph.errors import MalformedMessage, UnsupportedAlgorithm
+from smime_graph.findings import codes
+from smime_graph.pki.identity import Identity
+from smime_graph.pki.issue import CA
+from smime_graph.policy import ARCHIVE, EXCHANGE, Policy
+
+CONTENT = b"Content-Type: text/plain\r\n\r\nhello\r\n"
+
+
+def check(der: bytes, content: bytes | None = None, policy: Policy = EXCHANGE) -> Check:
+    signed = signed_data.read(der)
+    data = content if content is not None else signed.content
+    assert data is not None
+    return signed_data.check(signed, signed.signers[0], data, policy=policy)
+
+
+def make(
+    alice: Identity,
+    *,
+    content: bytes = CONTENT,
+    attrs: Callable[[list[bytes]], Sequence[bytes]] | None = None,
+    digest_algorithm: bytes | None = None,
+    scheme_name: str = "ecdsa",
+    with_attributes: bool = True,
+    unsorted: bool = False,
+    certificates: bytes | None = None,
+) -> bytes:
+    """An opaque SignedData by hand, so that each rule can be broken alone."""
+    scheme = by_name(SignatureScheme, scheme_name)
+    digest_identifier = digest_algorithm or parameters.write_digest(SHA256)
+    signature_identifier = parameters.write_signature(scheme, SHA256)
+    signed = [
+        attributes.content_type(oids.DATA),
+        attributes.message_digest(SHA256.compute(content)),
+    ]
+    if attrs is not None:
+        signed = list(attrs(signed))
+    body = b"".join(signed) if unsorted else b"".join(sorted(signed))
+    to_be_signed = ber.tlv(ber.SET, body) if with_attributes else content
+    info = ber.sequence(
+        ber.integer(1),
+        alice.certificate.issuer_and_serial,
+        digest_identifier,
+        b"\xa0" + to_be_signed[1:] if with_attributes else b"",
+        signature_identifier,
+        ber.octet_string(scheme.sign(alice.private_key, to_be_signed, SHA256)),
+    )
+    return signed_data.content_info(
+        oids.SIGNED_DATA,
+        [
+            ber.integer(1),
+            ber.set_of(digest_identifier),
+            ber.sequence(ber.oid(oids.DATA), ber.context(0, ber.octet_string(content))),
+            ber.tlv(0xA0, alice.certificate.der if certificates is None else certificates),
+            ber.set_of(info),
+        ],
+    )
+
+
+def test_a_signature_holds_its_attributes(alice: Identity, now: datetime) -> None:
+    der, digests = signed_data.sign(CONTENT, [alice], detached=False, policy=EXCHANGE, at=now)
+    assert [d.name for d in digests] == ["sha256"]
+    signed = signed_data.read(der)
+    attrs = signed.signers[0].signed_attributes
+    assert attrs is not None
+    assert attrs.node.is_der() or attrs.node.raw[0] == 0xA0
+    for oid in (
+        oids.CONTENT_TYPE,
+        oids.MESSAGE_DIGEST,
+        oids.SIGNING_TIME,
+        oids.SMIME_CAPABILITIES,
+        oids.CMS_ALGORITHM_PROTECTION,
+        oids.SIGNING_CERTIFICATE_V2,
+    ):
+        assert attrs.single(oid) is not None, oid
+    result = check(der)
+    assert (result.intact, result.valid, result.findings) == (True, True, ())
+    assert result.signing_time == now
+    assert result.certificate == alice.certificate
+
+
+def test_digest_parameters_are_absent(alice: Identity, now: datetime) -> None:
+    der, _ = signed_data.sign(CONTENT, [alice], detached=True, policy=EXCHANGE, at=now)
+    identifier = bytes.fromhex("300b0609608648016503040201")  # RFC 5754 2
+    assert der.count(identifier) == 3  # digestAlgorithms, SignerInfo, CMSAlgorithmProtection
+    assert b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00" not in der
+
+
+def test_capabilities_are_exact_to_the_byte(alice: Identity, now: datetime) -> None:
+    der, _ = signed_data.sign(CONTENT, [alice], detached=True, policy=EXCHANGE, at=now)
+    attrs = signed_data.read(der).signers[0].signed_attributes
+    assert attrs is not None
+    announced = attributes.read_capabilities(attrs)
+    assert announced is not None
+    assert announced[0] == bytes.fromhex("300b060960864801650304012a")  # AES-256-CBC, no parameters
+    assert ber.sequence(ber.oid(oids.AES256_GCM)) in announced
+    assert ber.sequence(ber.oid(oids.DES_EDE3_CBC)) not in announced
+
+
+@pytest.mark.parametrize(
+    ("policy", "names"),
+    [
+        (EXCHANGE, ("rsassa-pkcs1v15", "sha256")),
+        (EXCHANGE.but("t", rsa_signature="rsassa-pss"), ("rsassa-pss", "sha256")),
+        (EXCHANGE.but("t", digest="sha512"), ("rsassa-pkcs1v15", "sha512")),
+    ],
+)
+def test_the_policy_chooses_scheme_and_digest(
+    alice_rsa: Identity, now: datetime, policy: Policy, names: tuple[str, str]
+) -> None:
+    der, _ = signed_data.sign(CONTENT, [alice_rsa], detached=False, policy=policy, at=now)
+    result = check(der)
+    assert result.valid
+    assert result.scheme is not None
+    assert result.digest is not None
+    assert (result.scheme.name, result.digest.name) == names
+
+
+def test_several_signers_each_get_their_verdict(
+    alice: Identity, alice_rsa: Identity, now: datetime
+) -> None:
+    der, _ = signed_data.sign(CONTENT, [alice, alice_rsa], detached=False, policy=EXCHANGE, at=now)
+    signed = signed_data.read(der)
+    assert signed.content is not None
+    for info in signed.signers:
+        assert signed_data.check(signed, info, signed.content, policy=EXCHANGE).valid
+
+
+def test_changed_content_is_not_intact(alice: Identity, now: datetime) -> None:
+    der, _ = signed_data.sign(CONTENT, [alice], detached=True, policy=EXCHANGE, at=now)
+    result = check(der, CONTENT + b"x")
+    assert result.intact is False
+    assert "cms.digest.mismatch" in codes(result.findings)
+
+
+def test_every_flipped_bit_of_the_signed_attributes_and_signature_is_noticed(
+    alice: Identity, now: datetime
+) -> None:
+    der, _ = signed_data.sign(CONTENT, [alice], detached=True, policy=EXCHANGE, at=now)
+    signer = signed_data.read(der).signers[0]
+    assert signer.signed_attributes is not None
+    start = signer.signed_attributes.node.start
+    for position in range(start, len(der)):
+        changed = bytearray(der)
+        changed[position] ^= 0x04
+        try:
+            result = check(bytes(changed), CONTENT)
+        except MalformedMessage:
+            continue
+        # an algorithm turned into one that we do not know is not bad, but neither is it good
+        assert not (result.intact and result.valid), position
+
+
+def drop(oid: str) -> Callable[[list[bytes]], list[bytes]]:
+    return lambda signed: [a for a in signed if ber.oid(oid) not in a]
+
+
+@pytest.mark.parametrize(
+    ("attrs", "code"),
+    [
+        (drop(oids.CONTENT_TYPE), "cms.attributes.missing"),
+        (drop(oids.MESSAGE_DIGEST), "cms.attributes.missing"),
+        (lambda s: [*s, s[1]], "cms.attributes.duplicate"),
+        (
+            lambda s: [
+                s[0],
+                attributes.attribute(
+                    oids.MESSAGE_DIGEST,
+                    ber.octet_string(SHA256.compute(CONTENT)),
+                    ber.octet_string(SHA256.compute(b"other")),
+                ),
+            ],
+            "cms.attributes.duplicate",
+        ),
+        (
+            lambda s: [attributes.content_type(oids.SIGNED_DATA), s[1]],
+            "cms.attributes.content-type",
+        ),
+        (
+            lambda s: [*s, attributes.attribute(oids.SIGNING_TIME, ber.octet_string(b"now"))],
+            "cms.attributes.malformed",
+        ),
+        (
+            lambda s: [*s, attributes.attribute(oids.COUNTERSIGNATURE, ber.sequence())],
+            "cms.attributes.malformed",
+        ),
+        (
+            lambda s: [
+                *s,
+                attributes.algorithm_protection(
+                    parameters.write_digest(SHA384),
+                    parameters.write_signature(by_name(SignatureScheme, "ecdsa"), SHA256),
+                ),
+            ],
+            "cms.attributes.algorithm-protection",
+        ),
+        (
+            lambda s: [
+                *s,
+                attributes.algorithm_protection(
+                    parameters.write_digest(SHA256),
+                    parameters.write_signature(by_name(SignatureScheme, "ecdsa"), SHA384),
+                ),
+            ],
+            "cms.attributes.algorithm-protection",
+        ),
+    ],
+)
+def test_each_rule_about_signed_attributes_is_kept(
+    alice: Identity, attrs: Callable[[list[bytes]], Sequence[bytes]], code: str
+) -> None:
+    assert check(make(alice)).findings == ()
+    result = check(make(alice, attrs=attrs))
+    assert code in codes(result.findings)
+
+
+def test_another_persons_signing_certificate_is_refused(alice: Identity, mallory: Identity) -> None:
+    good = make(alice, attrs=lambda s: [*s, attributes.signing_certificate_v2(alice.certificate)])
+    bad = make(alice, attrs=lambda s: [*s, attributes.signing_certificate_v2(mallory.certificate)])
+    assert check(good).findings == ()
+    assert codes(check(bad).findings) == ["cms.attributes.signing-certificate"]
+
+
+def test_attributes_out_of_order_verify_with_a_warning(alice: Identity) -> None:
+    attrs = [
+        attributes.content_type(oids.DATA),
+        attributes.message_digest(SHA256.compute(CONTENT)),
+    ]
+    assert sorted(attrs) == attrs
+    # signed as sorted, sent unsorted: what Bouncy Castle accepts
+    der = make(alice)
+    swapped = der.replace(attrs[0] + attrs[1], attrs[1] + attrs[0])
+    assert swapped != der
+    result = check(swapped)
+    assert result.valid
+    assert codes(result.findings) == ["cms.attributes.not-der"]
+    # signed as sent, unsorted: what OpenSSL accepts
+    result = check(make(alice, attrs=lambda s: [s[1], s[0]], unsorted=True))
+    assert result.valid
+
+
+def test_without_attributes_the_signature_is_over_the_content(alice: Identity) -> None:
+    der = make(alice, with_attributes=False)
+    assert check(der).findings == ()
+    assert check(der, CONTENT + b"x").valid is False
+
+
+def test_attributes_cannot_be_moved_into_the_content(alice: Identity) -> None:
+    """draft-ietf-lamps-cms-euf-cma-signeddata: attributes of one message as content of another."""
+    moved = ber.set_of(
+        attributes.content_type(oids.DATA),
+        attributes.message_digest(SHA256.compute(CONTENT)),
+    )
+    forged = make(alice, content=moved, with_attributes=False)
+    assert "cms.attributes.confusable" in codes(check(forged).findings)
+
+
+def test_a_weak_digest_is_refused_and_flagged_by_the_archive(alice_rsa: Identity) -> None:
+    scheme = by_name(SignatureScheme, "rsassa-pkcs1v15")
+    to_be_signed = ber.set_of(
+        attributes.content_type(oids.DATA), attributes.message_digest(SHA1.compute(CONTENT))
+    )
+    info = ber.sequence(
+        ber.integer(1),
+        alice_rsa.certificate.issuer_and_serial,
+        parameters.write_digest(SHA1),
+        b"\xa0" + to_be_signed[1:],
+        parameters.write_signature(scheme, SHA1),
+        ber.octet_string(scheme.sign(alice_rsa.private_key, to_be_signed, SHA1)),
+    )
+    der = signed_data.content_info(
+        oids.SIGNED_DATA,
+        [
+            ber.integer(1),
+            ber.set_of(parameters.write_digest(SHA1)),
+            ber.sequence(ber.oid(oids.DATA), ber.context(0, ber.octet_string(CONTENT))),
+            ber.tlv(0xA0, alice_rsa.certificate.der),
+            ber.set_of(info),
+        ],
+    )
+    assert codes(check(der).findings) == ["alg.refused"]
+    archived = check(der, policy=ARCHIVE)
+    assert archived.valid
+    assert codes(archived.findings) == ["alg.weak"]
+
+
+def test_an_unknown_algorithm_is_not_a_bad_signature(alice: Identity, now: datetime) -> None:
+    der, _ = signed_data.sign(CONTENT, [alice], detached=True, policy=EXCHANGE, at=now)
+    unknown = der.replace(ber.oid(oids.ECDSA_WITH_SHA256), ber.oid("1.2.840.10045.4.3.127"))
+    result = check(unknown, CONTENT)
+    assert codes(result.findings) == ["alg.unsupported"]
+    assert result.valid is None
+
+
+def test_without_the_certificate_nothing_is_valid(alice: Identity) -> None:
+    result = check(make(alice, certificates=b""))
+    assert codes(result.findings) == ["cms.signer.certificate-missing"]
+    assert result.valid is None
+    signed = signed_data.read(make(alice, certificates=b""))
+    assert signed.content is not None
+    again = signed_data.check(
+        signed,
+        signed.signers[0],
+        signed.content,
+        policy=EXCHANGE,
+        certificates=[alice.certificate],
+    )
+    assert again.valid
+
+
+def test_old_kinds_of_certificates_are_skipped(alice: Identity) -> None:
+    """RFC 8550 2.2: PKCS#6 and attribute certificates are parsed and not used."""
+    others = ber.tlv(0xA0, b"") + ber.tlv(0xA1, ber.integer(5)) + ber.tlv(0xA2, b"")
+    assert check(make(alice, certificates=others + alice.certificate.der)).valid
+
+
+def test_a_key_that_cannot_sign_is_named(ca: CA, now: datetime) -> None:
+    reader = ca.issue("alice@contoso.com", key="x25519", use="encrypt", at=now)
+    with pytest.raises(UnsupportedAlgorithm, match=r"signing key of CN=alice@contoso.com"):
+        signed_data.sign(CONTENT, [reader], detached=True, policy=EXCHANGE, at=now)
+
+
+def test_ski_identifies_the_signer(alice: Identity, now: datetime) -> None:
+    der, _ = signed_data.sign(CONTENT, [alice], detached=True, policy=EXCHANGE, at=now, sid="ski")
+    signed = signed_data.read(der)
+    assert signed.version == 3
+    assert signed.signers[0].key_identifier == alice.certificate.subject_key_identifier
+    assert check(der, CONTENT).valid
+
+
+def test_every_certificate_with_the_identifier_is_tried(
+    ca: CA, alice: Identity, now: datetime
+) -> None:
+    """RFC 8551 2.6: two certificates may have the same subjectKeyIdentifier."""
+    from cryptography import x509
+
+    der, _ = signed_data.sign(CONTENT, [alice], detached=True, policy=EXCHANGE, at=now, sid="ski")
+    ski = alice.certificate.subject_key_identifier
+    assert ski is not None
+    twin = ca.issue(
+        "twin@contoso.com",
+        key="p256",
+        at=now,
+        extensions=[
+            x509.Extension(x509.SubjectKeyIdentifier.oid, False, x509.SubjectKeyIdentifier(ski))
+        ],
+    )
+    assert twin.certificate.subject_key_identifier == ski
+    signed = signed_data.read(der)
+    only_twin = signed_data.SignedData(
+        signed.version,
+        signed.digest_algorithms,
+        signed.content_type,
+        None,
+        (twin.certificate, alice.certificate),
+        (),
+        signed.signers,
+    )
+    result = signed_data.check(only_twin, signed.signers[0], CONTENT, policy=EXCHANGE)
+    assert result.valid
+    assert result.certificate == alice.certificate
+
+
+@pytest.mark.parametrize("year", [2049, 2050])
+def test_signing_time_changes_its_type_in_2050(alice: Identity, year: int) -> None:
+    at = datetime(year, 6, 1).astimezone()
+    der, _ = signed_data.sign(CONTENT, [alice], detached=True, policy=EXCHANGE, at=at)
+    assert check(der, CONTENT).signing_time == at - timedelta(microseconds=at.microsecond)

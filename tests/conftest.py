@@ -1,0 +1,86 @@
+"""People and their certificates, made once a run (nothing here ever expires)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from smime_graph.cms.certificate import Certificate
+from smime_graph.pki.identity import Contact, Identity
+from smime_graph.pki.issue import CA
+from smime_graph.pki.trust import TrustStore
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def now() -> datetime:
+    """The time at which the tests sign and judge."""
+    return NOW
+
+
+@pytest.fixture(scope="session")
+def ca() -> CA:
+    return CA("Test Root", key="p256", at=NOW)
+
+
+@pytest.fixture(scope="session")
+def trust(ca: CA) -> TrustStore:
+    return TrustStore((ca.certificate,))
+
+
+@pytest.fixture(scope="session")
+def alice(ca: CA) -> Identity:
+    return ca.issue("alice@contoso.com", key="p256", at=NOW)
+
+
+@pytest.fixture(scope="session")
+def alice_rsa(ca: CA) -> Identity:
+    return ca.issue("alice@contoso.com", key="rsa-2048", at=NOW)
+
+
+@pytest.fixture(scope="session")
+def bob(ca: CA) -> Identity:
+    return ca.issue("bob@contoso.com", key="p256", at=NOW)
+
+
+@pytest.fixture(scope="session")
+def bob_rsa(ca: CA) -> Identity:
+    return ca.issue("bob@contoso.com", key="rsa-2048", at=NOW)
+
+
+@pytest.fixture(scope="session")
+def mallory(ca: CA) -> Identity:
+    """Somebody with a good certificate who is not Alice."""
+    return ca.issue("mallory@contoso.com", key="p256", at=NOW)
+
+
+def contact(identity: Identity) -> Contact:
+    certificate = identity.encryption_certificate
+    assert isinstance(certificate, Certificate)
+    return Contact(certificate)
+
+
+@pytest.fixture(scope="session")
+def to_bob(bob: Identity) -> Contact:
+    return contact(bob)
+
+
+@pytest.fixture(scope="session")
+def to_bob_rsa(bob_rsa: Identity) -> Contact:
+    return contact(bob_rsa)
+
+
+@pytest.fixture
+def message() -> bytes:
+    return (
+        b"From: Alice <alice@contoso.com>\r\n"
+        b"To: Bob <bob@contoso.com>\r\n"
+        b"Subject: Figures\r\n"
+        b"Message-ID: <1@contoso.com>\r\n"
+        b"Date: Sun, 22 Nov 2026 12:00:00 +0000\r\n"
+        b"Content-Type: text/plain; charset=us-ascii\r\n"
+        b"\r\n"
+        b"the figures\r\n"
+    )
