@@ -1,0 +1,173 @@
+"""A call: the values that go in and out, and what every route asks of them: whose mailbox, which
+item.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from . import shapes
+from .mailbox import Account, Item, Store
+from .mime import Summary, is_address
+from .shapes import Refusal
+
+Headers = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An HTTP request. `target` is the path with its query as on the request line; `origin` is
+    what the client takes this service for, and what links in answers begin with.
+    """
+
+    method: str
+    target: str
+    headers: Headers = field(default=(), repr=False)  # a token is in there
+    body: bytes = field(default=b"", repr=False)
+    origin: str = "https://graph.microsoft.com"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An HTTP response; Content-Length is left to whoever writes it."""
+
+    status: int
+    headers: Headers = ()
+    body: bytes = field(default=b"", repr=False)
+
+    def header(self, name: str) -> str | None:
+        return next((v for n, v in self.headers if n.lower() == name.lower()), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How the emulator behaves; see `Emulator` for what each means."""
+
+    profile: Literal["live", "design"]
+    me: str | None
+    tokens: tuple[str, ...] | None = field(repr=False)
+    open_mailboxes: bool
+    request_limit: int
+    message_limit: int
+    recipient_limit: int
+    page_limit: int
+    sent_items_delay: float
+    reply_goes_to: Literal["from", "reply-to"]
+    reply_headers: Literal["union", "ignore"]
+    rewrite_headers: bool
+    clock: Callable[[], float]
+
+
+@dataclass(slots=True)
+class Call:
+    store: Store
+    rules: Rules
+    request: Request
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    version: str
+    now: float
+    sent_items_delay: float
+    principal: str | None = None  # None is /me
+    folder: str | None = None
+    item_id: str | None = None
+    action: str = ""
+
+    @property
+    def immutable(self) -> bool:
+        return bool(
+            re.search(r'\bIdType\s*=\s*"?ImmutableId\b', self.headers.get("prefer", ""), re.I)
+        )
+
+    @property
+    def design(self) -> bool:
+        return self.rules.profile == "design"
+
+
+def json_response(status: int, value: object, *, headers: Headers = ()) -> Response:
+    kind = "application/json;odata.metadata=minimal;odata.streaming=true;charset=utf-8"
+    return Response(status, (("Content-Type", kind), *headers), json.dumps(value).encode())
+
+
+# Whose mailbox, which item
+
+
+def account_for(call: Call, summary: Summary | None = None) -> Account:
+    """Whose mailbox this is about. /me without a setting is the submitted message's From, else
+    the owner of the item that the path names, else the oldest mailbox.
+    """
+    store = call.store
+    name = call.rules.me if call.principal is None else call.principal
+    if name is not None:
+        return _account_named(call, name)
+    if call.item_id is not None:
+        item = store.find(call.item_id, now=call.now)
+        if item is not None:
+            return store.account_of(item)
+    if summary is not None and summary.authors:
+        author = summary.authors[0].address
+        account = store.account_by_address(author)
+        if account is None and call.rules.open_mailboxes:
+            account = store.add_account(author)
+        if account is not None:
+            return account
+    account = store.first_account()
+    if account is None:
+        raise _no_user("me")
+    return account
+
+
+def _account_named(call: Call, name: str) -> Account:
+    account = call.store.account(name)
+    if account is None and call.rules.open_mailboxes and is_address(name):
+        account = call.store.add_account(name)
+    if account is None:
+        raise _no_user(name)
+    return account
+
+
+def _no_user(name: str) -> Refusal:
+    # General knowledge.
+    return Refusal(404, "ErrorInvalidUser", f"The requested user '{name[:100]}' is invalid.")
+
+
+def folder_for(call: Call, account: Account) -> str | None:
+    if call.folder is None:
+        return None
+    name = shapes.folder_named(account, call.folder)
+    if name is None:
+        raise not_found()
+    return name
+
+
+def not_found() -> Refusal:
+    return Refusal(404, "ErrorItemNotFound", "The specified object was not found in the store.")
+
+
+def item_for(call: Call, account: Account) -> Item:
+    item_id = call.item_id or ""
+    if not re.fullmatch(r"[A-Za-z0-9_=+/-]{1,512}", item_id):
+        raise Refusal(400, "ErrorInvalidIdMalformed", "Id is malformed.")
+    item = call.store.find(item_id, now=call.now)
+    folder = folder_for(call, account)
+    if item is None or item.mailbox != account.number or folder not in (None, item.folder):
+        raise not_found()
+    return item
+
+
+def entity(call: Call, account: Account, item: Item) -> dict[str, Any]:
+    context = f"{context_of(call, account)}/messages/$entity"
+    return {"@odata.context": context} | shapes.message(account, item, immutable=call.immutable)
+
+
+def context_of(call: Call, account: Account) -> str:
+    return f"{call.request.origin}/{call.version}/$metadata#users('{account.guid}')"
+
+
+def no_resource(segment: str) -> Refusal:
+    # General knowledge: the text of the OData library.
+    return Refusal(400, "BadRequest", f"Resource not found for the segment '{segment[:100]}'.")

@@ -1,0 +1,217 @@
+"""What happens to a message that was accepted: checks, the sender's copy, and everybody else's."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from email.utils import formatdate
+from typing import Protocol
+
+from .compose import write_non_delivery
+from .mailbox import Account, Item, Store
+from .mime import Person, Summary, header_fields, summarise, with_fields, without_fields
+from .shapes import Refusal
+
+
+class DeliveryRules(Protocol):
+    """The part of the emulator's settings that delivery looks at."""
+
+    @property
+    def open_mailboxes(self) -> bool: ...
+    @property
+    def message_limit(self) -> int: ...
+    @property
+    def recipient_limit(self) -> int: ...
+    @property
+    def rewrite_headers(self) -> bool: ...
+
+
+_BCC = frozenset({"bcc", "resent-bcc"})
+
+# What is neither in here nor begins with x-, content-, list-, resent- or thread- is not delivered
+# when headers are rewritten (reports DC#1093 = GD#21904; Auto-Submitted and Return-Path:
+# dotnet#2209).
+_DELIVERED = frozenset(
+    [
+        "from",
+        "sender",
+        "reply-to",
+        "to",
+        "cc",
+        "message-id",
+        "in-reply-to",
+        "references",
+        "subject",
+        "comments",
+        "keywords",
+        "date",
+        "mime-version",
+        "importance",
+        "priority",
+        "sensitivity",
+        "received",
+        "dkim-signature",
+        "authentication-results",
+        "accept-language",
+        "disposition-notification-to",
+    ]
+)
+_DELIVERED_PREFIXES = ("content-", "list-", "resent-", "thread-")
+
+
+def unique(*groups: Iterable[Person]) -> tuple[tuple[Person, ...], ...]:
+    """The groups without the people that stand in an earlier place already."""
+    seen: set[str] = set()
+    result = []
+    for group in groups:
+        kept = []
+        for person in group:
+            if person.key not in seen:
+                seen.add(person.key)
+                kept.append(person)
+        result.append(tuple(kept))
+    return tuple(result)
+
+
+def identified(raw: bytes, summary: Summary, account: Account) -> tuple[bytes, Summary]:
+    """Give a message a Message-ID if it has none; otherwise nothing changes."""
+    if summary.message_id:
+        return raw, summary
+    message_id = f"<{uuid.uuid4()}@{account.address.rpartition('@')[2]}>"
+    return with_fields(raw, [("Message-ID", message_id)]), replace(summary, message_id=message_id)
+
+
+def submit(
+    store: Store,
+    rules: DeliveryRules,
+    account: Account,
+    *,
+    raw: bytes,
+    summary: Summary,
+    now: float,
+    sent_items_delay: float,
+    save: bool = True,
+    draft: Item | None = None,
+) -> None:
+    """Send: all checks first, then every copy. Runs inside the caller's transaction.
+
+    `summary`'s to, cc and bcc are the recipients, whatever the header of `raw` says. `draft`
+    is the item that becomes the copy in Sent Items. Raises `Refusal`.
+    """
+    if summary.authors is not None and {p.key for p in summary.authors} != {account.key}:
+        raise Refusal(
+            403,
+            "ErrorSendAsDenied",
+            "The user account which was used to submit this request does not have the right to "
+            "send mail on "
+            "behalf of the specified sending account. Cannot submit message.",
+        )
+    recipients = [
+        person for group in unique(summary.to, summary.cc, summary.bcc) for person in group
+    ]
+    if not recipients:
+        raise Refusal(
+            400,
+            "ErrorInvalidRecipients",
+            "At least one recipient is not valid., A message can't be sent because it contains "
+            "no recipients.",
+        )
+    if len(recipients) > rules.recipient_limit:  # neither code nor text is documented for this
+        raise Refusal(400, "ErrorInvalidRecipients", "The message has too many recipients.")
+    if len(raw) > rules.message_limit:  # the status is not visible in any report of this code
+        raise Refusal(
+            400, "ErrorMessageSizeExceeded", "The message exceeds the maximum supported size."
+        )
+
+    raw, summary = identified(raw, summary, account)
+    raw, summary = _dated_and_signed_by(raw, summary, account, now)
+    visible_at = now + sent_items_delay
+    if draft is not None:
+        draft = store.replace(draft, content=store.keep(raw, summary), now=now)
+        if save:
+            store.move(draft, "sentitems", now=now, visible_at=visible_at)
+        else:
+            store.delete(draft)
+    elif save:
+        store.insert(
+            account,
+            folder="sentitems",
+            content=store.keep(raw, summary),
+            now=now,
+            is_read=True,
+            visible_at=visible_at,
+        )
+    _deliver(store, rules, account, recipients, raw=raw, summary=summary, now=now)
+
+
+def _dated_and_signed_by(
+    raw: bytes, summary: Summary, account: Account, now: float
+) -> tuple[bytes, Summary]:
+    """Add the fields that RFC 5322 3.6 demands of every message, where they are missing."""
+    names = {field.name for field in header_fields(raw)[0]}
+    missing = []
+    if "from" not in names:
+        missing.append(("From", account.address))
+        summary = replace(summary, authors=(Person("", account.address),))
+    if "date" not in names:
+        missing.append(("Date", formatdate(now)))
+        summary = replace(summary, date=float(int(now)))
+    return with_fields(raw, missing), summary
+
+
+def _deliver(
+    store: Store,
+    rules: DeliveryRules,
+    sender: Account,
+    recipients: Sequence[Person],
+    *,
+    raw: bytes,
+    summary: Summary,
+    now: float,
+) -> None:
+    public = without_fields(raw, _BCC)
+    content = store.keep(public, summarise(public))
+    unknown: list[str] = []
+    for person in recipients:
+        account = store.account_by_address(person.address)
+        if account is None and rules.open_mailboxes:
+            account = store.add_account(person.address)
+        if account is not None:
+            copy = content
+            if rules.rewrite_headers:
+                rewritten = _rewritten(store, account, public)
+                copy = store.keep(rewritten, summarise(rewritten))
+            store.insert(account, folder="inbox", content=copy, now=now)
+        elif store.is_own_domain(person.address):
+            unknown.append(person.address)
+        else:
+            store.add_outbound(sender=sender.address, recipient=person.address, content=content)
+    store.release(content)
+    if unknown:
+        report = write_non_delivery(
+            postmaster=f"postmaster@{sender.address.rpartition('@')[2]}",
+            sender=sender.address,
+            recipients=unknown,
+            subject=summary.subject,
+            now=now,
+        )
+        returned = store.keep(report, summarise(report))
+        store.insert(sender, folder="inbox", content=returned, now=now)
+
+
+def _rewritten(store: Store, account: Account, raw: bytes) -> bytes:
+    """What the transport does to header fields, as far as it has been reported.
+
+    An x- field is lost the first time a mailbox meets its name, since only then the name
+    becomes a property (Exchange, "How to provision x-headers by using EWS"; reports GD#17444 =
+    DC#424).
+    """
+    dropped = set()
+    for name in {field.name for field in header_fields(raw)[0]}:
+        if name.startswith("x-"):
+            if not store.learn_header(account, name):
+                dropped.add(name)
+        elif name not in _DELIVERED and not name.startswith(_DELIVERED_PREFIXES):
+            dropped.add(name)
+    return without_fields(raw, dropped)

@@ -1,0 +1,200 @@
+"""Scripted faults: what a network and a busy service do to a client."""
+
+from __future__ import annotations
+
+import fnmatch
+import threading
+from dataclasses import dataclass
+
+from smime_graph.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that goes wrong. Make it with one of the class methods; all times are seconds.
+
+    `carried_out` says whether the request takes effect all the same: a client cannot see that.
+    """
+
+    name: str
+    carried_out: bool = False
+    status: int | None = None
+    code: str = ""
+    message: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    cut: bool = False
+    refused: bool = False
+    delay: float = 0.0
+    sent_items_delay: float | None = None
+
+    @classmethod
+    def throttled(cls, *, retry_after: int | None = 1) -> Fault:
+        """429; `retry_after` None leaves the Retry-After field out."""
+        return cls(
+            name="throttled",
+            status=429,
+            code="ApplicationThrottled",
+            message="Application is over its MailboxConcurrency limit.",
+            headers=_retry_after(retry_after),
+        )
+
+    @classmethod
+    def unavailable(cls, *, retry_after: int | None = None) -> Fault:
+        """503, not carried out."""
+        return cls(
+            name="unavailable",
+            status=503,
+            code="serviceNotAvailable",
+            message="The service is temporarily unavailable.",
+            headers=_retry_after(retry_after),
+        )
+
+    @classmethod
+    def gateway_timeout(cls, *, carried_out: bool = True) -> Fault:
+        """504: in real life the mail was sent all the same."""
+        return cls(
+            name="gateway-timeout",
+            carried_out=carried_out,
+            status=504,
+            code="UnknownError",
+            message="The gateway did not receive a timely response.",
+        )
+
+    @classmethod
+    def expired_token(cls) -> Fault:
+        """401 in the middle of a run."""
+        return cls(
+            name="expired-token",
+            status=401,
+            code="InvalidAuthenticationToken",
+            message="Lifetime validation failed, the token is expired.",
+            headers=(WWW_AUTHENTICATE,),
+        )
+
+    @classmethod
+    def answer(
+        cls,
+        status: int,
+        *,
+        code: str = "UnknownError",
+        message: str = "",
+        headers: tuple[tuple[str, str], ...] = (),
+        carried_out: bool = False,
+    ) -> Fault:
+        """Any other answer; below 400 the body is empty (200 in place of 413 has been reported)."""
+        if not 200 <= status <= 599:
+            raise UsageError(f"status {status}: a fault answers with 200 to 599")
+        return cls(
+            name="answer",
+            carried_out=carried_out,
+            status=status,
+            code=code,
+            message=message,
+            headers=headers,
+        )
+
+    @classmethod
+    def connection_refused(cls) -> Fault:
+        """Nothing was sent, and the client can know it. Over a socket this is a cut before any
+        answer.
+        """
+        return cls(name="connection-refused", cut=True, refused=True)
+
+    @classmethod
+    def cut_before(cls) -> Fault:
+        """The connection breaks after the request was read and before it was carried out."""
+        return cls(name="cut-before", cut=True)
+
+    @classmethod
+    def cut_after(cls) -> Fault:
+        """The connection breaks after the request was carried out: the answer is lost."""
+        return cls(name="cut-after", cut=True, carried_out=True)
+
+    @classmethod
+    def slow(cls, seconds: float) -> Fault:
+        """The request is carried out at once, the answer comes late."""
+        return cls(name="slow", carried_out=True, delay=_seconds(seconds))
+
+    @classmethod
+    def sent_items_late(cls, seconds: float) -> Fault:
+        """This one send appears in Sent Items only after a while."""
+        return cls(name="sent-items-late", carried_out=True, sent_items_delay=_seconds(seconds))
+
+
+# Seen on real answers; the authorization_uri is left out because nothing here issues tokens.
+WWW_AUTHENTICATE = (
+    "WWW-Authenticate",
+    'Bearer realm="", client_id="00000003-0000-0000-c000-000000000000"',
+)
+
+
+def _retry_after(seconds: int | None) -> tuple[tuple[str, str], ...]:
+    return () if seconds is None else (("Retry-After", str(seconds)),)
+
+
+def _seconds(value: float) -> float:
+    if not 0 <= value <= 3600:
+        raise UsageError(f"{value} seconds: a fault lasts between 0 and 3600 seconds")
+    return float(value)
+
+
+@dataclass(slots=True)
+class _Rule:
+    fault: Fault
+    on: str
+    after: int
+    times: int
+
+
+class Faults:
+    """What will go wrong next. Any thread may add, and may take."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._script: list[Fault | None] = []
+        self._rules: list[_Rule] = []
+
+    def add(self, fault: Fault, *, on: str = "*", times: int = 1, after: int = 0) -> None:
+        """Let a fault strike `times` requests that match `on`, once `after` of them have passed.
+
+        `on` is a shell pattern over the method and the path without its version, in any case:
+        `"POST */sendMail"`. Where several rules match, the one added first strikes.
+        """
+        if times < 1 or after < 0:
+            raise UsageError(f"times {times}, after {after}: at least 1 and at least 0 were wanted")
+        with self._lock:
+            self._rules.append(_Rule(fault, on.lower(), after, times))
+
+    def script(self, *faults: Fault | None) -> None:
+        """Say what happens to each of the next requests, whatever they are; None: nothing."""
+        with self._lock:
+            self._script += faults
+
+    def clear(self) -> None:
+        with self._lock:
+            self._script.clear()
+            self._rules.clear()
+
+    @property
+    def pending(self) -> int:
+        """How many faults are still to come: zero at the end of a test that reached them all."""
+        with self._lock:
+            return sum(f is not None for f in self._script) + sum(r.times for r in self._rules)
+
+    def take(self, method: str, path: str) -> Fault | None:
+        """Use up and return the fault for this request, if there is one."""
+        with self._lock:
+            if self._script:
+                return self._script.pop(0)
+            target = f"{method} {path}".lower()
+            for rule in self._rules:
+                if not fnmatch.fnmatchcase(target, rule.on):
+                    continue
+                if rule.after:
+                    rule.after -= 1
+                    continue
+                rule.times -= 1
+                if not rule.times:
+                    self._rules.remove(rule)
+                return rule.fault
+        return None

@@ -1,0 +1,422 @@
+"""Mailboxes in SQLite: in memory unless a file is named.
+
+One connection and one lock, so any thread may call. Two processes may share a file: every
+change is one `BEGIN IMMEDIATE` transaction, and whoever comes second waits. The rollback
+journal is kept (no WAL): turning WAL on is the one step for which SQLite does not wait when
+two processes open a new file at the same moment.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import secrets
+import sqlite3
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from smime_graph.errors import UsageError
+
+from .mime import Person, Summary
+
+FOLDERS = {  # well-known name: display name
+    "inbox": "Inbox",
+    "drafts": "Drafts",
+    "sentitems": "Sent Items",
+    "deleteditems": "Deleted Items",
+    "outbox": "Outbox",
+    "junkemail": "Junk Email",
+    "archive": "Archive",
+}
+
+_APPLICATION = 0x534D4745  # "SMGE": marks the file as one of ours
+_VERSION = 1
+_BUSY_SECONDS = 15.0
+
+_TABLES = """
+CREATE TABLE mailboxes (
+    number INTEGER PRIMARY KEY, address TEXT NOT NULL, key TEXT NOT NULL UNIQUE,
+    domain TEXT NOT NULL, guid TEXT NOT NULL UNIQUE);
+CREATE INDEX mailboxes_domain ON mailboxes (domain);
+CREATE TABLE contents (digest BLOB PRIMARY KEY, raw BLOB NOT NULL);
+CREATE TABLE messages (
+    number INTEGER PRIMARY KEY, mailbox INTEGER NOT NULL REFERENCES mailboxes, folder TEXT NOT NULL,
+    id TEXT NOT NULL UNIQUE, immutable_id TEXT NOT NULL UNIQUE, change_key TEXT NOT NULL,
+    internet_message_id TEXT NOT NULL, digest BLOB NOT NULL REFERENCES contents,
+    size INTEGER NOT NULL, is_draft INTEGER NOT NULL, is_read INTEGER NOT NULL,
+    created REAL NOT NULL, modified REAL NOT NULL, received REAL NOT NULL, sent REAL NOT NULL,
+    visible_at REAL NOT NULL, shown BLOB NOT NULL REFERENCES contents (digest));
+CREATE INDEX messages_folder ON messages (mailbox, folder, received);
+CREATE INDEX messages_message_id ON messages (mailbox, internet_message_id);
+CREATE INDEX messages_digest ON messages (digest);
+CREATE INDEX messages_shown ON messages (shown);
+CREATE TABLE outbound (
+    number INTEGER PRIMARY KEY, sender TEXT NOT NULL, recipient TEXT NOT NULL,
+    internet_message_id TEXT NOT NULL, digest BLOB NOT NULL REFERENCES contents);
+CREATE INDEX outbound_digest ON outbound (digest);
+CREATE TABLE known_headers (
+    mailbox INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (mailbox, name)) WITHOUT ROWID;
+"""
+
+_COLUMNS = (
+    "number, mailbox, folder, id, immutable_id, change_key, digest, size, is_draft, is_read, "
+    "created, modified, received, sent, shown, (SELECT raw FROM contents WHERE digest = shown)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A mailbox: its row, its address as it was first written, and the user's id."""
+
+    number: int
+    address: str
+    guid: str
+
+    @property
+    def key(self) -> str:
+        return self.address.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A message in a folder, without its bytes. Times are Unix seconds."""
+
+    number: int
+    mailbox: int
+    folder: str
+    id: str
+    immutable_id: str
+    change_key: str
+    digest: bytes
+    size: int
+    is_draft: bool
+    is_read: bool
+    created: float
+    modified: float
+    received: float
+    sent: float
+    shown: bytes
+    summary: Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Bytes and what is shown of them, kept and not yet in any mailbox."""
+
+    digest: bytes
+    shown: bytes
+    size: int
+    summary: Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """One copy of a message that left the building: for whom, and the bytes they got."""
+
+    sender: str
+    recipient: str
+    internet_message_id: str
+    raw: bytes
+
+
+class Store:
+    """The mailboxes. Reading and writing both happen inside `transaction()`."""
+
+    def __init__(self, data: str | Path = ":memory:") -> None:
+        self._lock = threading.RLock()
+        self._closed = False
+        try:
+            self._db = sqlite3.connect(
+                str(data), timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+        except sqlite3.Error as error:
+            raise UsageError(f"{data}: cannot be opened as a mailbox file: {error}") from None
+        try:
+            self._db.execute("PRAGMA foreign_keys = ON")
+            self._prepare(data)
+        except sqlite3.Error as error:
+            self._db.close()
+            raise UsageError(
+                f"{data}: is not a mailbox file: {error}", hint="name a new file, or none at all"
+            ) from None
+        except UsageError:
+            self._db.close()
+            raise
+
+    def _prepare(self, data: str | Path) -> None:
+        with self.transaction(write=True):
+            (application,) = self._db.execute("PRAGMA application_id").fetchone()
+            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+            (tables,) = self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            if not tables:
+                for statement in _TABLES.split(";"):
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA application_id = {_APPLICATION}")
+                self._db.execute(f"PRAGMA user_version = {_VERSION}")
+            elif application != _APPLICATION or version != _VERSION:
+                raise UsageError(
+                    f"{data}: is a database of something else, a mailbox file (version "
+                    f"{_VERSION}) was wanted",
+                    hint="name a new file, or none at all",
+                )
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            self._db.close()
+
+    @contextmanager
+    def transaction(self, *, write: bool) -> Iterator[None]:
+        """All or nothing. `write` takes the write lock at once, so that reads inside it stay
+        true.
+        """
+        with self._lock:
+            if self._closed:
+                raise UsageError("the emulator is closed", hint="make a new one")
+            self._db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+
+    # Mailboxes
+
+    def add_account(self, address: str) -> Account:
+        """Make a mailbox, or find it if it is there."""
+        self._db.execute(
+            "INSERT INTO mailboxes (address, key, domain, guid) VALUES (?, ?, ?, ?) ON "
+            "CONFLICT DO NOTHING",
+            (address, address.lower(), _domain(address), str(uuid.uuid4())),
+        )
+        account = self.account(address)
+        if account is None:
+            raise UsageError(f"mailbox {address}: could not be made")
+        return account
+
+    def account_by_address(self, address: str) -> Account | None:
+        return self._account("key = ?1", address.lower())
+
+    def account(self, name: str) -> Account | None:
+        """Find a mailbox by address (any case) or by the user's id."""
+        return self._account("key = ?1 OR guid = ?1", name.lower())
+
+    def account_of(self, item: Item) -> Account:
+        account = self._account("number = ?1", item.mailbox)
+        if account is None:
+            raise LookupError("a message without a mailbox")
+        return account
+
+    def first_account(self) -> Account | None:
+        return self._account("?1 = ?1 ORDER BY number LIMIT 1", 0)
+
+    def _account(self, where: str, value: object) -> Account | None:
+        row = self._db.execute(
+            f"SELECT number, address, guid FROM mailboxes WHERE {where}",  # noqa: S608 - constants above
+            (value,),
+        ).fetchone()
+        return Account(*row) if row else None
+
+    def is_own_domain(self, address: str) -> bool:
+        return bool(
+            self._db.execute(
+                "SELECT 1 FROM mailboxes WHERE domain = ? LIMIT 1", (_domain(address),)
+            ).fetchone()
+        )
+
+    # Messages
+
+    def insert(
+        self,
+        account: Account,
+        *,
+        folder: str,
+        content: Content,
+        now: float,
+        is_draft: bool = False,
+        is_read: bool = False,
+        visible_at: float = 0.0,
+        item_id: str | None = None,
+    ) -> Item:
+        """Store a message. `item_id` is for tests that want to plant one with a certain id."""
+        identity = (item_id or new_id("AAMkAD"), new_id("AAkALg"), new_change_key())
+        cursor = self._db.execute(
+            "INSERT INTO messages (mailbox, folder, id, immutable_id, change_key, "
+            "internet_message_id, digest, "
+            "size, is_draft, is_read, created, modified, received, sent, visible_at, shown) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (account.number, folder, *identity, content.summary.message_id, content.digest)
+            + (content.size, is_draft, is_read, now, now, now, _sent(content.summary, now))
+            + (visible_at, content.shown),
+        )
+        return self._items("number = ?", (cursor.lastrowid,))[0]
+
+    def replace(self, item: Item, *, content: Content, now: float) -> Item:
+        """Give an item other bytes; its ids stay, its change key does not."""
+        self._db.execute(
+            "UPDATE messages SET digest = ?, size = ?, shown = ?, internet_message_id = ?, "
+            "sent = ?, "
+            "modified = ?, change_key = ? WHERE number = ?",
+            (content.digest, content.size, content.shown, content.summary.message_id)
+            + (_sent(content.summary, now), now, new_change_key(), item.number),
+        )
+        self.release(item)
+        return self._items("number = ?", (item.number,))[0]
+
+    def move(
+        self,
+        item: Item,
+        folder: str,
+        *,
+        now: float,
+        is_draft: bool = False,
+        visible_at: float = 0.0,
+    ) -> None:
+        """Move an item: the id changes, the immutable id does not (Graph, outlook-immutable-id)."""
+        self._db.execute(
+            "UPDATE messages SET folder = ?, id = ?, change_key = ?, is_draft = ?, modified = "
+            "?, visible_at = ? "
+            "WHERE number = ?",
+            (folder, new_id("AAMkAD"), new_change_key(), is_draft, now, visible_at, item.number),
+        )
+
+    def delete(self, item: Item) -> None:
+        self._db.execute("DELETE FROM messages WHERE number = ?", (item.number,))
+        self.release(item)
+
+    def find(self, item_id: str, *, now: float) -> Item | None:
+        """Find an item by either of its ids; the id of an item that moved is nobody's."""
+        found = self._items(
+            "(id = ? OR immutable_id = ?) AND visible_at <= ?", (item_id, item_id, now)
+        )
+        return found[0] if found else None
+
+    def list(
+        self,
+        account: Account,
+        *,
+        now: float,
+        folder: str | None = None,
+        message_id: str | None = None,
+        oldest_first: bool = False,
+        limit: int = -1,
+        skip: int = 0,
+    ) -> Sequence[Item]:
+        direction = "ASC" if oldest_first else "DESC"
+        where = ["mailbox = ?", "visible_at <= ?"]
+        values: list[object] = [account.number, now]
+        if folder is not None:
+            where.append("folder = ?")
+            values.append(folder)
+        if message_id is not None:
+            where.append("internet_message_id = ?")
+            values.append(message_id)
+        return self._items(
+            f"{' AND '.join(where)} ORDER BY received {direction}, number {direction} LIMIT ? "
+            "OFFSET ?",
+            (*values, limit, skip),
+        )
+
+    def count(self, account: Account, folder: str, *, now: float) -> tuple[int, int, int]:
+        """How many messages a folder has, how many of them unread, and their size in bytes."""
+        row = self._db.execute(
+            "SELECT count(*), coalesce(sum(NOT is_read), 0), coalesce(sum(size), 0) FROM messages "
+            "WHERE mailbox = ? AND folder = ? AND visible_at <= ?",
+            (account.number, folder, now),
+        ).fetchone()
+        return row[0], row[1], row[2]
+
+    def raw(self, item: Item) -> bytes:
+        row = self._db.execute("SELECT raw FROM contents WHERE digest = ?", (item.digest,))
+        return bytes(row.fetchone()[0])
+
+    def _items(self, where: str, values: Sequence[object]) -> Sequence[Item]:
+        rows = self._db.execute(
+            f"SELECT {_COLUMNS} FROM messages WHERE {where}",  # noqa: S608 - constants above
+            values,
+        )
+        items = []
+        for row in rows:
+            flags = bool(row[8]), bool(row[9])
+            columns: tuple[Any, ...] = (*row[:8], *flags, *row[10:15], _load(row[15]))
+            items.append(Item(*columns))
+        return tuple(items)
+
+    # The same bytes lie in many mailboxes: they are kept once, so that 500 recipients are no 500
+    # copies.
+
+    def keep(self, raw: bytes, summary: Summary) -> Content:
+        """Store bytes, for any number of mailboxes; `release` what none of them took."""
+        shown = self._keep(json.dumps(asdict(summary)).encode())
+        return Content(self._keep(raw), shown, len(raw), summary)
+
+    def _keep(self, raw: bytes) -> bytes:
+        digest = hashlib.sha256(raw).digest()
+        self._db.execute("INSERT INTO contents VALUES (?, ?) ON CONFLICT DO NOTHING", (digest, raw))
+        return digest
+
+    def release(self, kept: Content | Item) -> None:
+        """Drop the bytes, unless they are in a mailbox or have left the building."""
+        for digest in (kept.digest, kept.shown):
+            self._db.execute(
+                "DELETE FROM contents WHERE digest = ?1 "
+                "AND NOT EXISTS (SELECT 1 FROM messages WHERE digest = ?1) "
+                "AND NOT EXISTS (SELECT 1 FROM messages WHERE shown = ?1) "
+                "AND NOT EXISTS (SELECT 1 FROM outbound WHERE digest = ?1)",
+                (digest,),
+            )
+
+    # What left the building, and what a mailbox has seen
+
+    def add_outbound(self, *, sender: str, recipient: str, content: Content) -> None:
+        self._db.execute(
+            "INSERT INTO outbound (sender, recipient, internet_message_id, digest) "
+            "VALUES (?, ?, ?, ?)",
+            (sender, recipient, content.summary.message_id, content.digest),
+        )
+
+    def outbound(self) -> tuple[Outbound, ...]:
+        rows = self._db.execute(
+            "SELECT sender, recipient, internet_message_id, raw FROM outbound JOIN contents "
+            "USING (digest) ORDER BY number"
+        )
+        return tuple(Outbound(*row) for row in rows)
+
+    def learn_header(self, account: Account, name: str) -> bool:
+        """Note that a mailbox has met a header field; True if it knew the name already."""
+        cursor = self._db.execute(
+            "INSERT INTO known_headers VALUES (?, ?) ON CONFLICT DO NOTHING", (account.number, name)
+        )
+        return cursor.rowcount == 0
+
+
+def new_id(prefix: str) -> str:
+    return prefix + base64.urlsafe_b64encode(secrets.token_bytes(31)).decode()
+
+
+def new_change_key() -> str:
+    return "CQAAABYAAAB" + base64.b64encode(secrets.token_bytes(21)).decode()
+
+
+def _domain(address: str) -> str:
+    return address.rpartition("@")[2].lower()
+
+
+def _sent(summary: Summary, now: float) -> float:
+    # Graph promotes the Date field to sentDateTime, on drafts too (sample of createForward).
+    return now if summary.date is None else summary.date
+
+
+def _load(text: bytes) -> Summary:
+    values: dict[str, Any] = json.loads(text)
+    for name in ("authors", "sender", "reply_to", "to", "cc", "bcc"):
+        if values[name] is not None:
+            values[name] = tuple(Person(**person) for person in values[name])
+    return Summary(**values)

@@ -1,0 +1,168 @@
+"""The routes that show messages and folders, and the one that deletes."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import urlencode
+
+from . import shapes
+from .call import (
+    Call,
+    Response,
+    account_for,
+    context_of,
+    folder_for,
+    item_for,
+    json_response,
+    not_found,
+)
+from .mailbox import FOLDERS, Account
+from .shapes import Refusal
+
+_OPTIONS = frozenset({"$filter", "$top", "$skip", "$select", "$orderby"})
+
+
+def list_messages(call: Call) -> Response:
+    account = account_for(call)
+    folder = folder_for(call, account)
+    _check_options(call, _OPTIONS)
+    top = _number(call, "$top", default=10, least=1, most=call.rules.page_limit)
+    skip = _number(call, "$skip", default=0, least=0, most=2**31 - 1)
+    found = call.store.list(
+        account,
+        now=call.now,
+        folder=folder,
+        message_id=_wanted_message_id(call),
+        oldest_first=_oldest_first(call),
+        limit=top + 1,
+        skip=skip,
+    )
+    selected = _selected(call)
+    context = f"{context_of(call, account)}/messages"
+    answer: dict[str, Any] = {
+        "@odata.context": context,
+        "value": [
+            _only(shapes.message(account, item, immutable=call.immutable), selected)
+            for item in found[:top]
+        ],
+    }
+    if len(found) > top:
+        path = call.request.target.partition("#")[0].partition("?")[0]
+        path = re.sub(r"\A[A-Za-z][A-Za-z0-9+.-]*://[^/]*", "", path)
+        following = {**call.query, "$top": str(top), "$skip": str(skip + top)}
+        answer["@odata.nextLink"] = f"{call.request.origin}{path}?{urlencode(following, safe='$')}"
+    return json_response(200, answer)
+
+
+def _check_options(call: Call, known: frozenset[str]) -> None:
+    for name in call.query:
+        if name.startswith("$") and name not in known:
+            raise Refusal(
+                501, "NotImplemented", f"The emulator has no query option '{name[:60]}' here."
+            )
+
+
+def _number(call: Call, name: str, *, default: int, least: int, most: int) -> int:
+    text = call.query.get(name, str(default))
+    if not re.fullmatch(r"[0-9]{1,10}", text) or not least <= int(text) <= most:
+        raise Refusal(  # the code of Exchange, the text is ours
+            400, "ErrorInvalidUrlQuery", f"The value of '{name}' must be from {least} to {most}."
+        )
+    return int(text)
+
+
+def _wanted_message_id(call: Call) -> str | None:
+    text = call.query.get("$filter")
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*internetMessageId\s+eq\s+'((?:[^']|'')*)'\s*", text, re.I)
+    if match is None:
+        raise Refusal(
+            501,
+            "NotImplemented",
+            "The emulator filters by internetMessageId eq '...' only.",
+        )
+    return match[1].replace("''", "'")
+
+
+def _oldest_first(call: Call) -> bool:
+    text = call.query.get("$orderby", "receivedDateTime desc")
+    match = re.fullmatch(r"\s*receivedDateTime(\s+asc|\s+desc)?\s*", text, re.I)
+    if match is None:
+        raise Refusal(501, "NotImplemented", "The emulator orders by receivedDateTime only.")
+    return (match[1] or "").strip().lower() != "desc"
+
+
+def _selected(call: Call) -> frozenset[str] | None:
+    text = call.query.get("$select")
+    if text is None:
+        return None
+    names = set()
+    for part in text.split(","):
+        name = shapes.MESSAGE_PROPERTIES.get(part.strip().lower())
+        if name is None:
+            # General knowledge.
+            raise Refusal(
+                400,
+                "RequestBroker--ParseUri",
+                f"Could not find a property named '{part.strip()[:60]}' on type "
+                f"'microsoft.graph.message'.",
+            )
+        names.add(name)
+    return frozenset(names)
+
+
+def _only(message: dict[str, Any], selected: frozenset[str] | None) -> dict[str, Any]:
+    if selected is None:
+        return message
+    return {n: v for n, v in message.items() if n in selected or n in ("id", "@odata.etag")}
+
+
+def get_message(call: Call) -> Response:
+    account = account_for(call)
+    item = item_for(call, account)
+    _check_options(call, frozenset({"$select"}))
+    selected = _selected(call)
+    context = {"@odata.context": f"{context_of(call, account)}/messages/$entity"}
+    message = shapes.message(account, item, immutable=call.immutable)
+    return json_response(200, context | _only(message, selected))
+
+
+def get_value(call: Call) -> Response:
+    item = item_for(call, account_for(call))
+    return Response(200, (("Content-Type", "text/plain"),), call.store.raw(item))
+
+
+def delete_message(call: Call) -> Response:
+    # General knowledge: the first deletion moves to Deleted Items, the second one is final.
+    item = item_for(call, account_for(call))
+    if item.folder == "deleteditems":
+        call.store.delete(item)
+    else:
+        call.store.move(item, "deleteditems", now=call.now, is_draft=item.is_draft)
+    return Response(204)
+
+
+def _folder_shape(call: Call, account: Account, name: str) -> dict[str, Any]:
+    total, unread, size = call.store.count(account, name, now=call.now)
+    return shapes.folder(account, name, total=total, unread=unread, size=size)
+
+
+def list_folders(call: Call) -> Response:
+    account = account_for(call)
+    _check_options(call, frozenset())
+    folders = [_folder_shape(call, account, name) for name in FOLDERS]
+    return json_response(
+        200, {"@odata.context": f"{context_of(call, account)}/mailFolders", "value": folders}
+    )
+
+
+def get_folder(call: Call) -> Response:
+    account = account_for(call)
+    _check_options(call, frozenset())
+    name = folder_for(call, account)
+    if name is None:
+        raise not_found()
+    context = {"@odata.context": f"{context_of(call, account)}/mailFolders/$entity"}
+    return json_response(200, context | _folder_shape(call, account, name))

@@ -1,0 +1,370 @@
+"""The emulator as an object: settings, faults, a log, and the ways to reach it."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal
+
+from smime_graph.errors import UsageError
+
+from .call import Request, Response, Rules
+from .faults import Fault, Faults
+from .mailbox import FOLDERS, Account, Item, Outbound, Store
+from .mime import UnusableMime, is_address, summarise
+from .routes import handle, refused
+from .shapes import Refusal
+
+if TYPE_CHECKING:
+    import httpx
+
+    from .server import Server
+
+REQUEST_LIMIT = 4 * 1024 * 1024  # of the HTTP body, so after base64 (DC#682, python-o365#472)
+MESSAGE_LIMIT = 35 * 1024 * 1024  # a usual setting of a mailbox; 25 to 150 MB are seen
+RECIPIENT_LIMIT = 500
+PAGE_LIMIT = 1000
+LOG_LIMIT = 10_000
+DEFAULT_MAILBOXES = ("alice@contoso.com", "bob@contoso.com", "carol@contoso.com")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as it lies in a mailbox. `to`, `cc` and `bcc` are addresses; `raw` is what is
+    stored.
+    """
+
+    id: str
+    immutable_id: str
+    folder: str
+    internet_message_id: str
+    subject: str
+    sender: str
+    to: tuple[str, ...]
+    cc: tuple[str, ...]
+    bcc: tuple[str, ...]
+    is_draft: bool
+    is_read: bool
+    raw: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """A request that was served. No header but these is kept, so no token is.
+
+    `status` is None where the connection was cut; `fault` is the name of the fault that struck.
+    """
+
+    method: str
+    target: str
+    origin: str
+    content_type: str
+    prefer: str
+    body_size: int
+    status: int | None
+    request_id: str | None
+    client_request_id: str | None
+    fault: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What a client sees: an answer after `delay` seconds, or a connection that breaks."""
+
+    response: Response | None
+    delay: float = 0.0
+    refused: bool = False
+
+
+class Mailbox:
+    """One mailbox seen from behind Graph, for tests and the web inbox: no method is a request."""
+
+    def __init__(self, store: Store, account: Account, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._account = account
+        self._clock = clock
+
+    @property
+    def address(self) -> str:
+        return self._account.address
+
+    def messages(self, folder: str | None = "inbox") -> tuple[Message, ...]:
+        """The messages of a folder by its well-known name, oldest first; None: of all folders."""
+        if folder is not None:
+            folder = _well_known(folder)
+        with self._store.transaction(write=False):
+            items = self._store.list(
+                self._account, now=self._clock(), folder=folder, oldest_first=True
+            )
+            return tuple(self._message(item) for item in items)
+
+    def put(self, raw: bytes, *, folder: str = "inbox", item_id: str | None = None) -> Message:
+        """Plant a message, as if it had been there; `item_id` gives it a certain id.
+
+        Raises `UsageError` if the bytes have no header, or the id is taken.
+        """
+        folder = _well_known(folder)
+        try:
+            summary = summarise(raw)
+        except UnusableMime as error:
+            raise UsageError(f"the message cannot be planted: {error}") from None
+        now = self._clock()
+        with self._store.transaction(write=True):
+            if item_id is not None and self._store.find(item_id, now=float("inf")):
+                raise UsageError(f"message id {item_id}: is taken")
+            item = self._store.insert(
+                self._account,
+                folder=folder,
+                content=self._store.keep(raw, summary),
+                now=now,
+                is_draft=folder == "drafts",
+                is_read=folder != "inbox",
+                item_id=item_id,
+            )
+            return self._message(item)
+
+    def _message(self, item: Item) -> Message:
+        summary = item.summary
+        people = summary.authors or summary.sender
+        return Message(
+            id=item.id,
+            immutable_id=item.immutable_id,
+            folder=item.folder,
+            internet_message_id=summary.message_id,
+            subject=summary.subject,
+            sender=people[0].address if people else "",
+            to=tuple(p.address for p in summary.to),
+            cc=tuple(p.address for p in summary.cc),
+            bcc=tuple(p.address for p in summary.bcc),
+            is_draft=item.is_draft,
+            is_read=item.is_read,
+            raw=self._store.raw(item),
+        )
+
+
+class Emulator:
+    """A Microsoft Graph for mail that lives in this process.
+
+    `profile`: "live" behaves like Graph v1.0, "design" like the document the project came
+    from. `data`: a file for the mailboxes; two processes may share it. `mailboxes`: addresses
+    that exist. None: those in `data`, or three at contoso.com. `open_mailboxes`: any address
+    becomes a mailbox on first use; none is made beforehand. `me`: whose mailbox /me is. None:
+    the From of the submitted message, else the owner of the item in the path, else the oldest
+    mailbox. `token`: the bearer token, or tokens, that are good; None: any that is not empty.
+    `request_limit`: bytes of an HTTP body. `message_limit`: bytes of a message once decoded.
+    `sent_items_delay`: seconds until a sent message can be found; Graph gives no guarantee.
+    `reply_goes_to`: where a reply in MIME goes, the original's "from" or its "reply-to"; of
+    the MIME form the documentation says only "the sender of the original message".
+    `reply_headers`: whether To, Cc and Bcc in a reply's MIME count: "union" or "ignore".
+    `rewrite_headers`: lose header fields on delivery as users of Graph have reported it.
+    `clock`: Unix seconds.
+
+    Any thread may use it. Close it when done. Raises `UsageError` for settings that make no
+    sense.
+    """
+
+    def __init__(
+        self,
+        *,
+        profile: Literal["live", "design"] = "live",
+        data: str | Path = ":memory:",
+        mailboxes: Sequence[str] | None = None,
+        open_mailboxes: bool = False,
+        me: str | None = None,
+        token: str | Sequence[str] | None = None,
+        request_limit: int = REQUEST_LIMIT,
+        message_limit: int = MESSAGE_LIMIT,
+        sent_items_delay: float = 0.0,
+        reply_goes_to: Literal["from", "reply-to"] = "from",
+        reply_headers: Literal["union", "ignore"] = "union",
+        rewrite_headers: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        for name, value, known in (
+            ("profile", profile, ("live", "design")),
+            ("reply_goes_to", reply_goes_to, ("from", "reply-to")),
+            ("reply_headers", reply_headers, ("union", "ignore")),
+        ):
+            if value not in known:
+                raise UsageError(f"{name} {value!r}: one of {', '.join(known)} was wanted")
+        tokens = (token,) if isinstance(token, str) else None if token is None else tuple(token)
+        if tokens is not None and not all(tokens):
+            raise UsageError("token: is empty, a bearer token was wanted")
+        self._rules = Rules(
+            profile=profile,
+            me=me,
+            tokens=tokens,
+            open_mailboxes=open_mailboxes,
+            request_limit=request_limit,
+            message_limit=message_limit,
+            recipient_limit=RECIPIENT_LIMIT,
+            page_limit=PAGE_LIMIT,
+            sent_items_delay=sent_items_delay,
+            reply_goes_to=reply_goes_to,
+            reply_headers=reply_headers,
+            rewrite_headers=rewrite_headers,
+            clock=clock,
+        )
+        self._store = Store(data)
+        self._log: deque[LogEntry] = deque(maxlen=LOG_LIMIT)
+        self._log_lock = threading.Lock()
+        self.faults = Faults()
+        try:
+            self._make_mailboxes(mailboxes, me)
+        except BaseException:
+            self._store.close()
+            raise
+
+    def _make_mailboxes(self, mailboxes: Sequence[str] | None, me: str | None) -> None:
+        with self._store.transaction(write=True):
+            wanted = list(mailboxes or ())
+            if mailboxes is None and not self._rules.open_mailboxes and me is None:
+                wanted = list(() if self._store.first_account() else DEFAULT_MAILBOXES)
+            for address in ([me] if me else []) + wanted:
+                if not is_address(address):
+                    raise UsageError(f"mailbox {address!r}: is no address like alice@contoso.com")
+                self._store.add_account(address)
+
+    def __repr__(self) -> str:
+        return f"Emulator(profile={self._rules.profile!r})"
+
+    def __enter__(self) -> Emulator:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file. What comes afterwards raises `UsageError`."""
+        self._store.close()
+
+    @property
+    def request_limit(self) -> int:
+        return self._rules.request_limit
+
+    # Requests
+
+    def handle(self, request: Request) -> Response:
+        """Answer a request: no fault strikes, nothing is logged."""
+        return handle(self._store, self._rules, request)
+
+    def exchange(self, request: Request) -> Exchange:
+        """Answer a request as the script of faults has it, and log it. The caller does the
+        waiting.
+        """
+        path = request.target.partition("?")[0]
+        fault = self.faults.take(request.method, re.sub(r"\A/(v1\.0|beta)(?=/)", "", path))
+        response: Response | None = None
+        if fault is None or fault.carried_out:
+            late = fault.sent_items_delay if fault else None
+            response = handle(self._store, self._rules, request, sent_items_delay=late)
+        if fault is not None and fault.cut:
+            response = None
+        elif fault is not None and fault.status is not None:
+            response = self._faulty(fault)
+        self._note(request, response, fault)
+        if fault is None:
+            return Exchange(response)
+        return Exchange(response, delay=fault.delay, refused=fault.refused)
+
+    def _faulty(self, fault: Fault) -> Response:
+        status = fault.status or 500
+        if status < 400:
+            return Response(status, fault.headers)
+        request_id = str(uuid.uuid4())
+        answer = refused(
+            Refusal(status, fault.code, fault.message, headers=fault.headers),
+            now=self._rules.clock(),
+            request_id=request_id,
+            client_request_id=request_id,
+        )
+        identity = (("request-id", request_id), ("client-request-id", request_id))
+        return Response(status, (*answer.headers, *identity), answer.body)
+
+    def _note(self, request: Request, response: Response | None, fault: Fault | None) -> None:
+        headers = {name.lower(): value for name, value in request.headers}
+        entry = LogEntry(
+            method=request.method[:20],
+            # Upload and other prepared URLs carry a token in their query.
+            target=re.sub(r"(?i)([?&][^=&]*token[^=&]*=)[^&]*", r"\1...", request.target[:4096]),
+            origin=request.origin,
+            content_type=headers.get("content-type", "")[:200],
+            prefer=headers.get("prefer", "")[:200],
+            body_size=len(request.body),
+            status=response.status if response else None,
+            request_id=response.header("request-id") if response else None,
+            client_request_id=response.header("client-request-id") if response else None,
+            fault=fault.name if fault else None,
+        )
+        with self._log_lock:
+            self._log.append(entry)
+
+    @property
+    def log(self) -> tuple[LogEntry, ...]:
+        """The last requests served (at most 10,000), oldest first."""
+        with self._log_lock:
+            return tuple(self._log)
+
+    # What is behind the requests
+
+    def mailbox(self, address: str) -> Mailbox:
+        """A mailbox by its address; raises `UsageError` if there is none."""
+        with self._store.transaction(write=False):
+            account = self._store.account(address)
+        if account is None:
+            raise UsageError(
+                f"mailbox {address!r}: there is none in the emulator",
+                hint="name it in mailboxes=, or use open_mailboxes=True",
+            )
+        return Mailbox(self._store, account, self._rules.clock)
+
+    @property
+    def outbound(self) -> tuple[Outbound, ...]:
+        """What was accepted for addresses of other domains, in order: one entry for each
+        recipient.
+        """
+        with self._store.transaction(write=False):
+            return self._store.outbound()
+
+    # Ways in
+
+    def transport(self) -> httpx.BaseTransport:
+        """A transport for `httpx.Client`: requests to any host end here. Closing it closes
+        nothing.
+        """
+        from .transport import Transport
+
+        return Transport(self)
+
+    def async_transport(self) -> httpx.AsyncBaseTransport:
+        """A transport for `httpx.AsyncClient`; a slow fault does not block the loop."""
+        from .transport import AsyncTransport
+
+        return AsyncTransport(self)
+
+    def serve(self, port: int = 0) -> Server:
+        """Serve on 127.0.0.1; port 0 takes a free one. The answer has `.url` and `.close()`.
+
+        Raises `UsageError` if the port is taken.
+        """
+        from .server import Server
+
+        return Server(self, port=port)
+
+
+def _well_known(folder: str) -> str:
+    if folder.lower() not in FOLDERS:
+        raise UsageError(f"folder {folder!r}: one of {', '.join(FOLDERS)} was wanted")
+    return folder.lower()

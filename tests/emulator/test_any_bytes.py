@@ -1,0 +1,236 @@
+"""Any bytes in any request get an answer, and it is never a failure of the emulator."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from smime_graph.emulator import Emulator, Request, Response
+from smime_graph.emulator.mime import (
+    addresses,
+    decode_words,
+    header_fields,
+    summarise,
+    with_fields,
+    without_fields,
+)
+
+ITEM = "AAMkPlanted="
+ORIGINAL = b"From: bob@contoso.com\r\nTo: alice@contoso.com\r\nMessage-ID: <o@x>\r\n\r\nhi"
+ACTIONS = ["reply", "replyAll", "forward", "createReply", "createReplyAll", "createForward", "send"]
+
+quick = settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+@pytest.fixture(scope="module", params=["live", "design"])
+def emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
+    with Emulator(profile=request.param, rewrite_headers=True) as emulator:
+        emulator.mailbox("alice@contoso.com").put(ORIGINAL, item_id=ITEM)
+        yield emulator
+
+
+def ask(
+    emulator: Emulator, method: str, target: str, body: bytes, *headers: tuple[str, str]
+) -> Response:
+    headers = (("Authorization", "Bearer x"), *headers)
+    response = emulator.exchange(Request(method, target, headers, body)).response
+    assert response is not None
+    assert 200 <= response.status < 600
+    assert response.status != 500
+    assert response.header("request-id")
+    for name, value in response.headers:
+        assert (name + value).isprintable()
+        (name + value).encode("latin-1")
+    if (response.header("Content-Type") or "").startswith("application/json"):
+        answer = json.loads(response.body)
+        assert ("error" in answer) == (response.status >= 400)
+        if response.status >= 400:
+            assert answer["error"]["code"]
+    return response
+
+
+paths = st.one_of(
+    st.sampled_from(
+        [f"/v1.0/me/messages/{ITEM}/{a}" for a in ACTIONS]
+        + ["/v1.0/me/sendMail", "/v1.0/me/messages", f"/v1.0/me/messages/{ITEM}/$value"]
+        + [f"/beta/users/bob@contoso.com/mailFolders/inbox/messages/{ITEM}", "/v1.0/$metadata"]
+    ),
+    st.lists(
+        st.sampled_from(
+            [
+                "v1.0",
+                "me",
+                "users",
+                "messages",
+                "mailFolders",
+                "inbox",
+                "$value",
+                "('",
+                "')",
+                "%00",
+                "%",
+                ITEM,
+            ]
+        )
+        | st.text(max_size=8),
+        max_size=7,
+    ).map(lambda parts: "/" + "/".join(parts)),
+    st.text(max_size=60),
+)
+queries = st.lists(
+    st.tuples(
+        st.sampled_from(["$filter", "$top", "$skip", "$select", "$orderby", "$expand", "x"]),
+        st.sampled_from(["internetMessageId eq '", "'", "1", "id", "receivedDateTime", "%FF"])
+        | st.text(max_size=12),
+    ).map("=".join),
+    max_size=3,
+).map(lambda parts: "?" + "&".join(parts) if parts else "")
+methods = st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]) | st.text(
+    max_size=5
+)
+kinds = st.sampled_from(["text/plain", "application/json", "text/plain; x=\u00ff", ""]) | st.text(
+    max_size=10
+)
+
+pieces = st.sampled_from(
+    [
+        b"From: ", b"To: ", b"Bcc: ", b"bcc : ", b"Message-ID: ", b"Date: ", b"Subject: ",
+        b"X-A: ", b"Reply-To: ", b"Content-Type: multipart/mixed; boundary=b",
+        b"Content-Type: text/html; charset=", b"--b", b"--b--",
+        b"Content-Transfer-Encoding: base64", b"alice@contoso.com", b"bob@contoso.com",
+        b"x@fabrikam.com", b"who@contoso.com", b"<", b">", b'"', b"(", b")", b",", b";",
+        b":", b"@", b"\\", b"=?utf-8?b?", b"?=", b"\r\n", b"\r\n", b"\n", b"\r", b" ",
+        b"\t", b"\x00", b"\xff", b"\r\n\r\n", b"utf-16", b"idna",
+    ]
+) | st.binary(max_size=6)  # fmt: skip
+messages = st.lists(pieces, max_size=40).map(b"".join) | st.builds(
+    lambda rest: b"From: alice@contoso.com\r\nTo: bob@contoso.com\r\n" + rest,
+    st.lists(pieces, max_size=30).map(b"".join),
+)
+names = st.sampled_from(
+    [
+        "message", "mimeContent", "comment", "toRecipients", "saveToSentItems", "subject",
+        "body", "content", "contentType", "emailAddress", "address", "name",
+        "internetMessageId", "from", "Message",
+    ]
+)  # fmt: skip
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from(
+        ["bob@contoso.com", "text", "html", base64.b64encode(ORIGINAL).decode(), "\ud800", "a\nb"]
+    )
+    | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(names, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@quick
+@given(
+    method=methods, path=paths, query=queries, kind=kinds, body=st.binary(max_size=60) | messages
+)
+def test_any_request_is_answered(
+    emulator: Emulator, method: str, path: str, query: str, kind: str, body: bytes
+) -> None:
+    ask(emulator, method, path + query, body, ("Content-Type", kind), ("client-request-id", kind))
+
+
+@quick
+@given(headers=st.lists(st.tuples(st.text(max_size=20), st.text(max_size=30)), max_size=5))
+def test_any_header_is_answered(emulator: Emulator, headers: list[tuple[str, str]]) -> None:
+    ask(emulator, "GET", "/v1.0/me/messages", b"", *headers)
+
+
+@quick
+@given(
+    path=st.sampled_from(
+        ["sendMail", "messages"] + [f"messages/{ITEM}/{a}" for a in ACTIONS if a != "send"]
+    ),
+    message=messages,
+)
+def test_any_message_is_answered_and_stays_readable(
+    emulator: Emulator, path: str, message: bytes
+) -> None:
+    response = ask(
+        emulator,
+        "POST",
+        f"/v1.0/me/{path}",
+        base64.b64encode(message),
+        ("Content-Type", "text/plain"),
+    )
+    if response.status == 201 and message:  # an answer may be created without a body
+        draft = json.loads(response.body)["id"]
+        stored = ask(emulator, "GET", f"/v1.0/me/messages/{draft}/$value", b"").body
+        assert summarise(message).message_id == "" or stored == message
+        ask(emulator, "POST", f"/v1.0/me/messages/{draft}/send", b"")
+    listed = ask(emulator, "GET", "/v1.0/users/bob@contoso.com/messages?$top=3", b"")
+    assert listed.status == 200
+
+
+@quick
+@given(
+    path=st.sampled_from(["sendMail", "messages"] + [f"messages/{ITEM}/{a}" for a in ACTIONS[:-1]]),
+    value=st.dictionaries(names, values, max_size=4) | values,
+)
+def test_any_json_is_answered(emulator: Emulator, path: str, value: object) -> None:
+    body = json.dumps(value).encode()
+    ask(emulator, "POST", f"/v1.0/me/{path}", body, ("Content-Type", "application/json"))
+
+
+@quick
+@given(message=messages)
+def test_no_delivered_copy_has_a_bcc_field(message: bytes) -> None:
+    with Emulator() as emulator:
+        headers = (("Content-Type", "text/plain"),)
+        ask(emulator, "POST", "/v1.0/me/sendMail", base64.b64encode(message), *headers)
+        copies = [
+            m.raw
+            for who in ("bob", "carol")
+            for m in emulator.mailbox(f"{who}@contoso.com").messages()
+        ]
+        for raw in copies + [o.raw for o in emulator.outbound]:
+            assert summarise(raw).bcc == ()
+            head = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n").partition(b"\n\n")[0]
+            for line in head.split(b"\n"):
+                assert (
+                    line.lower().rstrip(b" \t").partition(b":")[0].rstrip() != b"bcc"
+                    or b":" not in line
+                )
+
+
+@quick
+@given(message=messages, name=st.sampled_from(["bcc", "x-a", "subject"]))
+def test_taking_fields_away_takes_nothing_else(message: bytes, name: str) -> None:
+    once = without_fields(message, {name})
+    assert without_fields(message, set()) == message
+    fields, body = header_fields(message)
+    left, body_left = header_fields(once)
+    assert once[body_left:] == message[body:]
+    assert [(f.name, f.value) for f in left] == [
+        (f.name, f.value) for f in fields if f.name != name
+    ]
+    assume(fields)  # nothing is added to what is no message
+    added = with_fields(message, [("X-New", "1")])
+    assert without_fields(added, {"x-new"}) == message
+
+
+@quick
+@given(text=st.text(max_size=200) | messages.map(lambda m: m.decode("latin-1")))
+def test_any_text_is_an_address_list(text: str) -> None:
+    for person in addresses(text):
+        assert "@" in person.address
+        assert "\n" not in person.address
+        assert "\r" not in person.address
+    assert isinstance(decode_words(text), str)

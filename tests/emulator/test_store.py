@@ -1,0 +1,197 @@
+"""The mailboxes: files, threads, processes."""
+
+from __future__ import annotations
+
+import base64
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+import smime_graph
+from smime_graph.emulator import Emulator, Request
+from smime_graph.emulator.mailbox import Store
+from smime_graph.errors import UsageError
+
+from .conftest import Post
+
+Mail = Callable[..., bytes]
+Make = Callable[..., Emulator]
+TOKEN = (("Authorization", "Bearer x"),)
+
+
+def send(emulator: Emulator, raw: bytes) -> int:
+    headers = (*TOKEN, ("Content-Type", "text/plain"))
+    body = base64.b64encode(raw)
+    return emulator.handle(Request("POST", "/v1.0/me/sendMail", headers, body)).status
+
+
+def test_a_file_keeps_the_mailboxes(tmp_path: Path, make: Make, mail: Mail) -> None:
+    data = tmp_path / "mail.db"
+    with Emulator(data=data, mailboxes=["bob@contoso.com"], me="alice@contoso.com") as first:
+        assert send(first, mail(to="bob@contoso.com, x@fabrikam.com")) == 202
+        before = first.mailbox("bob@contoso.com").messages()
+    second = make(data=data)
+    assert second.mailbox("BOB@contoso.com").messages() == before
+    assert [o.recipient for o in second.outbound] == ["x@fabrikam.com"]
+    with pytest.raises(UsageError):
+        second.mailbox("carol@contoso.com")
+
+
+def test_other_files_are_refused_and_left_alone(tmp_path: Path) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("these are notes, and a database they are not\n" * 50)
+    other = tmp_path / "other.db"
+    database = sqlite3.connect(other)
+    database.execute("CREATE TABLE things (name)")
+    database.commit()
+    database.close()
+    for path in (text, other, tmp_path, tmp_path / "no" / "such" / "folder.db"):
+        content = path.read_bytes() if path.is_file() else None
+        with pytest.raises(UsageError, match="mailbox file"):
+            Emulator(data=path)
+        assert content is None or path.read_bytes() == content
+
+
+def test_settings_that_make_no_sense_are_refused() -> None:
+    for settings in (
+        {"profile": "dead"},
+        {"reply_goes_to": "all"},
+        {"reply_headers": "some"},
+        {"token": ""},
+        {"token": ["good", ""]},
+        {"me": "alice"},
+        {"mailboxes": ["a b@contoso.com"]},
+    ):
+        with pytest.raises(UsageError):
+            Emulator(**settings)  # type: ignore[arg-type]
+
+
+def test_a_closed_emulator_says_so(mail: Mail) -> None:
+    emulator = Emulator()
+    emulator.close()
+    emulator.close()
+    with pytest.raises(UsageError, match="closed"):
+        send(emulator, mail())
+
+
+def test_many_threads_send_and_nothing_is_lost(make: Make, mail: Mail) -> None:
+    emulator = make()
+
+    def work(number: int) -> int:
+        return send(
+            emulator,
+            mail(to="bob@contoso.com, carol@contoso.com", message_id=f"<{number}@contoso.com>"),
+        )
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(work, range(80))) == {202}
+    wanted = {f"<{n}@contoso.com>" for n in range(80)}
+    for who, folder in (("alice", "sentitems"), ("bob", "inbox"), ("carol", "inbox")):
+        found = emulator.mailbox(f"{who}@contoso.com").messages(folder)
+        assert len(found) == 80
+        assert {m.internet_message_id for m in found} == wanted
+
+
+def test_a_draft_that_many_threads_send_is_sent_once(
+    emulator: Emulator, client: httpx.Client, post: Post, mail: Mail
+) -> None:
+    draft = post(client, "/me/messages", mail()).json()["id"]
+    with ThreadPoolExecutor(8) as pool:
+        paths = [f"/me/messages/{draft}/send"] * 16
+        statuses = list(pool.map(lambda path: client.post(path).status_code, paths))
+    assert sorted(statuses) == [202] + [404] * 15
+    assert len(emulator.mailbox("bob@contoso.com").messages()) == 1
+
+
+def test_a_send_that_fails_half_way_leaves_nothing(
+    emulator: Emulator, mail: Mail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(Store, "add_outbound", full)
+    assert send(emulator, mail(to="bob@contoso.com, carol@contoso.com, x@fabrikam.com")) == 503
+    monkeypatch.undo()
+    for who in ("alice", "bob", "carol"):
+        assert emulator.mailbox(f"{who}@contoso.com").messages(None) == ()
+    assert send(emulator, mail()) == 202
+
+
+PROCESS = """
+import base64, sys
+from smime_graph.emulator import Emulator, Request
+name, data = sys.argv[1:]
+headers = (("Authorization", "Bearer x"), ("Content-Type", "text/plain"))
+with Emulator(data=data) as emulator:
+    for number in range(15):
+        fields = "From: alice@contoso.com", "To: bob@contoso.com", f"Message-ID: <{name}{number}@x>"
+        raw = "\\r\\n".join((*fields, "", ""))
+        body = base64.b64encode(raw.encode())
+        answer = emulator.handle(Request("POST", "/v1.0/me/sendMail", headers, body))
+        assert answer.status == 202, answer
+"""
+
+
+def test_two_processes_share_a_file(tmp_path: Path) -> None:
+    data = tmp_path / "mail.db"
+    root = Path(smime_graph.__file__).parent.parent
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROCESS, name, str(data)], cwd=root, stderr=subprocess.PIPE
+        )
+        for name in ("a", "b")
+    ]
+    for process in running:
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors.decode()
+    with Emulator(data=data) as emulator:
+        for who, folder in (("alice", "sentitems"), ("bob", "inbox")):
+            found = emulator.mailbox(f"{who}@contoso.com").messages(folder)
+            assert {m.internet_message_id for m in found} == {
+                f"<{name}{n}@x>" for name in "ab" for n in range(15)
+            }
+            assert len(found) == 30
+    database = sqlite3.connect(data)
+    assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    database.close()
+
+
+def test_the_same_bytes_are_kept_once_and_no_longer_than_needed(tmp_path: Path, mail: Mail) -> None:
+    data = tmp_path / "mail.db"
+    crowd = ", ".join(f"p{n}@contoso.com" for n in range(30))
+    with Emulator(data=data, open_mailboxes=True, me="alice@contoso.com") as emulator:
+        assert send(emulator, mail(to=crowd, body="x" * 200_000)) == 202
+        assert data.stat().st_size < 1_000_000
+        for number in range(30):
+            box = emulator.mailbox(f"p{number}@contoso.com")
+            assert len(box.messages()) == 1
+            for _ in range(2):  # into Deleted Items, and away
+                (message,) = box.messages(None)
+                path = f"/v1.0/users/{box.address}/messages/{message.id}"
+                assert emulator.handle(Request("DELETE", path, TOKEN)).status == 204
+        (sent,) = emulator.mailbox("alice@contoso.com").messages("sentitems")
+        assert sent.raw.endswith(b"x" * 200_000)
+    database = sqlite3.connect(data)
+    kept = database.execute("SELECT count(*) FROM contents").fetchone()
+    assert kept == (2,), "the bytes, and what is shown of them"
+    database.close()
+
+
+def test_a_planted_message_is_there(emulator: Emulator, mail: Mail) -> None:
+    box = emulator.mailbox("alice@contoso.com")
+    planted = box.put(mail(), folder="Drafts", item_id="AAMkCertain=")
+    assert (planted.id, planted.folder, planted.is_draft) == ("AAMkCertain=", "drafts", True)
+    for wrong in (
+        lambda: box.put(mail(), item_id="AAMkCertain="),
+        lambda: box.put(b"no header field"),
+        lambda: box.put(mail(), folder="nowhere"),
+        lambda: box.messages("nowhere"),
+    ):
+        with pytest.raises(UsageError):
+            wrong()
