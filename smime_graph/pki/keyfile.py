@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import binascii
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
 from cryptography.hazmat.primitives import serialization as ser
@@ -22,7 +22,9 @@ from ..cms import ber
 from ..cms.certificate import Certificate
 from ..errors import MalformedMessage, SmimeGraphError, UsageError
 from . import pkcs12
-from .pbe import Budget, WrongPassword, decrypt_private_key_info
+from .pbe import Budget, WrongPassword, decrypt_private_key_info, no_password, wrong_password
+
+_T = TypeVar("_T")
 
 Source = str | os.PathLike[str] | bytes
 Password = str | bytes | None
@@ -132,29 +134,22 @@ class _Collector:
         self.keys.append(key)
 
     def add_encrypted_key(self, der: bytes) -> None:
-        wrong: WrongPassword | None = None
-        for password, budget in self._attempts:
-            try:
-                plain = decrypt_private_key_info(der, password=password, budget=budget)
-            except WrongPassword as error:
-                wrong = wrong or error
-            else:
-                return self.add_key(plain)
-        raise wrong or WrongPassword("it is encrypted")
+        self.add_key(self._unlock(decrypt_private_key_info, der))
 
     def add_pkcs12(self, der: bytes) -> None:
+        bags = self._unlock(pkcs12.read, der)
+        for key in bags.keys:
+            self.add_key(key)
+        self.certificates += [Certificate(c) for c in bags.certificates]
+
+    def _unlock(self, read: Callable[..., _T], der: bytes) -> _T:
         wrong: WrongPassword | None = None
         for password, budget in self._attempts:
             try:
-                bags = pkcs12.read(der, password=password, budget=budget)
+                return read(der, password=password, budget=budget)
             except WrongPassword as error:
                 wrong = wrong or error
-            else:
-                for key in bags.keys:
-                    self.add_key(key)
-                self.certificates += [Certificate(c) for c in bags.certificates]
-                return
-        raise wrong or WrongPassword("it is encrypted")
+        raise wrong or no_password()
 
     def add_legacy_key(self, block: bytes) -> None:
         """A PEM key with its own encryption header (RFC 1421 4.6, as OpenSSL writes it)."""
@@ -165,11 +160,7 @@ class _Collector:
             except (ValueError, TypeError, _Unsupported):
                 continue
             return self.add_key(export(key, ser.Encoding.DER, ser.NoEncryption()))
-        if len(self._attempts) == 1:
-            raise WrongPassword(
-                "it is encrypted and no password was given", hint="give its password"
-            )
-        raise WrongPassword("its password is another one, or it is damaged")
+        raise no_password() if len(self._attempts) == 1 else wrong_password()
 
     def found(self) -> KeyFile:
         return KeyFile(tuple(self.keys), tuple(self.certificates))

@@ -23,10 +23,9 @@ from . import rc2
 MAX_ITERATIONS = 10_000_000
 _MAX_SCRYPT_MEMORY = 160 << 20  # N = 2**17 with r = 8 wants 128 MB
 
-ITERATIONS = 100_000
-
-
 Encryption = Literal["aes-256", "3des"]
+# What is written. The old scheme's derivation runs in Python here, so it gets fewer.
+ITERATIONS: dict[Encryption, int] = {"aes-256": 100_000, "3des": 10_000}
 
 
 class WrongPassword(UsageError):
@@ -200,13 +199,17 @@ def with_password(
             wrong = error
     if password and wrong is not None:
         raise wrong
-    raise WrongPassword("it is encrypted and no password was given", hint="give its password")
+    raise no_password()
 
 
 def digest_name(oid: str) -> str:
     if (name := _DIGESTS.get(oid)) is None:
         raise UnsupportedAlgorithm(oid, where="digest of the PKCS#12 file")
     return name
+
+
+def no_password() -> WrongPassword:
+    return WrongPassword("it is encrypted and no password was given", hint="give its password")
 
 
 def wrong_password() -> WrongPassword:
@@ -310,13 +313,13 @@ def _key_length(node: ber.Node | None) -> int:
 
 def encrypt(plain: bytes, secret: Secret, encryption: Encryption) -> tuple[bytes, bytes]:
     """AlgorithmIdentifier and ciphertext."""
-    salt = os.urandom(16)
+    salt, iterations = os.urandom(16), ITERATIONS[encryption]
     if encryption == "aes-256":
         iv = os.urandom(16)
-        key = secret.pbkdf2("sha256", salt, ITERATIONS, 32)
+        key = secret.pbkdf2("sha256", salt, iterations, 32)
         encryptor = Cipher(AES(key), modes.CBC(iv)).encryptor()
         prf = ber.sequence(ber.oid(_HMAC_SHA256), ber.null())
-        kdf = ber.sequence(ber.octet_string(salt), ber.integer(ITERATIONS), prf)
+        kdf = ber.sequence(ber.octet_string(salt), ber.integer(iterations), prf)
         algorithm = ber.sequence(
             ber.oid(_PBES2),
             ber.sequence(
@@ -325,10 +328,10 @@ def encrypt(plain: bytes, secret: Secret, encryption: Encryption) -> tuple[bytes
             ),
         )
     else:
-        key = secret.derive(1, "sha1", salt, ITERATIONS, 24)
-        iv = secret.derive(2, "sha1", salt, ITERATIONS, 8)
+        key = secret.derive(1, "sha1", salt, iterations, 24)
+        iv = secret.derive(2, "sha1", salt, iterations, 8)
         encryptor = Cipher(TripleDES(key), modes.CBC(iv)).encryptor()
-        parameters = ber.sequence(ber.octet_string(salt), ber.integer(ITERATIONS))
+        parameters = ber.sequence(ber.octet_string(salt), ber.integer(iterations))
         algorithm = ber.sequence(ber.oid(_PBE_SHA1_3DES), parameters)
     missing = len(iv) - len(plain) % len(iv)
     ciphertext = encryptor.update(plain + bytes([missing]) * missing) + encryptor.finalize()

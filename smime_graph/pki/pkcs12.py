@@ -183,6 +183,9 @@ def write(
     """
     if not password:
         raise UsageError("a PKCS#12 file needs a password", hint="give one that is not empty")
+    if (iterations := pbe.ITERATIONS.get(encryption)) is None:
+        known = " or ".join(pbe.ITERATIONS)
+        raise UsageError(f"encryption {encryption} is not known", hint=f"use {known}")
     secret = pbe.secrets(password, pbe.Budget(sys.maxsize))[0]
     key_bags, cert_bags = [], []
     for key, certificate in pairs:
@@ -204,14 +207,14 @@ def write(
     )
     digest_oid, digest = (oids.SHA256, "sha256") if encryption == "aes-256" else (oids.SHA1, "sha1")
     salt = os.urandom(16)
-    mac_key = secret.derive(3, digest, salt, pbe.ITERATIONS, hashlib.new(digest).digest_size)
+    mac_key = secret.derive(3, digest, salt, iterations, hashlib.new(digest).digest_size)
     mac = ber.sequence(
         ber.sequence(
             ber.sequence(ber.oid(digest_oid), ber.null()),
             ber.octet_string(hmac.digest(mac_key, safe, digest)),
         ),
         ber.octet_string(salt),
-        ber.integer(pbe.ITERATIONS),
+        ber.integer(iterations),
     )
     return ber.sequence(ber.integer(3), _wrap(oids.DATA, ber.octet_string(safe)), mac)
 
