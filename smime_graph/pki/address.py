@@ -264,7 +264,7 @@ def addresses(certificate: Certificate) -> tuple[str, ...]:
             # an IA5String by definition; another character set is no way around SmtpUTF8Mailbox
             if isinstance(attribute.value, str) and attribute.value.isascii():
                 found.append(attribute.value)
-    except (ValueError, MalformedMessage):
+    except (ValueError, TypeError, MalformedMessage):
         pass
     once: dict[tuple[str, str], str] = {}
     for address in found:

@@ -9,7 +9,6 @@ is imported only here, only when there is a path to judge.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -155,7 +154,7 @@ def build_path(
 
 
 class _Search:
-    """Paths from one certificate to the anchors, shortest first, over checked signatures only."""
+    """Paths from one certificate to the anchors, over checked signatures only."""
 
     def __init__(
         self,
@@ -175,7 +174,8 @@ class _Search:
         self._checks = checks
         self._by_issuer: dict[tuple[bytes, bytes | None], list[Certificate]] = {}
         self._names: dict[bytes, object] = {}
-        self._dead_end = certificate
+        self._dead_end, self._deepest = certificate, 0
+        self._steps = 0
         self._bad_signature: tuple[Certificate, Certificate, str] | None = None
 
     def paths(self) -> Iterator[tuple[Certificate, ...]]:
@@ -183,27 +183,29 @@ class _Search:
             yield (self._start,)
         if len(self._start.der) > _MAX_CERTIFICATE:
             return
-        waiting: deque[tuple[Certificate, ...]] = deque([(self._start,)])
-        steps = 0
-        while waiting:
-            chain = waiting.popleft()
-            self._dead_end = chain[-1]
-            for issuer in self._candidates(chain[-1]):
-                steps += 1
-                if steps > _MAX_STEPS:
-                    raise _LimitReached
-                # RFC 4158 2.4.2: no name and key twice; two with one key are tried in turn
-                if any(
-                    c.subject == issuer.subject and c.public_key_info == issuer.public_key_info
-                    for c in chain
-                ):
-                    continue
-                if (fault := self._checks.fault(chain[-1], issuer)) is not None:
-                    self._bad_signature = self._bad_signature or (chain[-1], issuer, fault)
-                elif issuer in self._anchors:
-                    yield (*chain, issuer)
-                elif len(chain) < MAX_CHAIN - 1:
-                    waiting.append((*chain, issuer))
+        yield from self._extensions((self._start,))
+
+    def _extensions(self, chain: tuple[Certificate, ...]) -> Iterator[tuple[Certificate, ...]]:
+        # Depth first: an issuer whose signature is good is followed before another one of its name
+        # is tried, so certificates that were merely added cannot use up the budget.
+        if len(chain) > self._deepest:
+            self._dead_end, self._deepest = chain[-1], len(chain)
+        for issuer in self._candidates(chain[-1]):
+            self._steps += 1
+            if self._steps > _MAX_STEPS:
+                raise _LimitReached
+            # RFC 4158 2.4.2: no name and key twice; two with one key are tried in turn
+            if any(
+                c.subject == issuer.subject and c.public_key_info == issuer.public_key_info
+                for c in chain
+            ):
+                continue
+            if (fault := self._checks.fault(chain[-1], issuer)) is not None:
+                self._bad_signature = self._bad_signature or (chain[-1], issuer, fault)
+            elif issuer in self._anchors:
+                yield (*chain, issuer)
+            elif len(chain) < MAX_CHAIN - 1:
+                yield from self._extensions((*chain, issuer))
 
     def _candidates(self, certificate: Certificate) -> list[Certificate]:
         """Those whose subject is the certificate's issuer, the likeliest first."""
@@ -229,7 +231,7 @@ class _Search:
                 self._names[der] = tuple(
                     frozenset((a.oid, _caseless(a.value)) for a in rdn) for rdn in name.rdns
                 )
-            except (MalformedMessage, ValueError):
+            except (MalformedMessage, ValueError, TypeError):
                 self._names[der] = der
         return self._names[der]
 

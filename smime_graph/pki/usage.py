@@ -263,7 +263,7 @@ def _profile(certificate: Certificate) -> list[Finding]:
     try:
         extensions = certificate.extensions
         empty_subject = not certificate.x509.subject.rdns
-    except (MalformedMessage, ValueError):
+    except (MalformedMessage, ValueError, TypeError):
         return []
     for extension in extensions:
         if isinstance(extension.value, x509.KeyUsage) and not extension.critical:

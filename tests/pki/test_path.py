@@ -27,6 +27,7 @@ from smime_graph.cms import ber
 from smime_graph.cms.certificate import Certificate
 from smime_graph.errors import UsageError
 from smime_graph.findings import codes
+from smime_graph.pki import path
 from smime_graph.pki.path import MAX_CHAIN, PathReport, build_path
 from smime_graph.pki.trust import TrustStore, read_certificates
 from smime_graph.pki.validate import validate
@@ -65,6 +66,7 @@ def make(
     cert_sign: bool = True,
     serial: int = 7,
     padding_: Any = None,
+    identified: bool = True,
 ) -> Made:
     private = private or key(name)
     by = issuer or Made(None, private, named(name))  # type: ignore[arg-type]
@@ -84,7 +86,8 @@ def make(
         (x509.AuthorityKeyIdentifier.from_issuer_public_key(by.key.public_key()), False),
         *more,
     ):
-        builder = builder.add_extension(extension, critical)
+        if identified or not isinstance(extension, x509.AuthorityKeyIdentifier):
+            builder = builder.add_extension(extension, critical)
     made = builder.sign(by.key, hashes.SHA256(), rsa_padding=padding_)
     return Made(Certificate(made.public_bytes(serialization.Encoding.DER)), private, named(name))
 
@@ -255,6 +258,45 @@ def test_forged_authorities_do_not_keep_an_honest_path_from_being_found() -> Non
         assert in_time(lambda who=alice: build(who, *forged(), middle(), sub)).ok  # type: ignore[misc]
 
 
+@functools.cache
+def crowd_named(name: str) -> tuple[Made, ...]:
+    """More authorities of one name than there are signature checks."""
+    return tuple(
+        make(name, private=ec.generate_private_key(ec.SECP256R1()), serial=n) for n in range(1, 121)
+    )
+
+
+def test_an_anchor_is_found_before_any_number_of_certificates_with_its_name() -> None:
+    for identified in (True, False):
+        alice = leaf(root(), identified=identified)
+        assert in_time(lambda who=alice: build(who, *crowd_named("Root"))).ok  # type: ignore[misc]
+
+
+def test_a_key_identifier_points_out_the_issuer_among_any_number_of_its_name() -> None:
+    assert in_time(lambda: build(leaf(middle()), *crowd_named("Middle"), middle())).ok
+    blind = leaf(middle(), identified=False)
+    report = in_time(lambda: build(blind, *crowd_named("Middle"), middle()))
+    assert codes(report.errors) == ["pki.path.limit"]
+
+
+def test_certificates_of_one_name_and_key_are_not_strung_together() -> None:
+    copies = [make("Copy", serial=n) for n in range(1, 21)]
+    assert codes(build(leaf(copies[0]), *copies).errors) == ["pki.path.none"]
+
+
+def test_no_more_than_100_signatures_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = []
+    real = path._signature_fault
+
+    def counting(certificate: Certificate, issuer: Certificate) -> str | None:
+        checked.append(certificate)
+        return real(certificate, issuer)
+
+    monkeypatch.setattr(path, "_signature_fault", counting)
+    build(leaf(middle(), identified=False), *crowd_named("Middle"), middle())
+    assert len(checked) == 100
+
+
 def test_authorities_that_all_signed_each_other_end_at_the_limit() -> None:
     keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(12)]
     makers = [Made(root().certificate, k, named("Root")) for k in keys]
@@ -337,7 +379,9 @@ def test_a_key_for_pss_makes_no_other_signatures() -> None:
     parts = [only_pss if n.raw == spki else n.raw for n in outer[0]]
     relabelled = Certificate(ber.sequence(ber.sequence(*parts), *(n.raw for n in outer[1:])))
     anchors = [Made(relabelled, private, named("Root"))]
-    assert codes(build(leaf(anchor), anchors=anchors).errors) == ["pki.path.invalid"]
+    report = build(leaf(anchor), anchors=anchors)
+    assert codes(report.errors) == ["pki.path.invalid"]
+    assert report.chain == ()
     assert build(leaf(anchor, padding_=pss), anchors=anchors).ok
 
 

@@ -154,6 +154,23 @@ def test_a_key_of_an_unknown_type_can_do_nothing() -> None:
         assert "1.2.3.4" in found[0].text
 
 
+def test_a_key_for_pss_signs_and_does_not_encrypt() -> None:
+    made = certificate(kind="rsa2048")
+    outer = list(ber.read(made.der, "Certificate"))
+    plain = made.public_key_info
+    label = ber.sequence(ber.oid(oids.RSA_ENCRYPTION), ber.null())
+    pss = ber.sequence(
+        ber.sequence(ber.oid(oids.RSASSA_PSS)), plain[plain.index(label) + len(label) :]
+    )
+    parts = [pss if n.raw == plain else n.raw for n in outer[0]]
+    only_pss = Certificate(ber.sequence(ber.sequence(*parts), *(n.raw for n in outer[1:])))
+    assert usage_findings(only_pss, use="sign") == []
+    found = usage_findings(only_pss, use="encrypt")
+    assert codes(found) == ["pki.usage.key-type"]
+    assert "RSASSA-PSS" in found[0].text
+    assert usage_findings(made, use="encrypt") == []
+
+
 def test_an_extended_key_usage_without_mail_is_an_error() -> None:
     oid = x509.ObjectIdentifier("1.2.3.4")
     for purposes in ([oid], [ExtendedKeyUsageOID.SERVER_AUTH, oid]):

@@ -576,6 +576,20 @@ def test_without_a_store_the_path_is_not_judged_but_the_certificate_is() -> None
     assert report.chain == ()
 
 
+def test_a_finding_of_certificate_and_path_alike_is_reported_once() -> None:
+    unknown = (x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\5\0"), True)
+    plan = Plan(extensions=(*mailer().extensions, unknown))
+    report = judge(plan.make(issuing()), issuing())
+    assert codes(report.findings) == ["pki.certificate.critical-extension"]
+
+
+def test_the_address_asked_for_cannot_steer_a_terminal() -> None:
+    for plan in (mailer(), without(mailer(), x509.SubjectAlternativeName)):
+        report = judge(plan.make(issuing()), issuing(), address="eve\x1b[2J@example.com")
+        assert codes(report.findings)[0].startswith("pki.address.")
+        assert all(f.text.isprintable() for f in report.findings)
+
+
 def test_a_store_without_anchors_trusts_nobody() -> None:
     report = validate(
         mailer().make(issuing()).certificate, use="sign", trust=TrustStore(()), at=NOW
@@ -623,9 +637,9 @@ def damaged(certificate: Certificate, flips: list[tuple[int, int]]) -> Certifica
     assume(bytes(der) != certificate.der)
     made = Certificate(bytes(der))
     try:
-        made.x509  # noqa: B018
-    except x509.InvalidVersion:
-        assume(False)  # Certificate.x509 lets this one escape, and so would everything here
+        made.x509, made.description  # noqa: B018
+    except (x509.InvalidVersion, TypeError):
+        assume(False)  # Certificate itself lets these escape, and so would everything here
     return made
 
 
