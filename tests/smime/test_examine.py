@@ -1,0 +1,465 @@
+"""The meaning of accepted: every way to be not quite signed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from smime_graph import decrypt, encrypt, examine, inspect, oids, seal, sign, unseal, verify
+from smime_graph.cms import ber, signed_data
+from smime_graph.errors import (
+    CertificateRejected,
+    DecryptionFailed,
+    MalformedMessage,
+    NoMatchingIdentity,
+    SignatureInvalid,
+)
+from smime_graph.findings import Severity, codes
+from smime_graph.pki.identity import Contact, Identity
+from smime_graph.pki.issue import CA, forged
+from smime_graph.pki.trust import TrustStore
+from smime_graph.policy import EXCHANGE, RFC_8551
+from smime_graph.smime.entity import Entity, encode_base64
+from smime_graph.smime.wrap import pkcs7_mime
+
+INNER = b"Content-Type: text/plain; charset=us-ascii\r\n\r\nthe figures\r\n"
+
+
+@pytest.fixture
+def signed(alice: Identity, message: bytes, now: datetime) -> bytes:
+    return sign(message, signer=alice, at=now)
+
+
+@pytest.fixture
+def sealed(alice: Identity, to_bob: Contact, message: bytes, now: datetime) -> bytes:
+    return seal(message, signer=alice, recipients=[to_bob], at=now)
+
+
+def test_a_good_message_is_accepted(
+    signed: bytes, sealed: bytes, bob: Identity, trust: TrustStore, now: datetime
+) -> None:
+    opened = verify(signed, trust=trust, at=now)
+    assert opened.content == INNER
+    assert opened.signer is not None
+    assert opened.signer.email == "alice@contoso.com"
+    assert opened.report.summary == "signed"
+    assert opened.findings == ()
+    opened = unseal(sealed, identities=[bob], trust=trust, at=now)
+    assert opened.content == INNER
+    assert opened.report.summary == "signed-and-encrypted"
+    assert [(layer.type, layer.path) for layer in opened.layers] == [
+        ("enveloped-data", "1"),
+        ("signed-data", "1.1"),
+    ]
+    assert opened.report.authenticated
+    assert opened.findings == ()
+    assert opened.message["Subject"] == "Figures"
+    assert opened.message.get_content() == "the figures\r\n"
+
+
+@pytest.mark.parametrize("detached", [True, False])
+def test_opaque_and_clear_say_the_same(
+    alice: Identity, message: bytes, trust: TrustStore, now: datetime, detached: bool
+) -> None:
+    raw = sign(message, signer=alice, at=now, detached=detached)
+    opened = verify(raw, trust=trust, at=now)
+    assert opened.content == INNER
+    assert opened.layers[0].detached is detached
+
+
+def test_a_file_with_lf_line_ends_still_verifies(
+    signed: bytes, trust: TrustStore, now: datetime
+) -> None:
+    opened = verify(signed.replace(b"\r\n", b"\n"), trust=trust, at=now)
+    assert opened.content == INNER
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        b"application/x-pkcs7-mime; smime-type=signed-data",
+        b'application/octet-stream; name="smime.p7m"',
+        b'application/octet-stream\r\nContent-Disposition: attachment; filename="SMIME.P7M"',
+        b"Application/PKCS7-Mime",
+    ],
+)
+def test_the_habits_of_exchange_and_owa_are_recognised(
+    alice: Identity, message: bytes, trust: TrustStore, now: datetime, kind: bytes
+) -> None:
+    raw = sign(message, signer=alice, at=now, detached=False)
+    odd = raw.replace(
+        b'application/pkcs7-mime; smime-type=signed-data; name="smime.p7m"', kind
+    ).replace(b'Content-Disposition: attachment; filename="smime.p7m"\r\n', b"", 1)
+    if b"Content-Disposition" in kind:
+        odd = raw.replace(b'application/pkcs7-mime; smime-type=signed-data; name="smime.p7m"', kind)
+    assert verify(odd, trust=trust, at=now).content == INNER
+
+
+def test_a_saved_attachment_is_read_as_it_is(
+    alice: Identity, message: bytes, trust: TrustStore, now: datetime
+) -> None:
+    raw = sign(message, signer=alice, at=now, detached=False)
+    der = Entity(raw).decoded_body()
+    pem = b"-----BEGIN CMS-----\n" + encode_base64(der) + b"-----END CMS-----\n"
+    for form in (der, pem):
+        assert verify(form, trust=trust, at=now).content == INNER
+        assert inspect(form)[0].type == "signed-data"
+
+
+def test_a_detached_signature_takes_its_content(
+    alice: Identity, trust: TrustStore, now: datetime
+) -> None:
+    der, _ = signed_data.sign(INNER, [alice], detached=True, policy=EXCHANGE, at=now)
+    assert verify(der, content=INNER, trust=trust, at=now).content == INNER
+    lf = INNER.replace(b"\r\n", b"\n")
+    assert verify(der, content=lf, trust=trust, at=now).content == INNER
+    with pytest.raises(MalformedMessage, match="content is not in the message") as caught:
+        verify(der, trust=trust, at=now)
+    assert caught.value.hint is not None
+
+
+# --- rejected -----------------------------------------------------------------------------
+
+
+def test_changed_content_is_rejected(signed: bytes, trust: TrustStore, now: datetime) -> None:
+    changed = signed.replace(b"the figures", b"the fugures")
+    with pytest.raises(SignatureInvalid) as caught:
+        verify(changed, trust=trust, at=now)
+    assert "cms.digest.mismatch" in codes(caught.value.report.findings)
+    report = examine(changed, trust=trust, at=now)
+    assert report.verdict == "rejected"
+    assert report.summary == "unprotected"
+    assert report.signers[0].intact is False
+
+
+def test_unsigned_mail_is_rejected_unless_the_policy_lets_it_pass(
+    message: bytes, trust: TrustStore, now: datetime
+) -> None:
+    with pytest.raises(SignatureInvalid, match="nobody signed it"):
+        unseal(message, trust=trust, at=now)
+    policy = EXCHANGE.but("mine", accept_unsigned=True)
+    opened = unseal(message, trust=trust, at=now, policy=policy)
+    assert opened.report.summary == "unprotected"
+    assert opened.signer is None
+
+
+def test_encrypted_is_not_signed(
+    bob: Identity, to_bob: Contact, message: bytes, trust: TrustStore, now: datetime
+) -> None:
+    cbc = encrypt(message, recipients=[to_bob], at=now)
+    with pytest.raises(SignatureInvalid):
+        unseal(cbc, identities=[bob], trust=trust, at=now)
+    report = examine(cbc, identities=[bob], trust=trust, at=now)
+    assert codes(report.findings) == ["smime.unsigned", "cms.unauthenticated"]
+    assert not report.authenticated
+    gcm = encrypt(message, recipients=[to_bob], at=now, policy=RFC_8551)
+    report = examine(gcm, identities=[bob], trust=trust, at=now)
+    assert codes(report.findings) == ["smime.unsigned"]
+    assert report.authenticated
+    assert report.summary == "encrypted"
+
+
+def test_decrypt_says_whether_the_content_was_authenticated(
+    bob: Identity, to_bob: Contact, message: bytes, now: datetime
+) -> None:
+    cbc = decrypt(encrypt(message, recipients=[to_bob], at=now), identities=[bob])
+    assert cbc.content == INNER
+    assert codes(cbc.findings) == ["cms.unauthenticated"]
+    gcm = decrypt(encrypt(message, recipients=[to_bob], at=now, policy=RFC_8551), identities=[bob])
+    assert gcm.report.authenticated
+    with pytest.raises(MalformedMessage, match="not encrypted"):
+        decrypt(message, identities=[bob])
+
+
+def test_the_signer_must_be_the_from(
+    mallory: Identity, message: bytes, trust: TrustStore, now: datetime
+) -> None:
+    policy = EXCHANGE.but("careless", sender_must_match=False)
+    raw = sign(message, signer=mallory, at=now, policy=policy)
+    with pytest.raises(CertificateRejected, match=r"signed by mallory@contoso\.com, but the mess"):
+        verify(raw, trust=trust, at=now)
+    assert verify(raw, trust=trust, at=now, sender="Mallory@CONTOSO.com").signer is not None
+    assert verify(raw, trust=trust, at=now, policy=policy).signer is not None
+
+
+@pytest.mark.parametrize(
+    "forgery",
+    [
+        b"From: alice@contoso.com\r\nFrom: mallory@contoso.com\r\n",
+        b'From: "alice@contoso.com" <eve@x.org>\r\n',
+        b"From: alice@contoso.com <eve@x.org>\r\n",
+        b"From: eve@x.org (alice@contoso.com)\r\n",
+        b"From: alice@contoso.com.x.org\r\n",
+        b"From:\r\n",
+    ],
+)
+def test_a_from_that_only_looks_like_the_signer(
+    signed: bytes, trust: TrustStore, now: datetime, forgery: bytes
+) -> None:
+    changed = signed.replace(b"From: Alice <alice@contoso.com>\r\n", forgery)
+    assert changed != signed
+    report = examine(changed, trust=trust, at=now)
+    assert not report.accepted
+    assert "pki.address.mismatch" in codes(report.errors)
+
+
+def test_without_anchors_nothing_is_trusted(signed: bytes, now: datetime) -> None:
+    with pytest.raises(CertificateRejected) as caught:
+        verify(signed, trust=TrustStore(()), at=now)
+    assert "pki.trust.no-anchors" in codes(caught.value.report.findings)
+    assert caught.value.hint == "give the root certificates that you believe"
+
+
+def test_expired_now_but_trusted_when_it_was_signed(
+    alice: Identity, signed: bytes, trust: TrustStore, now: datetime
+) -> None:
+    later = alice.certificate.not_after + timedelta(days=1)
+    report = examine(signed, trust=trust, at=later)
+    signer = report.signers[0]
+    assert (signer.trusted, signer.trusted_at_signing) == (False, True)
+    # CVE-2026-59641: the claimed time of signing decides nothing
+    assert not report.accepted
+
+
+def test_a_signature_from_the_future_is_noticed(
+    alice: Identity, message: bytes, trust: TrustStore, now: datetime
+) -> None:
+    raw = sign(message, signer=alice, at=now + timedelta(days=2))
+    report = examine(raw, trust=trust, at=now)
+    assert codes(report.findings) == ["smime.signing-time"]
+
+
+def test_one_broken_signature_spoils_a_good_one(
+    alice: Identity, alice_rsa: Identity, trust: TrustStore, now: datetime
+) -> None:
+    der, _ = signed_data.sign(INNER, [alice, alice_rsa], detached=False, policy=EXCHANGE, at=now)
+    good = b"From: alice@contoso.com\r\n" + pkcs7_mime("signed-data", der)
+    assert examine(good, trust=trust, at=now).accepted
+    broken = bytearray(der)
+    broken[-5] ^= 1
+    bad = b"From: alice@contoso.com\r\n" + pkcs7_mime("signed-data", bytes(broken))
+    report = examine(bad, trust=trust, at=now)
+    assert not report.accepted
+    assert [s.valid for s in report.signers].count(False) == 1
+
+
+def test_a_signer_of_unknown_kind_does_not_hide_a_good_one(
+    alice: Identity, alice_rsa: Identity, trust: TrustStore, now: datetime
+) -> None:
+    """RFC 5652 5.1."""
+    der, _ = signed_data.sign(INNER, [alice, alice_rsa], detached=False, policy=EXCHANGE, at=now)
+    algorithm = ber.sequence(ber.oid(oids.ECDSA_WITH_SHA256))
+    other = ber.sequence(ber.oid("1.2.840.10045.4.3.99"))
+    # in a SignerInfo a signature follows, in a certificate a BIT STRING
+    unknown = der.replace(algorithm + b"\x04", other + b"\x04")
+    assert unknown != der
+    raw = b"From: alice@contoso.com\r\n" + pkcs7_mime("signed-data", unknown)
+    report = examine(raw, trust=trust, at=now)
+    assert report.accepted
+    assert "alg.unsupported" in codes(report.findings)
+
+
+def test_an_untrusted_second_signer_takes_nothing_from_the_first(
+    alice: Identity, trust: TrustStore, now: datetime
+) -> None:
+    stranger = CA("Nobody", key="p256", at=now).issue("x@nowhere.org", key="p256", at=now)
+    der, _ = signed_data.sign(INNER, [alice, stranger], detached=False, policy=EXCHANGE, at=now)
+    raw = b"From: alice@contoso.com\r\n" + pkcs7_mime("signed-data", der)
+    report = examine(raw, trust=trust, at=now)
+    assert report.accepted
+    assert {(s.email, s.accepted) for s in report.signers} == {
+        ("alice@contoso.com", True),
+        ("x@nowhere.org", False),
+    }
+    assert report.findings
+    assert all(f.severity is not Severity.ERROR for f in report.findings)
+
+
+def test_certificates_alone_are_no_signature(
+    alice: Identity, trust: TrustStore, now: datetime
+) -> None:
+    """RFC 8551 3.8; gpgsm and cmsutil once answered 0 to this."""
+    empty = signed_data.content_info(
+        oids.SIGNED_DATA,
+        [
+            ber.integer(1),
+            ber.set_of(),
+            ber.sequence(ber.oid(oids.DATA)),
+            ber.tlv(0xA0, alice.certificate.der),
+            ber.set_of(),
+        ],
+    )
+    raw = b"From: alice@contoso.com\r\n" + pkcs7_mime("certs-only", empty)
+    report = examine(raw, trust=trust, at=now)
+    assert (report.verdict, report.summary) == ("rejected", "unprotected")
+    assert "cms.signer.none" in codes(report.errors)
+    assert inspect(raw)[0].type == "certs-only"
+
+
+def test_content_without_signers_is_no_signature(trust: TrustStore, now: datetime) -> None:
+    nobody = signed_data.content_info(
+        oids.SIGNED_DATA,
+        [
+            ber.integer(1),
+            ber.set_of(),
+            ber.sequence(ber.oid(oids.DATA), ber.context(0, ber.octet_string(INNER))),
+            ber.set_of(),
+        ],
+    )
+    raw = b"From: alice@contoso.com\r\n" + pkcs7_mime("signed-data", nobody)
+    report = examine(raw, trust=trust, at=now)
+    assert not report.accepted
+    assert "cms.signer.none" in codes(report.errors)
+
+
+def test_a_detached_signature_with_a_content_of_its_own_is_refused(
+    alice: Identity, signed: bytes, trust: TrustStore, now: datetime
+) -> None:
+    """CVE-2018-18509: what is shown must be what was signed."""
+    der, _ = signed_data.sign(INNER, [alice], detached=False, policy=EXCHANGE, at=now)
+    head, _, _ = signed.partition(b"MII")
+    shown = head.replace(b"the figures", b"the forgery")
+    tail = signed[signed.rindex(b"\r\n--") :]
+    with pytest.raises(MalformedMessage, match="carries a content of its own"):
+        verify(shown + encode_base64(der) + tail, trust=trust, at=now)
+
+
+def test_a_signature_around_ciphertext_does_not_cover_the_text(
+    alice: Identity,
+    bob: Identity,
+    to_bob: Contact,
+    message: bytes,
+    trust: TrustStore,
+    now: datetime,
+) -> None:
+    """Thunderbird bug 1806161: whoever signs around may never have seen the text."""
+    encrypted = encrypt(message, recipients=[to_bob], at=now)
+    raw = sign(encrypted, signer=alice, at=now)
+    report = examine(raw, identities=[bob], trust=trust, at=now)
+    assert not report.accepted
+    assert report.summary == "encrypted"
+    assert report.signers[0].valid
+    assert report.signers[0].covers_body is False
+
+
+def test_a_triple_wrap_is_accepted_for_its_inner_signature(
+    alice: Identity, bob: Identity, sealed: bytes, trust: TrustStore, now: datetime
+) -> None:
+    raw = sign(sealed, signer=alice, at=now)
+    opened = unseal(raw, identities=[bob], trust=trust, at=now)
+    assert opened.content == INNER
+    assert [s.accepted for s in opened.signers] == [False, True]
+    assert [layer.path for layer in opened.layers] == ["1", "1.1", "1.1.1"]
+
+
+def test_a_layer_inside_a_multipart_counts_for_nothing(
+    signed: bytes, trust: TrustStore, now: datetime
+) -> None:
+    """RFC 9787 6.2: a mailing list's footer, or an attacker's frame."""
+    entity = Entity(signed)
+    inner = signed[signed.index(b"MIME-Version") :]
+    raw = (
+        b"From: alice@contoso.com\r\nContent-Type: multipart/mixed; boundary=outer\r\n\r\n"
+        b"--outer\r\n\r\npay to mallory\r\n--outer\r\n" + inner + b"\r\n--outer--\r\n"
+    )
+    assert entity.content_type.value == "multipart/signed"
+    report = examine(raw, trust=trust, at=now)
+    assert (report.verdict, report.summary) == ("rejected", "unprotected")
+    assert "smime.errant-layer" in codes(report.findings)
+    assert report.signers == ()
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_a_multipart_signed_has_two_parts(
+    signed: bytes, trust: TrustStore, now: datetime, parts: int
+) -> None:
+    boundary = Entity(signed).content_type.parameters["boundary"].encode()
+    if parts == 3:
+        raw = signed.replace(
+            b"\r\n--" + boundary + b"--",
+            b"\r\n--" + boundary + b"\r\n\r\nmore\r\n--" + boundary + b"--",
+        )
+    else:
+        raw = signed[: signed.rindex(b"\r\n--" + boundary + b"\r\n")]
+    with pytest.raises(MalformedMessage, match=f"has {parts} parts instead of 2"):
+        verify(raw, trust=trust, at=now)
+
+
+def test_a_wrong_micalg_is_a_warning(signed: bytes, trust: TrustStore, now: datetime) -> None:
+    for named, found in (
+        (b"sha1", ["smime.micalg"]),
+        (b"SHA256", []),
+        (b"unknown", []),
+        (b"rsa-sha256", []),
+    ):
+        raw = signed.replace(b"micalg=sha-256", b"micalg=" + named)
+        assert codes(verify(raw, trust=trust, at=now).findings) == found
+
+
+def test_openpgp_is_not_ours(trust: TrustStore, now: datetime) -> None:
+    raw = (
+        b"From: alice@contoso.com\r\nContent-Type: multipart/signed; boundary=b;\r\n"
+        b' protocol="application/pgp-signature"\r\n\r\n--b\r\n\r\nx\r\n--b\r\n'
+        b"Content-Type: application/pgp-signature\r\n\r\nsig\r\n--b--\r\n"
+    )
+    assert inspect(raw) == ()
+    assert codes(examine(raw, trust=trust, at=now).findings) == ["smime.unsigned"]
+
+
+def test_what_stops_the_reading_is_in_the_report(
+    sealed: bytes, alice: Identity, trust: TrustStore, now: datetime, mallory: Identity
+) -> None:
+    report = examine(sealed, identities=[mallory], trust=trust, at=now)
+    assert isinstance(report.error, NoMatchingIdentity)
+    assert report.layers[0].cipher == "aes256-cbc"
+    assert report.summary == "encrypted"
+    assert not report.accepted
+    with pytest.raises(NoMatchingIdentity):
+        unseal(sealed, identities=[mallory], trust=trust, at=now)
+
+
+@pytest.mark.parametrize("cut", [0.3, 0.7, 0.99])
+def test_a_truncated_message_is_malformed(
+    sealed: bytes, bob: Identity, trust: TrustStore, now: datetime, cut: float
+) -> None:
+    body = sealed.index(b"\r\n\r\n") + 4
+    raw = sealed[: body + int((len(sealed) - body) * cut)]
+    with pytest.raises((MalformedMessage, DecryptionFailed)):
+        unseal(raw, identities=[bob], trust=trust, at=now)
+
+
+def test_many_layers_are_refused(
+    alice: Identity, message: bytes, trust: TrustStore, now: datetime
+) -> None:
+    raw = message
+    for _ in range(18):
+        raw = sign(raw, signer=alice, at=now)
+    with pytest.raises(MalformedMessage, match="more than 16 S/MIME layers"):
+        unseal(raw, trust=trust, at=now)
+
+
+def test_forged_certificates_end_in_a_finding_quickly(
+    ca: CA, alice: Identity, trust: TrustStore, now: datetime
+) -> None:
+    """Path search is exponential in certificates of the same names; 28 once took 12 s."""
+    import time
+
+    forgeries = forged(ca.certificate, count=40)
+    stranger = CA("Nobody", key="p256", at=now).issue("alice@contoso.com", key="p256", at=now)
+    crowd = Identity(stranger.private_key, stranger.certificate, tuple(forgeries))
+    der, _ = signed_data.sign(INNER, [crowd], detached=False, policy=EXCHANGE, at=now)
+    raw = b"From: alice@contoso.com\r\n" + pkcs7_mime("signed-data", der)
+    examine(raw, trust=trust, at=now)  # the engine's import is not what is measured
+    begin = time.process_time()
+    report = examine(raw, trust=trust, at=now)
+    assert time.process_time() - begin < 1
+    assert not report.accepted
+    assert report.signers[0].trusted is False
+    crowd = replace(alice, chain=tuple(forgeries))
+    der, _ = signed_data.sign(INNER, [crowd], detached=False, policy=EXCHANGE, at=now)
+    raw = b"From: alice@contoso.com\r\n" + pkcs7_mime("signed-data", der)
+    begin = time.process_time()
+    assert examine(raw, trust=trust, at=now).accepted
+    assert time.process_time() - begin < 1

@@ -1,0 +1,267 @@
+"""What is sent, and what a sender is kept from."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from email.message import EmailMessage
+
+import pytest
+
+from smime_graph import decrypt, encrypt, inspect, seal, sign
+from smime_graph.cms import ber
+from smime_graph.errors import MalformedMessage, PolicyRefusal, UsageError
+from smime_graph.pki.identity import Contact, Identity
+from smime_graph.pki.issue import CA
+from smime_graph.pki.trust import TrustStore
+from smime_graph.policy import ARCHIVE, EXCHANGE, RFC_8551
+from smime_graph.smime.entity import Entity, split_multipart
+
+
+def test_a_clear_signature_has_the_shape_of_rfc_8551(
+    alice: Identity, message: bytes, now: datetime
+) -> None:
+    signed = Entity(sign(message, signer=alice, at=now))
+    kind = signed.content_type
+    assert kind.value == "multipart/signed"
+    assert kind.parameters["protocol"] == "application/pkcs7-signature"
+    assert b'protocol="application/pkcs7-signature"' in signed.raw
+    assert kind.parameters["micalg"] == "sha-256"
+    pieces = split_multipart(signed.body, kind.parameters["boundary"])
+    content, signature = pieces.parts
+    assert content == b"Content-Type: text/plain; charset=us-ascii\r\n\r\nthe figures\r\n"
+    last = Entity(signature)
+    assert last.content_type.value == "application/pkcs7-signature"
+    assert last.filename == "smime.p7s"
+    assert [f.name for f in signed.fields] == [
+        "From",
+        "To",
+        "Subject",
+        "Message-ID",
+        "Date",
+        "MIME-Version",
+        "Content-Type",
+    ]
+
+
+@pytest.mark.parametrize("detached", [True, False])
+def test_message_id_and_date_are_fixed_before_signing(
+    alice: Identity, now: datetime, detached: bool
+) -> None:
+    raw = b"From: alice@contoso.com\n\nhello\n"
+    entity = Entity(sign(raw, signer=alice, detached=detached, at=now))
+    assert entity.get("Date") == "Sun, 22 Nov 2026 12:00:00 +0000"
+    identifier = entity.get("Message-ID")
+    assert identifier is not None
+    assert identifier.endswith("@contoso.com>")
+    kept = Entity(sign(b"Message-ID: <a@b>\nDate: then\n" + raw, signer=alice, at=now))
+    assert (kept.get("Message-ID"), kept.get("Date")) == ("<a@b>", "then")
+    assert len(kept.all("Message-ID")) == len(kept.all("Date")) == 1
+
+
+def test_several_signers_name_all_their_digests(
+    alice: Identity, alice_rsa: Identity, ca: CA, message: bytes, now: datetime
+) -> None:
+    second = ca.issue("alice@contoso.com", key="ed25519", use="sign", at=now)
+    signed = Entity(sign(message, signer=[alice, alice_rsa, second], at=now))
+    assert signed.content_type.parameters["micalg"] == "sha-256,sha-512"
+
+
+def test_an_email_message_is_what_its_bytes_are(
+    alice: Identity, bob: Identity, to_bob: Contact, now: datetime
+) -> None:
+    message = EmailMessage()
+    message["From"] = "Älice <alice@contoso.com>"
+    message["To"] = "bob@contoso.com"
+    message["Subject"] = "Grüße " * 20
+    message.set_content("schöne Grüße\n")
+    message.add_attachment(b"\0\1\2", maintype="application", subtype="x-data", filename="ä.bin")
+    before = message.as_bytes()
+    sealed = seal(message, signer=alice, recipients=[to_bob], at=now)
+    assert message.as_bytes() == before
+    assert sealed.isascii()
+    opened = decrypt(sealed, identities=[bob])
+    assert opened.message["Subject"] == message["Subject"]
+    assert opened.message["From"] == message["From"]
+
+
+def test_the_same_message_in_any_line_ends_is_signed_alike(
+    alice: Identity, message: bytes, now: datetime
+) -> None:
+    lf = message.replace(b"\r\n", b"\n")
+    mixed = lf.replace(b"\n", b"\r\n", 3)
+    mbox = b"From alice Sun Nov 22\n" + lf
+    mac = message.replace(b"\r\n", b"\r")
+    expected = inspect(sign(message, signer=alice, at=now, detached=False))
+    bodies = set()
+    for raw in (message, lf, mixed, mbox, mac):
+        signed = sign(raw, signer=alice, at=now)
+        entity = Entity(signed)
+        pieces = split_multipart(entity.body, entity.content_type.parameters["boundary"])
+        bodies.add(pieces.parts[0])
+        assert entity.fields[0].name == "From"
+    assert len(bodies) == 1
+    assert expected[0].detached is False
+
+
+def test_bcc_stays_outside(
+    alice: Identity, bob: Identity, to_bob: Contact, message: bytes, now: datetime
+) -> None:
+    raw = b"Bcc: bob@contoso.com\r\n" + message
+    sealed = seal(raw, signer=alice, recipients=[to_bob], at=now)
+    assert Entity(sealed).get("Bcc") == "bob@contoso.com"
+    assert b"Bcc" not in decrypt(sealed, identities=[bob]).content
+
+
+def test_the_sender_can_read_the_sent_mail_unless_the_policy_says_no(
+    alice: Identity, to_bob: Contact, message: bytes, now: datetime
+) -> None:
+    sealed = seal(message, signer=alice, recipients=[to_bob], at=now)
+    assert len(inspect(sealed)[0].recipients) == 2
+    assert decrypt(sealed, identities=[alice]).content
+    policy = EXCHANGE.but("mine", encrypt_to_self=False)
+    alone = seal(message, signer=alice, recipients=[to_bob], at=now, policy=policy)
+    assert len(inspect(alone)[0].recipients) == 1
+
+
+def test_the_policy_chooses_the_content_type(
+    alice: Identity, to_bob: Contact, message: bytes, now: datetime
+) -> None:
+    for policy, smime_type, layer in (
+        (EXCHANGE, "enveloped-data", "enveloped-data"),
+        (RFC_8551, "authEnveloped-data", "auth-enveloped-data"),
+    ):
+        sealed = seal(message, signer=alice, recipients=[to_bob], at=now, policy=policy)
+        kind = Entity(sealed).content_type
+        assert (kind.value, kind.parameters["smime-type"]) == (
+            "application/pkcs7-mime",
+            smime_type,
+        )
+        assert kind.parameters["name"] == "smime.p7m"
+        assert inspect(sealed)[0].type == layer
+
+
+# --- what a sender is kept from -----------------------------------------------------------
+
+
+def refused(rule: str) -> pytest.RaisesExc[PolicyRefusal]:
+    return pytest.RaisesExc(
+        PolicyRefusal, check=lambda error: error.rule == rule and error.hint is not None
+    )
+
+
+def test_signing_for_somebody_else(
+    alice: Identity, mallory: Identity, message: bytes, now: datetime
+) -> None:
+    with pytest.raises(PolicyRefusal, match=r"From is alice@contoso\.com, but the signer is mall"):
+        sign(message, signer=mallory, at=now)
+    as_sender = message.replace(b"Subject:", b"Sender: mallory@contoso.com\r\nSubject:")
+    assert sign(as_sender, signer=mallory, at=now)
+    policy = EXCHANGE.but("agent", sender_must_match=False)
+    assert sign(message, signer=mallory, at=now, policy=policy)
+
+
+def test_a_message_without_a_from(alice: Identity, now: datetime) -> None:
+    with pytest.raises(MalformedMessage, match="has no From"):
+        sign(b"To: bob@contoso.com\n\nhello\n", signer=alice, at=now)
+
+
+@pytest.mark.parametrize("field", ["To", "Cc", "Bcc"])
+def test_a_recipient_who_could_not_read_it(
+    alice: Identity, to_bob: Contact, message: bytes, now: datetime, field: str
+) -> None:
+    raw = f"{field}: Carol <carol@contoso.com>, BOB@Contoso.com\r\n".encode() + message
+    with pytest.raises(
+        PolicyRefusal, match=r"no certificate is given for carol@contoso\.com$"
+    ) as caught:
+        seal(raw, signer=alice, recipients=[to_bob], at=now)
+    assert caught.value.rule == "encrypt.recipient-without-certificate"
+    known = Contact(to_bob.certificate, email="carol@contoso.com")
+    assert seal(raw, signer=alice, recipients=[to_bob, known], at=now)
+    policy = EXCHANGE.but("some", every_recipient_must_read=False)
+    assert seal(raw, signer=alice, recipients=[to_bob], at=now, policy=policy)
+
+
+def test_recipients_that_cannot_be_read_are_not_guessed(
+    alice: Identity, to_bob: Contact, now: datetime
+) -> None:
+    raw = b"From: alice@contoso.com\nTo: bob@contoso.com <eve@x.org\n\nhi\n"
+    with pytest.raises(MalformedMessage, match=r"^To: "):
+        seal(raw, signer=alice, recipients=[to_bob], at=now)
+
+
+def test_unfit_certificates(ca: CA, alice: Identity, message: bytes, now: datetime) -> None:
+    day = timedelta(days=1)
+    expired = ca.issue("bob@contoso.com", key="p256", not_before=now - 9 * day, not_after=now - day)
+    early = ca.issue("bob@contoso.com", key="p256", not_before=now + day, not_after=now + 9 * day)
+    signing = ca.issue("bob@contoso.com", key="p256", use="sign", at=now)
+    server = ca.issue("bob@contoso.com", key="p256", eku=["1.3.6.1.5.5.7.3.1"], at=now)
+    for person, rule in (
+        (expired, "pki.path.expired"),
+        (early, "pki.path.not-yet-valid"),
+        (signing, "pki.usage.key-usage"),
+        (server, "pki.usage.extended-key-usage"),
+    ):
+        with refused(rule):
+            encrypt(message, recipients=[Contact(person.certificate)], at=now)
+    old_alice = ca.issue(
+        "alice@contoso.com", key="p256", not_before=now - 9 * day, not_after=now - day
+    )
+    with refused("pki.path.expired"):
+        sign(message, signer=old_alice, at=now)
+    reader = ca.issue("alice@contoso.com", key="p256", use="encrypt", at=now)
+    with refused("pki.usage.key-usage"):
+        sign(message, signer=reader, at=now)
+
+
+def test_with_trust_a_recipient_must_validate(
+    alice: Identity, to_bob: Contact, trust: TrustStore, message: bytes, now: datetime
+) -> None:
+    assert encrypt(message, recipients=[to_bob], trust=trust, at=now)
+    other = CA("Other Root", key="p256", at=now)
+    with refused("pki.path.none"):
+        encrypt(message, recipients=[to_bob], trust=TrustStore((other.certificate,)), at=now)
+
+
+def test_no_common_cipher(alice: Identity, to_bob: Contact, message: bytes, now: datetime) -> None:
+    only_3des = Contact(to_bob.certificate, (ber.sequence(ber.oid("1.2.840.113549.3.7")),))
+    with refused("encrypt.no-common-cipher"):
+        seal(message, signer=alice, recipients=[only_3des], at=now)
+
+
+def test_the_archive_policy_sends_nothing(
+    alice: Identity, to_bob: Contact, message: bytes, now: datetime
+) -> None:
+    with refused("policy.sends"):
+        sign(message, signer=alice, policy=ARCHIVE, at=now)
+    with refused("policy.sends"):
+        encrypt(message, recipients=[to_bob], policy=ARCHIVE, at=now)
+
+
+def test_calls_that_make_no_sense(alice: Identity, message: bytes, now: datetime) -> None:
+    with pytest.raises(UsageError, match="nobody to encrypt to"):
+        seal(message, signer=alice, recipients=[], at=now)
+    with pytest.raises(UsageError, match="nobody to sign with"):
+        sign(message, signer=[], at=now)
+    with pytest.raises(UsageError, match="no time zone"):
+        sign(message, signer=alice, at=now.replace(tzinfo=None))
+    with pytest.raises(UsageError, match="a message is bytes"):
+        sign("From: alice@contoso.com", signer=alice, at=now)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (b"", "no header"),
+        (b"\n\nbody", "no header"),
+        (b"just some text\n", "header line 1 is no header field"),
+        (b"From: alice@contoso.com\nnonsense\nTo: x\n\n", "header line 2 is no header field"),
+        (b"A: " + b"x" * 2_000_000, "longer than"),
+        (
+            b"From: alice@contoso.com\nContent-Type: multipart/mixed; boundary=b\n\nno parts\n",
+            "boundary 'b' of a multipart does not occur",
+        ),
+    ],
+)
+def test_what_is_no_message(alice: Identity, now: datetime, raw: bytes, text: str) -> None:
+    with pytest.raises(MalformedMessage, match=text):
+        sign(raw, signer=alice, at=now)
