@@ -52,6 +52,7 @@ __all__ = [
 ]
 
 _MAX_CHAIN = 8
+_MAX_NAMESAKES = 20  # authorities of one name whose signatures are tried
 
 # The keyUsage bit under which others encrypt to a key of this kind (RFC 8550 4.4.2 and the RFC that
 # brings the kind into CMS). A kind that is not here cannot be encrypted to.
@@ -411,7 +412,8 @@ def issuers(certificate: Certificate, candidates: Iterable[Certificate]) -> tupl
     """The issuers of `certificate` among `candidates`, the nearest first, without the root.
 
     Each step is by a checked signature where the algorithm is known here, else by the name alone;
-    at most eight. A self-issued certificate counts as a root (RFC 8550 2.3 leaves it out).
+    at most eight steps, with twenty authorities of one name tried. A self-issued certificate counts
+    as a root (RFC 8550 2.3 leaves it out).
     """
     by_subject: dict[bytes, list[Certificate]] = {}
     for candidate in dict.fromkeys(candidates):
@@ -419,7 +421,7 @@ def issuers(certificate: Certificate, candidates: Iterable[Certificate]) -> tupl
             by_subject.setdefault(candidate.subject, []).append(candidate)
     chain = [certificate]
     while len(chain) <= _MAX_CHAIN:
-        found = by_subject.get(chain[-1].issuer, ())
+        found = by_subject.get(chain[-1].issuer, [])[:_MAX_NAMESAKES]
         nearest = next((c for c in found if c not in chain and _issued(chain[-1], c)), None)
         if nearest is None or chain[-1].issuer == chain[-1].subject:
             break

@@ -337,9 +337,15 @@ class CA:
             "not_after": certificate.not_after.isoformat(),
             "sha256": certificate.sha256,
         }
-        with _locked(self.directory):
-            entries = [*_read_index(self.directory), entry]
-            _write(self.directory / _INDEX, _index_text(entries))
+        try:
+            with _locked(self.directory):
+                entries = [*_read_index(self.directory), entry]
+                _write(self.directory / _INDEX, _index_text(entries))
+        except OSError as error:
+            raise UsageError(
+                f"{self.directory / _INDEX} cannot be written: {error.strerror}",
+                hint="the certificate was not issued: an authority must know what it issues",
+            ) from error
 
     def _authority_key_identifier(self) -> x509.AuthorityKeyIdentifier:
         identifier = self.certificate.subject_key_identifier

@@ -37,6 +37,7 @@ _MAX_FILE = 1 << 20
 # file to half a minute.
 _MAX_KEY = 5_000
 _MAX_KEYS = 40_000
+_MAX_CERTIFICATES = 500  # each may be tried as the issuer of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class KeyFile:
 
 
 def read_key_file(source: Source, *, passwords: Sequence[str | bytes] = ()) -> KeyFile:
-    """All private keys and certificates of a file; each password is tried, and none at all.
+    """All private keys and certificates of a file; each password is tried, "" being one too.
 
     Raises WrongPassword if the file is encrypted and none of them opens it, UsageError if it cannot
     be read or holds something else. At most 1 MiB and 10 million iterations for a password.
@@ -117,8 +118,13 @@ class _Collector:
         self.keys: list[Any] = []
         self.certificates: list[Certificate] = []
         self.wants_keys = passwords is not None
-        self._attempts = [(p, Budget()) for p in dict.fromkeys((*(passwords or ()), None))]
+        self._attempts = [(p, Budget()) for p in dict.fromkeys(passwords or (None,))]
         self._octets = 0
+
+    def add_certificate(self, der: bytes) -> None:
+        if len(self.certificates) == _MAX_CERTIFICATES:
+            raise UsageError(f"it holds more than {_MAX_CERTIFICATES} certificates")
+        self.certificates.append(Certificate(der))
 
     def add_key(self, der: bytes) -> None:
         self._octets += len(der)
@@ -140,7 +146,8 @@ class _Collector:
         bags = self._unlock(pkcs12.read, der)
         for key in bags.keys:
             self.add_key(key)
-        self.certificates += [Certificate(c) for c in bags.certificates]
+        for certificate in bags.certificates:
+            self.add_certificate(certificate)
 
     def _unlock(self, read: Callable[..., _T], der: bytes) -> _T:
         wrong: WrongPassword | None = None
@@ -160,7 +167,7 @@ class _Collector:
             except (ValueError, TypeError, _Unsupported):
                 continue
             return self.add_key(export(key, ser.Encoding.DER, ser.NoEncryption()))
-        raise no_password() if len(self._attempts) == 1 else wrong_password()
+        raise wrong_password() if any(p for p, _ in self._attempts) else no_password()
 
     def found(self) -> KeyFile:
         return KeyFile(tuple(self.keys), tuple(self.certificates))
@@ -178,7 +185,7 @@ def parse(data: bytes, passwords: Sequence[str | bytes] | None, name: str) -> Ke
     with naming(name):
         match kind:
             case "certificate":
-                collector.certificates.append(Certificate(data))
+                collector.add_certificate(data)
             case "pkcs12" if collector.wants_keys:
                 collector.add_pkcs12(data)
             case "key" if collector.wants_keys:
@@ -211,7 +218,7 @@ def parse_pem(data: bytes, passwords: Sequence[str | bytes] | None, name: str) -
     with naming(name):
         for label, body, block in _pem_blocks(data):
             if label in ("CERTIFICATE", "X509 CERTIFICATE"):
-                collector.certificates.append(Certificate(_unarmour(label, body)))
+                collector.add_certificate(_unarmour(label, body))
             elif not collector.wants_keys:
                 continue
             elif label in ("PKCS12", "PFX"):

@@ -19,7 +19,7 @@ from ..errors import MalformedMessage, UnsupportedAlgorithm, UsageError
 from . import rc2
 
 # Counted in digest (HMAC) computations over the whole file. Firefox asks for 600,000 in each of
-# three places, which is 3.6 million; ten million take about five seconds.
+# three places, which is 3.6 million; ten million take five to ten seconds.
 MAX_ITERATIONS = 10_000_000
 _MAX_SCRYPT_MEMORY = 160 << 20  # N = 2**17 with r = 8 wants 128 MB
 

@@ -6,6 +6,7 @@ import csv
 import os
 import shutil
 import subprocess
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -525,3 +526,20 @@ def test_any_change_to_a_key_file_gives_a_value_or_one_of_our_errors(
 def test_a_file_of_many_beginnings_is_read_in_one_pass() -> None:
     with pytest.raises(UsageError, match="does not end"):
         Identity.load(b"-----BEGIN X-----\n" * 50_000)
+
+
+def test_a_file_of_namesakes_is_read_in_bounded_time(ca: CA) -> None:
+    """Every certificate has the key, and every one has the name of every other's issuer."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    other = ca.create_intermediate("other", key=key)
+    made = [
+        other.create_intermediate(ca.certificate.x509.subject.rfc4514_string()[3:30], key=key)
+        for _ in range(250)
+    ]
+    made += [ca.create_intermediate("other", key=key) for _ in range(249)]
+    file = pem_key(key) + pem(*(one.certificate for one in made))
+    started = time.monotonic()
+    assert len(load_identities(file)) == 499
+    assert time.monotonic() - started < 20
+    with pytest.raises(UsageError, match="more than 500"):
+        load_identities(file + pem(made[0].certificate, made[0].certificate))

@@ -397,6 +397,16 @@ def test_a_damaged_authority_is_a_usage_error(
         CA.load(tmp_path)
 
 
+def test_nothing_is_issued_that_cannot_be_entered_in_the_index(tmp_path: Path) -> None:
+    ca = CA(key="p256")
+    ca.save(tmp_path / "ca")
+    shutil.rmtree(tmp_path / "ca")
+    with pytest.raises(UsageError, match="cannot be written"):
+        ca.issue("a@contoso.com", key="p256")
+    with pytest.raises(UsageError, match="cannot be written"):
+        write_identity(CA(key="p256").issue("a@contoso.com", key="p256"), "/dev/null/folder")
+
+
 def test_a_key_that_is_not_the_authoritys_is_refused(ca: CA) -> None:
     with pytest.raises(UsageError, match="is not that of"):
         CA.from_key(ed25519.Ed25519PrivateKey.generate(), ca.certificate)
