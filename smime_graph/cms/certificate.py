@@ -10,16 +10,22 @@ Whose it is and whether to believe it is the business of `smime_graph.pki`.
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
 from hashlib import sha256
+from typing import TypeVar
 
 import cryptography.x509 as pyca
 from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.utils import CryptographyDeprecationWarning
 
 from ..errors import MalformedMessage, UnsupportedAlgorithm
 from . import ber, names
+
+T = TypeVar("T")
 
 
 class Certificate:
@@ -94,11 +100,19 @@ class Certificate:
     def x509(self) -> pyca.Certificate:
         """The certificate parsed by `cryptography`; MalformedMessage where that refuses it."""
         try:
-            return pyca.load_der_x509_certificate(self.der)
-        except (ValueError, TypeError) as error:
+            return self._quietly(lambda: pyca.load_der_x509_certificate(self.der))
+        except (ValueError, TypeError, pyca.InvalidVersion) as error:
             raise MalformedMessage(
                 f"certificate of serial 0x{self.serial_number:x} is malformed: {error}"
             ) from error
+
+    def _quietly(self, read: Callable[[], T]) -> T:
+        if self.serial_number > 0:
+            return read()
+        with warnings.catch_warnings():
+            # `cryptography` deprecates such serial numbers; here it is somebody's old mail
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            return read()
 
     @cached_property
     def public_key(self) -> PublicKeyTypes:
@@ -120,7 +134,7 @@ class Certificate:
     def extensions(self) -> pyca.Extensions:
         """The extensions; MalformedMessage where one of those we know is broken or stands twice."""
         try:
-            return self.x509.extensions
+            return self._quietly(lambda: self.x509.extensions)
         except (
             ValueError,
             TypeError,
@@ -131,9 +145,7 @@ class Certificate:
 
     @cached_property
     def subject_key_identifier(self) -> bytes | None:
-        """The subjectKeyIdentifier extension's value, or None where there is none (or it is
-        broken).
-        """
+        """The value of the extension, or None where there is none or it is broken."""
         try:
             found = self.extensions.get_extension_for_class(pyca.SubjectKeyIdentifier)
         except (pyca.ExtensionNotFound, MalformedMessage):

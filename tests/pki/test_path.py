@@ -569,7 +569,6 @@ def holds(row: dict[str, str], certificate: Certificate) -> None:
 INHERITED = ("03/DianeDSSSignByCarlInherit/path", "09a/ValidDSAParameterInheritanceTest5/verify")
 
 
-@pytest.mark.filterwarnings("ignore:Parsed a serial number")
 @pytest.mark.parametrize(
     "row", rows(lambda row: row["operation"] == "path" and row["id"] not in INHERITED)
 )

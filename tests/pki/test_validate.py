@@ -635,15 +635,9 @@ def damaged(certificate: Certificate, flips: list[tuple[int, int]]) -> Certifica
     for position, mask in flips:
         der[position % len(der)] ^= mask
     assume(bytes(der) != certificate.der)
-    made = Certificate(bytes(der))
-    try:
-        made.x509, made.description  # noqa: B018
-    except (x509.InvalidVersion, TypeError):
-        assume(False)  # Certificate itself lets these escape, and so would everything here
-    return made
+    return Certificate(bytes(der))
 
 
-@pytest.mark.filterwarnings("ignore:Parsed a serial number")
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 700), st.integers(1, 255)), min_size=1, max_size=3))
 def test_a_damaged_certificate_is_refused_and_breaks_nothing(flips: list[tuple[int, int]]) -> None:
@@ -659,7 +653,6 @@ def test_a_damaged_certificate_is_refused_and_breaks_nothing(flips: list[tuple[i
             assert not (store is trust and report.ok)
 
 
-@pytest.mark.filterwarnings("ignore:Parsed a serial number")
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 700), st.integers(1, 255)), min_size=1, max_size=2))
 def test_a_damaged_anchor_or_authority_breaks_nothing(flips: list[tuple[int, int]]) -> None:
