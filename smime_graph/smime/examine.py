@@ -29,6 +29,7 @@ from ..errors import (
 )
 from ..findings import Finding, Severity, finding
 from ..pki.address import addresses, matches, parse_header_addresses
+from ..pki.identity import Identity
 from ..pki.path import SignatureChecks
 from ..pki.trust import TrustStore
 from ..pki.validate import validate
@@ -80,7 +81,9 @@ def decrypt(
     Raises NoMatchingIdentity, DecryptionFailed, MalformedMessage, UnsupportedAlgorithm,
     PolicyRefusal.
     """
-    peeled = unwrap.peel(raw, identities=identities, policy=policy, stop_after="enveloped-data")
+    peeled = unwrap.peel(
+        raw, identities=_keys(identities), policy=policy, stop_after="enveloped-data"
+    )
     if peeled.error is not None:
         raise peeled.error
     if not peeled.layers or peeled.layers[0].type not in _ENCRYPTED:
@@ -190,7 +193,7 @@ def _open(
         raise UsageError("the time has no time zone", hint="give one, for example UTC")
     peeled = unwrap.peel(
         raw,
-        identities=identities,
+        identities=_keys(identities),
         policy=policy,
         content=content,
         stop_after="signed-data" if only == "signed-data" else None,
@@ -200,6 +203,15 @@ def _open(
         error = MalformedMessage("the message is encrypted", hint="unseal it with the key")
         report = replace(report, error=error, accepted=False)
     return _Judged(peeled, report, _outer_header(raw))
+
+
+def _keys(identities: Sequence[DecryptionKey]) -> list[DecryptionKey]:
+    """Every key pair: a person may have one for signing and another for encryption."""
+    return [
+        key
+        for one in identities
+        for key in (one.identities if isinstance(one, Identity) else (one,))
+    ]
 
 
 def _judge(

@@ -120,6 +120,20 @@ def test_a_detached_signature_takes_its_content(
     assert caught.value.hint is not None
 
 
+def test_a_person_with_two_key_pairs_signs_with_one_and_reads_with_the_other(
+    ca: CA, message: bytes, trust: TrustStore, now: datetime
+) -> None:
+    signing = ca.issue("alice@contoso.com", key="p256", use="sign", at=now)
+    reading = ca.issue("alice@contoso.com", key="p256", use="encrypt", at=now)
+    alice = replace(signing, encryption=reading)
+    raw = message.replace(b"To: Bob <bob@contoso.com>", b"To: alice@contoso.com")
+    sealed = seal(raw, signer=alice, recipients=[Contact(reading.certificate)], at=now)
+    opened = unseal(sealed, identities=[alice], trust=trust, at=now)
+    assert opened.content == INNER
+    carried = opened.layers[1].certificates
+    assert set(carried) == {signing.certificate, reading.certificate}
+
+
 # --- rejected -----------------------------------------------------------------------------
 
 
