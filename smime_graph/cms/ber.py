@@ -37,6 +37,9 @@ MAX_ELEMENTS = 1_000_000
 # needs 12 in all.
 MAX_DEPTH = 32
 _MAX_OID_OCTETS = 64
+# Serial numbers have 20 octets, and the odd one more; Python writes no number of over 4300 digits
+# as text, which is where an error would put it.
+_MAX_INTEGER_OCTETS = 1024
 
 # --- writer ---------------------------------------------------------------------------------------
 
@@ -263,6 +266,10 @@ class Node:
             raise self.fault(f"{name} is empty")
         if len(octets) > 1 and (octets[0], octets[1] & 0x80) in ((0, 0), (0xFF, 0x80)):
             raise self.fault(f"{name} is not minimal")
+        if len(octets) > _MAX_INTEGER_OCTETS:
+            raise self.fault(
+                f"{name} has {len(octets)} octets, at most {_MAX_INTEGER_OCTETS} are read"
+            )
         return int.from_bytes(octets, "big", signed=True)
 
     def as_oid(self, name: str = "OBJECT IDENTIFIER") -> str:

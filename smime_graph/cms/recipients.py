@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -360,6 +361,9 @@ def unwrap(recipient: RecipientInfo, key: Any, size: int, *, policy: Policy) -> 
             if not transport.implicit_rejection:
                 raise
             cek = b""
+        except _Unsupported:
+            # OAEP with a digest that has a row but, in this place, no primitive (MD5)
+            raise UnsupportedAlgorithm(recipient.algorithm.oid, where="recipient") from None
         if transport.implicit_rejection:
             # OpenSSL answers bad padding with random octets of random length
             substitute = os.urandom(size)
@@ -398,9 +402,12 @@ def _originator_key(originator: Node | None, key: Any) -> ec.EllipticCurvePublic
     )
     point = fields.any("publicKey").as_bits("publicKey")
     fields.end()
-    curve = key.curve
     if algorithm.oid != oids.EC_PUBLIC_KEY:
         raise UnsupportedAlgorithm(algorithm.oid, where="OriginatorPublicKey")
+    curve = getattr(key, "curve", None)
+    if curve is None:
+        # a key without a certificate is tried on every recipient that could be its own
+        raise MalformedMessage("OriginatorPublicKey: not of the recipient's kind of key")
     if not algorithm.has_no_parameters and algorithm.parameters is not None:
         named = _CURVES.get(algorithm.parameters.as_oid("ECParameters"))
         if named is None or named.name != curve.name:

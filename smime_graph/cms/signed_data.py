@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hmac import compare_digest
+from itertools import islice
 from typing import Literal
 
 from cryptography.exceptions import InvalidSignature
@@ -37,6 +38,9 @@ from .parameters import AlgorithmIdentifier
 # The messages of a mailing list with many signers have a dozen; every one costs a signature check.
 MAX_SIGNERS = 100
 MAX_CERTIFICATES = 1000
+# Certificates that claim to be one signer's: a renewed one has its key identifier, hundreds are an
+# attack, and each costs every signer a signature check.
+_MAX_CANDIDATES = 10
 
 SignerIdentifier = Literal["issuer", "ski"]
 
@@ -369,7 +373,8 @@ def _check(
     hashed: dict[str, bytes],
 ) -> Check:
     where, found = signer.where, []
-    candidates = [c for c in (*signed.certificates, *certificates) if signer.matches(c)]
+    known = dict.fromkeys((*signed.certificates, *certificates))
+    candidates = list(islice((c for c in known if signer.matches(c)), _MAX_CANDIDATES))
     certificate = candidates[0] if candidates else None
     signing_time = None
 
