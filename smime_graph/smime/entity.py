@@ -19,8 +19,7 @@ import re
 from binascii import a2b_qp, b2a_qp
 from collections.abc import Iterator
 from dataclasses import dataclass
-from email.policy import SMTP
-from email.utils import decode_params
+from email.utils import collapse_rfc2231_value, decode_params
 
 import pybase64
 
@@ -37,7 +36,10 @@ _BLANK_LINE = re.compile(rb"(?:\A|(?<=\n))\r?\n")
 _AFTER_DELIMITER = re.compile(rb"(--)?[ \t]*(?:\r?\n|\Z)")
 _BARE_CR = re.compile(rb"\r(?!\n)")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
-_PARAMETER = re.compile(r'\s*;?\s*([^\s;=]+)\s*=\s*("(?:[^"\\]|\\.)*"?|[^;\s]*)', re.DOTALL)
+# possessive, and a name begins behind a separator only: linear whatever the text is
+_PARAMETER = re.compile(
+    r'(?<![^\s;="])([^\s;="]++)\s*+=\s*+("(?:[^"\\]|\\.)*+"?|[^;\s]*+)', re.DOTALL
+)
 
 
 # --- reading ------------------------------------------------------------------------------
@@ -90,8 +92,7 @@ class ContentType:
             except (ValueError, IndexError, TypeError):
                 decoded = []
             for name, item in decoded:
-                pair = item if isinstance(item, tuple) else (None, None, item)
-                plain.setdefault(name, str(pair[2]).strip('"'))
+                plain.setdefault(name, collapse_rfc2231_value(item).strip('"'))
         return cls(value, plain)
 
     @property
@@ -212,9 +213,9 @@ def split_multipart(body: bytes, boundary: str) -> Multipart:
     preamble: bytes | None = None
     start = -1  # of the part that is open
     position = 0
-    while (position := body.find(delimiter, position)) >= 0:
+    while (position := _line_beginning(body, delimiter, position)) >= 0:
         match = _AFTER_DELIMITER.match(body, position + len(delimiter))
-        if match is None or (position > 0 and body[position - 1] != 0x0A):
+        if match is None:
             position += 1
             continue
         end = position - (1 if body[position - 1 : position] == b"\n" else 0)
@@ -233,6 +234,13 @@ def split_multipart(body: bytes, boundary: str) -> Multipart:
         raise MalformedMessage(f"boundary {boundary[:70]!r} of a multipart does not occur in it")
     parts.append(body[start:])
     return Multipart(preamble, tuple(parts), b"", False)
+
+
+def _line_beginning(body: bytes, text: bytes, position: int) -> int:
+    """Where the next line begins that begins with `text`, or -1; linear whatever the text is."""
+    if position == 0 and body.startswith(text):
+        return 0
+    return body.find(b"\n" + text, max(position - 1, 0)) + 1 or -1
 
 
 # --- the canonical form -------------------------------------------------------------------
@@ -357,8 +365,9 @@ def _has_long_line(body: bytes) -> bool:
 
 
 def _quoted_printable(body: bytes) -> bytes:
-    # a bare LF cannot be here: only binary parts keep theirs
-    encoded = crlf(b2a_qp(body, istext=True))
+    # line by line: over a whole text `b2a_qp` lets bare CRs through
+    lines = (b2a_qp(line, istext=False) for line in body.split(b"\r\n"))
+    encoded = b"\r\n".join(line.replace(b"=\n", b"=\r\n") for line in lines)
     return re.sub(rb"(\A|\n)From ", rb"\1=46rom ", encoded)
 
 
@@ -379,16 +388,93 @@ def _header(entity: Entity, encoding: bytes | None) -> Iterator[bytes]:
 
 
 def canonical_field(field: HeaderField) -> bytes:
-    """The field with CRLF; 8-bit text becomes encoded-words or RFC 2231 parameters."""
+    """The field with CRLF; 8-bit text becomes encoded-words or RFC 2231 parameters.
+
+    Where neither is allowed (an identifier, the address itself) the UTF-8 stays (RFC 6532). Not by
+    `email`: its parser is quadratic, and raises what it likes on odd values.
+    """
     raw = crlf(field.raw)
     if not raw.endswith(b"\r\n"):
         raw += b"\r\n"
-    if raw.isascii() or not field.name:
+    name = field.name.lower()
+    if raw.isascii() or not name or name in _IDENTIFIERS:
         return raw
-    value = field.raw.partition(b":")[2].decode("utf-8", "surrogateescape")
+    value = re.sub(rb"\r\n(?=[ \t])", b"", raw.partition(b":")[2]).strip()
+    if name in _WITH_PARAMETERS:
+        value = _EIGHT_BIT_PARAMETER.sub(_extended_parameter, value)
+    elif name.removeprefix("resent-") in _WITH_ADDRESSES:
+        value = _PHRASE.sub(_encoded_phrase, value)
+    else:
+        value = _encoded_words(value)
+    return field.name.encode() + b": " + value + b"\r\n"
+
+
+_IDENTIFIERS = frozenset(
+    ("message-id", "in-reply-to", "references", "content-id", "content-location", "date")
+    + ("content-transfer-encoding", "mime-version", "resent-date", "resent-message-id")
+)
+_WITH_PARAMETERS = frozenset({"content-type", "content-disposition"})
+_WITH_ADDRESSES = frozenset({"from", "sender", "reply-to", "to", "cc", "bcc"})
+_EIGHT_BIT_PARAMETER = re.compile(
+    rb';[ \t]*+([^\s;=*"]++)[ \t]*+=[ \t]*+("(?:[^"\\]|\\.)*+"?|[^;"]*+)', re.DOTALL
+)
+# a display name, quoted or not; an address and a comment are passed over
+_PHRASE = re.compile(
+    rb'<[^>]*+>?|\((?:[^()\\]|\\.)*+\)?|"(?:[^"\\]|\\.)*+"?|[^<("@,:;]*+@[^\s,;:]*+|[^<("@,:;]++',
+    re.DOTALL,
+)
+_ENCODED_OCTETS = 40  # of one encoded-word or parameter section, so that no line is over 120 long
+
+
+def _extended_parameter(match: re.Match[bytes]) -> bytes:
+    name, value = match.groups()
+    if value.isascii():
+        return match.group()
+    pieces = [b"".join(b"%%%02X" % octet for octet in piece) for piece in _pieces(_unquoted(value))]
+    pieces[0] = _charset_of(value) + b"''" + pieces[0]
+    if len(pieces) == 1:
+        return b";\r\n " + name + b"*=" + pieces[0]
+    return b"".join(b";\r\n %s*%d*=%s" % (name, i, piece) for i, piece in enumerate(pieces))
+
+
+def _encoded_phrase(match: re.Match[bytes]) -> bytes:
+    phrase = match.group()
+    is_local_part = match.string[match.end() : match.end() + 1] == b"@"
+    if phrase.isascii() or phrase[:1] in (b"<", b"(") or b"@" in phrase or is_local_part:
+        return phrase
+    before = phrase[: len(phrase) - len(phrase.lstrip())]
+    return before + _encoded_words(_unquoted(phrase.strip())) + phrase[len(phrase.rstrip()) :]
+
+
+def _unquoted(value: bytes) -> bytes:
+    if value[:1] != b'"':
+        return value.strip()
+    inner = value[1:-1] if value.endswith(b'"') and len(value) > 1 else value[1:]
+    return re.sub(rb"\\(.)", rb"\1", inner, flags=re.DOTALL)
+
+
+def _encoded_words(value: bytes) -> bytes:
+    """RFC 2047; what is no UTF-8 gets the charset of RFC 1428, as from every gateway."""
+    before = b"=?" + _charset_of(value) + b"?b?"
+    return b"\r\n ".join(before + pybase64.b64encode(p) + b"?=" for p in _pieces(value))
+
+
+def _charset_of(value: bytes) -> bytes:
     try:
-        parsed = SMTP.header_factory(field.name, re.sub(r"\r?\n(?=[ \t])", "", value).strip())
-        folded: bytes = parsed.fold(policy=SMTP).encode("ascii")
-    except (ValueError, LookupError, AttributeError, IndexError):
-        return raw  # `email` has bugs with odd values; RFC 6532 allows the UTF-8 that stands here
-    return folded if folded.endswith(b"\r\n") else folded + b"\r\n"
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return b"unknown-8bit"
+    return b"utf-8"
+
+
+def _pieces(value: bytes) -> list[bytes]:
+    """The octets in pieces; of UTF-8 each is whole characters (RFC 2047 5)."""
+    whole = _charset_of(value) == b"utf-8"
+    pieces, start = [], 0
+    while start < len(value):
+        end = start + _ENCODED_OCTETS
+        while whole and value[end : end + 1] and value[end] & 0xC0 == 0x80:
+            end -= 1
+        pieces.append(value[start:end])
+        start = end
+    return pieces

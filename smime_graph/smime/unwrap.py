@@ -83,7 +83,7 @@ def recognise(raw: bytes, path: str) -> Cms | None:
     """
     if is_bare_cms(raw):
         match = _PEM.match(raw)
-        return Cms(raw if match is None else decode_base64(match.group(2)), None, None)
+        return Cms(raw if match is None else decode_base64(match.group(1)), None, None)
     entity = Entity(raw)
     kind = entity.content_type
     if kind.value == "multipart/signed":
