@@ -300,10 +300,11 @@ def decode_words(text: str) -> str:
             out.append(gap)
         position = match.end()
         try:
+            encoded = match[3].encode("ascii", "replace")
             if match[2] in "bB":
-                data = binascii.a2b_base64(match[3])
+                data = binascii.a2b_base64(encoded)
             else:
-                data = binascii.a2b_qp(match[3].encode("ascii", "replace"), header=True)
+                data = binascii.a2b_qp(encoded, header=True)
         except binascii.Error:
             out.append(match[0])
             continue

@@ -99,7 +99,8 @@ def _dispatch(
 ) -> Response:
     if len(request.target) > TARGET_LIMIT:
         raise Refusal(414, "BadRequest", "The request URI is too long.")
-    path, _, query_text = request.target.partition("#")[0].partition("?")
+    target = request.target.encode("utf-8", "replace").decode()  # a str may hold half a character
+    path, _, query_text = target.partition("#")[0].partition("?")
     segments = _segments(path)
     version = segments.pop(0) if segments else ""
     if version.lower() not in ("v1.0", "beta"):

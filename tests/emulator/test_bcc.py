@@ -62,6 +62,12 @@ def test_all_other_fields_stay_as_they_are() -> None:
     assert without_fields(raw, {"bcc"}) == expected
 
 
+def test_the_end_of_the_header_stays_where_it_was() -> None:
+    # Without the Bcc line a lone CR and the empty line would be one CRLF, and the body a header.
+    raw = b"X: a\rBcc: b@c\n\nX-Body: text"
+    assert without_fields(raw, {"bcc"}).endswith(b"\n\nX-Body: text")
+
+
 def test_bcc_alone_is_enough(emulator: Emulator, client: httpx.Client, post: Post) -> None:
     raw = (
         b"From: alice@contoso.com\r\nTo: undisclosed-recipients:;\r\nBcc: bob@contoso.com\r\n"

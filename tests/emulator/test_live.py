@@ -501,7 +501,7 @@ def test_a_json_message_is_sent(emulator: Emulator, client: httpx.Client) -> Non
     body = json.dumps(
         {
             "message": {
-                "subject": f"{greeting}\r\nBcc: x@y.z" * 9,
+                "subject": f"{greeting}\x07\r\nBcc: x@y.z" * 9,
                 "body": {"contentType": "HTML", "content": "<b>hi</b>\ud800"},
                 "toRecipients": [{"emailAddress": {"name": name, "address": "bob@contoso.com"}}],
                 "bccRecipients": people("carol@contoso.com"),

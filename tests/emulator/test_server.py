@@ -98,12 +98,13 @@ def test_chunked_bodies_are_read(emulator: Emulator, web: httpx.Client, mail: Ma
     assert len(emulator.mailbox("bob@contoso.com").messages()) == 1
 
 
-def test_an_oversized_body_is_answered_with_413(web: httpx.Client) -> None:
+def test_an_oversized_body_is_answered_with_413(emulator: Emulator, web: httpx.Client) -> None:
     plain = {"Content-Type": "text/plain"}
     for content in (b"A" * 6_000_000, iter([b"A" * 1_000_000] * 6)):
         response = web.post("/me/sendMail", content=content, headers=plain)
         assert response.status_code == 413
         assert response.json()["error"]["message"] == "The maximum request length supported is 4MB."
+        assert emulator.log[-1].body_size == emulator.request_limit + 1, "no more than that is kept"
     assert web.get("/me/messages").status_code == 200
 
 
@@ -179,6 +180,10 @@ def test_a_web_page_cannot_reach_it_under_another_name(server: Server, host: str
     head = f"GET /v1.0/me/messages HTTP/1.1\r\nHost: {host.format(port=server.port)}\r\n"
     answer = talk(server, (head + "Authorization: Bearer x\r\nConnection: close\r\n\r\n").encode())
     assert status(answer) == 421
+    good = f"Host: 127.0.0.1:{server.port}\r\n"
+    for fields in ("", good + good, good + "Host: evil.example\r\n"):
+        head = f"GET /v1.0/$metadata HTTP/1.1\r\n{fields}Connection: close\r\n\r\n"
+        assert status(talk(server, head.encode())) == 421, fields
     url = f"http://localhost:{server.port}/v1.0/$metadata"
     assert httpx.get(url, trust_env=False).status_code == 200
 

@@ -177,10 +177,19 @@ def test_the_same_bytes_are_kept_once_and_no_longer_than_needed(tmp_path: Path, 
                 assert emulator.handle(Request("DELETE", path, TOKEN)).status == 204
         (sent,) = emulator.mailbox("alice@contoso.com").messages("sentitems")
         assert sent.raw.endswith(b"x" * 200_000)
+        assert kept_in(data) == 2, "the bytes, and what is shown of them"
+        for _ in range(2):
+            (sent,) = emulator.mailbox("alice@contoso.com").messages(None)
+            path = f"/v1.0/me/messages/{sent.id}"
+            assert emulator.handle(Request("DELETE", path, TOKEN)).status == 204
+        assert kept_in(data) == 0
+
+
+def kept_in(data: Path) -> int:
     database = sqlite3.connect(data)
-    kept = database.execute("SELECT count(*) FROM contents").fetchone()
-    assert kept == (2,), "the bytes, and what is shown of them"
+    (count,) = database.execute("SELECT count(*) FROM contents").fetchone()
     database.close()
+    return int(count)
 
 
 def test_a_planted_message_is_there(emulator: Emulator, mail: Mail) -> None:
@@ -195,3 +204,15 @@ def test_a_planted_message_is_there(emulator: Emulator, mail: Mail) -> None:
     ):
         with pytest.raises(UsageError):
             wrong()
+
+
+def test_the_package_needs_no_httpx_until_a_transport_is_made() -> None:
+    code = (
+        "import sys; from smime_graph.emulator import Emulator; e = Emulator(); e.close(); "
+        "loaded = {'httpx', 'anyio', 'http.server'} & set(sys.modules); "
+        "ours = {m for m in sys.modules if m.startswith('smime_graph.')}; "
+        "assert not loaded, loaded; "
+        "assert not [m for m in ours if m.split('.')[1] in ('graph', 'pki', 'smime', 'cms')], ours"
+    )
+    root = Path(smime_graph.__file__).parent.parent
+    subprocess.run([sys.executable, "-c", code], cwd=root, check=True, timeout=60)
