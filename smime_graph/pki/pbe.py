@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from .. import oids
 from ..cms import ber
 from ..errors import MalformedMessage, UnsupportedAlgorithm, UsageError
-from . import rc2
+from .. import rc2
 
 # Counted in digest (HMAC) computations over the whole file. Firefox asks for 600,000 in each of
 # three places, which is 3.6 million; ten million take five to ten seconds.
