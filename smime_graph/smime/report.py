@@ -10,8 +10,9 @@ from email.message import EmailMessage
 from typing import Literal
 
 from ..cms.certificate import Certificate
-from ..errors import SmimeGraphError
+from ..errors import MalformedMessage, SmimeGraphError
 from ..findings import Finding, Report
+from .entity import Entity
 
 LayerType = Literal[
     "signed-data", "enveloped-data", "auth-enveloped-data", "compressed-data", "certs-only"
@@ -137,9 +138,17 @@ class Opened:
     @property
     def raw(self) -> bytes:
         """The whole message: the fields from outside, then the entity."""
-        return self.header + (b"MIME-Version: 1.0\r\n" if self.header else b"") + self.content
+        own = b"MIME-Version: 1.0\r\n" if self.header and not _has_version(self.content) else b""
+        return self.header + own + self.content
 
     @property
     def message(self) -> EmailMessage:
         """The whole message, parsed."""
         return message_from_bytes(self.raw, policy=policy.default)
+
+
+def _has_version(entity: bytes) -> bool:
+    try:
+        return bool(Entity(entity).all("MIME-Version"))
+    except MalformedMessage:
+        return False  # what was signed need not be MIME

@@ -477,3 +477,13 @@ def test_forged_certificates_end_in_a_finding_quickly(
     begin = time.process_time()
     assert examine(raw, trust=trust, at=now).accepted
     assert time.process_time() - begin < 1
+
+
+def test_an_unsealed_message_has_one_mime_version(
+    alice: Identity, trust: TrustStore, now: datetime, message: bytes
+) -> None:
+    """Most mail brings the field along; it goes inside, and the one outside is not its twin."""
+    for raw in (b"MIME-Version: 1.0\r\n" + message, message):
+        opened = unseal(sign(raw, signer=alice, at=now), trust=trust, at=now)
+        assert opened.raw.lower().count(b"mime-version:") == 1
+        assert opened.message["MIME-Version"] == "1.0"
