@@ -1,0 +1,279 @@
+"""Replies and forwards built from the original (RFC 5322 3.6.4, 3.6.5 and A.2). No I/O.
+
+What is given is the opened message: its layers are taken off before. What is quoted from a message
+that was encrypted may leave only encrypted (RFC 9787, "Composing and sending a reply"): whoever
+calls this has to see to it, because nothing here knows how the original came.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email import message_from_bytes
+from email.header import decode_header, make_header
+from email.message import EmailMessage
+from email.policy import SMTP, compat32
+from email.utils import format_datetime
+from html.parser import HTMLParser
+from typing import Literal
+
+from ..errors import MalformedMessage, UsageError
+from ..pki.address import matches, parse_header_addresses
+from .entity import MAX_DEPTH, Entity, split_multipart
+
+Kind = Literal["reply", "reply-all", "forward"]
+
+_MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,900}>")
+_MOST_REFERENCES = 50  # the first and the latest: RFC 5322 3.6.4 has no limit, relays do
+_MOST_QUOTED = 200_000  # characters of the original that are repeated in the answer
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file to send along; `content_type` is like "application/pdf"."""
+
+    name: str
+    data: bytes = field(repr=False)
+    content_type: str = "application/octet-stream"
+
+
+def answer(
+    original: bytes,
+    *,
+    kind: Kind,
+    sender: str,
+    text: str = "",
+    attachments: Sequence[Attachment] = (),
+    to: Sequence[str] = (),
+    at: datetime | None = None,
+) -> EmailMessage:
+    """The answer to `original`, a whole message in the clear, ready to be sealed.
+
+    `sender` becomes From, and gets no copy of a reply to all. A reply goes to Reply-To, else to
+    From; one to all also to To and Cc; a forward to `to`, which is for forwards only. `text` is
+    what is written above the quoted original; a forward carries the original as an attachment where
+    it is more than its text. `at` is the Date (now). Raises UsageError for addresses that are none,
+    MalformedMessage if the original has nobody to reply to or an address that cannot be read.
+    """
+    entity = Entity(original)
+    source = _Original(entity)
+    moment = datetime.now(UTC) if at is None else at
+    mine = _one_address(sender, "sender")
+    made = EmailMessage(policy=SMTP)
+    receivers, copies = _receivers(source, kind, mine, to)
+    if not all(one.isascii() for one in (mine, *receivers, *copies)):
+        made = EmailMessage(policy=SMTP.clone(utf8=True))  # RFC 6532
+    try:
+        made["From"] = mine
+        made["To"] = ", ".join(receivers)
+        if copies:
+            made["Cc"] = ", ".join(copies)
+        made["Subject"] = _subject(source.text("Subject"), kind)
+        made["Date"] = format_datetime(moment.astimezone(UTC))
+        domain = mine.rpartition("@")[2]
+        domain = domain if domain.isascii() else domain.encode("idna").decode()
+        made["Message-ID"] = f"<{uuid.uuid4()}@{domain}>"
+    except (ValueError, IndexError, AttributeError) as error:
+        raise UsageError(f"an address cannot be written into a header: {error}") from None
+    thread = _thread(source)
+    if thread and kind != "forward":
+        made["In-Reply-To"] = thread[-1]
+    if thread:
+        made["References"] = " ".join(thread)
+    made.set_content(_body(source, text, kind), cte="quoted-printable")
+    for one in attachments:
+        main, _, sub = one.content_type.partition("/")
+        made.add_attachment(one.data, maintype=main, subtype=sub, filename=_clean(one.name))
+    if kind == "forward" and not source.is_plain_text:
+        # the whole of it, because HTML and attachments would be lost in the quoted text
+        made.add_attachment(message_from_bytes(original, policy=compat32))
+    return made
+
+
+def subject_of(kind: Kind, subject: str) -> str:
+    """The Subject of an answer: "Re: " or "Fwd: " in front, and never twice."""
+    return _subject(subject, kind)
+
+
+class _Original:
+    """What an answer needs of the original, read without believing any of it."""
+
+    def __init__(self, entity: Entity) -> None:
+        self._entity = entity
+
+    def text(self, name: str) -> str:
+        """A header field for people: decoded, in one line, without control characters."""
+        value = self._entity.get(name) or ""
+        try:
+            return _clean(str(make_header(decode_header(value[:2000]))))
+        except (ValueError, LookupError, IndexError):
+            return _clean(value[:2000])  # a charset that nobody knows: as it stands there
+
+    def addresses(self, name: str) -> list[str]:
+        found: list[str] = []
+        for one in self._entity.all(name):
+            try:
+                found += parse_header_addresses(one.value)
+            except MalformedMessage as error:
+                raise MalformedMessage(
+                    f"{name} of the original: {error}",
+                    hint="write the answer yourself and give it as MESSAGE",
+                ) from None
+        return found
+
+    def ids(self, name: str) -> list[str]:
+        return _MESSAGE_ID.findall((self._entity.get(name) or "")[:100_000])
+
+    @property
+    def is_plain_text(self) -> bool:
+        return self._entity.content_type.value == "text/plain"
+
+    @property
+    def body(self) -> str:
+        """Its text, the plain form first; empty if it has none."""
+        found = dict(reversed([*_texts(self._entity.raw, 0)]))
+        if "text/plain" in found:
+            return found["text/plain"]
+        return _text_of_html(found["text/html"]) if "text/html" in found else ""
+
+
+def _texts(raw: bytes, depth: int) -> Iterable[tuple[str, str]]:
+    """Content type and text of every part that can be shown and is no attachment."""
+    entity = Entity(raw)
+    kind = entity.content_type
+    disposition = (entity.get("Content-Disposition") or "").strip().lower()
+    if kind.is_multipart and depth < MAX_DEPTH:
+        boundary = kind.parameters.get("boundary", "")
+        try:
+            parts = split_multipart(entity.body, boundary).parts
+        except MalformedMessage:
+            return
+        for part in parts[:100]:
+            yield from _texts(part, depth + 1)
+    elif kind.value in ("text/plain", "text/html") and not disposition.startswith("attachment"):
+        try:
+            octets = entity.decoded_body()
+        except MalformedMessage:
+            return
+        try:
+            decoded = octets.decode(kind.parameters.get("charset", "utf-8"), "replace")
+        except (LookupError, ValueError):
+            decoded = octets.decode("utf-8", "replace")
+        yield kind.value, decoded[:_MOST_QUOTED]
+
+
+class _Text(HTMLParser):
+    """The words of an HTML text; nothing in it is loaded or run."""
+
+    _HIDDEN = frozenset({"script", "style", "head", "title"})
+    _BREAKS = frozenset({"br", "p", "div", "tr", "li", "h1", "h2", "h3", "blockquote"})
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.words: list[str] = []
+        self._hidden = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
+        self._hidden += tag in self._HIDDEN
+        if tag in self._BREAKS:
+            self.words.append("\n")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._hidden -= tag in self._HIDDEN and self._hidden > 0
+
+    def handle_data(self, data: str) -> None:
+        if not self._hidden:
+            self.words.append(re.sub(r"\s+", " ", data))
+
+
+def _text_of_html(html: str) -> str:
+    parser = _Text()
+    parser.feed(html)
+    parser.close()
+    return re.sub(r" *\n[ \n]*", "\n", "".join(parser.words)).strip()
+
+
+def _clean(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text).strip()
+
+
+def _one_address(text: str, what: str) -> str:
+    try:
+        found = parse_header_addresses(text)
+    except MalformedMessage:
+        found = ()
+    if len(found) != 1:
+        raise UsageError(f"{what} is {text!r}, wanted one address like alice@contoso.com")
+    return found[0]
+
+
+def _receivers(
+    source: _Original, kind: Kind, mine: str, to: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    if kind == "forward":
+        if not to:
+            raise UsageError("nobody to forward to", hint="name at least one address")
+        return [_one_address(one, "to") for one in to], []
+    if to:
+        raise UsageError("a reply goes to those of the original", hint="forward it instead")
+    receivers = source.addresses("Reply-To") or source.addresses("From")
+    if not receivers:
+        raise MalformedMessage(
+            "the original names nobody to reply to", hint="forward it to somebody instead"
+        )
+    if kind == "reply":
+        return _unique(receivers), []
+    everyone = _unique([*receivers, *source.addresses("To")])
+    others = [one for one in everyone if not matches(one, mine)]
+    main = others or _unique(receivers)
+    copies = [
+        one
+        for one in _unique(source.addresses("Cc"))
+        if not matches(one, mine) and not any(matches(one, other) for other in main)
+    ]
+    return main, copies
+
+
+def _unique(found: Iterable[str]) -> list[str]:
+    return list({one.casefold(): one for one in reversed([*found])}.values())[::-1]
+
+
+def _subject(subject: str, kind: Kind) -> str:
+    known, prefix = (("fwd:", "fw:"), "Fwd:") if kind == "forward" else (("re:",), "Re:")
+    if subject.lower().startswith(known):
+        return subject
+    return f"{prefix} {subject}".strip()
+
+
+def _thread(source: _Original) -> list[str]:
+    """The References of the answer (RFC 5322 3.6.4); the last is the original's own Message-ID."""
+    own = source.ids("Message-ID")[:1]
+    if not own:
+        return []
+    before = source.ids("References")
+    if not before and len(replied := source.ids("In-Reply-To")) == 1:
+        before = replied
+    thread = list(dict.fromkeys([*before, *own]))
+    if len(thread) > _MOST_REFERENCES:
+        thread = [thread[0], *thread[-_MOST_REFERENCES + 1 :]]
+    return thread
+
+
+def _body(source: _Original, text: str, kind: Kind) -> str:
+    above = text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
+    quoted = source.body.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
+    if kind == "forward":
+        shown = ("From", "Date", "Subject", "To", "Cc")
+        fields = [f"{name}: {value}" for name in shown if (value := source.text(name))]
+        lines = ["---------- Forwarded message ----------", *fields, "", quoted]
+    else:
+        author = source.text("From") or "somebody"
+        date = source.text("Date")
+        lines = [f"On {date}, {author} wrote:" if date else f"{author} wrote:"]
+        lines += [
+            f">{line}" if line.startswith(">") else f"> {line}" for line in quoted.split("\n")
+        ]
+    return "\n".join([*([above, ""] if above else []), *lines]) + "\n"
