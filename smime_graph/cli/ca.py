@@ -1,0 +1,108 @@
+"""ca init, ca issue: the test authority."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import click
+
+from ..errors import UsageError
+from . import files
+from .options import FILE, Time, option, verb
+from .program import run_of
+
+_key = option(
+    "--key",
+    metavar="KIND",
+    default="rsa-2048",
+    show_default=True,
+    help="rsa-2048, rsa-3072, rsa-4096, p256, p384, p521, ed25519, x25519, ...",
+)
+_name = option("--name", metavar="TEXT", help="The common name.")
+_at = option("--at", type=Time(), metavar="TIME", help="When it becomes valid (RFC 3339).")
+
+
+@verb("init")
+@click.argument("directory", metavar="DIR")
+@_key
+@_name
+@_at
+def init(directory: str, **given: Any) -> None:
+    """Make a test authority in DIR: ca.pem (what to trust), ca.key, index.json.
+
+    Its key is not encrypted: never let anything but tests trust it.
+
+    \b
+    smime-graph ca init test-ca
+    """
+    from ..pki.issue import CA
+
+    named = {"name": given["name"]} if given["name"] else {}
+    ca = CA(**named, key=given["key"], at=given["at"])
+    ca.save(directory)
+    _tell([f"{directory.rstrip('/')}/ca.pem"], ca.certificate)
+
+
+@verb("issue")
+@click.argument("directory", metavar="DIR")
+@click.argument("addresses", metavar="ADDRESS...", nargs=-1, required=True)
+@_key
+@option(
+    "--use",
+    type=click.Choice(["both", "sign", "encrypt"]),
+    default="both",
+    show_default=True,
+    help="What the certificate is for.",
+)
+@_name
+@option(
+    "--p12-password-file",
+    type=FILE,
+    metavar="FILE",
+    help="Also write a PKCS#12 file with this password.",
+)
+@option("--into", type=FILE, metavar="DIR", help="Write here instead of into the authority's DIR.")
+@_at
+def issue(directory: str, addresses: tuple[str, ...], **given: Any) -> None:
+    """Issue a certificate for one person with these addresses, and print the files that it is in.
+
+    ADDRESS.key holds the key (not encrypted), ADDRESS.pem the certificates, ADDRESS.p12 both. A
+    kind of key that cannot encrypt gets a companion that can.
+
+    \b
+    smime-graph ca issue test-ca alice@contoso.com --p12-password-file password
+    """
+    from ..pki.address import header_addresses
+    from ..pki.issue import CA, write_identity
+
+    for address in addresses:
+        if header_addresses(address) != (address,):
+            raise UsageError(f"{address!r} is no address", hint="wanted one like alice@contoso.com")
+    use: Literal["both", "sign", "encrypt"] = given["use"]
+    password = None
+    if given["p12_password_file"] is not None:
+        password = files.read_secret(given["p12_password_file"], what="password")
+    ca = CA.load(directory, at=given["at"])
+    identity = ca.issue(*addresses, key=given["key"], use=use, name=given["name"])
+    written = write_identity(identity, given["into"] or directory, password=password)
+    _tell([str(path) for path in written], identity.certificate)
+
+
+def _tell(paths: list[str], certificate: Any) -> None:
+    from .report import certificate_json
+
+    if run_of(click.get_current_context()).json:
+        files.write_json({"files": paths, "certificate": certificate_json(certificate)})
+    else:
+        files.write_lines(paths)
+
+
+@click.group("ca", context_settings={"help_option_names": ["-h", "--help"]})
+def ca() -> None:
+    """A test authority: certificates for people who do not exist."""
+
+
+ca.add_command(init)
+ca.add_command(issue)
+
+COMMANDS = {"ca": ca}

@@ -1,0 +1,205 @@
+"""check, round-trip."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import GraphError, UsageError
+from . import files, mailbox, options, terminal
+from .make import protected
+from .open import report_to_show
+from .options import message, option, verb
+from .program import run_of
+
+if TYPE_CHECKING:
+    from ..cms.certificate import Certificate
+    from ..graph import GraphClient
+
+# What arrives. Users of Graph miss other fields at the recipient's (microsoft-graph-docs-contrib
+# #1093, msgraph-sdk-dotnet#2209); X-* ones until the mailbox has met the name (#424).
+_KEPT = frozenset(
+    {"from", "sender", "to", "cc", "bcc", "reply-to", "subject", "date", "message-id"}
+    | {"in-reply-to", "references", "mime-version", "thread-topic", "thread-index"}
+    | {"importance", "priority", "sensitivity"}
+)
+
+
+@verb("check")
+@message
+@options.making()
+@options.to_self
+@options.opaque
+@mailbox.mailbox
+def check(message: str, **given: Any) -> None:
+    """Say what would go wrong on sending; no request is made.
+
+    The size against the limit (Graph counts the request, in base64), recipients without a
+    certificate, header fields that Graph is known to drop. Exit status 1 if it could not be sent.
+
+    \b
+    smime-graph check mail.eml --signer alice.p12 --recipient bob.pem
+    """
+    from ..smime.entity import Entity
+    from . import keys
+
+    raw = files.read_message(message)
+    fields = Entity(raw).fields
+    to = keys.message_addresses(raw)
+    everyone = keys.recipients(given, raw)
+    without = _without_certificate(to, [one.certificate for one in everyone])
+    ready = raw if given["recipient"] and without else protected(raw, given)
+    request = (len(ready) + 2) // 3 * 4
+    names = [f.name for f in fields if f.name and f.name.lower() not in _KEPT]
+    names = [name for name in names if not name.lower().startswith("content-")]
+    doubtful = [name for name in names if name.lower().startswith("x-")]
+    lost = [name for name in names if name not in doubtful]
+    problems: list[str] = []
+    if not to:
+        problems.append("the message names no recipient in To, Cc or Bcc")
+    if given["recipient"] and without:
+        problems.append(f"no certificate is given for {', '.join(without)}")
+    if request > given["size_limit"]:
+        problems.append(
+            f"the request has {request} bytes, the limit is {given['size_limit']}; base64 is paid"
+            " for attachments, for the CMS around them, and for the request"
+        )
+    facts: dict[str, Any] = {
+        "verdict": "rejected" if problems else "accepted",
+        "size": {
+            "message": len(raw),
+            "protected": len(ready),
+            "request": request,
+            "limit": given["size_limit"],
+        },
+        "recipients": [
+            {"address": one, "certificate": bool(everyone) and one not in without} for one in to
+        ],
+        "headers": {"dropped": lost, "uncertain": doubtful},
+        "problems": problems,
+    }
+    if run_of(click.get_current_context()).json:
+        files.write_json(facts)
+    else:
+        size = facts["size"]
+        lines = [
+            f"{facts['verdict']}: {size['message']} bytes, {size['protected']} when it is"
+            f" protected, {request} as a request (limit {given['size_limit']})"
+        ]
+        lines += [f"problem: {one}" for one in problems]
+        lines += [f"header: {one} is not delivered, as users of Graph report" for one in lost]
+        lines += [f"header: {one} may be lost on its first delivery" for one in doubtful]
+        files.write_lines(lines)
+    if problems:
+        click.get_current_context().exit(terminal.Status.NO)
+
+
+def _without_certificate(to: list[str], held: list[Certificate]) -> list[str]:
+    from ..pki.address import addresses, matches
+
+    known = [one for certificate in held for one in addresses(certificate)]
+    return [one for one in to if not any(matches(one, other) for other in known)]
+
+
+@verb("round-trip")
+@options.making()
+@options.identities
+@options.judging
+@mailbox.mailbox
+@option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to look for the copy.",
+)
+def round_trip(**given: Any) -> None:
+    """Send a sealed message to oneself, find the copy in the inbox, open and verify it.
+
+    It is written and encrypted by --signer for --signer; --identity opens it (default: the
+    signer's own key).
+
+    \b
+    smime-graph round-trip --signer alice.p12 --trust roots.pem --token-file token
+    """
+    from ..pki.identity import Contact
+    from ..smime import wrap
+    from ..smime.examine import unseal
+    from . import keys
+    from .open import judgement, telling
+
+    ring = keys.KeyRing.of(given)
+    signers = ring.signers()
+    if not signers or not given["trust"]:
+        raise UsageError(
+            "a round trip needs a key and the roots to believe", hint="give --signer and --trust"
+        )
+    own = next((one.encryption_certificate for one in signers if one.encryption_certificate), None)
+    if own is None or not signers[0].emails:
+        raise UsageError(
+            "the signer's certificate names no address or is not for encryption",
+            hint="use the key file of somebody who can be written to",
+        )
+    raw = wrap.seal(
+        _greeting(signers[0].emails[0]),
+        signer=signers,
+        recipients=[Contact(own)],
+        policy=options.policy_of(given),
+        at=given["at"],
+        sid=given["sid"],
+        rid=given["rid"],
+    )
+    identities = ring.identities() or [one for signer in signers for one in signer.identities]
+    arguments = {"identities": identities, **judgement(given)}
+    with mailbox.client(given) as graph:
+        with mailbox.sending():
+            ref = graph.send(raw)
+        copy_id = _find(graph, ref.internet_message_id or "", given["wait"])
+        with terminal.working("fetching the copy"):
+            back: bytes = graph.fetch(copy_id)
+    with telling(back, **arguments):
+        opened = unseal(back, **arguments)
+    facts = report_to_show(opened.report)
+    if facts is not None:
+        same = {"unchanged": _body(back) == _body(raw)}
+        files.write_json({**mailbox.ref_json(ref), "id": copy_id, **facts, **same})
+    else:
+        files.write_lines([f"accepted: {ref.internet_message_id} came back as {copy_id}"])
+
+
+def _greeting(address: str) -> bytes:
+    return (
+        f"From: {address}\r\nTo: {address}\r\nSubject: smime-graph round trip\r\n"
+        "Content-Type: text/plain; charset=utf-8\r\n\r\nThis message tests itself.\r\n"
+    ).encode()
+
+
+def _body(raw: bytes) -> bytes:
+    from ..smime.entity import Entity
+
+    return Entity(raw).body
+
+
+def _find(graph: GraphClient, message_id: str, patience: float) -> str:
+    """The id of the copy that came in; GraphError if it does not within `patience` seconds."""
+    end = time.monotonic() + patience
+    pause = 0.5
+    with terminal.working("waiting for the copy"):
+        while True:
+            page = graph.list("inbox", top=10, internet_message_id=message_id)
+            for ref in page:
+                if ref.id is not None and ref.internet_message_id == message_id:
+                    return ref.id
+            if time.monotonic() + pause > end:
+                raise GraphError(
+                    f"{message_id} was sent, but no copy came in within {patience:g} s",
+                    hint="look into the inbox and the junk folder, or give it more --wait",
+                )
+            time.sleep(pause)
+            pause = min(pause * 2, 8.0)
+
+
+COMMANDS = {"check": check, "round-trip": round_trip}

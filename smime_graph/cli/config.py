@@ -1,0 +1,133 @@
+"""The configuration file: TOML, `[defaults]` for every verb and a table for each.
+
+    [defaults]
+    trust = "roots.pem"
+    [sendmail]
+    signer = "alice.p12"
+    recipient = ["contacts"]
+
+Keys are the names of options. A file that is named in it is looked for beside it, not in the
+current folder; `~` is the home folder. It is never looked for in the current folder either: whoever
+can put a file there could have mail signed, or sent, as they like.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import UsageError
+
+_LIMIT = 1 << 20
+
+
+def user_file() -> Path | None:
+    """Where the user's own configuration is looked for; None where there is no such place."""
+    folder = Path(click.get_app_dir("smime-graph"))
+    # "All paths must be absolute" (XDG base directory specification); a relative one would be in
+    # the current folder
+    return folder / "config.toml" if folder.is_absolute() else None
+
+
+def apply(ctx: click.Context, named: str | None, verb: list[str]) -> None:
+    """Make the file's values the defaults of the verb. UsageError for what is not understood."""
+    path = Path(named).expanduser() if named else user_file()
+    if path is None or (not named and not path.is_file()):
+        return
+    data = _read(path)
+    values: dict[str, Any] = {}
+    defaults = data.get("defaults", {})
+    tables = [("defaults", defaults)]
+    table: Any = data
+    for word in verb:
+        table = table.get(word, {}) if isinstance(table, Mapping) else {}
+    tables.append((".".join(verb), table))
+    _check_tables(path, data)
+    for name, entries in tables:
+        if not isinstance(entries, Mapping):
+            raise UsageError(f"{path}: {name} is no table", hint=f"begin it with [{name}]")
+        for key, value in entries.items():
+            option = _option(ctx.command, key)
+            if option is None:
+                if name == "defaults" and _is_option_of_any(key):
+                    continue
+                raise UsageError(
+                    f"{path}: [{name}] names {key}, which is no option",
+                    hint=f"smime-graph {' '.join(verb)} --help lists them",
+                )
+            values[option.name or ""] = _value(path, name, key, value, option)
+    ctx.default_map = values
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LIMIT + 1)
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or "no file name"
+        raise UsageError(f"configuration {path} cannot be read: {reason}") from error
+    if len(data) > _LIMIT:
+        raise UsageError(f"configuration {path} is larger than {_LIMIT} octets")
+    try:
+        return tomllib.loads(data.decode("utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        where = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "not UTF-8 text"
+        raise UsageError(
+            f"configuration {path} is no TOML: {where}", hint="strings stand in quotes"
+        ) from None
+
+
+def _check_tables(path: Path, data: Mapping[str, Any]) -> None:
+    from .program import VERBS
+
+    known = {"defaults", *(verb for verbs in VERBS.values() for verb in verbs)}
+    for name in data:
+        if name not in known:
+            raise UsageError(
+                f"{path}: {name} is neither [defaults] nor the table of a verb",
+                hint="options stand in a table: put [defaults] above those of every verb",
+            )
+
+
+def _option(command: click.Command, key: str) -> click.Option | None:
+    wanted = "--" + key.replace("_", "-")
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and wanted in parameter.opts:
+            return None if parameter.name == "config" else parameter
+    return None
+
+
+def _is_option_of_any(key: str) -> bool:
+    from .program import VERBS, load
+
+    found: list[click.Command | None] = [load(v) for verbs in VERBS.values() for v in verbs]
+    for command in found:
+        if isinstance(command, click.Group):
+            found += command.commands.values()
+    return any(command is not None and _option(command, key) for command in found)
+
+
+def _value(path: Path, table: str, key: str, value: Any, option: click.Option) -> Any:
+    items = value if isinstance(value, list) else [value]
+    if isinstance(value, list) and not option.multiple:
+        raise UsageError(f"{path}: [{table}] {key} is a list, wanted one value")
+    if any(isinstance(item, (list, Mapping)) for item in items):
+        raise UsageError(f"{path}: [{table}] {key} is neither a value nor a list of them")
+    if option.is_flag != any(isinstance(item, bool) for item in items):
+        wanted = "true or false" if option.is_flag else "a text or a number"
+        raise UsageError(f"{path}: [{table}] {key}: {wanted} was wanted")
+    if getattr(option.type, "is_path", False):
+        items = [_beside(path, item) for item in items]
+    return items if option.multiple else items[0]
+
+
+def _beside(path: Path, item: Any) -> str:
+    text = str(item)
+    if text == "-":
+        return text
+    return os.fspath(path.resolve().parent / Path(text).expanduser())

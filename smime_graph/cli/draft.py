@@ -1,0 +1,89 @@
+"""draft, draft-update, draft-send."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ..errors import UsageError
+from . import files, mailbox, options
+from .make import protected
+from .options import message, option, verb
+
+
+@verb("draft")
+@message
+@options.making()
+@options.to_self
+@options.opaque
+@mailbox.mailbox
+@option("--reply-to", "reply_to", metavar="ID", help="As the reply to this message.")
+@option("--reply-all-to", "reply_all_to", metavar="ID", help="As the reply to all of it.")
+@option("--forward-of", "forward_of", metavar="ID", help="As the forward of it.")
+def draft(message: str, **given: Any) -> None:
+    """Put a message into Drafts and print its id; with --signer and --recipient it is sealed first.
+
+    \b
+    smime-graph draft sealed.eml --token-file token
+    """
+    named = [name for name in ("reply_to", "reply_all_to", "forward_of") if given[name]]
+    if len(named) > 1:
+        raise UsageError(
+            "a draft answers one message in one way",
+            hint="give one of --reply-to, --reply-all-to and --forward-of",
+        )
+    raw = protected(files.read_message(message), given)
+    with mailbox.client(given) as graph:
+        with mailbox.sending():
+            if not named:
+                ref = graph.draft(raw)
+            else:
+                methods = {
+                    "reply_to": graph.create_reply,
+                    "reply_all_to": graph.create_reply_all,
+                    "forward_of": graph.create_forward,
+                }
+                ref = methods[named[0]](given[named[0]], raw)
+        mailbox.tell(ref, print_id=True, done="put into Drafts")
+
+
+@verb("draft-update")
+@click.argument("message_id", metavar="ID")
+@message
+@options.making()
+@options.to_self
+@options.opaque
+@mailbox.mailbox
+def draft_update(message_id: str, message: str, **given: Any) -> None:
+    """Replace the whole content of a draft.
+
+    Graph v1.0 has no such request and refuses it (exit status 3); services with the design
+    document's form have it: --wire mime-content.
+
+    \b
+    smime-graph draft-update ID sealed.eml --wire mime-content --graph-url http://127.0.0.1:8025
+    """
+    raw = protected(files.read_message(message), given)
+    with mailbox.client(given) as graph:
+        with mailbox.sending():
+            ref = graph.update_draft(message_id, raw)
+        mailbox.tell(ref, done="stored")
+
+
+@verb("draft-send")
+@click.argument("message_id", metavar="ID")
+@mailbox.mailbox
+def draft_send(message_id: str, **given: Any) -> None:
+    """Send a draft.
+
+    \b
+    smime-graph draft-send ID --token-file token
+    """
+    with mailbox.client(given) as graph:
+        with mailbox.sending():
+            ref = graph.send_draft(message_id)
+        mailbox.tell(ref)
+
+
+COMMANDS = {"draft": draft, "draft-update": draft_update, "draft-send": draft_send}

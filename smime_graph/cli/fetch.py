@@ -1,0 +1,91 @@
+"""fetch, list."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import click
+
+from . import files, mailbox, options, terminal
+from .open import report_to_show, unsealed
+from .options import option, verb
+from .program import run_of
+from .report import time_text
+
+
+@verb("fetch")
+@click.argument("message_id", metavar="ID")
+@mailbox.mailbox
+@option("--unseal", is_flag=True, help="Take every layer off and check every signature.")
+@options.identities
+@options.passwords
+@options.trust
+@options.judging
+@options.policy
+@options.at
+@options.output
+def fetch(message_id: str, **given: Any) -> None:
+    """Write the message with this id, byte for byte; with --unseal its content, as unseal does.
+
+    With --json and no -o the message is in the JSON, in base64.
+
+    \b
+    smime-graph fetch ID --token-file token -o sealed.eml
+    smime-graph fetch ID --unseal --identity bob.p12 --trust roots.pem
+    """
+    with mailbox.client(given) as graph, terminal.working("fetching"):
+        data: bytes = graph.fetch(message_id)
+    json: dict[str, Any] | None = {"id": message_id}
+    report = None
+    if given["unseal"]:
+        opened = unsealed(data, given)
+        data, report = opened.raw, report_to_show(opened.report)
+    if not run_of(click.get_current_context()).json:
+        json = None
+    elif json is not None:
+        json |= report or {}
+        if given["output"] is None:
+            json["message"] = base64.b64encode(data).decode()
+    files.deliver(data, output=given["output"], json=json)
+
+
+@verb("list")
+@mailbox.mailbox
+@option("--folder", metavar="NAME", help="inbox, sentitems, drafts, ..., or an id.")
+@option("--top", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many.")
+@option("--message-id", metavar="<ID>", help="The copies of the message with this Message-ID.")
+def list_messages(**given: Any) -> None:
+    """List the newest messages: id, time, sender and subject, with tabs between them.
+
+    \b
+    smime-graph list --folder inbox --top 5 --token-file token
+    smime-graph list --message-id '<abc@contoso.com>' --json
+    """
+    wanted = given["message_id"]
+    if wanted is not None and not wanted.startswith("<"):
+        wanted = f"<{wanted}>"  # the brackets are part of the value, and shells dislike them
+    with mailbox.client(given) as graph, terminal.working("listing"):
+        page = graph.list(given["folder"], top=given["top"], internet_message_id=wanted)
+    if run_of(click.get_current_context()).json:
+        messages = [
+            {
+                **mailbox.ref_json(ref),
+                "subject": ref.subject,
+                "from": ref.sender,
+                "sentDateTime": time_text(ref.sent_at),
+                "receivedDateTime": time_text(ref.received_at),
+            }
+            for ref in page
+        ]
+        files.write_json({"messages": messages, "more": page.more})
+        return
+    rows = [
+        (ref.id or "", time_text(ref.received_at or ref.sent_at) or "", ref.sender or "")
+        + (ref.subject or "",)
+        for ref in page
+    ]
+    files.write_rows(rows)
+
+
+COMMANDS = {"fetch": fetch, "list": list_messages}

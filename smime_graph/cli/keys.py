@@ -1,0 +1,288 @@
+"""Key files, certificates and passwords that are named on the command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..errors import MalformedMessage, SmimeGraphError, UsageError
+from ..pki.address import addresses, matches, parse_header_addresses
+from ..pki.identity import (
+    Contact,
+    Identity,
+    WrongPassword,
+    allows_encryption,
+    load_identities,
+    read_certificates,
+)
+from ..pki.keyfile import kind_of
+from ..pki.trust import TrustStore
+from ..smime.entity import Entity
+from ..smime.examine import examine
+from . import files
+from .options import Given
+
+if TYPE_CHECKING:
+    from ..cms.certificate import Certificate
+
+T = TypeVar("T")
+
+_BESIDE = (".pem", ".crt", ".cer")
+_LARGEST_CERTIFICATE_FILE = 1 << 20
+_MOST_FILES = 10_000
+
+
+class KeyRing:
+    """The key files of a verb, opened with the passwords that belong to them.
+
+    Their order, for the passwords, is: the signers, then the identities.
+    """
+
+    def __init__(self, given: Given) -> None:
+        self._signers: Sequence[str] = given.get("signer") or ()
+        self._identities: Sequence[str] = given.get("identity") or ()
+        self._password_files: Sequence[str] = given.get("password_file") or ()
+        self._entered: dict[str, str] = {}
+        self._opened: list[Identity] | None = None
+        count = len(self._signers) + len(self._identities)
+        if len(self._password_files) > 1 and len(self._password_files) != count:
+            raise UsageError(
+                f"{len(self._password_files)} password files are given for {count} key files",
+                hint="give one for each key file, in their order, or one for all",
+            )
+
+    @classmethod
+    def of(cls, given: Given) -> KeyRing:
+        """The one ring of a verb: a password is asked for once, and a key file opened once."""
+        ring: KeyRing = given.setdefault("key_ring", None) or cls(given)
+        given["key_ring"] = ring
+        return ring
+
+    def signers(self) -> list[Identity]:
+        if self._opened is None:
+            self._opened = self._open_signers()
+        return self._opened
+
+    def _open_signers(self) -> list[Identity]:
+        return [
+            self._open(path, number, lambda p, path=path: _load_one(path, p))  # type: ignore[misc]
+            for number, path in enumerate(self._signers)
+        ]
+
+    def identities(self) -> list[Identity]:
+        """Every key of every file, the encryption keys of people with two among them."""
+        found: list[Identity] = []
+        for number, path in enumerate(self._identities, len(self._signers)):
+            opened = self._open(path, number, lambda p, path=path: _load_all(path, p))  # type: ignore[misc]
+            found += [one for identity in opened for one in identity.identities]
+        return found
+
+    def _open(self, path: str, number: int, load: Callable[[Sequence[str]], T]) -> T:
+        known = self._known(path, number)
+        try:
+            return load(known)
+        except WrongPassword:
+            if known:
+                raise
+        for source in (_from_keyring, _from_terminal):
+            password = source(path)
+            if password is not None:
+                opened = load([password])
+                self._entered[path] = password
+                return opened
+        return load(())  # to say once more that it needs one
+
+    def _known(self, path: str, number: int) -> list[str]:
+        if path in self._entered:
+            return [self._entered[path]]
+        if len(self._password_files) == 1:
+            return [files.read_secret(self._password_files[0], what="password")]
+        if self._password_files:
+            return [files.read_secret(self._password_files[number], what="password")]
+        password = os.environ.get("SMIME_GRAPH_PASSWORD")
+        return [password] if password else []
+
+
+def _load_one(path: str, passwords: Sequence[str]) -> Identity:
+    password = passwords[0] if passwords else None
+    certificates = _certificates_beside(path)
+    if certificates is not None:
+        return Identity.from_pem(path, password, certificates=certificates)
+    return Identity.load(path, password)
+
+
+def _load_all(path: str, passwords: Sequence[str]) -> Sequence[Identity]:
+    certificates = _certificates_beside(path)
+    if certificates is not None:
+        password = passwords[0] if passwords else None
+        return [Identity.from_pem(path, password, certificates=certificates)]
+    return load_identities(path, passwords)
+
+
+def _certificates_beside(path: str) -> str | None:
+    """NAME.pem beside NAME.key, where that is a PEM key without a certificate."""
+    here = Path(path)
+    try:
+        if not here.is_file() or here.stat().st_size > _LARGEST_CERTIFICATE_FILE:
+            return None
+        data = here.read_bytes()
+    except (OSError, ValueError):
+        return None  # reading it as a key file says what is wrong
+    if b"PRIVATE KEY-----" not in data or b"-----BEGIN CERTIFICATE-----" in data:
+        return None
+    stem = path.removesuffix(here.suffix) if here.suffix == ".key" else path
+    return next((stem + end for end in _BESIDE if Path(stem + end).is_file()), None)
+
+
+def _from_keyring(path: str) -> str | None:
+    """From the desktop's keyring: service "smime-graph", user name the absolute path."""
+    try:
+        import keyring
+    except ImportError:
+        return None
+    try:
+        password: Any = keyring.get_password("smime-graph", str(Path(path).resolve()))
+    except Exception:  # noqa: BLE001 - its back ends raise what they like; then it knows nothing
+        return None
+    return password if isinstance(password, str) and password else None
+
+
+def _from_terminal(path: str) -> str | None:
+    """Ask, if somebody is there to answer; standard input may be the message."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return None
+    try:
+        os.close(os.open(os.ctermid(), os.O_RDWR))
+    except (OSError, AttributeError):
+        if sys.stdin is None or not sys.stdin.isatty():
+            return None
+    import getpass
+
+    from .terminal import printable
+
+    try:
+        return getpass.getpass(f"password of {printable(path)}: ") or None
+    except EOFError:
+        return None
+
+
+# --- what is believed -----------------------------------------------------------------------------
+
+
+def trust_store(given: Given) -> TrustStore | None:
+    """The store of `--trust`; None where it was not given."""
+    return TrustStore.from_pem(*given["trust"]) if given.get("trust") else None
+
+
+def certificates(given: Given) -> list[Certificate]:
+    return [one for path in given.get("certificate") or () for one in read_certificates(path)]
+
+
+# --- recipients -----------------------------------------------------------------------------------
+
+
+def recipients(given: Given, raw: bytes) -> list[Contact]:
+    """The contacts of `--recipient`: files, and of a folder those that the message is for."""
+    found: dict[Certificate, Contact] = {}
+    for path in given.get("recipient") or ():
+        chosen = _from_folder(path, raw, given) if Path(path).is_dir() else [_from_file(path)]
+        for contact in chosen:
+            found.setdefault(contact.certificate, contact)
+    return list(found.values())
+
+
+def _from_file(path: str) -> Contact:
+    data = files.read(path, what="certificate", limit=files.MESSAGE_LIMIT)
+    small = data if len(data) <= _LARGEST_CERTIFICATE_FILE else b""
+    # a bare CMS is a SEQUENCE too; what is a certificate says so by its shape
+    if b"-----BEGIN CERTIFICATE-----" in small[:65536] or kind_of(small) == "certificate":
+        return Contact.load(path)
+    contact = _from_signed_message(path, data)
+    if contact is not None:
+        return contact
+    return Contact.load(path)  # neither: it says what it is not
+
+
+def _from_signed_message(path: str, data: bytes) -> Contact | None:
+    """The certificate of the one who signed a message, None if this is no signed message.
+
+    Who holds the key has signed, so the signature is checked; whether the certificate is believed
+    is for `--trust` to say. Announced capabilities are not used: a certificate given as a file
+    brings none either.
+    """
+    try:
+        report = examine(data, trust=TrustStore(()))
+    except SmimeGraphError:
+        return None
+    if not any(layer.type == "signed-data" for layer in report.layers):
+        return None
+    sound = [s.certificate for s in report.signers if s.intact and s.valid and s.certificate]
+    fit = [one for one in dict.fromkeys(sound) if allows_encryption(one)]
+    if len(fit) == 1:
+        return Contact(fit[0])
+    if not sound:
+        why = "no signature of it is valid"
+    elif not fit:
+        why = "its signer's certificate is not for encryption"
+    else:
+        why = f"it has {len(fit)} signers"
+    raise UsageError(
+        f"{path}: no certificate is taken from this signed message: {why}",
+        hint="give the certificate itself, in PEM or DER",
+    )
+
+
+def _from_folder(path: str, raw: bytes, given: Given) -> list[Contact]:
+    """For each address of the message the certificate in the folder that is good for longest."""
+    try:
+        names = sorted(p for p in Path(path).iterdir() if p.is_file() and p.name[0] != ".")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    held: list[tuple[Certificate, tuple[str, ...]]] = []
+    for name in names[:_MOST_FILES]:
+        held += [(one, addresses(one)) for one in _certificates_in(name)]
+    now = given.get("at") or datetime.now(UTC)
+    chosen: list[Contact] = []
+    for wanted in message_addresses(raw):
+        fit = [
+            one
+            for one, emails in held
+            if any(matches(wanted, email) for email in emails) and _is_usable(one, now)
+        ]
+        if fit:
+            chosen.append(Contact(max(fit, key=lambda one: one.not_after)))
+    return chosen
+
+
+def _certificates_in(path: Path) -> Iterable[Certificate]:
+    try:
+        if path.stat().st_size > _LARGEST_CERTIFICATE_FILE:
+            return ()
+        data = path.read_bytes()
+        return read_certificates(data) if kind_of(data) in ("pem", "certificate") else ()
+    except (OSError, UsageError):
+        return ()  # a folder may hold other things; who is without a certificate is told by name
+
+
+def _is_usable(certificate: Certificate, now: datetime) -> bool:
+    try:
+        return (
+            allows_encryption(certificate)
+            and certificate.not_before <= now <= certificate.not_after
+        )
+    except MalformedMessage:
+        return False
+
+
+def message_addresses(raw: bytes) -> list[str]:
+    """Every address of To, Cc and Bcc, once. MalformedMessage if one cannot be read."""
+    entity = Entity(raw)
+    found: list[str] = []
+    for name in ("To", "Cc", "Bcc"):
+        for field in entity.all(name):
+            found += parse_header_addresses(field.value)
+    return list(dict.fromkeys(found))

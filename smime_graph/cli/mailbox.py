@@ -1,0 +1,210 @@
+"""The mailbox on Graph, or on the emulator, that the options name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import click
+
+from ..errors import UsageError
+from . import files, terminal
+from .options import FILE, Given, combined, option
+from .program import run_of
+
+if TYPE_CHECKING:
+    from ..graph import GraphClient, MessageRef
+
+_EMULATED = "emulated"  # the emulator in this process takes any token
+
+mailbox = combined(
+    option("--user", metavar="me|ADDRESS", default="me", help="Whose mailbox.", show_default=True),
+    option("--graph-url", metavar="URL", help="Where Graph is, for example a local emulator."),
+    option(
+        "--cloud",
+        type=click.Choice(["global", "usgov", "dod", "china"]),
+        help="Which of Microsoft's clouds (default: global).",
+    ),
+    option(
+        "--wire",
+        type=click.Choice(["text-plain", "mime-content"]),
+        default="text-plain",
+        show_default=True,
+        help="The form of requests: what Graph v1.0 takes, or the design document's.",
+    ),
+    option(
+        "--token-file",
+        type=FILE,
+        metavar="FILE",
+        help="An access token. Else SMIME_GRAPH_TOKEN in the environment.",
+    ),
+    option(
+        "--auth",
+        type=click.Choice(["azure"]),
+        help="Sign in with azure-identity's DefaultAzureCredential (extra: azure).",
+    ),
+    option(
+        "--emulator", is_flag=True, help="Use a Graph in this process; no token, nothing is sent."
+    ),
+    option(
+        "--emulator-data",
+        type=FILE,
+        metavar="FILE",
+        help="Its mailboxes, in this file; implies --emulator. Otherwise they are forgotten.",
+    ),
+    option(
+        "--size-limit",
+        type=click.IntRange(min=1),
+        default=4 * 1024 * 1024,
+        show_default=True,
+        metavar="BYTES",
+        help="The largest request.",
+    ),
+    option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        default=30.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="For connecting, and for each wait.",
+    ),
+    option(
+        "--retries",
+        type=click.IntRange(0, 20),
+        default=4,
+        show_default=True,
+        help="Further attempts where one is safe.",
+    ),
+)
+
+
+@contextmanager
+def client(given: Given) -> Iterator[GraphClient]:
+    """A client for what the options name; UsageError where they contradict each other."""
+    emulated = given["emulator"] or given["emulator_data"] is not None
+    if emulated and (given["graph_url"] is not None or given["cloud"] is not None):
+        raise UsageError(
+            "--emulator and an address of Graph are both given",
+            hint="leave out --graph-url and --cloud, or --emulator",
+        )
+    credential = _EMULATED if emulated else _credential(given)
+    from ..graph import GraphClient
+
+    with ExitStack() as stack:
+        settings: dict[str, Any] = {}
+        if emulated:
+            from ..emulator import Emulator
+
+            emulator = stack.enter_context(
+                Emulator(
+                    profile="live" if given["wire"] == "text-plain" else "design",
+                    data=given["emulator_data"] or ":memory:",
+                    open_mailboxes=True,
+                    request_limit=max(given["size_limit"], 4 * 1024 * 1024),
+                )
+            )
+            settings["transport"] = emulator.transport()
+        made = GraphClient(
+            credential,
+            user=given["user"],
+            url=_url(given["graph_url"]),
+            cloud=given["cloud"],
+            wire=given["wire"],
+            size_limit=given["size_limit"],
+            timeout=given["timeout"],
+            retries=given["retries"],
+            **settings,
+        )
+        yield stack.enter_context(made)
+
+
+def _url(url: str | None) -> str | None:
+    """A bare host gets the version that its paths begin with."""
+    if url is None:
+        return None
+    try:
+        bare = urlsplit(url).path in ("", "/") and "?" not in url and "#" not in url
+    except ValueError:
+        return url  # the client says what is wrong with it
+    return url.rstrip("/") + "/v1.0" if bare and url else url
+
+
+def _credential(given: Given) -> Any:
+    if given["auth"] == "azure":
+        if given["token_file"] is not None:
+            raise UsageError(
+                "--token-file and --auth azure are both given", hint="leave one of them out"
+            )
+        return _azure()
+    if given["token_file"] is not None:
+        return files.read_secret(given["token_file"], what="token").strip()
+    token = os.environ.get("SMIME_GRAPH_TOKEN", "").strip()
+    if not token:
+        raise UsageError(
+            "no access token is given",
+            hint="use --token-file FILE, SMIME_GRAPH_TOKEN or --auth azure; --emulator needs none",
+        )
+    return token
+
+
+def _azure() -> Any:
+    try:
+        from azure.identity import DefaultAzureCredential
+    except ImportError:
+        raise UsageError(
+            "--auth azure needs azure-identity, which is not installed",
+            hint="pip install 'smime-graph[azure]'",
+        ) from None
+    return DefaultAzureCredential()
+
+
+# --- what is said of a message that was sent ------------------------------------------------------
+
+
+def ref_json(ref: MessageRef) -> dict[str, Any]:
+    return {
+        "id": ref.id,
+        "internetMessageId": ref.internet_message_id,
+        "status": ref.status,
+        "requestId": ref.request_id,
+    }
+
+
+def tell(ref: MessageRef, *, print_id: bool = False, done: str = "sent") -> None:
+    """Say what became of a message, after it has become that.
+
+    A failure to write must not look like a failure to send: who repeats it sends twice.
+    """
+    if ref.status == "confirmed":
+        terminal.complain(
+            "warning", "the answer was lost, but the mailbox shows that the message was sent"
+        )
+    try:
+        if run_of(click.get_current_context()).json:
+            files.write_json(ref_json(ref))
+        elif print_id and ref.id is not None:
+            files.write_lines([ref.id])
+    except UsageError as error:
+        raise UsageError(f"the message was {done}, but {error}", hint="do not repeat it") from error
+
+
+@contextmanager
+def sending() -> Iterator[None]:
+    """Around a request that sends: who interrupts it must know what that means."""
+    try:
+        with terminal.working("talking to Graph"):
+            yield
+    except KeyboardInterrupt:
+        terminal.complain("warning", "interrupted: the message may have been sent")
+        terminal.hint("look into Sent Items before you send it again")
+        raise
+
+
+def original(graph: GraphClient, message_id: str) -> bytes:
+    """The message that is answered; its absence is an error of Graph's."""
+    with terminal.working("fetching the original"):
+        raw: bytes = graph.fetch(message_id)
+    return raw

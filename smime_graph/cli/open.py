@@ -1,0 +1,274 @@
+"""verify, decrypt, unseal, examine, inspect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import SmimeGraphError, UsageError
+from . import files, options, terminal
+from .options import FILE, Given, message, option, verb
+from .program import run_of
+
+if TYPE_CHECKING:
+    from ..smime.report import MessageReport, Opened
+
+detached_content = option(
+    "--content", type=FILE, metavar="FILE", help="What a detached signature is over."
+)
+
+
+def judgement(given: Given) -> dict[str, Any]:
+    """The keyword arguments of `verify`, `unseal` and `examine` that the options stand for."""
+    from ..pki.trust import TrustStore
+    from . import keys
+
+    return {
+        "trust": keys.trust_store(given) or TrustStore(()),
+        "sender": given.get("sender"),
+        "certificates": keys.certificates(given),
+        "policy": options.policy_of(given),
+        "at": given.get("at"),
+    }
+
+
+@contextmanager
+def telling(raw: bytes, **arguments: Any) -> Iterator[None]:
+    """Where opening the message fails, keep what is known about it for `--json`."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except SmimeGraphError as error:
+        from ..errors import VerificationFailed
+        from ..smime.examine import examine
+        from ..smime.report import MessageReport
+        from .report import report_json
+
+        run = run_of(click.get_current_context())
+        if run.json:
+            known = error.report if isinstance(error, VerificationFailed) else None
+            if not isinstance(known, MessageReport):
+                known = examine(raw, **arguments)
+            run.known = report_json(known)
+        raise
+
+
+def unsealed(raw: bytes, given: Given) -> Opened:
+    """The message without its layers; raises unless it is accepted. Warnings are shown."""
+    from ..smime.examine import unseal
+    from . import keys
+    from .report import warn
+
+    arguments = {"identities": keys.KeyRing.of(given).identities(), **judgement(given)}
+    with telling(raw, **arguments), terminal.working("opening the message"):
+        opened = unseal(raw, **arguments)
+    warn(opened.report)
+    return opened
+
+
+def report_to_show(report: MessageReport, *, judged: bool = True) -> dict[str, Any] | None:
+    """The JSON of a report where `--json` asks for it."""
+    from .report import report_json
+
+    return report_json(report, judged=judged) if run_of(click.get_current_context()).json else None
+
+
+def _deliver(opened: Opened, data: bytes, given: Given, *, judged: bool = True) -> None:
+    json = report_to_show(opened.report, judged=judged)
+    further: dict[str, bytes] = {}
+    if given.get("save_certificates"):
+        from ..pki.keyfile import armour
+
+        found = dict.fromkeys(one for layer in opened.layers for one in layer.certificates)
+        further[given["save_certificates"]] = b"".join(map(armour, found))
+    files.deliver(data, output=given["output"], json=json, further=further)
+
+
+@verb("verify")
+@message
+@options.trust
+@options.judging
+@detached_content
+@option(
+    "--save-certificates",
+    type=FILE,
+    metavar="FILE",
+    help="Write the certificates that came with the signature (PEM).",
+)
+@options.policy
+@options.at
+@options.output
+def verify(message: str, **given: Any) -> None:
+    """Check the signature and write the signed content.
+
+    Accepted means: at least one signer is intact, valid, trusted and the From or Sender, and no
+    signature is broken. Otherwise nothing is written and the exit status is 1. With --json and no
+    -o only the report is written.
+
+    \b
+    smime-graph verify mail.eml --trust roots.pem
+    """
+    from ..smime import examine
+
+    raw = files.read_message(message)
+    arguments = judgement(given)
+    if given["content"] is not None:
+        arguments["content"] = files.read(given["content"], what="content")
+    with telling(raw, **arguments), terminal.working("verifying"):
+        opened = examine.verify(raw, **arguments)
+    from .report import warn
+
+    warn(opened.report)
+    _deliver(opened, opened.content, given)
+
+
+@verb("decrypt")
+@message
+@options.identities
+@options.passwords
+@options.policy
+@options.output
+def decrypt(message: str, **given: Any) -> None:
+    """Take the encryption off and write what was inside; no signature is looked at.
+
+    Under AES-CBC nothing shows whether the content was changed: a warning says so. Use unseal for
+    mail. The JSON has no verdict, because nothing was judged.
+
+    \b
+    smime-graph decrypt mail.eml --identity bob.p12 -o content.eml
+    """
+    from ..smime import examine
+    from . import keys
+    from .report import layer_json, warn
+
+    raw = files.read_message(message)
+    identities = keys.KeyRing.of(given).identities()
+    _need_identity(identities)
+    run = run_of(click.get_current_context())
+    try:
+        with terminal.working("decrypting"):
+            opened = examine.decrypt(raw, identities=identities, policy=options.policy_of(given))
+    except SmimeGraphError:
+        if run.json:
+            try:
+                run.known = {"layers": [layer_json(one) for one in examine.inspect(raw)]}
+            except SmimeGraphError:
+                run.known = {}  # nothing can be said of it: what was wrong is in the error
+        raise
+    warn(opened.report)
+    _deliver(opened, opened.content, given, judged=False)
+
+
+def _need_identity(identities: list[Any]) -> None:
+    if not identities:
+        raise UsageError("no key to decrypt with", hint="name a key file: --identity FILE")
+
+
+@verb("unseal")
+@message
+@options.identities
+@options.passwords
+@options.trust
+@options.judging
+@option(
+    "--save-certificates",
+    type=FILE,
+    metavar="FILE",
+    help="Write the certificates that came with the signatures (PEM).",
+)
+@options.policy
+@options.at
+@options.output
+def unseal(message: str, **given: Any) -> None:
+    """Decrypt, check every signature, and write the message as it was before it was sealed.
+
+    Accepted means the same as for verify; otherwise nothing is written and the exit status is 1.
+
+    \b
+    smime-graph unseal mail.eml --identity bob.p12 --trust roots.pem -o clear.eml
+    """
+    opened = unsealed(files.read_message(message), given)
+    _deliver(opened, opened.raw, given)
+
+
+@verb("examine")
+@message
+@options.identities
+@options.passwords
+@options.trust
+@options.judging
+@detached_content
+@options.policy
+@options.at
+@options.output
+def examine(message: str, **given: Any) -> None:
+    """Say everything there is to say about a message: layers, signers, findings, the verdict.
+
+    The exit status is 0 whenever the message could be read, accepted or not.
+
+    \b
+    smime-graph examine mail.eml --identity bob.p12 --trust roots.pem --json
+    """
+    from ..smime import examine as engine
+    from . import keys
+    from .report import report_json, report_lines
+
+    raw = files.read_message(message)
+    arguments = {"identities": keys.KeyRing.of(given).identities(), **judgement(given)}
+    if given["content"] is not None:
+        arguments["content"] = files.read(given["content"], what="content")
+    with terminal.working("examining"):
+        report = engine.examine(raw, **arguments)
+    run = run_of(click.get_current_context())
+    if report.error is not None:
+        run.known = report_json(report)
+        raise report.error
+    _show(report_json(report), report_lines(report), given)
+
+
+@verb("inspect")
+@message
+@options.output
+def inspect(message: str, **given: Any) -> None:
+    """Show what a message says of itself: layers, algorithms, recipients, signers, sizes.
+
+    No key is needed and nothing is judged. A message without S/MIME has no layers.
+
+    \b
+    smime-graph inspect mail.eml --json
+    """
+    from ..smime import examine as engine
+    from .report import layer_json, layer_lines
+
+    layers = engine.inspect(files.read_message(message))
+    lines = [line for layer in layers for line in layer_lines(layer)]
+    _show({"layers": [layer_json(one) for one in layers]}, lines or ["no S/MIME layers"], given)
+
+
+def _show(json: dict[str, Any], lines: list[str], given: Given) -> None:
+    import json as encoder
+
+    text = "".join(f"{terminal.printable(line)}\n" for line in lines).encode("utf-8", "replace")
+    if not run_of(click.get_current_context()).json:
+        if given["output"] is None:
+            files.write_lines(lines)
+        else:
+            files.deliver(text, output=given["output"])
+    elif given["output"] is None:
+        files.write_json(json)
+    else:
+        data = encoder.dumps(json, indent=2, ensure_ascii=True).encode() + b"\n"
+        files.deliver(data, output=given["output"])
+
+
+COMMANDS = {
+    "verify": verify,
+    "decrypt": decrypt,
+    "unseal": unseal,
+    "examine": examine,
+    "inspect": inspect,
+}

@@ -1,0 +1,226 @@
+"""Options that several verbs share, and the kinds of their values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ..errors import UsageError
+from .program import Option, Verb
+
+if TYPE_CHECKING:
+    from ..policy import Policy
+
+F = TypeVar("F", bound=Callable[..., Any])
+Given = dict[str, Any]
+
+
+class FilePath(click.ParamType):  # type: ignore[type-arg]
+    """A path; whether anything is there is found out on reading, which says it better."""
+
+    name = "file"
+    is_path = True
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002
+        return str(value)
+
+
+class Time(click.ParamType):  # type: ignore[type-arg]
+    """An RFC 3339 time: a date, a time, and an offset."""
+
+    name = "time"
+    _FORM = re.compile(
+        r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+    )
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            if not self._FORM.fullmatch(str(value)):
+                raise ValueError("not RFC 3339")
+            return datetime.fromisoformat(str(value).upper())
+        except ValueError:
+            self.fail(f"{value!r} is no time, wanted one like 2026-11-22T06:13:00Z", param, ctx)
+
+
+class PolicyName(click.ParamType):  # type: ignore[type-arg]
+    """A policy by its name; the policies are imported only when one is named."""
+
+    name = "name"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Policy:
+        from ..policy import POLICIES, Policy
+
+        if isinstance(value, Policy):
+            return value
+        if value not in POLICIES:
+            self.fail(f"{value!r} is no policy, wanted one of {', '.join(POLICIES)}", param, ctx)
+        return POLICIES[value]
+
+
+FILE = FilePath()  # ParamType is generic in new versions of click only, hence the ignores
+
+
+def option(*declarations: str, **attributes: Any) -> Callable[[F], F]:
+    """As click.option, for an option that also comes from the environment."""
+    return click.option(*declarations, cls=Option, **attributes)
+
+
+def verb(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], click.Command]:
+    """As click.command, for a verb: its function's docstring is its help."""
+    attributes.setdefault("cls", Verb)
+    return click.command(name, **attributes)
+
+
+def combined(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        for one in reversed(decorators):
+            function = one(function)
+        return function
+
+    return decorate
+
+
+message = click.argument("message", default="-", metavar="[MESSAGE]")
+
+output = option("-o", "--output", type=FILE, metavar="FILE", help="Write here instead.")
+
+passwords = option(
+    "--password-file",
+    type=FILE,
+    multiple=True,
+    metavar="FILE",
+    help="Its first line is the password of a key file: in the order of the key files (signers,"
+    " then identities), or one for all. Else SMIME_GRAPH_PASSWORD, else the keyring, else asked.",
+)
+
+at = option("--at", type=Time(), metavar="TIME", help="The time that counts (RFC 3339).")
+
+policy = option(
+    "--policy",
+    type=PolicyName(),
+    metavar="NAME",
+    default="exchange",
+    show_default=True,
+    help="exchange, rfc8551, or archive (which reads old mail and sends nothing).",
+)
+
+trust = option(
+    "--trust",
+    type=FILE,
+    multiple=True,
+    metavar="FILE",
+    help="Root certificates that are believed (PEM or DER).",
+)
+
+_signing = combined(
+    option(
+        "--signer",
+        type=FILE,
+        multiple=True,
+        metavar="FILE",
+        help="PKCS#12, or PEM with key and certificates (or certificates beside it in NAME.pem).",
+    ),
+    option(
+        "--sid",
+        type=click.Choice(["issuer", "ski"]),
+        default="issuer",
+        show_default=True,
+        help="How the signer's certificate is named.",
+    ),
+    option("--digest", metavar="NAME", help="Sign with this digest, for example sha512."),
+)
+
+opaque = option(
+    "--opaque", is_flag=True, help="One application/pkcs7-mime instead of multipart/signed."
+)
+
+_encrypting = combined(
+    option(
+        "--recipient",
+        type=FILE,
+        multiple=True,
+        metavar="FILE",
+        help="A certificate (PEM or DER), a signed message to take it from, or a folder of"
+        " certificates, of which those of the message's recipients are used.",
+    ),
+    option(
+        "--rid",
+        type=click.Choice(["issuer", "ski"]),
+        default="issuer",
+        show_default=True,
+        help="How a recipient's certificate is named.",
+    ),
+    option("--cipher", metavar="NAME", help="Encrypt with this cipher, for example aes128-cbc."),
+)
+
+to_self = option(
+    "--no-encrypt-to-self",
+    is_flag=True,
+    help="Do not encrypt to the signer's own certificate as well.",
+)
+
+
+def making(*, sign: bool = True, encrypt: bool = True) -> Callable[[F], F]:
+    """What a verb that signs or encrypts takes."""
+    chosen: list[Callable[[F], F]] = []
+    if sign:
+        chosen += [_signing]
+    if encrypt:
+        chosen += [_encrypting, trust]
+    if sign:
+        chosen += [passwords]
+    return combined(*chosen, policy, at)
+
+
+identities = option(
+    "--identity",
+    type=FILE,
+    multiple=True,
+    metavar="FILE",
+    help="A key file, or a folder of them; expired keys still decrypt.",
+)
+
+judging = combined(
+    option("--sender", metavar="ADDRESS", help="Who must have signed, instead of From."),
+    option(
+        "--certificate",
+        type=FILE,
+        multiple=True,
+        metavar="FILE",
+        help="Further certificates to use; not believed.",
+    ),
+)
+
+
+def policy_of(given: Given) -> Policy:
+    """The policy with `--digest`, `--cipher` and `--no-encrypt-to-self` put into it."""
+    from ..algorithms import TABLE, ContentCipher, Digest, Row
+
+    found: Policy = given["policy"]
+    changes: dict[str, Any] = {}
+
+    def known(kind: type[Row], name: str, what: str) -> str:
+        names = [row.name for row in TABLE if isinstance(row, kind) and row.name in found.accept]
+        if name not in names:
+            raise UsageError(
+                f"policy {found.name} has no {what} {name}", hint=f"use one of {', '.join(names)}"
+            )
+        return name
+
+    if given.get("digest"):
+        changes["digest"] = known(Digest, given["digest"], "digest")
+    if given.get("cipher"):
+        changes["ciphers"] = (known(ContentCipher, given["cipher"], "cipher"),)
+    if given.get("no_encrypt_to_self"):
+        changes["encrypt_to_self"] = False
+    return found.but(found.name, **changes) if changes else found

@@ -1,0 +1,276 @@
+"""send, reply, reply-all, forward."""
+
+from __future__ import annotations
+
+import mimetypes
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from ..errors import PolicyRefusal, UsageError
+from . import files, mailbox, options, terminal
+from .make import protected
+from .options import FILE, Given, combined, message, option, verb
+
+if TYPE_CHECKING:
+    from ..graph import GraphClient
+    from ..smime.answer import Kind
+
+save = option(
+    "--save-to-sent-items/--no-save-to-sent-items",
+    default=True,
+    help="Keep a copy (default). Only --wire mime-content has a place for 'no'.",
+)
+
+
+def check_save(given: Given) -> None:
+    """In the words of the command line what GraphClient would say in its own."""
+    if not given["save_to_sent_items"] and given["wire"] == "text-plain":
+        raise UsageError(
+            "--no-save-to-sent-items cannot be told to Graph: its text/plain form has no place for"
+            " it, and the live service has no mimeContent form that would",
+            hint="delete the copy from Sent Items afterwards, or use --wire mime-content where the"
+            " service has the design document's form",
+        )
+
+
+@verb("send")
+@message
+@options.making()
+@options.to_self
+@options.opaque
+@mailbox.mailbox
+@save
+@option(
+    "--via",
+    type=click.Choice(["auto", "sendmail", "draft"]),
+    default="auto",
+    show_default=True,
+    help="sendmail: one request. draft: two, and the id of the sent message.",
+)
+def send(message: str, **given: Any) -> None:
+    """Send a message to its To, Cc and Bcc; with --signer and --recipient it is sealed first.
+
+    Without them it goes as it is. A send whose answer is lost is never repeated.
+
+    \b
+    smime-graph send sealed.eml --token-file token
+    smime-graph send mail.eml --signer alice.p12 --recipient bob.pem --emulator --json
+    """
+    via: Literal["auto", "sendmail", "draft"] = given["via"]
+    check_save(given)
+    raw = protected(files.read_message(message), given)
+    with mailbox.client(given) as graph:
+        with mailbox.sending():
+            ref = graph.send(raw, save_to_sent_items=given["save_to_sent_items"], via=via)
+        mailbox.tell(ref)
+
+
+# --- answers --------------------------------------------------------------------------------------
+
+_building = combined(
+    option(
+        "--body",
+        type=FILE,
+        metavar="FILE",
+        help="Build the answer from the original, with this text above it.",
+    ),
+    option("--attach", type=FILE, multiple=True, metavar="FILE", help="A file to send along."),
+    option(
+        "--from", "sender_address", metavar="ADDRESS", help="Who answers (default: the signer)."
+    ),
+    options.identities,
+    options.judging,
+)
+
+
+def _answering(function: Any) -> Any:
+    return combined(
+        click.argument("message_id", metavar="ID"),
+        click.argument("message", required=False, metavar="[MESSAGE]"),
+        _building,
+        options.making(),
+        options.to_self,
+        options.opaque,
+        mailbox.mailbox,
+    )(function)
+
+
+@verb("reply")
+@_answering
+def reply(message_id: str, message: str | None, **given: Any) -> None:
+    """Reply to the sender of the message with this id.
+
+    MESSAGE is the finished reply. With --body it is built: Subject, In-Reply-To, References,
+    recipient and quoted text come from the original, which is opened with --identity and --trust
+    if it was sealed. Graph addresses a reply to From of the original, whatever To says.
+
+    \b
+    smime-graph reply ID --body text.txt --signer bob.p12 --recipient alice.pem \\
+        --identity bob.p12 --trust roots.pem
+    """
+    _answer("reply", message_id, message, given)
+
+
+@verb("reply-all")
+@_answering
+def reply_all(message_id: str, message: str | None, **given: Any) -> None:
+    """Reply to the sender and all recipients of the message with this id; see reply.
+
+    \b
+    smime-graph reply-all ID reply.eml --token-file token
+    """
+    _answer("reply-all", message_id, message, given)
+
+
+@verb("forward")
+@_answering
+@option("--to", multiple=True, metavar="ADDRESS", help="Whom to forward to.")
+def forward(message_id: str, message: str | None, **given: Any) -> None:
+    """Forward the message with this id.
+
+    MESSAGE is the finished forward, original included. With --to it is built; see reply.
+
+    \b
+    smime-graph forward ID --to carol@contoso.com --signer bob.p12 --recipient carol.pem \\
+        --identity bob.p12 --trust roots.pem
+    """
+    _answer("forward", message_id, message, given)
+
+
+def _answer(kind: Kind, message_id: str, message: str | None, given: Given) -> None:
+    builds = given["body"] is not None or bool(given["attach"]) or bool(given.get("to"))
+    if builds and message is not None:
+        raise UsageError(
+            "a finished MESSAGE and parts of one are both given",
+            hint="leave out MESSAGE, or --body, --attach and --to",
+        )
+    with mailbox.client(given) as graph:
+        raw = _built(graph, kind, message_id, given) if builds else _finished(message, given)
+        methods = {"reply": graph.reply, "reply-all": graph.reply_all, "forward": graph.forward}
+        with mailbox.sending():
+            ref = methods[kind](message_id, raw)
+        mailbox.tell(ref)
+
+
+def _finished(message: str | None, given: Given) -> bytes:
+    return protected(files.read_message(message or "-"), given)
+
+
+def _built(graph: GraphClient, kind: Kind, message_id: str, given: Given) -> bytes:
+    from ..smime.answer import answer
+
+    text = ""
+    if given["body"] is not None:
+        text = files.read_text(given["body"], what="text of the answer")
+    attachments = [_attachment(path) for path in given["attach"]]
+    opened, was_encrypted = _opened(mailbox.original(graph, message_id), given)
+    if was_encrypted and not given["recipient"]:
+        raise PolicyRefusal(
+            "the original was encrypted, and an answer that quotes it would not be",
+            rule="answer.decrypted-in-clear",
+            policy=given["policy"].name,
+            hint="name the certificates of its recipients with --recipient, or give a finished"
+            " MESSAGE that quotes nothing",
+        )
+    made = answer(
+        opened,
+        kind=kind,
+        sender=_sender(opened, given),
+        text=text,
+        attachments=attachments,
+        to=given.get("to") or (),
+        at=given["at"],
+    )
+    _warn_of_reply_to(opened, kind)
+    return protected(made.as_bytes(), given)
+
+
+def _attachment(path: str) -> Any:
+    from ..smime.answer import Attachment
+
+    kind, encoding = mimetypes.guess_type(path)
+    usable = (
+        kind is not None and encoding is None and not kind.startswith(("message/", "multipart/"))
+    )
+    return Attachment(
+        Path(path).name,
+        files.read(path, what="file to attach"),
+        kind if usable and kind is not None else "application/octet-stream",
+    )
+
+
+def _opened(raw: bytes, given: Given) -> tuple[bytes, bool]:
+    """The original in the clear, and whether it was encrypted."""
+    from ..policy import ARCHIVE
+    from ..smime.examine import inspect
+    from ..smime.unwrap import peel
+    from .open import unsealed
+
+    layers = inspect(raw)
+    if not layers:
+        return raw, False
+    encrypted = any(layer.type in ("enveloped-data", "auth-enveloped-data") for layer in layers)
+    if encrypted and not given["identity"]:
+        raise UsageError(
+            "the original is encrypted, so its text cannot be quoted without the key",
+            hint="name the key with --identity FILE and the roots with --trust FILE, or give a"
+            " finished MESSAGE",
+        )
+    if encrypted or given["trust"]:
+        # an answer that quotes what nobody checked is an oracle for whoever changed it on its way
+        opened = unsealed(raw, given)
+        hidden = ("enveloped-data", "auth-enveloped-data")
+        return opened.raw, any(layer.type in hidden for layer in opened.layers)
+    terminal.complain(
+        "warning", "the signature of the original is not checked: no --trust is given"
+    )
+    peeled = peel(raw, identities=(), policy=ARCHIVE)
+    if peeled.error is not None:
+        raise peeled.error
+    return _header(raw) + peeled.content, False
+
+
+def _header(raw: bytes) -> bytes:
+    from ..smime.entity import Entity, crlf, is_mime_field
+
+    fields = [crlf(f.raw) for f in Entity(raw).fields if f.name and not is_mime_field(f)]
+    return b"".join([*fields, b"MIME-Version: 1.0\r\n"])
+
+
+def _sender(opened: bytes, given: Given) -> str:
+    """Who answers: who was named, else the signer's address that the original was sent to."""
+    if given["sender_address"]:
+        return str(given["sender_address"])
+    if given["signer"]:
+        from ..pki.address import matches
+        from . import keys
+
+        held = [one for signer in keys.KeyRing.of(given).signers() for one in signer.emails]
+        asked = keys.message_addresses(opened)
+        fit = [one for one in held if any(matches(one, other) for other in asked)]
+        if fit or held:
+            return (fit or held)[0]
+    if given["user"] != "me" and "@" in given["user"]:
+        return str(given["user"])
+    raise UsageError("nobody knows who answers", hint="name your address: --from ADDRESS")
+
+
+def _warn_of_reply_to(opened: bytes, kind: Kind) -> None:
+    """Graph addresses a reply to "the sender of the original message", which is not Reply-To."""
+    from ..pki.address import header_addresses
+    from ..smime.entity import Entity
+
+    entity = Entity(opened)
+    wanted = header_addresses(entity.get("Reply-To") or "")
+    author = header_addresses(entity.get("From") or "")
+    if kind != "forward" and wanted and {*wanted} != {*author}:
+        terminal.complain(
+            "warning",
+            f"the original asks for replies to {', '.join(wanted)}; Graph may send this one to"
+            f" {', '.join(author)} as well",
+        )
+
+
+COMMANDS = {"send": send, "reply": reply, "reply-all": reply_all, "forward": forward}

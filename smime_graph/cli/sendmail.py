@@ -1,0 +1,406 @@
+"""sendmail: take a message as /usr/sbin/sendmail does, and send it through Graph.
+
+Two differences from a mail server, both because Graph has no envelope beside the header and no
+queue: everyone in To, Cc and Bcc gets the message, so a header that names somebody whom the
+arguments do not is refused without -t; and a message is sent now or not at all.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import (
+    GraphError,
+    GraphRefused,
+    GraphThrottled,
+    GraphUnreachable,
+    MalformedMessage,
+    SmimeGraphError,
+    UsageError,
+)
+from . import files, mailbox, options
+from .make import protected
+from .options import Given, option, verb
+from .program import Verb
+from .send import check_save, save
+
+if TYPE_CHECKING:
+    from ..smime.entity import HeaderField
+
+# sysexits.h
+_USAGE, _DATA, _OURS, _AGAIN, _PERMISSION = 64, 65, 70, 75, 77
+
+_NOT_HERE = {
+    "a": "ARPANET mode", "d": "a daemon", "D": "a daemon", "h": "host status", "H": "host status",
+    "i": "the alias table", "I": "the alias table", "l": "a daemon", "p": "a queue",
+    "s": "SMTP on standard input", "t": "a test mode", "v": "verifying addresses",
+    "z": "a frozen configuration",
+}  # fmt: skip
+_WITH_VALUE = frozenset("ABCFLNORVXbefhopr")
+_WITHOUT = frozenset("GIUcimnstvx")
+_VALUE_ATTACHED_OR_NONE = frozenset("dDq")
+
+
+def sysexit_of(error: BaseException) -> int:
+    """The exit status by sysexits.h. 75 invites a repetition, so it is for what was not sent."""
+    from ..pki.identity import WrongPassword
+
+    if isinstance(error, WrongPassword) or isinstance(error.__cause__, PermissionError):
+        return _PERMISSION
+    if isinstance(error, (UsageError, click.ClickException)):
+        return _USAGE
+    if isinstance(error, GraphThrottled):
+        return _AGAIN
+    if isinstance(error, GraphUnreachable):
+        return _OURS if error.maybe_sent else _AGAIN
+    if isinstance(error, GraphRefused):
+        if error.status in (401, 403):
+            return _PERMISSION
+        return _AGAIN if error.status in (408, 429) or error.status >= 500 else _DATA
+    if isinstance(error, GraphError):
+        return _PERMISSION  # the credential gave no token
+    return _DATA if isinstance(error, SmimeGraphError) else _OURS
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What the arguments of sendmail(8) say."""
+
+    recipients: tuple[str, ...] = ()
+    from_header: bool = False  # -t
+    dots_are_text: bool = False  # -i, -oi
+    envelope_sender: str | None = None  # -f, -r
+    full_name: str | None = None  # -F
+    is_queue_run: bool = False  # -q
+
+
+def read_arguments(words: list[str]) -> Invocation:
+    """Read them as getopt does: letters may share a dash, values may be attached."""
+    recipients: list[str] = []
+    flags: set[str] = set()
+    values: dict[str, str] = {}
+    position = 0
+    while position < len(words):
+        word = words[position]
+        position += 1
+        if word == "--":
+            recipients += words[position:]
+            break
+        if not word.startswith("-") or word == "-":
+            recipients.append(word)
+            continue
+        letters = word[1:]
+        while letters:
+            letter, letters = letters[0], letters[1:]
+            if letter in _VALUE_ATTACHED_OR_NONE:
+                flags.add(letter)
+                break
+            if letter in _WITHOUT:
+                flags.add(letter)
+                continue
+            if letter not in _WITH_VALUE:
+                raise UsageError(f"-{letter} is no option of sendmail")
+            if letters:
+                value = letters
+            elif position < len(words):
+                value = words[position]
+                position += 1
+            else:
+                raise UsageError(f"-{letter} needs a value")
+            _take(letter, value, flags, values)
+            break
+    return Invocation(
+        recipients=tuple(recipients),
+        from_header="t" in flags,
+        dots_are_text="i" in flags,
+        envelope_sender=values.get("f"),
+        full_name=values.get("F"),
+        is_queue_run="q" in flags,
+    )
+
+
+def _take(letter: str, value: str, flags: set[str], values: dict[str, str]) -> None:
+    if letter == "b" and value != "m":
+        what = _NOT_HERE.get(value[:1], "that mode")
+        raise UsageError(
+            f"-b{value}: {what} is not part of this program", hint="-bm, the default, sends mail"
+        )
+    ignores_dots = re.fullmatch(r"(?i)IgnoreDots(=(t|true|y|yes|1)?)?", value)
+    if (letter == "o" and value.startswith("i")) or (letter == "O" and ignores_dots):
+        flags.add("i")
+    elif letter in ("f", "r"):
+        values["f"] = value
+    elif letter == "F":
+        values["F"] = value
+    # the rest (-odX, -oem, -B8BITMIME, -L tag, -N dsn, -R hdrs, -V envid, ...) says how a mail
+    # server should go about it
+
+
+class SendmailVerb(Verb):
+    """Long options are ours and click's, everything else is sendmail's."""
+
+    status_text = (
+        "Exit status (sysexits.h): 0 sent; 64 usage; 65 the message or a certificate; 70 a bug of"
+        " ours, or nobody knows whether it was sent; 75 not sent, try again; 77 no permission; 130"
+        " interrupted."
+    )
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ours, theirs = self._apart(args)
+        ctx.meta[__name__] = theirs
+        return super().parse_args(ctx, ours)
+
+    def _apart(self, args: list[str]) -> tuple[list[str], list[str]]:
+        takes_value = {
+            name
+            for parameter in self.params
+            if isinstance(parameter, click.Option) and not parameter.is_flag
+            for name in parameter.opts
+        }
+        ours: list[str] = []
+        theirs: list[str] = []
+        waiting = iter(args)
+        for word in waiting:
+            if word == "--":
+                theirs += [word, *waiting]
+            elif word.startswith("--"):
+                ours.append(word)
+                if word in takes_value:
+                    ours += [value for value in [next(waiting, None)] if value is not None]
+            else:
+                theirs.append(word)
+                alone = len(word) > 1 and word[0] == "-" and word[-1] in _WITH_VALUE
+                if alone and all(letter in _WITHOUT for letter in word[1:-1]):
+                    # its value may look like anything
+                    theirs += [value for value in [next(waiting, None)] if value is not None]
+        return ours, theirs
+
+
+@verb(
+    "sendmail",
+    cls=SendmailVerb,
+    context_settings={"help_option_names": ["--help"]},
+    options_metavar="[-t] [-i] [-f ADDRESS] [-F NAME] [-bm] [OPTIONS]",
+)
+@options.making()
+@options.to_self
+@options.opaque
+@mailbox.mailbox
+@save
+@option("--from", "sender_address", metavar="ADDRESS", help="From where the message has none.")
+@option("--domain", metavar="NAME", help="Completes names without a domain, as root in cron mail.")
+@click.pass_context
+def sendmail(ctx: click.Context, /, **given: Any) -> None:
+    """Take a message from standard input and send it: [ADDRESS...] are its recipients.
+
+    With -t they are those of To, Cc and Bcc, together with the arguments (as Postfix has it; Exim
+    takes them away). Arguments that stand in no header become Bcc. Without -t a header that names
+    others is refused, because Graph would send it to them. -i, -oi: a line with a dot does not end
+    the message. -f, -F: address and name where From is missing. -q: there is no queue. Other
+    options of sendmail are ignored; -bs and other modes are refused.
+
+    What signs and seals it is named in [sendmail] of the configuration, or by the options below:
+
+    \b
+    [sendmail]
+    signer = "alice.p12"
+    password-file = "alice.password"
+    recipient = ["certificates"]
+    token-file = "token"
+    """
+    invocation = read_arguments(ctx.meta[__name__])
+    if invocation.is_queue_run and not invocation.from_header and not invocation.recipients:
+        return  # "process the queue": there is none, and cron jobs that ask for it are not wrong
+    check_save(given)
+    if not invocation.from_header and not invocation.recipients:
+        raise UsageError(
+            "no recipients are named", hint="name them as arguments, or use -t for those of To, Cc"
+        )
+    data = files.read("-", what="message")
+    with mailbox.client(given) as graph:
+        raw = protected(prepared(data, invocation, given), given)
+        with mailbox.sending():
+            graph.send(raw, save_to_sent_items=given["save_to_sent_items"], via="auto")
+
+
+# --- the message ----------------------------------------------------------------------------------
+
+
+def prepared(data: bytes, invocation: Invocation, given: Given) -> bytes:
+    """The message as a mail server would complete it: recipients, From, Date, Message-ID."""
+    import uuid
+    from email.utils import format_datetime
+
+    header, body = _split(data if invocation.dots_are_text else _until_dot(data))
+    domain = given["domain"]
+    fields = [_qualified(field, domain) for field in header]
+    author = _From(invocation, given)
+    fields = [author.in_place_of(field) for field in fields]
+    if not any(field.name.lower() == "from" for field in fields):
+        fields.append(author.field(invocation.full_name))
+    fields += _blind(fields, invocation, domain)
+    names = {field.name.lower() for field in fields}
+    if "message-id" not in names:
+        place = author.address.rpartition("@")[2] if author.address else "localhost"
+        place = place if place.isascii() else "localhost"
+        fields.append(_field("Message-ID", f"<{uuid.uuid4()}@{place}>"))
+    if "date" not in names:
+        moment = given["at"] or datetime.now(UTC)
+        fields.append(_field("Date", format_datetime(moment.astimezone(UTC))))
+    return b"".join([*(field.raw for field in fields), b"\r\n", body])
+
+
+def _until_dot(data: bytes) -> bytes:
+    found = re.search(rb"^\.\r?(?:\n|\Z)", data, re.MULTILINE)
+    return data if found is None else data[: found.start()]
+
+
+def _split(data: bytes) -> tuple[list[HeaderField], bytes]:
+    """The header, and the body with CRLF. A line that is no field begins the body, as ever."""
+    from ..smime.entity import Entity, HeaderField, crlf
+
+    data = re.sub(rb"\AFrom [^\r\n]*\r?\n", b"", data, count=1)  # the mark of a mailbox file
+    data = crlf(data)
+    entity = Entity(data)
+    found: list[HeaderField] = []
+    position = 0
+    for field in entity.fields:
+        if not field.name:
+            return found, data[position:]
+        position += len(field.raw)
+        raw = field.raw if field.raw.endswith(b"\r\n") else field.raw.rstrip(b"\r\n") + b"\r\n"
+        found.append(HeaderField(field.name, raw))
+    return found, entity.body
+
+
+def _field(name: str, value: str) -> HeaderField:
+    from ..smime.entity import HeaderField
+
+    return HeaderField(name, f"{name}: {value}\r\n".encode())
+
+
+# a name without a domain, as local mail has it: root, root (Cron Daemon), Cron <root>
+_LOCAL = re.compile(
+    r"(?P<name>[\w.+-]+)(?:\s+\((?P<comment>[^()]*)\))?"
+    r"|(?P<display>[^<>@\"]*)<(?P<inside>[\w.+-]+)>"
+)
+
+
+def _local(text: str) -> tuple[str, str] | None:
+    """Local part and display name of one local address, None if it is none."""
+    match = _LOCAL.fullmatch(text.strip())
+    if match is None:
+        return None
+    return match["name"] or match["inside"], (match["comment"] or match["display"] or "").strip()
+
+
+def _qualified(field: HeaderField, domain: str | None) -> HeaderField:
+    """To, Cc and Bcc with a domain behind every local name; From is a matter of its own."""
+    if field.name.lower() not in ("to", "cc", "bcc"):
+        return field
+    pieces = field.value.split(",")
+    if not any(piece.strip() and _local(piece) for piece in pieces):
+        return field
+    completed = [_complete(piece.strip(), domain, field.name) for piece in pieces if piece.strip()]
+    return _field(field.name, ",\r\n ".join(completed))
+
+
+def _complete(text: str, domain: str | None, what: str) -> str:
+    found = _local(text)
+    if found is None:
+        return text
+    if not domain:
+        raise MalformedMessage(
+            f"{what} names {found[0]}, which has no domain",
+            hint="set domain in [sendmail] of the configuration, or --domain",
+        )
+    return f"{found[0]}@{domain}"
+
+
+class _From:
+    """Who writes: what -f or the configuration say, else the signer."""
+
+    def __init__(self, invocation: Invocation, given: Given) -> None:
+        self._given = given
+        self._domain = given["domain"]
+        asked = (invocation.envelope_sender or "").strip().removeprefix("<").removesuffix(">")
+        self.address = asked if "@" in asked else given["sender_address"] or self._of_signer()
+        if not self.address and asked and self._domain:
+            self.address = f"{asked}@{self._domain}"
+
+    def _of_signer(self) -> str | None:
+        if not self._given["signer"]:
+            return None
+        from .keys import KeyRing
+
+        held = [one for signer in KeyRing(self._given).signers() for one in signer.emails]
+        return held[0] if held else None
+
+    def in_place_of(self, field: HeaderField) -> HeaderField:
+        """A From without a domain, as cron writes it, becomes one that can be answered."""
+        found = _local(field.value) if field.name.lower() == "from" else None
+        if found is None:
+            return field
+        if self.address is None and self._domain:
+            self.address = f"{found[0]}@{self._domain}"
+        return self.field(found[1] or None)
+
+    def field(self, name: str | None) -> HeaderField:
+        if not self.address:
+            raise MalformedMessage(
+                "the message has no From with a domain",
+                hint="give -f ADDRESS, or set from in [sendmail] of the configuration",
+            )
+        from ..pki.address import parse_header_addresses
+
+        parse_header_addresses(self.address)
+        clean = "".join(c if c.isprintable() else " " for c in name or "").strip()
+        if not clean:
+            return _field("From", self.address)
+        from email.utils import formataddr
+
+        if not self.address.isascii():
+            escaped = clean.replace("\\", "\\\\").replace('"', '\\"')
+            return _field("From", f'"{escaped}" <{self.address}>')
+        return _field("From", formataddr((clean, self.address)))
+
+
+def _blind(
+    fields: list[HeaderField], invocation: Invocation, domain: str | None
+) -> list[HeaderField]:
+    """A Bcc for the arguments that stand in no header."""
+    from ..pki.address import matches, parse_header_addresses
+
+    named = [
+        one
+        for field in fields
+        if field.name.lower() in ("to", "cc", "bcc")
+        for one in parse_header_addresses(field.value)
+    ]
+    asked: list[str] = []
+    for argument in invocation.recipients:
+        for piece in argument.split(","):
+            if piece.strip():
+                asked += parse_header_addresses(_complete(piece, domain, "the command line"))
+    others = [one for one in named if not any(matches(one, other) for other in asked)]
+    if others and not invocation.from_header:
+        raise UsageError(
+            f"the header names {', '.join(others[:10])}, whom the arguments do not: Graph would"
+            " send it to them as well",
+            hint="use -t, or name everyone",
+        )
+    if not named and not asked:
+        raise MalformedMessage(
+            "the message names no recipient in To, Cc or Bcc", hint="name one, there or as argument"
+        )
+    unseen = [one for one in asked if not any(matches(one, other) for other in named)]
+    unique = list(dict.fromkeys(unseen))
+    return [_field("Bcc", ",\r\n ".join(unique))] if unique else []
+
+
+COMMANDS = {"sendmail": sendmail}

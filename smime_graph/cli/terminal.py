@@ -1,0 +1,239 @@
+"""What people see: text on standard error, exit statuses, and progress where it takes long."""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import Any, Literal
+
+import click
+
+from ..errors import GraphError, SmimeGraphError, UsageError
+
+_LIMIT = 2000  # characters of one line: a message must not be able to flood the terminal
+
+
+class Status(IntEnum):
+    """Exit statuses of every verb but sendmail, which has those of sysexits.h."""
+
+    YES = 0
+    NO = 1  # the message, a certificate or the policy says no
+    USAGE = 2  # the call makes no sense, or its result cannot be written
+    GRAPH = 3  # Graph refused, or could not be reached
+    BUG = 70
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+STATUS_TEXT = (
+    "Exit status: 0 yes; 1 the message, a certificate or the policy says no; 2 the call makes no"
+    " sense (a bad option, a missing file, a wrong password) or its result cannot be written;"
+    " 3 Graph refused or could not be reached; 70 a bug of ours; 130 interrupted."
+)
+
+
+def status_of(error: BaseException) -> int:
+    """The exit status by whose turn it is to act: see `errors`."""
+    if isinstance(error, (UsageError, click.ClickException, OSError)):
+        return Status.USAGE
+    if isinstance(error, GraphError):
+        return Status.GRAPH
+    if isinstance(error, SmimeGraphError):
+        return Status.NO
+    return Status.BUG
+
+
+def printable(text: str) -> str:
+    """One line without control, formatting (bidirectional) or unassigned characters."""
+    short = text if len(text) <= _LIMIT else text[:_LIMIT] + "..."
+    short = re.sub(r"[\r\n\t]+ *", " ", short)
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in short)
+
+
+def complain(kind: Literal["error", "warning", "note"], text: str) -> None:
+    """A line on standard error, `smime-graph: error: ...`."""
+    _say(f"smime-graph: {kind}: {printable(text)}")
+
+
+def hint(text: str) -> None:
+    _say(f"hint: {printable(text)}")
+
+
+def _say(line: str) -> None:
+    stream = sys.stderr
+    if stream is None:
+        return  # closed by the caller (2>&-): the status has to do
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        stream.write(line.encode(encoding, "replace").decode(encoding) + "\n")
+        stream.flush()
+    except (OSError, ValueError):
+        return  # a full disk or a closed pipe behind it: there is nobody left to tell
+
+
+# What the library says in its own words, in the words of the command line
+_HINTS = {
+    "give the root certificates that you believe": "name the roots that you believe: --trust FILE",
+    "if the sender is right, say who it must be": (
+        "if the signer is right, say so: --sender ADDRESS"
+    ),
+    "unseal it with the key": "use unseal --identity FILE",
+    "verify reads signed messages": "verify reads signed messages, unseal every kind",
+    "give the key file of one of these recipients": (
+        "give the key file of one of these recipients: --identity FILE"
+    ),
+    "give the content that this detached signature is over": (
+        "give the content that this detached signature is over: --content FILE"
+    ),
+    "give its password": (
+        "give its password: --password-file FILE, or SMIME_GRAPH_PASSWORD in the environment"
+    ),
+    "choose a policy that sends, for example exchange": (
+        "choose a policy that sends, for example --policy exchange"
+    ),
+    "give a certificate for each recipient, or send to these separately": (
+        "give a certificate for each recipient with --recipient FILE, or send to these separately"
+    ),
+}
+
+
+# What to do about a finding that made a message unacceptable
+_HINTS_BY_CODE = {
+    "smime.unsigned": "inspect shows what the message is",
+    "cms.digest.mismatch": "the content was changed on its way: ask for the message again",
+    "cms.signature.invalid": "the signature was changed or made up: ask the sender",
+    "pki.path.none": "if you believe its root, name it: --trust FILE",
+    "pki.path.expired": "if it was good when it was signed, say when to judge it: --at TIME",
+    "pki.path.not-yet-valid": "check the clock, or say when to judge it: --at TIME",
+}
+
+# For errors that bring no advice of their own, by their class
+_HINTS_BY_CLASS = {
+    "MalformedMessage": "it is damaged, or not what it claims to be: ask for it again",
+    "UnsupportedAlgorithm": "ask the sender for another algorithm",
+    "DecryptionFailed": "it was damaged on its way, or is not for this key",
+    "PolicyRefusal": "another --policy may allow it",
+    "SignatureInvalid": "examine shows everything that was found",
+    "CertificateRejected": "examine shows everything that was found",
+    "GraphRefused": "the code is Graph's own: its documentation says what it means",
+    "GraphUnreachable": "check the network and the address, and try again",
+}
+
+
+def explain(error: BaseException, *, verb: str | None) -> None:
+    """Everything that people are told about an error."""
+    for line in _lines(error):
+        complain("error", line)
+    if (advice := hint_of(error, verb=verb)) is not None:
+        hint(advice)
+
+
+def _lines(error: BaseException) -> list[str]:
+    from ..errors import VerificationFailed
+
+    if isinstance(error, VerificationFailed) and error.report.errors:
+        found = dict.fromkeys(f"{f.where}: {f.text} [{f.code}]" for f in error.report.errors)
+        return list(found)[:20]
+    return [text_of(error)]
+
+
+def text_of(error: BaseException) -> str:
+    if isinstance(error, click.ClickException):
+        text = error.format_message().strip()
+        text = re.sub(r"\s*\n\s*", " ", text)
+        text = re.sub(r"\. Did you mean (.*)\?", r", did you mean \1", text).removesuffix(".")
+        return text[:1].lower() + text[1:]
+    if isinstance(error, SmimeGraphError):
+        return str(error)
+    if isinstance(error, OSError):
+        name = "input or output" if error.filename is None else str(error.filename)
+        return f"{name}: {error.strerror or type(error).__name__}"
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    # its text may quote what it was given, and that may be a secret
+    return f"internal error: {type(error).__name__}"
+
+
+def hint_of(error: BaseException, *, verb: str | None) -> str | None:
+    if isinstance(error, click.ClickException):
+        return f"smime-graph {verb + ' ' if verb else ''}--help shows what it takes"
+    if isinstance(error, SmimeGraphError):
+        if error.hint is not None:
+            return _HINTS.get(error.hint, error.hint)
+        codes = [f.code for f in error.report.errors] if hasattr(error, "report") else []
+        known = [_HINTS_BY_CODE[code] for code in codes if code in _HINTS_BY_CODE]
+        return (known or [_HINTS_BY_CLASS.get(type(error).__name__)])[0]
+    if isinstance(error, OSError):
+        return "check the disk and the permissions"
+    if isinstance(error, MemoryError):
+        return "give it less, or more memory"
+    return "this is a bug of smime-graph: run it with --debug, and report what it shows"
+
+
+def as_json(error: BaseException) -> dict[str, Any]:
+    """The error as `--json` shows it; Graph's own words beside ours."""
+    from ..errors import GraphRefused, GraphThrottled, GraphUnreachable, PolicyRefusal
+
+    kind = "UsageError" if isinstance(error, click.ClickException) else type(error).__name__
+    found: dict[str, Any] = {"type": kind, "text": text_of(error), "hint": hint_of(error, verb="")}
+    if isinstance(error, PolicyRefusal):
+        found |= {"rule": error.rule, "policy": error.policy}
+    if isinstance(error, GraphRefused):
+        found |= {"status": error.status, "code": error.code, "requestId": error.request_id}
+    if isinstance(error, GraphThrottled):
+        found["retryAfter"] = error.retry_after
+    if isinstance(error, GraphUnreachable):
+        found["maybeSent"] = error.maybe_sent
+    return found
+
+
+@contextmanager
+def termination_raises() -> Iterator[None]:
+    """SIGTERM ends the program by an exception, so that no half-written file stays behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(_number: int, _frame: object) -> None:
+        raise SystemExit(Status.TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Says what is going on if it takes more than a second and somebody is watching."""
+    stream = sys.stderr
+    if stream is None or not stream.isatty():
+        yield
+        return
+    done = threading.Event()
+    began = time.monotonic()
+
+    def show() -> None:
+        shown = False
+        while not done.wait(1.0):
+            stream.write(f"\r{what} ... {time.monotonic() - began:.0f} s")
+            stream.flush()
+            shown = True
+        if shown:
+            stream.write("\r\x1b[K")
+            stream.flush()
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(1.0)
