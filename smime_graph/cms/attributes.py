@@ -134,6 +134,15 @@ def check_repetitions(signed: Attributes, where: str) -> list[Finding]:
     ]
 
 
+def check_unsigned(unsigned: Attributes, where: str) -> list[Finding]:
+    """RFC 5652 11.1 to 11.3, RFC 8551 2.5: these must be signed, anybody could have added them."""
+    return [
+        finding("cms.attributes.malformed", where, f"attribute {_NAMES[oid]} is not signed")
+        for oid in SINGLE
+        if oid in unsigned
+    ]
+
+
 def read_signing_time(signed: Attributes) -> datetime | None:
     """The claimed time of signing; None where there is none. MalformedMessage if it is no time."""
     value = signed.single(oids.SIGNING_TIME)

@@ -395,6 +395,8 @@ def _check(
         elif policy.flags(row):
             found.append(finding("alg.weak", where, f"{row.name} is no longer safe"))
 
+    if signer.unsigned_attributes is not None:
+        found += attributes.check_unsigned(signer.unsigned_attributes, where)
     intact: bool | None
     attrs = signer.signed_attributes
     if attrs is None:
