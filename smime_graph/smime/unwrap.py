@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from .. import oids
 from ..algorithms import Digest, SignatureScheme, by_oid
-from ..cms import enveloped_data, signed_data
+from ..cms import enveloped_data, parameters, signed_data
 from ..cms.certificate import Certificate
 from ..cms.enveloped_data import EnvelopedData
 from ..cms.keys import DecryptionKey
@@ -71,7 +71,8 @@ class Cms:
 def is_bare_cms(raw: bytes) -> bool:
     """Whether this is CMS without MIME around it: DER or BER of some length, or PEM."""
     if raw[:1] == b"\x30":
-        return len(raw) > 1 and raw[1] >= 0x80
+        # a header field may begin with "0" and a letter, but with no such octets behind it
+        return len(raw) > 2 and (raw[1] >= 0x80 or raw[2] == 0x06)
     return raw.startswith((b"-----BEGIN CMS-----", b"-----BEGIN PKCS7-----"))
 
 
@@ -179,6 +180,10 @@ def _take_off(
         enveloped = enveloped_data.read(cms.der)
         peeled.layers.append(describe_enveloped(enveloped, cms, path))
         peeled.content = enveloped_data.decrypt(enveloped, identities, policy=policy)
+        cipher, _, _ = parameters.read_cipher(enveloped.algorithm, f"layer {path}")
+        if policy.flags(cipher):
+            text = f"{cipher.name} is no longer safe"
+            peeled.findings.append(finding("alg.weak", f"layer {path}", text))
         return
     raise UnsupportedAlgorithm(oid, where="ContentInfo content type")
 
