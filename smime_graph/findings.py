@@ -87,6 +87,11 @@ CATALOGUE: dict[str, tuple[Severity, str]] = {
     "cms.attributes.signing-certificate": (_E, "RFC 5035 5.4.1"),
     "cms.attributes.confusable": (_E, "draft-ietf-lamps-cms-euf-cma-signeddata"),
     "cms.unauthenticated": (_W, "RFC 8551 6"),
+    "cms.ess.misplaced": (_W, "RFC 2634 1.3.4"),
+    "cms.ess.malformed": (_W, "RFC 2634 1.3.4"),
+    "cms.ess.inconsistent": (_W, "RFC 2634 2.2.1, 3.1.1, 4.1"),
+    "cms.countersignature.invalid": (_W, "RFC 5652 11.4"),
+    "cms.timestamp.invalid": (_W, "RFC 3161 2.4.2"),
     # alg: what the policy thinks of an algorithm
     "alg.unsupported": (_W, "RFC 5652 5.1"),
     "alg.refused": (_E, "RFC 8551 6"),
@@ -119,4 +124,9 @@ CATALOGUE: dict[str, tuple[Severity, str]] = {
     "smime.limit": (_E, "RFC 8551 3.7"),
     "smime.signing-time": (_W, "RFC 8551 2.5.1"),
     "smime.inner-type": (_W, "RFC 8551 3.2"),
+    "smime.label": (_N, "RFC 2634 3.1.2"),
+    "smime.label.refused": (_E, "RFC 2634 3.1.2"),
+    "smime.receipt.none": (_E, "RFC 2634 2.6"),
+    "smime.receipt.mismatch": (_E, "RFC 2634 2.6"),
+    "smime.receipt.unexpected": (_W, "RFC 2634 2.3"),
 }

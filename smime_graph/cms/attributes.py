@@ -9,13 +9,11 @@ CMSAlgorithmProtection ::= SEQUENCE { digestAlgorithm, [1] signatureAlgorithm OP
 from __future__ import annotations
 
 from datetime import datetime
-from functools import lru_cache
 
 from .. import algorithms, oids
-from ..algorithms import ContentCipher, Digest
+from ..algorithms import Digest
 from ..errors import MalformedMessage
 from ..findings import Finding, finding
-from ..policy import Policy
 from . import ber
 from .ber import Fields, Node
 from .certificate import Certificate
@@ -63,19 +61,6 @@ def encryption_key_preference(certificate: Certificate) -> bytes:
     return attribute(oids.ENCRYPTION_KEY_PREFERENCE, value)
 
 
-@lru_cache(maxsize=16)
-def capabilities(policy: Policy) -> bytes:
-    """What we can read, the most preferred first; no parameters (RFC 8551 2.5.2, RFC 5084 4)."""
-    first = [algorithms.by_name(ContentCipher, name) for name in policy.ciphers]
-    others = [
-        row
-        for row in reversed(algorithms.rows(ContentCipher))
-        if row.name in policy.accept and row not in first
-    ]
-    listed = (ber.sequence(ber.oid(row.oid)) for row in (*first, *others))
-    return attribute(oids.SMIME_CAPABILITIES, ber.sequence(*listed))
-
-
 # --- read ---------------------------------------------------------------------------------
 
 
@@ -110,7 +95,7 @@ class Attributes:
         return [value for values in self._values.get(oid, []) for value in values]
 
 
-# RFC 5652 11, RFC 8551 2.5.2, RFC 5035, RFC 6211 2: one instance with one value
+# RFC 5652 11, RFC 8551 2.5.2, RFC 5035, RFC 6211 2, RFC 2634 1.3.4: one instance with one value
 SINGLE = (
     oids.CONTENT_TYPE,
     oids.MESSAGE_DIGEST,
@@ -120,9 +105,19 @@ SINGLE = (
     oids.SIGNING_CERTIFICATE,
     oids.SIGNING_CERTIFICATE_V2,
     oids.CMS_ALGORITHM_PROTECTION,
+    oids.RECEIPT_REQUEST,
+    oids.SECURITY_LABEL,
+    oids.ML_EXPANSION_HISTORY,
+    oids.CONTENT_HINTS,
+    oids.MESSAGE_SIGNATURE_DIGEST,
+    oids.CONTENT_IDENTIFIER,
+    oids.EQUIVALENT_LABELS,
+    oids.CONTENT_REFERENCE,
 )
 _NAMES = {
-    getattr(oids, name): name.lower().replace("_", "-") for name in dir(oids) if name.isupper()
+    value: name.lower().replace("_", "-")
+    for name, value in vars(oids).items()
+    if name.isupper() and isinstance(value, str)
 }
 
 
