@@ -1,9 +1,8 @@
 """THE table: every algorithm this package can use, one row each.
 
-A row names the algorithm as its RFC does, carries its object identifiers, and holds the function
-that calls the primitive in `cryptography`. Nothing else in the package compares an algorithm by
-name or decides by if-ladders: a new algorithm is one row here, one vector, and a name in each
-policy.
+A row names the algorithm as its RFC does, carries its object identifiers, and holds the function of
+`primitives` that carries it out. Nothing else in the package compares an algorithm by name or
+decides by if-ladders: a new algorithm is one row here, one vector, and a name in each policy.
 
 Parameters that stand in an AlgorithmIdentifier are read and written by `cms.parameters`; a row says
 only of which kind they are.
@@ -16,36 +15,39 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from cryptography.exceptions import InvalidSignature, InvalidTag
-from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
-from cryptography.hazmat.primitives import hashes, keywrap
-from cryptography.hazmat.primitives.asymmetric import ec, padding
-from cryptography.hazmat.primitives.ciphers import Cipher, modes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
-from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
+from cryptography.hazmat.primitives import hashes
 
 from . import oids
+from . import primitives as do
 from .errors import UnsupportedAlgorithm
 
-# --- what the rows are (singletons: eq=False, compared by identity) ------------------------
+Data = bytes | memoryview
+
+# --- what the rows are (singletons: eq=False, compared by identity) -----------------------
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Digest:
-    """A message digest; `micalg` is its name in multipart/signed (RFC 8551 3.5.3.2)."""
+    """A message digest; `micalg` is its name in multipart/signed (RFC 8551 3.5.3.2).
+
+    `parameters` is DER that its AlgorithmIdentifier must have. `engine` is hashlib's name for it,
+    if that differs; an `extendable` one gives as many octets as it is asked for.
+    """
 
     name: str
     oid: str
     size: int
     micalg: str
     hash: hashes.HashAlgorithm
+    parameters: bytes = b""
+    engine: str = ""
+    extendable: bool = False
 
-    def compute(self, *data: bytes | memoryview) -> bytes:
-        state = hashlib.new(self.name, usedforsecurity=False)
+    def compute(self, *data: Data) -> bytes:
+        state = hashlib.new(self.engine or self.name, usedforsecurity=False)
         for piece in data:
             state.update(piece)
-        return state.digest()
+        return state.digest(self.size) if self.extendable else state.digest()  # type: ignore[call-arg]
 
     @property
     def oids(self) -> tuple[str, ...]:
@@ -74,10 +76,11 @@ class OaepParameters:
 class SignatureScheme:
     """A signature algorithm.
 
-    `key` is the kind of key it needs (see `KEY_KINDS`), `oid` what is written, `by_oid` every
-    identifier that is read with the digest it fixes (None: the SignerInfo's digestAlgorithm
-    decides). `digests` are those that may be used with it, the first by default. `parameters` is
-    "absent", "null" or "pss".
+    `key` is the kind of key it needs (see `KEY_KINDS`), `by_oid` every identifier that is read with
+    the digest it fixes (None: the SignerInfo's digestAlgorithm decides), the first being what is
+    written. `digests` are those that may be used with it, the first by default; with `strict` no
+    other is accepted beside signed attributes. `parameters` is "absent", "null", "pss" or "any".
+    Without `sign` it is only verified.
     """
 
     name: str
@@ -85,9 +88,10 @@ class SignatureScheme:
     by_oid: Mapping[str, str | None]
     parameters: str
     digests: tuple[str, ...]
-    sign: Callable[[Any, bytes, Digest], bytes]
-    verify: Callable[[Any, bytes, bytes | memoryview, Digest, PssParameters | None], None]
+    sign: Callable[[Any, bytes, Digest], bytes] | None
+    verify: Callable[[Any, bytes, Data, Digest, PssParameters | None], None]
     write_by_digest: bool = False  # the identifier that fixes the digest is written (ECDSA)
+    strict: bool = False
 
     @property
     def oids(self) -> tuple[str, ...]:
@@ -106,7 +110,8 @@ class ContentCipher:
 
     `encrypt(key, iv, content)` gives ciphertext and tag (empty where `aead` is False);
     `decrypt(key, iv, ciphertext, tag, aad)` gives the content or raises ValueError, and releases
-    nothing before the tag is checked. `parameters` is "iv" or "gcm".
+    nothing before the tag is checked. `parameters` is "iv", "aead" (nonce and tag length), "nonce"
+    or "rc2".
     """
 
     name: str
@@ -114,8 +119,8 @@ class ContentCipher:
     key_size: int
     iv_size: int
     parameters: str
-    encrypt: Callable[[bytes, bytes, bytes | memoryview], tuple[bytes | memoryview, bytes]]
-    decrypt: Callable[[bytes, bytes, bytes | memoryview, bytes, bytes], bytes]
+    encrypt: Callable[[bytes, bytes, Data], tuple[Data, bytes]]
+    decrypt: Callable[[bytes, bytes, Data, bytes, bytes], bytes]
     aead: bool = False
     tag_size: int = 0
 
@@ -143,14 +148,52 @@ class KeyTransport:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KeyAgreement:
-    """A key agreement scheme (RFC 5652 6.2.2): shared secret, then the KDF `derive(secret, size,
-    info)`.
+    """A key agreement scheme (RFC 5652 6.2.2): `derive(secret, size, info, ukm)` gives the KEK.
+
+    `keys` are the kinds of key it goes with.
     """
 
     name: str
     oid: str
+    keys: tuple[str, ...]
+    derive: Callable[[bytes, int, bytes, bytes | None], bytes]
+
+    @property
+    def oids(self) -> tuple[str, ...]:
+        return (self.oid,)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AgreementKey:
+    """What key agreement does with a kind of key: ephemeral keys, the secret, points as octets."""
+
+    ephemeral: Callable[[Any], Any]
+    exchange: Callable[[Any, Any], bytes]
+    encode: Callable[[Any], bytes]
+    decode: Callable[[bytes, Any], Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kem:
+    """A key encapsulation mechanism (RFC 9629) and the key wrap that goes with it (RFC 9936)."""
+
+    name: str
+    oid: str
     key: str
-    derive: Callable[[bytes, int, bytes], bytes]
+    wrap: str
+
+    @property
+    def oids(self) -> tuple[str, ...]:
+        return (self.oid,)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyDerivation:
+    """A key derivation function (RFC 8619): `derive(secret, size, info, salt)`."""
+
+    name: str
+    oid: str
+    derive: Callable[[bytes, int, bytes, bytes | None], bytes]
 
     @property
     def oids(self) -> tuple[str, ...]:
@@ -172,163 +215,59 @@ class KeyWrap:
         return (self.oid,)
 
 
-Row = Digest | SignatureScheme | ContentCipher | KeyTransport | KeyAgreement | KeyWrap
+@dataclass(frozen=True, slots=True, eq=False)
+class PasswordEncryption:
+    """A content key under a password: PWRI-KEK with PBKDF2 (RFC 3211, RFC 5652 6.2.4)."""
+
+    name: str
+    oid: str
+
+    @property
+    def oids(self) -> tuple[str, ...]:
+        return (self.oid,)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CekDerivation:
+    """A derivation of the content key from the content-encryption identifier (RFC 9709)."""
+
+    name: str
+    oid: str
+    derive: Callable[[bytes, bytes], bytes]
+
+    @property
+    def oids(self) -> tuple[str, ...]:
+        return (self.oid,)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compression:
+    """A compression algorithm (RFC 3274); beyond its limit `decompress` raises OverflowError."""
+
+    name: str
+    oid: str
+    compress: Callable[[Data], bytes]
+    decompress: Callable[[Data, int], bytes]
+
+    @property
+    def oids(self) -> tuple[str, ...]:
+        return (self.oid,)
+
+
+Row = (
+    Digest
+    | SignatureScheme
+    | ContentCipher
+    | KeyTransport
+    | KeyAgreement
+    | Kem
+    | KeyDerivation
+    | KeyWrap
+    | PasswordEncryption
+    | CekDerivation
+    | Compression
+)
 R = TypeVar("R", bound=Row)
-
-
-# --- primitives ---------------------------------------------------------------------------
-
-
-def _rsa_pkcs1_sign(key: Any, data: bytes, digest: Digest) -> bytes:
-    return bytes(key.sign(data, padding.PKCS1v15(), digest.hash))
-
-
-def _rsa_pkcs1_verify(
-    key: Any, signature: bytes, data: bytes | memoryview, digest: Digest, _: PssParameters | None
-) -> None:
-    key.verify(signature, data, padding.PKCS1v15(), digest.hash)
-
-
-def _pss_sign(key: Any, data: bytes, digest: Digest) -> bytes:
-    # RFC 4056 2.2: the salt is as long as the digest
-    return bytes(key.sign(data, padding.PSS(padding.MGF1(digest.hash), digest.size), digest.hash))
-
-
-def _pss_verify(
-    key: Any,
-    signature: bytes,
-    data: bytes | memoryview,
-    _: Digest,
-    parameters: PssParameters | None,
-) -> None:
-    if parameters is None:
-        raise InvalidSignature
-    pss = padding.PSS(padding.MGF1(parameters.mgf_digest.hash), parameters.salt)
-    key.verify(signature, data, pss, parameters.digest.hash)
-
-
-def _ecdsa_sign(key: Any, data: bytes, digest: Digest) -> bytes:
-    return bytes(key.sign(data, ec.ECDSA(digest.hash)))
-
-
-def _ecdsa_verify(
-    key: Any, signature: bytes, data: bytes | memoryview, digest: Digest, _: PssParameters | None
-) -> None:
-    key.verify(signature, data, ec.ECDSA(digest.hash))
-
-
-def _eddsa_sign(key: Any, data: bytes, _: Digest) -> bytes:
-    return bytes(key.sign(data))
-
-
-def _eddsa_verify(
-    key: Any, signature: bytes, data: bytes | memoryview, _: Digest, __: PssParameters | None
-) -> None:
-    key.verify(signature, data)
-
-
-# Above this, a whole-buffer call is bounded by page faults on fresh memory, not by the cipher.
-_CHUNK = 1 << 20
-
-
-def _cbc(algorithm: Callable[[bytes], Any], block: int) -> dict[str, Any]:
-    def encrypt(key: bytes, iv: bytes, content: bytes | memoryview) -> tuple[bytes, bytes]:
-        view = memoryview(content)
-        encryptor = Cipher(algorithm(key), modes.CBC(iv)).encryptor()
-        whole = len(view) - len(view) % block
-        pad = block - len(view) % block
-        # RFC 5652 6.3: always padded, with as many octets as are missing
-        last = bytes(view[whole:]) + bytes((pad,)) * pad
-        out = bytearray(whole + 2 * block - 1 + len(last))
-        written = 0
-        for start in range(0, whole, _CHUNK):
-            piece = view[start : min(start + _CHUNK, whole)]
-            written += encryptor.update_into(piece, memoryview(out)[written:])
-        written += encryptor.update_into(last, memoryview(out)[written:])
-        del out[written:]
-        return bytes(out) if whole < _CHUNK else out, b""  # type: ignore[return-value]
-
-    def decrypt(
-        key: bytes, iv: bytes, ciphertext: bytes | memoryview, _: bytes, __: bytes
-    ) -> bytes:
-        if not ciphertext or len(ciphertext) % block:
-            raise ValueError
-        decryptor = Cipher(algorithm(key), modes.CBC(iv)).decryptor()
-        padded = decryptor.update(ciphertext) + decryptor.finalize()
-        pad = padded[-1]
-        if not 1 <= pad <= block or padded[-pad:] != bytes((pad,)) * pad:
-            raise ValueError
-        return bytes(padded[:-pad])
-
-    return {"encrypt": encrypt, "decrypt": decrypt, "iv_size": block, "parameters": "iv"}
-
-
-def _gcm_encrypt(key: bytes, nonce: bytes, content: bytes | memoryview) -> tuple[memoryview, bytes]:
-    sealed = memoryview(AESGCM(key).encrypt(nonce, content, None))
-    return sealed[:-16], bytes(sealed[-16:])
-
-
-def _gcm_decrypt(
-    key: bytes, nonce: bytes, ciphertext: bytes | memoryview, tag: bytes, aad: bytes
-) -> bytes:
-    try:
-        # AESGCM takes 16-octet tags only; RFC 5084 3.2 allows 12 to 16
-        decryptor = Cipher(AES(key), modes.GCM(nonce, tag, min_tag_length=12)).decryptor()
-        decryptor.authenticate_additional_data(aad)
-        content = decryptor.update(ciphertext)
-        decryptor.finalize()
-    except InvalidTag:
-        raise ValueError from None
-    return content
-
-
-_GCM: dict[str, Any] = {
-    "encrypt": _gcm_encrypt,
-    "decrypt": _gcm_decrypt,
-    "iv_size": 12,
-    "parameters": "gcm",
-    "aead": True,
-    "tag_size": 16,
-}
-
-
-def _rsa_pkcs1_wrap(key: Any, cek: bytes, _: OaepParameters | None) -> bytes:
-    return bytes(key.encrypt(cek, padding.PKCS1v15()))
-
-
-def _rsa_pkcs1_unwrap(key: Any, wrapped: bytes, _: OaepParameters | None) -> bytes:
-    return bytes(key.decrypt(wrapped, padding.PKCS1v15()))
-
-
-def _oaep(parameters: OaepParameters | None) -> padding.OAEP:
-    if parameters is None:
-        raise ValueError
-    return padding.OAEP(
-        padding.MGF1(parameters.mgf_digest.hash), parameters.digest.hash, parameters.label or None
-    )
-
-
-def _oaep_wrap(key: Any, cek: bytes, parameters: OaepParameters | None) -> bytes:
-    return bytes(key.encrypt(cek, _oaep(parameters)))
-
-
-def _oaep_unwrap(key: Any, wrapped: bytes, parameters: OaepParameters | None) -> bytes:
-    return bytes(key.decrypt(wrapped, _oaep(parameters)))
-
-
-def _x963(algorithm: hashes.HashAlgorithm) -> Callable[[bytes, int, bytes], bytes]:
-    return lambda secret, size, info: X963KDF(algorithm, size, info).derive(secret)
-
-
-def _aes_wrap(kek: bytes, cek: bytes) -> bytes:
-    return keywrap.aes_key_wrap(kek, cek)
-
-
-def _aes_unwrap(kek: bytes, wrapped: bytes) -> bytes:
-    try:
-        return keywrap.aes_key_unwrap(kek, wrapped)
-    except keywrap.InvalidUnwrap:
-        raise ValueError from None
 
 
 # --- the table ----------------------------------------------------------------------------
@@ -339,8 +278,29 @@ SHA224 = Digest("sha224", oids.SHA224, 28, "sha-224", hashes.SHA224())
 SHA256 = Digest("sha256", oids.SHA256, 32, "sha-256", hashes.SHA256())
 SHA384 = Digest("sha384", oids.SHA384, 48, "sha-384", hashes.SHA384())
 SHA512 = Digest("sha512", oids.SHA512, 64, "sha-512", hashes.SHA512())
+_SHAKE = hashes.SHAKE256(64)
+_LENGTH_512 = bytes.fromhex("02020200")  # INTEGER 512
 
 _SHA2 = ("sha256", "sha384", "sha512")
+_EC = ("ec",)
+_ANY_CURVE = ("ec", "x25519", "x448")
+_GCM: dict[str, Any] = {
+    "encrypt": do.gcm_encrypt,
+    "decrypt": do.gcm_decrypt,
+    "iv_size": 12,
+    "parameters": "aead",
+    "aead": True,
+    "tag_size": 16,
+}
+_CCM = {**_GCM, "encrypt": do.ccm_encrypt, "decrypt": do.ccm_decrypt}
+
+
+def _ml_dsa(name: str, oid: str) -> SignatureScheme:
+    # RFC 9882 3.3: SHA-512 suits all three, and every implementation must have it
+    return SignatureScheme(
+        name, name, {oid: None}, "absent", ("sha512",), do.pure_sign, do.pure_verify
+    )
+
 
 TABLE: tuple[Row, ...] = (
     MD5,
@@ -349,6 +309,10 @@ TABLE: tuple[Row, ...] = (
     SHA256,
     SHA384,
     SHA512,
+    Digest(
+        "shake256-len", oids.SHAKE256_LEN, 64, "shake256", _SHAKE, _LENGTH_512, "shake_256", True
+    ),
+    Digest("shake256", oids.SHAKE256, 64, "shake256", _SHAKE, b"", "shake_256", True),
     SignatureScheme(
         # rsaEncryption is what OpenSSL, Outlook and NSS write; readers of old code know nothing
         # else
@@ -365,11 +329,11 @@ TABLE: tuple[Row, ...] = (
         },
         "null",
         _SHA2,
-        _rsa_pkcs1_sign,
-        _rsa_pkcs1_verify,
+        do.rsa_pkcs1_sign,
+        do.rsa_pkcs1_verify,
     ),
     SignatureScheme(
-        "rsassa-pss", "rsa", {oids.RSASSA_PSS: None}, "pss", _SHA2, _pss_sign, _pss_verify
+        "rsassa-pss", "rsa", {oids.RSASSA_PSS: None}, "pss", _SHA2, do.pss_sign, do.pss_verify
     ),
     SignatureScheme(
         "ecdsa",
@@ -385,67 +349,182 @@ TABLE: tuple[Row, ...] = (
         },
         "absent",
         _SHA2,
-        _ecdsa_sign,
-        _ecdsa_verify,
+        do.ecdsa_sign,
+        do.ecdsa_verify,
         write_by_digest=True,
     ),
-    # RFC 8419 3.1: with signed attributes the digest is SHA-512
     SignatureScheme(
+        # RFC 8419 3.1: with signed attributes the digest is SHA-512
         "ed25519",
         "ed25519",
         {oids.ED25519: None},
         "absent",
         ("sha512",),
-        _eddsa_sign,
-        _eddsa_verify,
+        do.pure_sign,
+        do.pure_verify,
+        strict=True,
+    ),
+    SignatureScheme(
+        # RFC 8419 3.1: id-shake256-len of 512 bits; OpenSSL and blamejs write id-shake256
+        "ed448",
+        "ed448",
+        {oids.ED448: None},
+        "absent",
+        ("shake256-len", "shake256"),
+        do.pure_sign,
+        do.pure_verify,
+        strict=True,
+    ),
+    _ml_dsa("ml-dsa-44", oids.ML_DSA_44),
+    _ml_dsa("ml-dsa-65", oids.ML_DSA_65),
+    _ml_dsa("ml-dsa-87", oids.ML_DSA_87),
+    SignatureScheme(
+        "dsa",
+        "dsa",
+        {
+            oids.DSA_WITH_SHA1: "sha1",
+            oids.DSA: None,
+            oids.DSA_WITH_SHA224: "sha224",
+            oids.DSA_WITH_SHA256: "sha256",
+        },
+        "any",
+        ("sha256",),
+        None,
+        do.dsa_verify,
     ),
     KeyTransport(
         "rsaes-pkcs1v15",
         oids.RSA_ENCRYPTION,
         "rsa",
         "null",
-        _rsa_pkcs1_wrap,
-        _rsa_pkcs1_unwrap,
+        do.rsa_pkcs1_wrap,
+        do.rsa_pkcs1_unwrap,
         implicit_rejection=True,
     ),
-    KeyTransport("rsaes-oaep", oids.RSAES_OAEP, "rsa", "oaep", _oaep_wrap, _oaep_unwrap),
+    KeyTransport("rsaes-oaep", oids.RSAES_OAEP, "rsa", "oaep", do.oaep_wrap, do.oaep_unwrap),
     KeyAgreement(
-        "dhsinglepass-stddh-sha256kdf", oids.STD_DH_SHA256_KDF, "ec", _x963(hashes.SHA256())
+        "dhsinglepass-stddh-sha256kdf", oids.STD_DH_SHA256_KDF, _ANY_CURVE, do.x963(hashes.SHA256())
     ),
     KeyAgreement(
-        "dhsinglepass-stddh-sha384kdf", oids.STD_DH_SHA384_KDF, "ec", _x963(hashes.SHA384())
+        "dhsinglepass-stddh-sha384kdf", oids.STD_DH_SHA384_KDF, _ANY_CURVE, do.x963(hashes.SHA384())
     ),
     KeyAgreement(
-        "dhsinglepass-stddh-sha512kdf", oids.STD_DH_SHA512_KDF, "ec", _x963(hashes.SHA512())
+        "dhsinglepass-stddh-sha512kdf", oids.STD_DH_SHA512_KDF, _ANY_CURVE, do.x963(hashes.SHA512())
     ),
     KeyAgreement(
-        "dhsinglepass-stddh-sha224kdf", oids.STD_DH_SHA224_KDF, "ec", _x963(hashes.SHA224())
+        "dhsinglepass-stddh-sha224kdf", oids.STD_DH_SHA224_KDF, _ANY_CURVE, do.x963(hashes.SHA224())
     ),
     # the KDF of Outlook, MimeKit and OpenSSL's default; SHA-1 is not weak as a KDF's hash
+    KeyAgreement("dhsinglepass-stddh-sha1kdf", oids.STD_DH_SHA1_KDF, _EC, do.x963(hashes.SHA1())),  # noqa: S303
+    # with a cofactor of 1, as all these curves have, the cofactor forms are the same (RFC 5753)
     KeyAgreement(
-        "dhsinglepass-stddh-sha1kdf",
-        oids.STD_DH_SHA1_KDF,
-        "ec",
-        _x963(hashes.SHA1()),  # noqa: S303
+        "dhsinglepass-cofactordh-sha256kdf",
+        oids.COFACTOR_DH_SHA256_KDF,
+        _EC,
+        do.x963(hashes.SHA256()),
     ),
-    KeyWrap("aes128-wrap", oids.AES128_WRAP, 16, _aes_wrap, _aes_unwrap),
-    KeyWrap("aes192-wrap", oids.AES192_WRAP, 24, _aes_wrap, _aes_unwrap),
-    KeyWrap("aes256-wrap", oids.AES256_WRAP, 32, _aes_wrap, _aes_unwrap),
-    ContentCipher("aes128-cbc", oids.AES128_CBC, 16, **_cbc(AES, 16)),
-    ContentCipher("aes192-cbc", oids.AES192_CBC, 24, **_cbc(AES, 16)),
-    ContentCipher("aes256-cbc", oids.AES256_CBC, 32, **_cbc(AES, 16)),
+    KeyAgreement(
+        "dhsinglepass-cofactordh-sha384kdf",
+        oids.COFACTOR_DH_SHA384_KDF,
+        _EC,
+        do.x963(hashes.SHA384()),
+    ),
+    KeyAgreement(
+        "dhsinglepass-cofactordh-sha512kdf",
+        oids.COFACTOR_DH_SHA512_KDF,
+        _EC,
+        do.x963(hashes.SHA512()),
+    ),
+    KeyAgreement(
+        "dhsinglepass-cofactordh-sha224kdf",
+        oids.COFACTOR_DH_SHA224_KDF,
+        _EC,
+        do.x963(hashes.SHA224()),
+    ),
+    KeyAgreement(
+        "dhsinglepass-cofactordh-sha1kdf",
+        oids.COFACTOR_DH_SHA1_KDF,
+        _EC,
+        do.x963(hashes.SHA1()),  # noqa: S303
+    ),
+    KeyAgreement(
+        "dhsinglepass-stddh-hkdf-sha256",
+        oids.STD_DH_HKDF_SHA256,
+        _ANY_CURVE,
+        do.hkdf(hashes.SHA256()),
+    ),
+    KeyAgreement(
+        "dhsinglepass-stddh-hkdf-sha384",
+        oids.STD_DH_HKDF_SHA384,
+        _ANY_CURVE,
+        do.hkdf(hashes.SHA384()),
+    ),
+    KeyAgreement(
+        "dhsinglepass-stddh-hkdf-sha512",
+        oids.STD_DH_HKDF_SHA512,
+        _ANY_CURVE,
+        do.hkdf(hashes.SHA512()),
+    ),
+    Kem("ml-kem-768", oids.ML_KEM_768, "ml-kem-768", "aes256-wrap"),
+    Kem("ml-kem-1024", oids.ML_KEM_1024, "ml-kem-1024", "aes256-wrap"),
+    KeyDerivation("hkdf-sha256", oids.HKDF_SHA256, do.hkdf(hashes.SHA256())),
+    KeyDerivation("hkdf-sha384", oids.HKDF_SHA384, do.hkdf(hashes.SHA384())),
+    KeyDerivation("hkdf-sha512", oids.HKDF_SHA512, do.hkdf(hashes.SHA512())),
+    KeyWrap("aes128-wrap", oids.AES128_WRAP, 16, do.aes_wrap, do.aes_unwrap),
+    KeyWrap("aes192-wrap", oids.AES192_WRAP, 24, do.aes_wrap, do.aes_unwrap),
+    KeyWrap("aes256-wrap", oids.AES256_WRAP, 32, do.aes_wrap, do.aes_unwrap),
+    KeyWrap("des-ede3-wrap", oids.CMS_3DES_WRAP, 24, do.des3_wrap, do.des3_unwrap),
+    PasswordEncryption("pwri-kek", oids.PWRI_KEK),
+    ContentCipher("aes128-cbc", oids.AES128_CBC, 16, **do.AES_CBC),
+    ContentCipher("aes192-cbc", oids.AES192_CBC, 24, **do.AES_CBC),
+    ContentCipher("aes256-cbc", oids.AES256_CBC, 32, **do.AES_CBC),
     ContentCipher("aes128-gcm", oids.AES128_GCM, 16, **_GCM),
     ContentCipher("aes192-gcm", oids.AES192_GCM, 24, **_GCM),
     ContentCipher("aes256-gcm", oids.AES256_GCM, 32, **_GCM),
-    ContentCipher("des-ede3-cbc", oids.DES_EDE3_CBC, 24, **_cbc(TripleDES, 8)),
+    ContentCipher("aes128-ccm", oids.AES128_CCM, 16, **_CCM),
+    ContentCipher("aes192-ccm", oids.AES192_CCM, 24, **_CCM),
+    ContentCipher("aes256-ccm", oids.AES256_CCM, 32, **_CCM),
+    ContentCipher(
+        "chacha20-poly1305",
+        oids.CHACHA20_POLY1305,
+        32,
+        12,
+        "nonce",
+        do.chacha_encrypt,
+        do.chacha_decrypt,
+        aead=True,
+        tag_size=16,
+    ),
+    ContentCipher("des-ede3-cbc", oids.DES_EDE3_CBC, 24, **do.DES_EDE3_CBC),
+    ContentCipher("rc2-cbc", oids.RC2_CBC, 16, 8, "rc2", do.rc2_cbc_encrypt, do.rc2_cbc_decrypt),
+    CekDerivation("cek-hkdf-sha256", oids.CEK_HKDF_SHA256, do.cek_hkdf),
+    Compression("zlib", oids.ZLIB, do.zlib_compress, do.zlib_decompress),
 )
 
-# Which kind of key a public key algorithm is (RFC 5480, 8410, 4055)
+# Which kind of key a public key algorithm is (RFC 5480, 8410, 4055, 9881, 9935)
 KEY_KINDS: Mapping[str, str] = {
     oids.RSA_ENCRYPTION: "rsa",
     oids.RSASSA_PSS: "rsa-pss",
     oids.EC_PUBLIC_KEY: "ec",
     oids.ED25519: "ed25519",
+    oids.ED448: "ed448",
+    oids.X25519: "x25519",
+    oids.X448: "x448",
+    oids.ML_DSA_44: "ml-dsa-44",
+    oids.ML_DSA_65: "ml-dsa-65",
+    oids.ML_DSA_87: "ml-dsa-87",
+    oids.ML_KEM_768: "ml-kem-768",
+    oids.ML_KEM_1024: "ml-kem-1024",
+    oids.DSA: "dsa",
+}
+AGREEMENT_KEYS: Mapping[str, AgreementKey] = {
+    "ec": AgreementKey(do.ec_ephemeral, do.ec_exchange, do.ec_encode, do.ec_decode),
+    "x25519": AgreementKey(
+        do.x25519_ephemeral, do.montgomery_exchange, do.montgomery_encode, do.x25519_decode
+    ),
+    "x448": AgreementKey(
+        do.x448_ephemeral, do.montgomery_exchange, do.montgomery_encode, do.x448_decode
+    ),
 }
 
 _BY_OID: Mapping[tuple[type, str], Row] = {
@@ -458,9 +537,7 @@ _BY_NAME: Mapping[tuple[type, str], Row] = {(type(row), row.name): row for row i
 
 
 def by_oid(kind: type[R], oid: str, *, where: str) -> R:
-    """The row of this kind with this identifier; UnsupportedAlgorithm, naming `where`, if there is
-    none.
-    """
+    """The row of this kind with this identifier; UnsupportedAlgorithm, naming `where`, if none."""
     row = _BY_OID.get((kind, oid))
     if row is None:
         raise UnsupportedAlgorithm(oid, where=where)

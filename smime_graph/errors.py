@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .findings import Report
+from .oids import WITHOUT_PRIMITIVE
 
 
 class SmimeGraphError(Exception):
@@ -49,7 +50,9 @@ class UnsupportedAlgorithm(SmimeGraphError):
     """
 
     def __init__(self, oid: str, *, where: str, hint: str | None = None) -> None:
-        super().__init__(f"{where}: algorithm {oid} is not supported", hint=hint)
+        name = WITHOUT_PRIMITIVE.get(oid)
+        shown = f"{name} ({oid})" if name else oid
+        super().__init__(f"{where}: algorithm {shown} is not supported", hint=hint)
         self.oid = oid
         self.where = where
 

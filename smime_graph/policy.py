@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from . import algorithms
-from .algorithms import Row
+from .algorithms import KeyAgreement, Row
 
 _EVERY_ROW = frozenset(row.name for row in algorithms.TABLE)
 
@@ -24,13 +24,17 @@ class Policy:
     name: str
     # use
     digest: str
-    rsa_signature: str
+    rsa_signature: str | None
     ciphers: tuple[str, ...]
     key_transports: tuple[str, ...]
+    announce: tuple[str, ...]  # in SMIMECapabilities (RFC 8551 2.5.2)
     # accept
     accept: frozenset[str]
     flag: frozenset[str]
     refuse: frozenset[str]
+    # the kinds of key that sign and that are encrypted to (`algorithms.KEY_KINDS`); None: every
+    # kind
+    keys: frozenset[str] | None = None
     # RFC 8551 4.1, 4.2: nothing is made with less, what is read is flagged, below 1024 refused
     minimum_rsa_bits: int = 2048
     sends: bool = True  # whether anything is signed or encrypted at all
@@ -45,7 +49,9 @@ class Policy:
         if len(judged) != len(set(judged)) or set(judged) != _EVERY_ROW:
             amiss = sorted(set(judged) ^ _EVERY_ROW) or "a row judged twice"
             raise ValueError(f"policy {self.name} does not judge every algorithm once: {amiss}")
-        used = {self.digest, self.rsa_signature, *self.ciphers, *self.key_transports}
+        used = {self.digest, *self.ciphers, *self.key_transports, *self.announce}
+        if self.rsa_signature is not None:
+            used.add(self.rsa_signature)
         if not used <= self.accept:
             raise ValueError(f"policy {self.name} uses what it does not accept")
 
@@ -57,13 +63,24 @@ class Policy:
         """Whether reading the row is worth a warning."""
         return row.name in self.flag
 
+    def uses_key(self, kind: str | None) -> bool:
+        """Whether keys of this kind sign and are encrypted to."""
+        return self.keys is None or kind in self.keys
+
     def but(self, name: str, **changes: Any) -> Policy:
         """This policy with changes, under a name of its own; ValueError if it makes no sense."""
         return replace(self, name=name, **changes)
 
 
-_HISTORIC = frozenset({"md5", "sha1", "des-ede3-cbc"})  # RFC 8551 appendix B: to read old mail
+_HISTORIC = frozenset(  # RFC 8551 appendix B: to read old mail
+    {"md5", "sha1", "dsa", "des-ede3-cbc", "des-ede3-wrap", "rc2-cbc"}
+)
 _CURRENT = _EVERY_ROW - _HISTORIC
+_QUANTUM_PRONE = frozenset(  # what a quantum computer breaks: RSA and elliptic curves
+    {"rsassa-pkcs1v15", "rsassa-pss", "ecdsa", "ed25519", "ed448"}
+    | {"rsaes-pkcs1v15", "rsaes-oaep"}
+    | {row.name for row in algorithms.rows(KeyAgreement)}
+)
 
 EXCHANGE = Policy(
     # AES-CBC only: Outlook is reported not to open AuthEnvelopedData (MimeKit#1149), and Graph to
@@ -73,6 +90,8 @@ EXCHANGE = Policy(
     rsa_signature="rsassa-pkcs1v15",
     ciphers=("aes256-cbc", "aes128-cbc"),
     key_transports=("rsaes-pkcs1v15", "rsaes-oaep"),
+    # what the other side may send; a mailbox that Outlook reads as well should not ask for more
+    announce=("aes256-cbc", "aes128-cbc", "aes256-gcm", "aes128-gcm"),
     accept=_CURRENT,
     flag=frozenset(),
     refuse=_HISTORIC,
@@ -81,7 +100,26 @@ EXCHANGE = Policy(
 RFC_8551 = EXCHANGE.but(
     # RFC 8551 2.7.1.2: AES-256-GCM to those whose capabilities are not known
     "rfc8551",
-    ciphers=("aes256-gcm", "aes128-gcm", "aes256-cbc", "aes128-cbc"),
+    ciphers=("aes256-gcm", "aes128-gcm", "chacha20-poly1305", "aes256-cbc", "aes128-cbc"),
+    announce=(
+        *("aes256-gcm", "aes128-gcm", "chacha20-poly1305", "aes256-cbc", "aes128-cbc"),
+        *("dhsinglepass-stddh-sha256kdf", "dhsinglepass-stddh-sha384kdf"),
+        *("dhsinglepass-stddh-sha512kdf", "dhsinglepass-stddh-hkdf-sha256"),
+        *("rsaes-oaep", "ml-kem-768", "ml-kem-1024", "cek-hkdf-sha256", "zlib"),
+    ),
+)
+
+POST_QUANTUM = RFC_8551.but(
+    # ML-DSA and ML-KEM alone: one classical recipient would open the message to a quantum computer
+    "post-quantum",
+    digest="sha512",
+    ciphers=("aes256-gcm", "aes256-cbc"),
+    keys=frozenset({"ml-dsa-44", "ml-dsa-65", "ml-dsa-87", "ml-kem-768", "ml-kem-1024"}),
+    announce=("aes256-gcm", "aes256-cbc", "ml-kem-768", "ml-kem-1024", "cek-hkdf-sha256"),
+    rsa_signature=None,
+    key_transports=(),
+    accept=_CURRENT - _QUANTUM_PRONE,
+    flag=_QUANTUM_PRONE,
 )
 
 ARCHIVE = EXCHANGE.but(
@@ -93,4 +131,4 @@ ARCHIVE = EXCHANGE.but(
     accept_weak_certificates=True,
 )
 
-POLICIES = {policy.name: policy for policy in (EXCHANGE, RFC_8551, ARCHIVE)}
+POLICIES = {policy.name: policy for policy in (EXCHANGE, RFC_8551, POST_QUANTUM, ARCHIVE)}

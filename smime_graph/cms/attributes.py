@@ -9,13 +9,11 @@ CMSAlgorithmProtection ::= SEQUENCE { digestAlgorithm, [1] signatureAlgorithm OP
 from __future__ import annotations
 
 from datetime import datetime
-from functools import lru_cache
 
 from .. import algorithms, oids
-from ..algorithms import ContentCipher, Digest
+from ..algorithms import Digest
 from ..errors import MalformedMessage
 from ..findings import Finding, finding
-from ..policy import Policy
 from . import ber
 from .ber import Fields, Node
 from .certificate import Certificate
@@ -61,19 +59,6 @@ def encryption_key_preference(certificate: Certificate) -> bytes:
     """RFC 8551 2.5.3, as issuerAndSerialNumber [0] IMPLICIT."""
     value = b"\xa0" + certificate.issuer_and_serial[1:]
     return attribute(oids.ENCRYPTION_KEY_PREFERENCE, value)
-
-
-@lru_cache(maxsize=16)
-def capabilities(policy: Policy) -> bytes:
-    """What we can read, the most preferred first; no parameters (RFC 8551 2.5.2, RFC 5084 4)."""
-    first = [algorithms.by_name(ContentCipher, name) for name in policy.ciphers]
-    others = [
-        row
-        for row in reversed(algorithms.rows(ContentCipher))
-        if row.name in policy.accept and row not in first
-    ]
-    listed = (ber.sequence(ber.oid(row.oid)) for row in (*first, *others))
-    return attribute(oids.SMIME_CAPABILITIES, ber.sequence(*listed))
 
 
 # --- read ---------------------------------------------------------------------------------

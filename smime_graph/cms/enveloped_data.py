@@ -31,18 +31,21 @@ from ..errors import (
 from ..policy import Policy
 from . import attributes, ber, parameters, recipients
 from .ber import Fields
-from .keys import DecryptionKey, Recipient
+from .certificate import Certificate
 from .parameters import AlgorithmIdentifier
-from .recipients import RecipientIdentifierForm, RecipientInfo
-from .signed_data import content_info, read_content_info
+from .recipient_info import RecipientIdentifierForm, RecipientInfo, judged
+from .recipients import AnyKey, AnyRecipient
+from .signed_data import content_info, read_certificates, read_content_info
 
 # Each try is an operation with a private key: a message can ask for many, we grant few.
 MAX_ATTEMPTS = 50
+# Each try of a password is a second or more, as long as the sender wants up to a limit.
+MAX_PASSWORD_ATTEMPTS = 4
 
 
 def encrypt(
     content: bytes,
-    to: Sequence[Recipient],
+    to: Sequence[AnyRecipient],
     *,
     cipher: ContentCipher,
     policy: Policy,
@@ -55,17 +58,16 @@ def encrypt(
     if not to:
         raise UsageError("nobody to encrypt to", hint="give at least one recipient's certificate")
     cek, iv = os.urandom(cipher.key_size), os.urandom(cipher.iv_size)
-    unique = {recipient.certificate: recipient for recipient in to}
+    unique = {getattr(recipient, "certificate", recipient): recipient for recipient in to}
     infos = [recipients.wrap(one, cek, policy=policy, rid=rid) for one in unique.values()]
+    derivation = recipients.choose_derivation(to)
+    algorithm = parameters.write_cipher(cipher, iv, derivation)
+    if derivation is not None:
+        cek = derivation.derive(cek, parameters.write_cipher(cipher, iv, None))
     ciphertext, tag = cipher.encrypt(cek, iv, content)
     recipient_infos = ber.set_of(*(der for der, _ in infos))
     encrypted = ber.nest(
-        ber.SEQUENCE,
-        [
-            ber.oid(oids.DATA),
-            parameters.write_cipher(cipher, iv),
-            *ber.nest(0x80, [ciphertext]),
-        ],
+        ber.SEQUENCE, [ber.oid(oids.DATA), algorithm, *ber.nest(0x80, [ciphertext])]
     )
     if cipher.aead:
         # authAttrs are not written: OpenSSL cannot read a message that has them
@@ -73,7 +75,11 @@ def encrypt(
             oids.AUTH_ENVELOPED_DATA,
             [ber.integer(0), recipient_infos, *encrypted, ber.octet_string(tag)],
         )
-    version = 0 if all(version == 0 for _, version in infos) else 2
+    # RFC 5652 6.1
+    if any(der[0] in (0xA3, 0xA4) for der, _ in infos):
+        version = 3
+    else:
+        version = 0 if all(version == 0 for _, version in infos) else 2
     return content_info(oids.ENVELOPED_DATA, [ber.integer(version), recipient_infos, *encrypted])
 
 
@@ -88,14 +94,15 @@ class EnvelopedData:
     authenticated: bool
     aad: bytes = b""
     mac: bytes = b""
+    originator_certificates: tuple[Certificate, ...] = ()
 
-    @property
-    def cipher_name(self) -> str:
-        """The cipher's name, or its dotted identifier where it has no row."""
-        try:
-            return parameters.read_cipher(self.algorithm, "content")[0].name
-        except (UnsupportedAlgorithm, MalformedMessage):
-            return self.algorithm.oid
+
+def cipher_name(algorithm: AlgorithmIdentifier) -> str:
+    """The cipher's name, or its dotted identifier where it has no row."""
+    try:
+        return parameters.read_cipher(algorithm, "content").cipher.name
+    except (UnsupportedAlgorithm, MalformedMessage):
+        return algorithm.oid
 
 
 def read(der: bytes) -> EnvelopedData:
@@ -107,22 +114,24 @@ def read(der: bytes) -> EnvelopedData:
     name = "AuthEnvelopedData" if authenticated else "EnvelopedData"
     fields = Fields(node.expect(ber.SEQUENCE, name), name)
     fields.any("version").as_integer(f"{name} version")
-    fields.optional(0xA0)  # originatorInfo: certificates that we do not need
+    # OriginatorInfo ::= SEQUENCE { [0] IMPLICIT certificates OPTIONAL, [1] IMPLICIT crls OPTIONAL }
+    originator = fields.optional(0xA0)
+    certificates = (
+        () if originator is None else read_certificates(Fields(originator, name).optional(0xA0))
+    )
     infos = recipients.read(fields.take(ber.SET, "recipientInfos"))
-    inner = Fields(fields.take(ber.SEQUENCE, "encryptedContentInfo"), "EncryptedContentInfo")
-    content_type = inner.any("contentType").as_oid("contentType")
-    algorithm = AlgorithmIdentifier.read(
-        inner.take(ber.SEQUENCE, "contentEncryptionAlgorithm"), "contentEncryptionAlgorithm"
-    )
-    encrypted = inner.optional(0x80, 0xA0)
-    inner.end()
-    ciphertext = (
-        memoryview(b"") if encrypted is None else encrypted.as_octets("encryptedContent", tag=0x80)
-    )
+    content_type, algorithm, ciphertext = read_encrypted_content(fields)
     if not authenticated:
         fields.optional(0xA1)  # unprotectedAttrs
         fields.end()
-        return EnvelopedData(content_type, infos, algorithm, ciphertext, False)
+        return EnvelopedData(
+            content_type,
+            infos,
+            algorithm,
+            ciphertext,
+            False,
+            originator_certificates=certificates,
+        )
     signed = fields.optional(0xA1)
     mac = bytes(fields.any("mac").as_octets("mac"))
     fields.optional(0xA2)
@@ -133,24 +142,32 @@ def read(der: bytes) -> EnvelopedData:
         aad = ber.set_of(*(element.raw for element in signed))  # RFC 5083 2.2
     elif content_type != oids.DATA:
         raise MalformedMessage("AuthEnvelopedData: no authAttrs, but the content is not data")
-    return EnvelopedData(content_type, infos, algorithm, ciphertext, True, aad, mac)
+    return EnvelopedData(content_type, infos, algorithm, ciphertext, True, aad, mac, certificates)
 
 
-def decrypt(enveloped: EnvelopedData, keys: Sequence[DecryptionKey], *, policy: Policy) -> bytes:
+def read_encrypted_content(fields: Fields) -> tuple[str, AlgorithmIdentifier, memoryview]:
+    """Content type, algorithm and ciphertext of the EncryptedContentInfo that comes next."""
+    inner = Fields(fields.take(ber.SEQUENCE, "encryptedContentInfo"), "EncryptedContentInfo")
+    content_type = inner.any("contentType").as_oid("contentType")
+    algorithm = AlgorithmIdentifier.read(
+        inner.take(ber.SEQUENCE, "contentEncryptionAlgorithm"), "contentEncryptionAlgorithm"
+    )
+    encrypted = inner.optional(0x80, 0xA0)
+    inner.end()
+    if encrypted is None:
+        return content_type, algorithm, memoryview(b"")
+    return content_type, algorithm, encrypted.as_octets("encryptedContent", tag=0x80)
+
+
+def decrypt(enveloped: EnvelopedData, keys: Sequence[AnyKey], *, policy: Policy) -> bytes:
     """The content, decrypted with the first of the keys that can.
 
     Nothing is released before the tag of an AuthEnvelopedData is checked. Raises
     NoMatchingIdentity, UnsupportedAlgorithm, PolicyRefusal, MalformedMessage for what everybody can
     see in the message, and DecryptionFailed, always the same, for everything that depends on a key.
     """
-    cipher, iv, tag_size = parameters.read_cipher(enveloped.algorithm, "content encryption")
-    if not policy.accepts(cipher):
-        raise PolicyRefusal(
-            f"policy {policy.name} refuses {cipher.name}",
-            rule="alg.refused",
-            policy=policy.name,
-            hint="read old mail with the policy archive",
-        )
+    encryption = parameters.read_cipher(enveloped.algorithm, "content encryption")
+    cipher = judged(encryption.cipher, policy)
     if cipher.aead != enveloped.authenticated:
         # RFC 8551 3.3; without this, AuthEnvelopedData could be turned into something malleable
         kind = "AuthEnvelopedData" if enveloped.authenticated else "EnvelopedData"
@@ -163,19 +180,29 @@ def decrypt(enveloped: EnvelopedData, keys: Sequence[DecryptionKey], *, policy: 
     ]
     if not pairs:
         raise NoMatchingIdentity([one.identifier for one in enveloped.recipients[:20]])
-    if len(enveloped.mac) != tag_size:
+    if len(enveloped.mac) != encryption.tag_size:
         raise DecryptionFailed
     known: UnsupportedAlgorithm | PolicyRefusal | MalformedMessage | None = None
-    tried = False
+    tried = 0
+    passwords = 0
     for recipient, key in pairs[:MAX_ATTEMPTS]:
+        passwords += recipient.kind == "pwri"
+        if passwords > MAX_PASSWORD_ATTEMPTS:
+            continue
         try:
-            cek = recipients.unwrap(recipient, key.private_key, cipher.key_size, policy=policy)
-            tried = True
-            return cipher.decrypt(cek, iv, enveloped.ciphertext, enveloped.mac, enveloped.aad)
+            cek = recipients.unwrap(
+                recipient,
+                key,
+                encryption.key_size,
+                policy=policy,
+                certificates=enveloped.originator_certificates,
+            )
+            tried += 1
+            return encryption.decrypt(cek, enveloped.ciphertext, enveloped.mac, enveloped.aad)
         except (UnsupportedAlgorithm, PolicyRefusal, MalformedMessage) as error:
             known = known or error
         except (ValueError, TypeError):
-            tried = True  # whatever the primitive says
+            tried += 1  # whatever the primitive says
     if known is not None and not tried:
         raise known
     raise DecryptionFailed

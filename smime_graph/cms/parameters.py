@@ -6,7 +6,7 @@
                                        1 }
     RSAES-OAEP-params   ::= SEQUENCE { [0] hashFunc DEFAULT sha1, [1] maskGenFunc DEFAULT mgf1SHA1,
                                        [2] pSourceFunc DEFAULT pSpecifiedEmpty }         (RFC 4055)
-    GCMParameters       ::= SEQUENCE { nonce OCTET STRING, icvlen INTEGER DEFAULT 12 }   (RFC 5084)
+    GCMParameters, CCMParameters ::= SEQUENCE { nonce OCTET STRING, icvlen INTEGER DEFAULT 12 }
 
 What is written is exact to the byte: digest parameters absent (RFC 5754 2), GCM's length always
 there, because OpenSSL 3.0 refuses the message without it.
@@ -14,14 +14,15 @@ there, because OpenSSL 3.0 refuses the message without it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from .. import algorithms, oids
 from ..algorithms import (
+    CekDerivation,
     ContentCipher,
+    Data,
     Digest,
-    KeyAgreement,
     KeyTransport,
     KeyWrap,
     OaepParameters,
@@ -71,13 +72,18 @@ class AlgorithmIdentifier:
 
 @lru_cache(maxsize=32)
 def write_digest(digest: Digest) -> bytes:
-    return ber.sequence(ber.oid(digest.oid))
+    return ber.sequence(ber.oid(digest.oid), digest.parameters)
 
 
 def read_digest(identifier: AlgorithmIdentifier, where: str) -> Digest:
-    if not identifier.has_no_parameters:
-        raise MalformedMessage(f"{where}: digest algorithm {identifier.oid} has parameters")
-    return algorithms.by_oid(Digest, identifier.oid, where=where)
+    digest = algorithms.by_oid(Digest, identifier.oid, where=where)
+    if digest.parameters:
+        fits = identifier.parameters is not None and identifier.parameters.raw == digest.parameters
+    else:
+        fits = identifier.has_no_parameters
+    if not fits:
+        raise MalformedMessage(f"{where}: digest algorithm {digest.name} has wrong parameters")
+    return digest
 
 
 # --- signatures ---------------------------------------------------------------------------
@@ -109,7 +115,7 @@ def read_signature(
     if scheme.parameters == "pss":
         pss = read_pss(identifier, where)
         return scheme, pss.digest, pss
-    if not identifier.has_no_parameters:
+    if not identifier.has_no_parameters and scheme.parameters != "any":
         raise MalformedMessage(f"{where}: signature algorithm {identifier.oid} has parameters")
     fixed = scheme.by_oid[identifier.oid]
     return scheme, None if fixed is None else algorithms.by_name(Digest, fixed), None
@@ -144,7 +150,7 @@ def _read_hash_and_mgf(fields: Fields, where: str) -> tuple[Digest, Digest]:
     return digest, mgf_digest
 
 
-# --- key transport and agreement ----------------------------------------------------------
+# --- key transport and key wrap -----------------------------------------------------------
 
 
 @lru_cache(maxsize=32)
@@ -185,54 +191,93 @@ def read_transport(
     return transport, OaepParameters(digest, mgf_digest, label)
 
 
-@lru_cache(maxsize=64)
-def write_agreement(agreement: KeyAgreement, wrap: KeyWrap) -> bytes:
-    return ber.sequence(ber.oid(agreement.oid), write_wrap(wrap))
-
-
 @lru_cache(maxsize=8)
 def write_wrap(wrap: KeyWrap) -> bytes:
     return ber.sequence(ber.oid(wrap.oid))  # AES key wrap: parameters absent (RFC 3565 2.3.2)
 
 
-def read_agreement(
-    identifier: AlgorithmIdentifier, where: str
-) -> tuple[KeyAgreement, KeyWrap, AlgorithmIdentifier]:
-    """The scheme, the key wrap named in its parameters, and that wrap's identifier as received."""
-    agreement = algorithms.by_oid(KeyAgreement, identifier.oid, where=where)
-    if identifier.parameters is None:
-        raise MalformedMessage(f"{where}: key agreement {identifier.oid} names no key wrap")
-    wrap = AlgorithmIdentifier.read(identifier.parameters, f"{where} key wrap")
-    return agreement, algorithms.by_oid(KeyWrap, wrap.oid, where=where), wrap
+def read_wrap(node: Node, where: str) -> tuple[KeyWrap, bytes]:
+    """The key wrap and its identifier as received, which key derivation is bound to."""
+    identifier = AlgorithmIdentifier.read(node, f"{where} key wrap")
+    return algorithms.by_oid(KeyWrap, identifier.oid, where=where), identifier.raw
 
 
 # --- content encryption -------------------------------------------------------------------
 
 
-def write_cipher(cipher: ContentCipher, iv: bytes) -> bytes:
-    oid = ber.oid(cipher.oid)
-    if cipher.parameters == "gcm":
-        return ber.sequence(oid, ber.sequence(ber.octet_string(iv), ber.integer(cipher.tag_size)))
-    return ber.sequence(oid, ber.octet_string(iv))
+def write_cipher(cipher: ContentCipher, iv: bytes, derivation: CekDerivation | None) -> bytes:
+    """With a `derivation` its identifier, with the cipher's as parameter (RFC 9709 3)."""
+    value = ber.octet_string(iv)
+    if cipher.parameters == "aead":
+        value = ber.sequence(value, ber.integer(cipher.tag_size))
+    inner = ber.sequence(ber.oid(cipher.oid), value)
+    return inner if derivation is None else ber.sequence(ber.oid(derivation.oid), inner)
 
 
-def read_cipher(identifier: AlgorithmIdentifier, where: str) -> tuple[ContentCipher, bytes, int]:
-    """The cipher, its IV or nonce, and the length of its tag in octets (0: it has none)."""
+@dataclass(frozen=True, slots=True)
+class ContentEncryption:
+    """A contentEncryptionAlgorithm: sizes in octets, `tag_size` 0 where there is no tag.
+
+    `identifier` is what a `derivation` of the key is bound to.
+    """
+
+    cipher: ContentCipher
+    iv: bytes
+    key_size: int
+    tag_size: int
+    identifier: bytes
+    derivation: CekDerivation | None = None
+
+    def decrypt(self, cek: bytes, ciphertext: Data, tag: bytes, aad: bytes) -> bytes:
+        """The content; ValueError without a word for any failure."""
+        if self.derivation is not None:
+            cek = self.derivation.derive(cek, self.identifier)
+        return self.cipher.decrypt(cek, self.iv, ciphertext, tag, aad)
+
+
+# RFC 2268 6: what stands for the effective key bits
+_RC2_KEY_SIZES = {160: 5, 120: 8, 58: 16}
+
+
+def read_cipher(identifier: AlgorithmIdentifier, where: str) -> ContentEncryption:
+    if identifier.oid in (row.oid for row in algorithms.rows(CekDerivation)):
+        derivation = algorithms.by_oid(CekDerivation, identifier.oid, where=where)
+        if identifier.parameters is None:
+            raise MalformedMessage(f"{where}: {derivation.name} has no parameters")
+        inner = AlgorithmIdentifier.read(identifier.parameters, where)
+        return replace(_read_plain_cipher(inner, where), derivation=derivation)
+    return _read_plain_cipher(identifier, where)
+
+
+def _read_plain_cipher(identifier: AlgorithmIdentifier, where: str) -> ContentEncryption:
     cipher = algorithms.by_oid(ContentCipher, identifier.oid, where=where)
-    if identifier.parameters is None:
+    value = identifier.parameters
+    if value is None:
         raise MalformedMessage(f"{where}: {cipher.name} has no parameters")
-    if cipher.parameters == "gcm":
-        fields = Fields(identifier.parameters.expect(ber.SEQUENCE, f"{where} parameters"), where)
-        nonce = bytes(fields.any("nonce").as_octets(f"{where} nonce"))
+    key_size, tag_size = cipher.key_size, cipher.tag_size
+    if cipher.parameters == "aead":
+        fields = Fields(value.expect(ber.SEQUENCE, f"{where} parameters"), where)
+        iv = bytes(fields.any("nonce").as_octets(f"{where} nonce"))
         length = fields.optional(ber.INTEGER)
         fields.end()
         tag_size = 12 if length is None else length.as_integer("tag length")
         if not 12 <= tag_size <= 16:
+            # RFC 5084 3.1 lets CCM have tags of 4 octets: too short to keep anybody out
             raise MalformedMessage(f"{where}: tag of {tag_size} octets, 12 to 16 are allowed")
-        if not 8 <= len(nonce) <= 128:
-            raise MalformedMessage(f"{where}: nonce of {len(nonce)} octets")
-        return cipher, nonce, tag_size
-    iv = bytes(identifier.parameters.as_octets(f"{where} initialisation vector"))
-    if len(iv) != cipher.iv_size:
+        if not 7 <= len(iv) <= 128:
+            raise MalformedMessage(f"{where}: nonce of {len(iv)} octets")
+    elif cipher.parameters == "rc2":
+        fields = Fields(value.expect(ber.SEQUENCE, f"{where} parameters"), where)
+        version = fields.any("rc2ParameterVersion").as_integer("rc2ParameterVersion")
+        iv = bytes(fields.any("iv").as_octets(f"{where} initialisation vector"))
+        fields.end()
+        if version not in _RC2_KEY_SIZES:
+            raise MalformedMessage(f"{where}: RC2 parameter version {version}")
+        key_size = _RC2_KEY_SIZES[version]
+    else:
+        iv = bytes(value.as_octets(f"{where} initialisation vector"))
+    if cipher.parameters != "aead" and len(iv) != cipher.iv_size:
         raise MalformedMessage(f"{where}: initialisation vector of {len(iv)} octets")
-    return cipher, iv, 0
+    # the derivation of RFC 9709 wants DER, whatever the sender wrote
+    raw = ber.sequence(ber.oid(cipher.oid), value.raw)
+    return ContentEncryption(cipher, iv, key_size, tag_size, raw)

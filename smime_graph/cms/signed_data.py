@@ -25,10 +25,10 @@ from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
 
 from .. import algorithms, oids
 from ..algorithms import KEY_KINDS, Digest, PssParameters, SignatureScheme
-from ..errors import MalformedMessage, UnsupportedAlgorithm, UsageError
+from ..errors import MalformedMessage, PolicyRefusal, UnsupportedAlgorithm, UsageError
 from ..findings import Finding, finding
 from ..policy import Policy
-from . import attributes, ber, names, parameters
+from . import attributes, ber, capabilities, names, parameters
 from .attributes import Attributes
 from .ber import Fields, Node
 from .certificate import Certificate
@@ -51,19 +51,28 @@ SignerIdentifier = Literal["issuer", "ski"]
 def choose_scheme(certificate: Certificate, policy: Policy) -> tuple[SignatureScheme, Digest]:
     """The scheme and the digest this certificate's key signs with under the policy.
 
-    Raises UnsupportedAlgorithm if no scheme takes such a key.
+    Raises UnsupportedAlgorithm if no scheme takes such a key, PolicyRefusal if the policy does not
+    use it.
     """
     kind = KEY_KINDS.get(certificate.key_algorithm)
-    if kind in ("rsa", "rsa-pss"):
-        name = policy.rsa_signature if kind == "rsa" else "rsassa-pss"
-        scheme = algorithms.by_name(SignatureScheme, name)
+    if kind == "rsa-pss":
+        usable = [algorithms.by_name(SignatureScheme, "rsassa-pss")]
     else:
-        found = [s for s in algorithms.rows(SignatureScheme) if s.key == kind]
-        if not found:
-            raise UnsupportedAlgorithm(
-                certificate.key_algorithm, where=f"signing key of {certificate.description}"
-            )
-        scheme = found[0]
+        usable = [row for row in algorithms.rows(SignatureScheme) if row.key == kind and row.sign]
+    if not usable:
+        raise UnsupportedAlgorithm(
+            certificate.key_algorithm, where=f"signing key of {certificate.description}"
+        )
+    if not policy.uses_key(kind):
+        raise PolicyRefusal(
+            f"policy {policy.name} does not sign with keys of kind {kind}, as that of "
+            f"{certificate.description}",
+            rule="sign.kind-of-key",
+            policy=policy.name,
+            hint="use another key of this person, or another policy",
+        )
+    # RSA keys have two schemes, all others one
+    scheme = next((row for row in usable if row.name == policy.rsa_signature), usable[0])
     name = policy.digest if policy.digest in scheme.digests else scheme.digests[0]
     return scheme, algorithms.by_name(Digest, name)
 
@@ -123,13 +132,14 @@ def _signer_info(
     content_type: str,
 ) -> bytes:
     certificate = signer.certificate
+    assert scheme.sign is not None  # noqa: S101 - choose_scheme gives none that only verifies
     digest_algorithm = parameters.write_digest(digest)
     signature_algorithm = parameters.write_signature(scheme, digest)
     signed = [
         attributes.content_type(content_type),
         attributes.signing_time(at),
         attributes.message_digest(hashed),
-        attributes.capabilities(policy),
+        attributes.attribute(oids.SMIME_CAPABILITIES, capabilities.announcement(policy)),
         attributes.algorithm_protection(digest_algorithm, signature_algorithm),
         attributes.signing_certificate_v2(certificate),
     ]
@@ -254,7 +264,7 @@ def read(der: bytes) -> SignedData:
         else:
             content = memoryview(inner.contents)
     encapsulated.end()
-    certificates = _read_certificates(fields.optional(0xA0))
+    certificates = read_certificates(fields.optional(0xA0))
     crls = tuple(element.raw for element in fields.optional(0xA1) or ())
     infos = list(fields.take(ber.SET, "signerInfos"))
     fields.end()
@@ -266,7 +276,7 @@ def read(der: bytes) -> SignedData:
     )
 
 
-def _read_certificates(node: Node | None) -> tuple[Certificate, ...]:
+def read_certificates(node: Node | None) -> tuple[Certificate, ...]:
     """The X.509 certificates; [0] to [3] are skipped (RFC 8550 2.2), broken ones too."""
     found: list[Certificate] = []
     for element in node or ():
@@ -302,7 +312,7 @@ def _read_signer(node: Node, index: int) -> SignerInfo:
     return SignerInfo(
         index,
         version,
-        None if issuer is None else _canonical_issuer_and_serial(issuer),
+        None if issuer is None else canonical_issuer_and_serial(issuer),
         None if key is None else bytes(key.as_octets(f"{name} subjectKeyIdentifier", tag=0x80)),
         digest_algorithm,
         None if signed is None else Attributes(signed),
@@ -312,7 +322,7 @@ def _read_signer(node: Node, index: int) -> SignerInfo:
     )
 
 
-def _canonical_issuer_and_serial(node: Node) -> bytes:
+def canonical_issuer_and_serial(node: Node) -> bytes:
     """IssuerAndSerialNumber with the received Name and INTEGER in a definite-length SEQUENCE."""
     fields = Fields(node, "IssuerAndSerialNumber")
     issuer = fields.take(ber.SEQUENCE, "issuer").raw
@@ -424,6 +434,16 @@ def _check(
                     "cms.attributes.algorithm-protection",
                     where,
                     f"signed with {fixed.name}, but the content is digested with {digest.name}",
+                )
+            )
+        if scheme.strict and digest.name not in scheme.digests:
+            # RFC 8419 3.1: a weaker digest would be what the signature is worth
+            found.append(
+                finding(
+                    "cms.attributes.algorithm-protection",
+                    where,
+                    f"{scheme.name} with signed attributes goes with {scheme.digests[0]}, "
+                    f"not with {digest.name}",
                 )
             )
         fixed = fixed or digest

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from ..algorithms import Digest, by_oid
 from ..cms import signed_data
 from ..cms.certificate import Certificate
-from ..cms.keys import DecryptionKey
+from ..cms.recipients import AnyKey
 from ..cms.signed_data import Check
 from ..errors import (
     CertificateRejected,
@@ -45,7 +45,7 @@ _CLOCK_SKEW = timedelta(hours=1)
 # What may be wrong with one signer without a doubt about another
 _OF_ONE_SIGNER = ("pki.", "alg.", "cms.signer.certificate-missing")
 
-_ENCRYPTED = ("enveloped-data", "auth-enveloped-data")
+_ENCRYPTED = ("enveloped-data", "auth-enveloped-data", "encrypted-data")
 
 
 def verify(
@@ -72,9 +72,7 @@ def verify(
     ).raise_unless_accepted()
 
 
-def decrypt(
-    raw: bytes, *, identities: Sequence[DecryptionKey], policy: Policy = EXCHANGE
-) -> Opened:
+def decrypt(raw: bytes, *, identities: Sequence[AnyKey], policy: Policy = EXCHANGE) -> Opened:
     """Take the outermost encryption off; nobody's signature is looked at.
 
     Under AES-CBC nothing says that the content is unchanged: `Opened.report.authenticated` tells.
@@ -102,7 +100,7 @@ def decrypt(
 def unseal(
     raw: bytes,
     *,
-    identities: Sequence[DecryptionKey] = (),
+    identities: Sequence[AnyKey] = (),
     trust: TrustStore,
     sender: str | None = None,
     certificates: Sequence[Certificate] = (),
@@ -122,7 +120,7 @@ def unseal(
 def examine(
     raw: bytes,
     *,
-    identities: Sequence[DecryptionKey] = (),
+    identities: Sequence[AnyKey] = (),
     trust: TrustStore,
     sender: str | None = None,
     content: bytes | None = None,
@@ -179,7 +177,7 @@ class _Judged:
 
 def _open(
     raw: bytes,
-    identities: Sequence[DecryptionKey],
+    identities: Sequence[AnyKey],
     trust: TrustStore,
     sender: str | None,
     policy: Policy,
@@ -205,7 +203,7 @@ def _open(
     return _Judged(peeled, report, _outer_header(raw))
 
 
-def _keys(identities: Sequence[DecryptionKey]) -> list[DecryptionKey]:
+def _keys(identities: Sequence[AnyKey]) -> list[AnyKey]:
     """Every key pair: a person may have one for signing and another for encryption."""
     return [
         key

@@ -15,7 +15,12 @@ from ..findings import Finding, Report
 from .entity import Entity
 
 LayerType = Literal[
-    "signed-data", "enveloped-data", "auth-enveloped-data", "compressed-data", "certs-only"
+    "signed-data",
+    "enveloped-data",
+    "auth-enveloped-data",
+    "encrypted-data",
+    "compressed-data",
+    "certs-only",
 ]
 Summary = Literal["unprotected", "signed", "encrypted", "signed-and-encrypted"]
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 from .. import oids
 from ..algorithms import Digest, SignatureScheme, by_oid
-from ..cms import enveloped_data, parameters, signed_data
+from ..cms import compressed_data, encrypted_data, enveloped_data, parameters, signed_data
 from ..cms.certificate import Certificate
-from ..cms.enveloped_data import EnvelopedData
-from ..cms.keys import DecryptionKey
+from ..cms.enveloped_data import EnvelopedData, cipher_name
+from ..cms.recipients import AnyKey
 from ..cms.signed_data import SignedData, SignerInfo
 from ..errors import MalformedMessage, SmimeGraphError, UnsupportedAlgorithm
 from ..findings import Finding, finding
@@ -125,7 +125,7 @@ def _recognise_clear(entity: Entity, path: str) -> Cms | None:
 def peel(
     raw: bytes,
     *,
-    identities: Sequence[DecryptionKey],
+    identities: Sequence[AnyKey],
     policy: Policy,
     content: bytes | None = None,
     stop_after: LayerType | None = None,
@@ -158,7 +158,7 @@ def _take_off(
     peeled: Peeled,
     cms: Cms,
     path: str,
-    identities: Sequence[DecryptionKey],
+    identities: Sequence[AnyKey],
     policy: Policy,
     content: bytes | None,
 ) -> None:
@@ -176,16 +176,21 @@ def _take_off(
         return
     if cms.content is not None:
         raise MalformedMessage("the signature of a multipart/signed is no SignedData")
-    if oid in (oids.ENVELOPED_DATA, oids.AUTH_ENVELOPED_DATA):
-        enveloped = enveloped_data.read(cms.der)
-        peeled.layers.append(describe_enveloped(enveloped, cms, path))
-        peeled.content = enveloped_data.decrypt(enveloped, identities, policy=policy)
-        cipher, _, _ = parameters.read_cipher(enveloped.algorithm, f"layer {path}")
-        if policy.flags(cipher):
-            text = f"{cipher.name} is no longer safe"
-            peeled.findings.append(finding("alg.weak", f"layer {path}", text))
+    peeled.layers.append(describe(cms, path))
+    if oid == oids.COMPRESSED_DATA:
+        peeled.content = compressed_data.decompress(cms.der, policy=policy)
         return
-    raise UnsupportedAlgorithm(oid, where="ContentInfo content type")
+    if oid == oids.ENCRYPTED_DATA:
+        algorithm, _ = encrypted_data.read(cms.der)
+        peeled.content = encrypted_data.decrypt(cms.der, identities, policy=policy)
+    else:
+        enveloped = enveloped_data.read(cms.der)
+        algorithm = enveloped.algorithm
+        peeled.content = enveloped_data.decrypt(enveloped, identities, policy=policy)
+    cipher = parameters.read_cipher(algorithm, f"layer {path}").cipher
+    if policy.flags(cipher):
+        text = f"{cipher.name} is no longer safe"
+        peeled.findings.append(finding("alg.weak", f"layer {path}", text))
 
 
 def _contents(signed: SignedData, outside: bytes | None) -> tuple[bytes | memoryview, ...]:
@@ -214,6 +219,11 @@ def describe(cms: Cms, path: str) -> Layer:
         return describe_signed(signed_data.read(cms.der), cms, path)
     if oid in (oids.ENVELOPED_DATA, oids.AUTH_ENVELOPED_DATA):
         return describe_enveloped(enveloped_data.read(cms.der), cms, path)
+    if oid == oids.ENCRYPTED_DATA:
+        name = cipher_name(encrypted_data.read(cms.der)[0])
+        return Layer("encrypted-data", path, len(cms.der), cipher=name)
+    if oid == oids.COMPRESSED_DATA:
+        return Layer("compressed-data", path, len(cms.der))
     raise UnsupportedAlgorithm(oid, where="ContentInfo content type")
 
 
@@ -249,7 +259,7 @@ def describe_enveloped(enveloped: EnvelopedData, cms: Cms, path: str) -> Layer:
         "auth-enveloped-data" if enveloped.authenticated else "enveloped-data",
         path,
         len(cms.der),
-        cipher=enveloped.cipher_name,
+        cipher=cipher_name(enveloped.algorithm),
         recipients=tuple(
             LayerRecipient(one.kind, one.identifier, one.algorithm_name)
             for one in enveloped.recipients

@@ -18,8 +18,10 @@ from email.utils import format_datetime
 from ..cms import enveloped_data, signed_data
 from ..cms import recipients as cms_recipients
 from ..cms.certificate import Certificate
-from ..cms.keys import Recipient, SigningKey
-from ..cms.recipients import RecipientIdentifierForm
+from ..cms.keys import SigningKey
+from ..cms.recipient_info import RecipientIdentifierForm
+from ..cms.recipients import AnyRecipient
+from ..cms.shared_secret import Password, SharedKey
 from ..cms.signed_data import SignerIdentifier
 from ..errors import MalformedMessage, PolicyRefusal, UsageError
 from ..pki.address import addresses, matches, parse_header_addresses
@@ -63,7 +65,7 @@ def sign(
 def encrypt(
     message: bytes | Message,
     *,
-    recipients: Sequence[Recipient],
+    recipients: Sequence[AnyRecipient],
     trust: TrustStore | None = None,
     policy: Policy = EXCHANGE,
     at: datetime | None = None,
@@ -87,7 +89,7 @@ def seal(
     message: bytes | Message,
     *,
     signer: SigningKey | Sequence[SigningKey],
-    recipients: Sequence[Recipient],
+    recipients: Sequence[AnyRecipient],
     trust: TrustStore | None = None,
     policy: Policy = EXCHANGE,
     at: datetime | None = None,
@@ -101,7 +103,7 @@ def seal(
     outgoing = Outgoing.of(message, policy, at)
     signers = _as_list(signer)
     outgoing.check_signers(signers)
-    everyone = list(recipients)
+    everyone: list[AnyRecipient] = list(recipients)
     if everyone and policy.encrypt_to_self:
         everyone += [_Self(own) for s in signers if (own := s.encryption_certificate) is not None]
     outgoing.check_recipients(everyone, trust)
@@ -196,16 +198,19 @@ class Outgoing:
                 hint="sign with a certificate of the From address, or change From",
             )
 
-    def check_recipients(self, everyone: Sequence[Recipient], trust: TrustStore | None) -> None:
+    def check_recipients(self, everyone: Sequence[AnyRecipient], trust: TrustStore | None) -> None:
         if not everyone:
             raise UsageError("nobody to encrypt to", hint="give the certificate of every recipient")
-        for recipient in everyone:
+        known = [one for one in everyone if not isinstance(one, (Password, SharedKey))]
+        for recipient in known:
             self._check(recipient.certificate, "encrypt", trust)
+        if len(known) < len(everyone):
+            return  # who knows the password is not for us to say
         if not self.policy.every_recipient_must_read:
             return
         readers = [
             one
-            for recipient in everyone
+            for recipient in known
             for one in (*addresses(recipient.certificate), recipient.email)
             if one is not None
         ]
@@ -336,7 +341,7 @@ def _signed_entity(
 
 def _encrypted_entity(
     entity: bytes,
-    everyone: Sequence[Recipient],
+    everyone: Sequence[AnyRecipient],
     policy: Policy,
     rid: RecipientIdentifierForm,
 ) -> bytes:

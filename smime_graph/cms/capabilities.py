@@ -1,0 +1,131 @@
+"""SMIMECapabilities (RFC 8551 2.5.2): what one can read, announced by us, honoured in others.
+
+SMIMECapabilities ::= SEQUENCE OF SMIMECapability ::= SEQUENCE { capabilityID OBJECT IDENTIFIER,
+                                                                 parameters ANY OPTIONAL }
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from .. import algorithms, oids
+from ..algorithms import ContentCipher, Digest, KeyAgreement, KeyTransport, KeyWrap, Row
+from ..errors import MalformedMessage, UnsupportedAlgorithm
+from ..policy import Policy
+from . import ber, parameters
+from .ber import Fields, Node
+from .keys import Recipient
+
+_AES_WRAPS = ("aes128-wrap", "aes256-wrap")
+
+
+# --- announced ----------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=16)
+def announcement(policy: Policy) -> bytes:
+    """SMIMECapabilities with what the policy announces, the most preferred first."""
+    rows = [row for name in policy.announce for row in algorithms.TABLE if row.name == name]
+    return ber.sequence(*(one for row in rows for one in _capability(row)))
+
+
+def _capability(row: Row) -> list[bytes]:
+    """Exact to the byte: no parameters means absent, never NULL (RFC 8551 2.5.2)."""
+    oid = ber.oid(row.oids[0])
+    if isinstance(row, KeyAgreement):  # RFC 5753 8: one for each key wrap
+        wraps = (algorithms.by_name(KeyWrap, name) for name in _AES_WRAPS)
+        return [ber.sequence(oid, parameters.write_wrap(wrap)) for wrap in wraps]
+    if isinstance(row, KeyTransport) and row.parameters == "oaep":
+        # RFC 3560 5 publishes these octets, without the tags that RSAES-OAEP-params has
+        digest = ber.sequence(ber.oid(oids.SHA256), ber.null())
+        return [ber.sequence(oid, ber.sequence(digest, ber.sequence(ber.oid(oids.MGF1), digest)))]
+    return [ber.sequence(oid)]
+
+
+# --- honoured -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a recipient announced: identifiers with their parameters, in its order of preference."""
+
+    entries: tuple[tuple[str, Node | None], ...]
+
+    @classmethod
+    def of(cls, recipient: Recipient) -> Capabilities | None:
+        """None where the recipient announced nothing. What is not understood is left out."""
+        if recipient.capabilities is None:
+            return None
+        return _parsed(tuple(bytes(one) for one in recipient.capabilities))
+
+    @property
+    def oids(self) -> frozenset[str]:
+        return frozenset(oid for oid, _ in self.entries)
+
+    def reads(self, cipher: ContentCipher) -> bool:
+        """Whether the cipher, and a key wrap of its strength, can be read.
+
+        A list without any content cipher, or without any key agreement, says nothing about them.
+        """
+        known = {row.oid for row in algorithms.rows(ContentCipher)}
+        if self.oids & known and cipher.oid not in self.oids:
+            return False
+        wraps = self._wraps()
+        return not wraps or cipher.key_size in wraps
+
+    def _wraps(self) -> set[int]:
+        schemes = {row.oid for row in algorithms.rows(KeyAgreement)}
+        found = set()
+        for oid, node in self.entries:
+            if oid in schemes and node is not None:
+                try:
+                    found.add(parameters.read_wrap(node, "SMIMECapability")[0].key_size)
+                except (MalformedMessage, UnsupportedAlgorithm):
+                    continue
+        return found
+
+    def agreements(self) -> tuple[KeyAgreement, ...]:
+        """The key agreement schemes announced that have a row, in the recipient's order."""
+        rows = {row.oid: row for row in algorithms.rows(KeyAgreement)}
+        return tuple(dict.fromkeys(rows[oid] for oid, _ in self.entries if oid in rows))
+
+    def oaep_digest(self) -> Digest | None:
+        """The digest to use RSAES-OAEP with; None if it was not announced.
+
+        Written with tags (RFC 4055) or, as RFC 3560 5 has it, without; at its default it is SHA-1.
+        """
+        digests = []
+        for oid, node in self.entries:
+            if oid == oids.RSAES_OAEP:
+                digests.append(_oaep_digest(node))
+        usable = [digest for digest in digests if digest is not None]
+        return algorithms.SHA256 if algorithms.SHA256 in usable else next(iter(usable), None)
+
+
+def _oaep_digest(node: Node | None) -> Digest | None:
+    try:
+        if node is None:
+            return algorithms.SHA1
+        first = next(iter(node.expect(ber.SEQUENCE, "OAEP")), None)
+        if first is None:
+            return algorithms.SHA1
+        hashed = first.only("hash") if first.tag == 0xA0 else first
+        identifier = parameters.AlgorithmIdentifier.read(hashed, "OAEP")
+        return parameters.read_digest(identifier, "SMIMECapability")
+    except (MalformedMessage, UnsupportedAlgorithm):
+        return None
+
+
+@lru_cache(maxsize=256)
+def _parsed(elements: Sequence[bytes]) -> Capabilities:
+    found: list[tuple[str, Node | None]] = []
+    for element in elements:
+        try:
+            fields = Fields(ber.read(element, "SMIMECapability"), "SMIMECapability")
+            oid = fields.any("capabilityID").as_oid()
+            found.append((oid, fields.any("parameters") if fields.more else None))
+        except MalformedMessage:
+            continue  # RFC 8551 2.5.2: what is not understood is handled gracefully
+    return Capabilities(tuple(found))

@@ -1,0 +1,66 @@
+"""CompressedData (RFC 3274): made and read, within limits.
+
+CompressedData ::= SEQUENCE { version 0, compressionAlgorithm, encapContentInfo }
+"""
+
+from __future__ import annotations
+
+from .. import algorithms, oids
+from ..algorithms import Compression
+from ..errors import MalformedMessage
+from ..policy import Policy
+from . import ber
+from .ber import Fields
+from .parameters import AlgorithmIdentifier
+from .recipient_info import judged
+from .signed_data import content_info, read_content_info
+
+# As large as Exchange lets a message be at the most; a bomb of 100 KB could ask for a hundred MB
+MAX_CONTENT = 150 << 20
+# zlib reaches 1032; text rarely 20
+_MAX_RATIO = 1000
+
+
+def compress(content: bytes) -> bytes:
+    """ContentInfo of a CompressedData, DER; the parameters of zlib are absent (RFC 3274 2)."""
+    row = algorithms.rows(Compression)[0]
+    inner = ber.nest(0xA0, ber.nest(ber.OCTET_STRING, [row.compress(content)]))
+    return content_info(
+        oids.COMPRESSED_DATA,
+        [
+            ber.integer(0),
+            ber.sequence(ber.oid(row.oid)),
+            *ber.nest(ber.SEQUENCE, [ber.oid(oids.DATA), *inner]),
+        ],
+    )
+
+
+def decompress(der: bytes, *, policy: Policy, limit: int = MAX_CONTENT) -> bytes:
+    """The content of a CompressedData, at most `limit` octets. Raises MalformedMessage."""
+    _, node = read_content_info(der, oids.COMPRESSED_DATA)
+    name = "CompressedData"
+    fields = Fields(node.expect(ber.SEQUENCE, name), name)
+    fields.any("version").as_integer(f"{name} version")
+    algorithm = AlgorithmIdentifier.read(
+        fields.take(ber.SEQUENCE, "compressionAlgorithm"), "compressionAlgorithm"
+    )
+    inner = Fields(fields.take(ber.SEQUENCE, "encapContentInfo"), "encapContentInfo")
+    inner.any("eContentType").as_oid("eContentType")
+    content = inner.take(0xA0, "eContent").only("eContent").as_octets("eContent")
+    inner.end()
+    fields.end()
+    row = judged(
+        algorithms.by_oid(Compression, algorithm.oid, where="compressionAlgorithm"), policy
+    )
+    if not algorithm.has_no_parameters:
+        raise MalformedMessage(f"{name}: {row.name} has parameters")
+    bound = min(limit, max(len(content), 1024) * _MAX_RATIO)
+    try:
+        return row.decompress(content, bound)
+    except OverflowError:
+        raise MalformedMessage(
+            f"{name}: {len(content)} octets become more than {bound}",
+            hint="this may be a decompression bomb",
+        ) from None
+    except ValueError:
+        raise MalformedMessage(f"{name}: the {row.name} stream is broken") from None

@@ -1,0 +1,52 @@
+"""EncryptedData (RFC 5652 section 8): read; the key is managed by other means.
+
+EncryptedData ::= SEQUENCE { version, encryptedContentInfo, [1] IMPLICIT unprotectedAttrs
+OPTIONAL }
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .. import oids
+from ..errors import DecryptionFailed, MalformedMessage, NoMatchingIdentity
+from ..policy import Policy
+from . import ber, parameters
+from .ber import Fields
+from .enveloped_data import read_encrypted_content
+from .parameters import AlgorithmIdentifier
+from .recipient_info import judged
+from .recipients import AnyKey
+from .shared_secret import SharedKey
+from .signed_data import read_content_info
+
+
+def read(der: bytes) -> tuple[AlgorithmIdentifier, memoryview]:
+    """The content encryption algorithm and the ciphertext. Raises MalformedMessage."""
+    _, node = read_content_info(der, oids.ENCRYPTED_DATA)
+    fields = Fields(node.expect(ber.SEQUENCE, "EncryptedData"), "EncryptedData")
+    fields.any("version").as_integer("EncryptedData version")
+    _, algorithm, ciphertext = read_encrypted_content(fields)
+    fields.optional(0xA1)
+    fields.end()
+    return algorithm, ciphertext
+
+
+def decrypt(der: bytes, keys: Sequence[AnyKey], *, policy: Policy) -> bytes:
+    """The content under a SharedKey of the right size; errors as of `enveloped_data`."""
+    algorithm, ciphertext = read(der)
+    encryption = parameters.read_cipher(algorithm, "content encryption")
+    cipher = judged(encryption.cipher, policy)
+    if cipher.aead:
+        raise MalformedMessage(f"{cipher.name} does not belong in EncryptedData")
+    usable = [
+        key for key in keys if isinstance(key, SharedKey) and len(key.key) == encryption.key_size
+    ]
+    if not usable:
+        raise NoMatchingIdentity([f"whoever holds its key of {encryption.key_size} octets"])
+    for key in usable:
+        try:
+            return encryption.decrypt(key.key, ciphertext, b"", b"")
+        except ValueError:
+            continue
+    raise DecryptionFailed

@@ -1,0 +1,229 @@
+"""Key agreement: the content key under a secret agreed with an EC, X25519 or X448 key.
+
+KeyAgreeRecipientInfo ::= SEQUENCE { version 3, [0] EXPLICIT originator, [1] EXPLICIT ukm
+OPTIONAL,
+                                     keyEncryptionAlgorithm, recipientEncryptedKeys SEQUENCE OF
+                                     SEQUENCE { rid, encryptedKey OCTET STRING } }
+originator ::= CHOICE { IssuerAndSerialNumber, [0] SubjectKeyIdentifier,
+                        [1] IMPLICIT SEQUENCE { algorithm, publicKey BIT STRING } }
+ECC-CMS-SharedInfo ::= SEQUENCE { keyInfo AlgorithmIdentifier, [0] EXPLICIT entityUInfo
+OPTIONAL,
+                                  [2] EXPLICIT suppPubInfo OCTET STRING }
+(RFC 5652 6.2.2, RFC 5753, RFC 8418)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from .. import algorithms, oids
+from ..algorithms import AGREEMENT_KEYS, KEY_KINDS, KeyAgreement, KeyWrap
+from ..errors import MalformedMessage, PolicyRefusal, UnsupportedAlgorithm
+from ..policy import Policy
+from . import ber, parameters
+from .ber import Fields, Node
+from .capabilities import Capabilities
+from .certificate import Certificate
+from .keys import Recipient
+from .parameters import AlgorithmIdentifier
+from .recipient_info import (
+    RecipientIdentifierForm,
+    RecipientInfo,
+    judged,
+    named,
+    read_identifier,
+)
+
+# RFC 5753 8 and 9, RFC 8418: the KDF's hash is as strong as the curve
+_USUAL = {
+    ("ec", 384): "dhsinglepass-stddh-sha384kdf",
+    ("ec", 512): "dhsinglepass-stddh-sha512kdf",
+    ("ec", 521): "dhsinglepass-stddh-sha512kdf",
+    ("ec", 0): "dhsinglepass-stddh-sha256kdf",
+    ("x25519", 0): "dhsinglepass-stddh-hkdf-sha256",
+    ("x448", 0): "dhsinglepass-stddh-hkdf-sha512",
+}
+_CURVES = {
+    oids.SECP256R1: "secp256r1",
+    oids.SECP384R1: "secp384r1",
+    oids.SECP521R1: "secp521r1",
+    oids.BRAINPOOL_P256R1: "brainpoolP256r1",
+    oids.BRAINPOOL_P384R1: "brainpoolP384r1",
+    oids.BRAINPOOL_P512R1: "brainpoolP512r1",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Originator:
+    """Whose public key the secret was agreed with, and the sender's further material."""
+
+    node: Node
+    ukm: bytes | None
+
+
+def choose(recipient: Recipient, policy: Policy) -> KeyAgreement:
+    """The scheme for this key: the usual one, or the first announced that we have (RFC 5753 8)."""
+    certificate = recipient.certificate
+    kind = KEY_KINDS[certificate.key_algorithm]
+    size = getattr(certificate.public_key, "key_size", 0)
+    usual = algorithms.by_name(KeyAgreement, _USUAL.get((kind, size)) or _USUAL[kind, 0])
+    announced = Capabilities.of(recipient)
+    offered = announced.agreements() if announced is not None else ()
+    # a list that names no scheme for this kind of key says nothing about it
+    offered = tuple(row for row in offered if kind in row.keys)
+    if not offered or usual in offered:
+        return usual
+    usable = [row for row in offered if policy.accepts(row)]
+    if not usable:
+        raise PolicyRefusal(
+            f"no key agreement is common with {certificate.description}, which announced "
+            f"{', '.join(row.name for row in offered)}",
+            rule="encrypt.no-common-key-agreement",
+            policy=policy.name,
+            hint="ask the recipient for newer capabilities",
+        )
+    return usable[0]
+
+
+def wrap(
+    recipient: Recipient, cek: bytes, policy: Policy, rid: RecipientIdentifierForm
+) -> tuple[bytes, int]:
+    """The RecipientInfo, DER, and its version: one ephemeral key for one recipient."""
+    certificate = recipient.certificate
+    agreement = choose(recipient, policy)
+    # RFC 8551 2.3: the key wrap is as strong as the content cipher
+    key_wrap = next(row for row in algorithms.rows(KeyWrap) if row.key_size == len(cek))
+    operations = AGREEMENT_KEYS[KEY_KINDS[certificate.key_algorithm]]
+    ephemeral = operations.ephemeral(certificate.public_key)
+    secret = operations.exchange(ephemeral, certificate.public_key)
+    kek = _kek(agreement, key_wrap, secret, parameters.write_wrap(key_wrap), None)
+    point = operations.encode(ephemeral.public_key())
+    # RFC 5753 7.1.2, RFC 8418 3.1: no parameters, the recipient's curve is meant
+    algorithm = ber.sequence(ber.oid(certificate.key_algorithm))
+    if rid == "ski":
+        identifier = ber.context(0, ber.octet_string(certificate.subject_key_identifier or b""))
+    else:
+        identifier = certificate.issuer_and_serial
+    encrypted = ber.sequence(identifier, ber.octet_string(key_wrap.wrap(kek, cek)))
+    der = ber.context(
+        1,
+        ber.integer(3),
+        ber.context(0, ber.context(1, algorithm, ber.bit_string(point))),
+        ber.sequence(ber.oid(agreement.oid), parameters.write_wrap(key_wrap)),
+        ber.sequence(encrypted),
+    )
+    return der, 3
+
+
+def _kek(
+    agreement: KeyAgreement,
+    key_wrap: KeyWrap,
+    secret: bytes,
+    wrap_algorithm: bytes,
+    ukm: bytes | None,
+) -> bytes:
+    shared_info = ber.sequence(
+        wrap_algorithm,
+        ber.context(0, ber.octet_string(ukm)) if ukm is not None else b"",
+        # in bits, four octets (RFC 5753 7.2)
+        ber.context(2, ber.octet_string((key_wrap.key_size * 8).to_bytes(4, "big"))),
+    )
+    return agreement.derive(secret, key_wrap.key_size, shared_info, ukm)
+
+
+def read(node: Node) -> list[RecipientInfo]:
+    """One value for each of the recipients that share the originator's key."""
+    fields = Fields(node, "KeyAgreeRecipientInfo")
+    fields.any("version").as_integer("KeyAgreeRecipientInfo version")
+    originator = fields.take(0xA0, "originator").only("originator")
+    ukm = fields.optional(0xA1)
+    algorithm = AlgorithmIdentifier.read(
+        fields.take(ber.SEQUENCE, "keyEncryptionAlgorithm"), "keyEncryptionAlgorithm"
+    )
+    keys = fields.take(ber.SEQUENCE, "recipientEncryptedKeys")
+    fields.end()
+    details = Originator(
+        originator, None if ukm is None else bytes(ukm.only("ukm").as_octets("ukm"))
+    )
+    found = []
+    for element in keys:
+        entry = Fields(element.expect(ber.SEQUENCE, "RecipientEncryptedKey"), "recipient")
+        issuer, key = read_identifier(entry, "KeyAgreeRecipientIdentifier")
+        encrypted = bytes(entry.any("encryptedKey").as_octets("encryptedKey"))
+        entry.end()
+        found.append(RecipientInfo("kari", issuer, key, algorithm, encrypted, details))
+    return found
+
+
+def unwrap(
+    recipient: RecipientInfo,
+    key: Any,
+    policy: Policy,
+    certificates: Iterable[Certificate],
+) -> bytes:
+    """The content key. `certificates` may hold the originator's, where its key is named by one."""
+    identifier = named(recipient)
+    agreement = judged(algorithms.by_oid(KeyAgreement, identifier.oid, where="recipient"), policy)
+    if identifier.parameters is None:
+        raise MalformedMessage(f"recipient: key agreement {identifier.oid} names no key wrap")
+    key_wrap, wrap_algorithm = parameters.read_wrap(identifier.parameters, "recipient")
+    judged(key_wrap, policy)
+    kind = _kind_of(key)
+    if kind not in agreement.keys:
+        raise MalformedMessage(f"recipient: {agreement.name} does not go with a key of kind {kind}")
+    public = _originator_key(recipient.details.node, key, kind, certificates)
+    secret = AGREEMENT_KEYS[kind].exchange(key, public)
+    kek = _kek(agreement, key_wrap, secret, wrap_algorithm, recipient.details.ukm)
+    return key_wrap.unwrap(kek, recipient.encrypted_key)
+
+
+def _kind_of(key: Any) -> str:
+    """A token's key has the interface of its kind, not the class: only EC has a curve."""
+    if hasattr(key, "curve"):
+        return "ec"
+    public = key.public_key()
+    return "x448" if len(public.public_bytes_raw()) == 56 else "x25519"
+
+
+def _originator_key(
+    originator: Node, key: Any, kind: str, certificates: Iterable[Certificate]
+) -> Any:
+    """The sender's key: ephemeral, on our curve (RFC 5753 7.1.2), or that of a certificate."""
+    if originator.tag != 0xA1:
+        return _certified_key(originator, kind, certificates)
+    fields = Fields(originator, "OriginatorPublicKey")
+    algorithm = AlgorithmIdentifier.read(
+        fields.take(ber.SEQUENCE, "algorithm"), "OriginatorPublicKey"
+    )
+    point = fields.any("publicKey").as_bits("publicKey")
+    fields.end()
+    if KEY_KINDS.get(algorithm.oid) not in AGREEMENT_KEYS:
+        raise UnsupportedAlgorithm(algorithm.oid, where="OriginatorPublicKey")
+    if KEY_KINDS[algorithm.oid] != kind:
+        # a key without a certificate is tried on every recipient that could be its own
+        raise MalformedMessage("OriginatorPublicKey: not of the recipient's kind of key")
+    if not algorithm.has_no_parameters and algorithm.parameters is not None and kind == "ec":
+        named_curve = _CURVES.get(algorithm.parameters.as_oid("ECParameters"))
+        if named_curve != key.curve.name:
+            raise MalformedMessage("OriginatorPublicKey: its curve is not the recipient's")
+    try:
+        return AGREEMENT_KEYS[kind].decode(point, key)
+    except ValueError:
+        raise MalformedMessage("OriginatorPublicKey: not a point of the curve") from None
+
+
+def _certified_key(originator: Node, kind: str, certificates: Iterable[Certificate]) -> Any:
+    issuer = key_identifier = None
+    if originator.tag == ber.SEQUENCE:
+        issuer = originator.raw
+    elif originator.tag == 0x80:
+        key_identifier = originator.contents
+    for certificate in certificates:
+        if KEY_KINDS.get(certificate.key_algorithm) == kind and (
+            certificate.issuer_and_serial == issuer
+            or (key_identifier and certificate.subject_key_identifier == key_identifier)
+        ):
+            return certificate.public_key
+    raise MalformedMessage("KeyAgreeRecipientInfo: the originator's certificate is not at hand")

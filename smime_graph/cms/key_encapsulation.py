@@ -1,0 +1,118 @@
+"""Key encapsulation: the content key wrapped under a secret encapsulated for an ML-KEM key.
+
+OtherRecipientInfo ::= [4] IMPLICIT SEQUENCE { oriType OBJECT IDENTIFIER, oriValue ANY }
+KEMRecipientInfo ::= SEQUENCE { version 0, rid, kem, kemct OCTET STRING, kdf, kekLength INTEGER,
+                                [0] EXPLICIT ukm OPTIONAL, wrap, encryptedKey OCTET STRING }
+CMSORIforKEMOtherInfo ::= SEQUENCE { wrap, kekLength INTEGER, [0] EXPLICIT ukm OPTIONAL }
+(RFC 9629, RFC 9936)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .. import algorithms, oids
+from ..algorithms import KEY_KINDS, Kem, KeyDerivation, KeyWrap
+from ..errors import MalformedMessage
+from ..policy import Policy
+from . import ber, parameters
+from .ber import Fields, Node
+from .keys import Recipient
+from .parameters import AlgorithmIdentifier
+from .recipient_info import (
+    RecipientIdentifierForm,
+    RecipientInfo,
+    judged,
+    named,
+    read_identifier,
+    write_identifier,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Encapsulation:
+    """The rest of a KEMRecipientInfo; `kek_size` in octets."""
+
+    ciphertext: bytes
+    kdf: AlgorithmIdentifier
+    kek_size: int
+    ukm: bytes | None
+    wrap: Node
+
+
+def wrap(
+    recipient: Recipient, cek: bytes, policy: Policy, rid: RecipientIdentifierForm
+) -> tuple[bytes, int]:
+    """The RecipientInfo, DER; an OtherRecipientInfo counts as of version 3 (RFC 5652 6.1)."""
+    certificate = recipient.certificate
+    kind = KEY_KINDS[certificate.key_algorithm]
+    kem = next(row for row in algorithms.rows(Kem) if row.key == kind and policy.accepts(row))
+    kdf = algorithms.by_name(KeyDerivation, "hkdf-sha256")  # RFC 9936 2.2.1
+    key_wrap = algorithms.by_name(KeyWrap, kem.wrap)
+    public: Any = certificate.public_key
+    secret, ciphertext = public.encapsulate()
+    info = _other_info(parameters.write_wrap(key_wrap), key_wrap.key_size, None)
+    kek = kdf.derive(secret, key_wrap.key_size, info, None)
+    value = ber.sequence(
+        ber.integer(0),
+        write_identifier(certificate, rid),
+        ber.sequence(ber.oid(kem.oid)),
+        ber.octet_string(ciphertext),
+        ber.sequence(ber.oid(kdf.oid)),
+        ber.integer(key_wrap.key_size),
+        parameters.write_wrap(key_wrap),
+        ber.octet_string(key_wrap.wrap(kek, cek)),
+    )
+    return ber.context(4, ber.oid(oids.ORI_KEM), value), 3
+
+
+def _other_info(wrap_algorithm: bytes, size: int, ukm: bytes | None) -> bytes:
+    return ber.sequence(
+        wrap_algorithm,
+        ber.integer(size),
+        ber.context(0, ber.octet_string(ukm)) if ukm is not None else b"",
+    )
+
+
+def read(node: Node) -> RecipientInfo:
+    """An OtherRecipientInfo; of another type than a KEM's it is a recipient that is skipped."""
+    outer = Fields(node, "OtherRecipientInfo")
+    kind = outer.any("oriType").as_oid("oriType")
+    value = outer.any("oriValue")
+    outer.end()
+    if kind != oids.ORI_KEM:
+        return RecipientInfo("ori")
+    name = "KEMRecipientInfo"
+    fields = Fields(value.expect(ber.SEQUENCE, name), name)
+    fields.any("version").as_integer(f"{name} version")
+    issuer, key = read_identifier(fields, f"{name} rid")
+    kem = AlgorithmIdentifier.read(fields.take(ber.SEQUENCE, "kem"), f"{name} kem")
+    ciphertext = bytes(fields.any("kemct").as_octets("kemct"))
+    kdf = AlgorithmIdentifier.read(fields.take(ber.SEQUENCE, "kdf"), f"{name} kdf")
+    size = fields.any("kekLength").as_integer("kekLength")
+    ukm = fields.optional(0xA0)
+    wrap_algorithm = fields.take(ber.SEQUENCE, "wrap")
+    encrypted = bytes(fields.any("encryptedKey").as_octets("encryptedKey"))
+    fields.end()
+    material = None if ukm is None else bytes(ukm.only("ukm").as_octets("ukm"))
+    details = Encapsulation(ciphertext, kdf, size, material, wrap_algorithm)
+    return RecipientInfo("kemri", issuer, key, kem, encrypted, details)
+
+
+def unwrap(recipient: RecipientInfo, key: Any, policy: Policy) -> bytes:
+    """The content key. ML-KEM never fails: what is wrong shows in the key wrap."""
+    details: Encapsulation = recipient.details
+    judged(algorithms.by_oid(Kem, named(recipient).oid, where="recipient"), policy)
+    kdf = judged(algorithms.by_oid(KeyDerivation, details.kdf.oid, where="recipient KDF"), policy)
+    key_wrap, wrap_algorithm = parameters.read_wrap(details.wrap, "recipient")
+    judged(key_wrap, policy)
+    if details.kek_size != key_wrap.key_size:
+        # RFC 9629 3: consistent with the wrap algorithm
+        raise MalformedMessage(
+            f"KEMRecipientInfo: kekLength {details.kek_size} does not go with {key_wrap.name}"
+        )
+    info = _other_info(wrap_algorithm, details.kek_size, details.ukm)
+    secret = key.decapsulate(details.ciphertext)
+    kek = kdf.derive(secret, details.kek_size, info, None)
+    return key_wrap.unwrap(kek, recipient.encrypted_key)

@@ -1,0 +1,90 @@
+"""Key transport: the content key under the recipient's RSA key (RFC 5652 6.2.1, RFC 3560).
+
+KeyTransRecipientInfo ::= SEQUENCE { version, rid, keyEncryptionAlgorithm, encryptedKey OCTET
+STRING }
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
+
+from .. import algorithms
+from ..algorithms import KeyTransport, OaepParameters
+from ..errors import UnsupportedAlgorithm, UsageError
+from ..policy import Policy
+from . import ber, parameters
+from .ber import Fields, Node
+from .capabilities import Capabilities
+from .keys import Recipient
+from .parameters import AlgorithmIdentifier
+from .recipient_info import (
+    RecipientIdentifierForm,
+    RecipientInfo,
+    judged,
+    named,
+    read_identifier,
+    write_identifier,
+)
+
+
+def wrap(
+    recipient: Recipient, cek: bytes, policy: Policy, rid: RecipientIdentifierForm
+) -> tuple[bytes, int]:
+    """The RecipientInfo, DER, and its version: OAEP if it was announced, else PKCS #1 v1.5."""
+    certificate = recipient.certificate
+    usable = [algorithms.by_name(KeyTransport, name) for name in policy.key_transports]
+    announced = Capabilities.of(recipient)
+    digest = announced.oaep_digest() if announced is not None else None
+    wanted = "null" if digest is None else "oaep"
+    transport = next((row for row in usable if row.parameters == wanted), usable[0])
+    digest = digest or algorithms.SHA256
+    try:
+        encrypted = transport.wrap(certificate.public_key, cek, OaepParameters(digest, digest))
+    except ValueError:
+        raise UsageError(
+            f"{certificate.description}: its RSA key cannot carry a key with {transport.name}",
+            hint="the key is too short; ask the recipient for a certificate with RSA-2048 or more",
+        ) from None
+    version = 2 if rid == "ski" else 0
+    der = ber.sequence(
+        ber.integer(version),
+        write_identifier(certificate, rid),
+        parameters.write_transport(transport, digest),
+        ber.octet_string(encrypted),
+    )
+    return der, version
+
+
+def read(node: Node) -> RecipientInfo:
+    fields = Fields(node, "KeyTransRecipientInfo")
+    fields.any("version").as_integer("KeyTransRecipientInfo version")
+    issuer, key = read_identifier(fields, "KeyTransRecipientInfo rid")
+    algorithm = AlgorithmIdentifier.read(
+        fields.take(ber.SEQUENCE, "keyEncryptionAlgorithm"), "keyEncryptionAlgorithm"
+    )
+    encrypted = bytes(fields.any("encryptedKey").as_octets("encryptedKey"))
+    fields.end()
+    return RecipientInfo("ktri", issuer, key, algorithm, encrypted)
+
+
+def unwrap(recipient: RecipientInfo, key: Any, size: int, policy: Policy) -> bytes:
+    """The content key; for PKCS #1 v1.5 a random one instead of a failure (RFC 3218 2.3.2)."""
+    transport, oaep = parameters.read_transport(named(recipient), "recipient")
+    judged(transport, policy)
+    try:
+        cek = transport.unwrap(key, recipient.encrypted_key, oaep)
+    except ValueError:
+        if not transport.implicit_rejection:
+            raise
+        cek = b""
+    except _Unsupported:
+        # OAEP with a digest that has a row but, in this place, no primitive (MD5)
+        raise UnsupportedAlgorithm(named(recipient).oid, where="recipient") from None
+    if transport.implicit_rejection:
+        # OpenSSL answers bad padding with random octets of random length
+        substitute = os.urandom(size)
+        return cek if len(cek) == size else substitute
+    return cek

@@ -1,0 +1,211 @@
+"""Recipients without a certificate: who knows a password, and who holds a shared key.
+
+PasswordRecipientInfo ::= SEQUENCE { version 0, [0] IMPLICIT keyDerivationAlgorithm OPTIONAL,
+                                     keyEncryptionAlgorithm, encryptedKey OCTET STRING }
+KEKRecipientInfo ::= SEQUENCE { version 4, kekid SEQUENCE { keyIdentifier OCTET STRING, ... },
+                                keyEncryptionAlgorithm, encryptedKey OCTET STRING }
+PBKDF2-params ::= SEQUENCE { salt OCTET STRING, iterationCount INTEGER, keyLength INTEGER
+OPTIONAL,
+                             prf DEFAULT hmacWithSHA1 }
+(RFC 5652 6.2.3 and 6.2.4, RFC 3211, RFC 8018)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.ciphers import Cipher, modes
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+
+from .. import algorithms, oids
+from ..algorithms import ContentCipher, KeyWrap, PasswordEncryption
+from ..errors import MalformedMessage, UnsupportedAlgorithm, UsageError
+from ..policy import Policy
+from . import ber, parameters
+from .ber import Fields, Node
+from .parameters import AlgorithmIdentifier
+from .recipient_info import RecipientInfo, judged, named
+
+# OWASP's advice of 2023 for HMAC-SHA256; a tenth of a second
+ITERATIONS = 600_000
+# What a message may cost us: some seconds
+MAX_ITERATIONS = 5_000_000
+
+_PRFS = {
+    oids.HMAC_SHA1: "sha1",
+    oids.HMAC_SHA224: "sha224",
+    oids.HMAC_SHA256: "sha256",
+    oids.HMAC_SHA384: "sha384",
+    oids.HMAC_SHA512: "sha512",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Password:
+    """A password that both sides know, as a recipient and as a key; text is taken as UTF-8."""
+
+    password: str = field(repr=False)
+    iterations: int = ITERATIONS
+
+    def __post_init__(self) -> None:
+        if not self.password:
+            raise UsageError("the recipients' password is empty")
+
+
+@dataclass(frozen=True, slots=True)
+class SharedKey:
+    """An AES key of 16, 24 or 32 octets that both sides hold, and the name that both know it by."""
+
+    key: bytes = field(repr=False)
+    identifier: bytes = b""
+
+    def __post_init__(self) -> None:
+        if len(self.key) not in (16, 24, 32):
+            raise UsageError(f"a shared key has 16, 24 or 32 octets, not {len(self.key)}")
+
+
+# --- passwords ----------------------------------------------------------------------------
+
+
+def wrap_for_password(password: Password, cek: bytes) -> tuple[bytes, int]:
+    salt, iv = os.urandom(16), os.urandom(16)
+    kek = _pbkdf2(password, "sha256", salt, password.iterations, 32)
+    cipher = algorithms.by_name(ContentCipher, "aes256-cbc")
+    encryption = algorithms.by_name(PasswordEncryption, "pwri-kek")
+    derivation = ber.context(
+        0,
+        ber.oid(oids.PBKDF2),
+        ber.sequence(
+            ber.octet_string(salt),
+            ber.integer(password.iterations),
+            ber.sequence(ber.oid(oids.HMAC_SHA256), ber.null()),
+        ),
+    )
+    der = ber.context(
+        3,
+        ber.integer(0),
+        derivation,
+        ber.sequence(ber.oid(encryption.oid), parameters.write_cipher(cipher, iv, None)),
+        ber.octet_string(_pwri_wrap(kek, iv, cek)),
+    )
+    return der, 0
+
+
+def _pbkdf2(password: Password, digest: str, salt: bytes, iterations: int, size: int) -> bytes:
+    return hashlib.pbkdf2_hmac(digest, password.password.encode(), salt, iterations, size)
+
+
+def _pwri_wrap(kek: bytes, iv: bytes, cek: bytes) -> bytes:
+    """RFC 3211 2.3.1: length, check octets, key and padding, encrypted twice in one CBC chain."""
+    block = bytes((len(cek),)) + bytes(octet ^ 0xFF for octet in cek[:3]) + cek
+    size = max(32, -(-len(block) // 16) * 16)
+    block += os.urandom(size - len(block))
+    encryptor = Cipher(AES(kek), modes.CBC(iv)).encryptor()
+    first = encryptor.update(block)
+    return encryptor.update(first) + encryptor.finalize()
+
+
+def _pwri_unwrap(kek: bytes, iv: bytes, wrapped: bytes) -> bytes:
+    """RFC 3211 2.3.2. ValueError without a word for any failure."""
+    if len(wrapped) < 32 or len(wrapped) % 16:
+        raise ValueError
+
+    def decrypt(data: bytes, start: bytes) -> bytes:
+        decryptor = Cipher(AES(kek), modes.CBC(start)).decryptor()
+        return decryptor.update(data) + decryptor.finalize()
+
+    last = decrypt(wrapped[-16:], wrapped[-32:-16])
+    block = decrypt(decrypt(wrapped, last), iv)
+    size, check, cek = block[0], block[1:4], block[4 : 4 + block[0]]
+    if len(cek) != size or size < 3 or check != bytes(octet ^ 0xFF for octet in cek[:3]):
+        raise ValueError
+    return cek
+
+
+def read_password(node: Node) -> RecipientInfo:
+    name = "PasswordRecipientInfo"
+    fields = Fields(node, name)
+    fields.any("version").as_integer(f"{name} version")
+    derivation = fields.optional(0xA0)
+    algorithm = AlgorithmIdentifier.read(
+        fields.take(ber.SEQUENCE, "keyEncryptionAlgorithm"), "keyEncryptionAlgorithm"
+    )
+    encrypted = bytes(fields.any("encryptedKey").as_octets("encryptedKey"))
+    fields.end()
+    kdf = None if derivation is None else AlgorithmIdentifier.read(derivation, "key derivation")
+    return RecipientInfo("pwri", algorithm=algorithm, encrypted_key=encrypted, details=kdf)
+
+
+def unwrap_with_password(recipient: RecipientInfo, password: Password, policy: Policy) -> bytes:
+    identifier = named(recipient)
+    judged(algorithms.by_oid(PasswordEncryption, identifier.oid, where="recipient"), policy)
+    if identifier.parameters is None:
+        raise MalformedMessage("PasswordRecipientInfo: no cipher is named")
+    inner = AlgorithmIdentifier.read(identifier.parameters, "recipient")
+    encryption = parameters.read_cipher(inner, "recipient")
+    if not encryption.cipher.name.startswith("aes") or encryption.cipher.aead:
+        raise UnsupportedAlgorithm(encryption.cipher.oid, where="PasswordRecipientInfo")
+    kdf: AlgorithmIdentifier | None = recipient.details
+    if kdf is None or kdf.oid != oids.PBKDF2 or kdf.parameters is None:
+        raise UnsupportedAlgorithm(
+            "none" if kdf is None else kdf.oid, where="PasswordRecipientInfo key derivation"
+        )
+    kek = _derived(password, kdf.parameters, encryption.key_size)
+    return _pwri_unwrap(kek, encryption.iv, recipient.encrypted_key)
+
+
+def _derived(password: Password, node: Node, size: int) -> bytes:
+    fields = Fields(node.expect(ber.SEQUENCE, "PBKDF2 parameters"), "PBKDF2")
+    salt = bytes(fields.any("salt").as_octets("salt"))
+    iterations = fields.any("iterationCount").as_integer("iterationCount")
+    length = fields.optional(ber.INTEGER)
+    prf = fields.optional(ber.SEQUENCE)
+    fields.end()
+    if not 1 <= iterations <= MAX_ITERATIONS:
+        raise MalformedMessage(
+            f"PBKDF2: {iterations} iterations, at most {MAX_ITERATIONS} are carried out"
+        )
+    if length is not None and length.as_integer("keyLength") != size:
+        raise MalformedMessage("PBKDF2: keyLength is not the cipher's")
+    oid = oids.HMAC_SHA1 if prf is None else AlgorithmIdentifier.read(prf, "PBKDF2 prf").oid
+    if oid not in _PRFS:
+        raise UnsupportedAlgorithm(oid, where="PBKDF2 prf")
+    return _pbkdf2(password, _PRFS[oid], salt, iterations, size)
+
+
+# --- shared keys --------------------------------------------------------------------------
+
+
+def wrap_for_shared_key(shared: SharedKey, cek: bytes) -> tuple[bytes, int]:
+    key_wrap = next(row for row in algorithms.rows(KeyWrap) if row.key_size == len(shared.key))
+    der = ber.context(
+        2,
+        ber.integer(4),
+        ber.sequence(ber.octet_string(shared.identifier)),
+        parameters.write_wrap(key_wrap),
+        ber.octet_string(key_wrap.wrap(shared.key, cek)),
+    )
+    return der, 4
+
+
+def read_shared_key(node: Node) -> RecipientInfo:
+    name = "KEKRecipientInfo"
+    fields = Fields(node, name)
+    fields.any("version").as_integer(f"{name} version")
+    kekid = Fields(fields.take(ber.SEQUENCE, "kekid"), "KEKIdentifier")
+    identifier = bytes(kekid.any("keyIdentifier").as_octets("keyIdentifier"))
+    wrap_algorithm = fields.take(ber.SEQUENCE, "keyEncryptionAlgorithm")
+    algorithm = AlgorithmIdentifier.read(wrap_algorithm, "keyEncryptionAlgorithm")
+    encrypted = bytes(fields.any("encryptedKey").as_octets("encryptedKey"))
+    fields.end()
+    return RecipientInfo("kekri", None, identifier, algorithm, encrypted, wrap_algorithm)
+
+
+def unwrap_with_shared_key(recipient: RecipientInfo, shared: SharedKey, policy: Policy) -> bytes:
+    key_wrap, _ = parameters.read_wrap(recipient.details, "recipient")
+    judged(key_wrap, policy)
+    if key_wrap.key_size != len(shared.key):
+        raise ValueError
+    return key_wrap.unwrap(shared.key, recipient.encrypted_key)

@@ -1,0 +1,319 @@
+"""The functions that the rows of `algorithms` hold: each calls one primitive of `cryptography`.
+
+Signing and verifying take the data, not its digest, unless a scheme says otherwise. A failing
+verification raises InvalidSignature; a failing decryption or unwrapping raises ValueError without a
+word.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from hashlib import sha1
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.decrepit.ciphers.algorithms import RC2, TripleDES
+from cryptography.hazmat.primitives import hashes, keywrap
+from cryptography.hazmat.primitives.asymmetric import ec, padding, x448, x25519
+from cryptography.hazmat.primitives.ciphers import Cipher, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM, ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from . import rc2
+
+Data = bytes | memoryview
+
+# --- signatures ---------------------------------------------------------------------------
+
+
+def rsa_pkcs1_sign(key: Any, data: bytes, digest: Any) -> bytes:
+    return bytes(key.sign(data, padding.PKCS1v15(), digest.hash))
+
+
+def rsa_pkcs1_verify(key: Any, signature: bytes, data: Data, digest: Any, _: Any) -> None:
+    key.verify(signature, data, padding.PKCS1v15(), digest.hash)
+
+
+def pss_sign(key: Any, data: bytes, digest: Any) -> bytes:
+    # RFC 4056 2.2: the salt is as long as the digest
+    pss = padding.PSS(padding.MGF1(digest.hash), digest.size)
+    return bytes(key.sign(data, pss, digest.hash))
+
+
+def pss_verify(key: Any, signature: bytes, data: Data, _: Any, parameters: Any) -> None:
+    if parameters is None:
+        raise InvalidSignature
+    pss = padding.PSS(padding.MGF1(parameters.mgf_digest.hash), parameters.salt)
+    key.verify(signature, data, pss, parameters.digest.hash)
+
+
+def ecdsa_sign(key: Any, data: bytes, digest: Any) -> bytes:
+    return bytes(key.sign(data, ec.ECDSA(digest.hash)))
+
+
+def ecdsa_verify(key: Any, signature: bytes, data: Data, digest: Any, _: Any) -> None:
+    key.verify(signature, data, ec.ECDSA(digest.hash))
+
+
+def dsa_verify(key: Any, signature: bytes, data: Data, digest: Any, _: Any) -> None:
+    key.verify(signature, data, digest.hash)
+
+
+def pure_sign(key: Any, data: bytes, _: Any) -> bytes:
+    """EdDSA and ML-DSA sign the data itself, without a context (RFC 8419, RFC 9882)."""
+    return bytes(key.sign(data))
+
+
+def pure_verify(key: Any, signature: bytes, data: Data, _: Any, __: Any) -> None:
+    key.verify(signature, data)
+
+
+# --- content encryption -------------------------------------------------------------------
+
+# Above this, a whole-buffer call is bounded by page faults on fresh memory, not by the cipher.
+_CHUNK = 1 << 20
+# RC2 with short keys runs in Python, some 100 KB a second: enough for the mail of its time
+_MAX_RC2 = 4 << 20
+
+
+def cbc(algorithm: Callable[[bytes], Any], block: int) -> dict[str, Any]:
+    """Encrypt and decrypt of a block cipher in CBC mode with the padding of RFC 5652 6.3."""
+
+    def encrypt(key: bytes, iv: bytes, content: Data) -> tuple[Data, bytes]:
+        view = memoryview(content)
+        encryptor = Cipher(algorithm(key), modes.CBC(iv)).encryptor()
+        whole = len(view) - len(view) % block
+        pad = block - len(view) % block
+        # always padded, with as many octets as are missing
+        last = bytes(view[whole:]) + bytes((pad,)) * pad
+        out = memoryview(bytearray(whole + 2 * block - 1 + len(last)))
+        written = 0
+        for start in range(0, whole, _CHUNK):
+            piece = view[start : min(start + _CHUNK, whole)]
+            written += encryptor.update_into(piece, out[written:])
+        written += encryptor.update_into(last, out[written:])
+        return out[:written], b""
+
+    def decrypt(key: bytes, iv: bytes, ciphertext: Data, _: bytes, __: bytes) -> bytes:
+        if not ciphertext or len(ciphertext) % block:
+            raise ValueError
+        decryptor = Cipher(algorithm(key), modes.CBC(iv)).decryptor()
+        return unpadded(decryptor.update(ciphertext) + decryptor.finalize(), block)
+
+    return {"encrypt": encrypt, "decrypt": decrypt, "iv_size": block, "parameters": "iv"}
+
+
+def unpadded(padded: bytes, block: int) -> bytes:
+    pad = padded[-1]
+    if not 1 <= pad <= block or padded[-pad:] != bytes((pad,)) * pad:
+        raise ValueError
+    return padded[:-pad]
+
+
+AES_CBC = cbc(AES, 16)
+DES_EDE3_CBC = cbc(TripleDES, 8)
+
+
+def rc2_cbc_encrypt(_: bytes, __: bytes, ___: Data) -> tuple[Data, bytes]:
+    raise ValueError("RC2 is for reading old mail, nothing is encrypted with it")
+
+
+def rc2_cbc_decrypt(key: bytes, iv: bytes, ciphertext: Data, _: bytes, __: bytes) -> bytes:
+    """RC2 with as many effective bits as the key has, which is what S/MIME clients used."""
+    if not ciphertext or len(ciphertext) % 8:
+        raise ValueError
+    if len(key) == 16:
+        decryptor = Cipher(RC2(key), modes.CBC(iv)).decryptor()
+        return unpadded(decryptor.update(ciphertext) + decryptor.finalize(), 8)
+    if len(ciphertext) > _MAX_RC2:
+        raise ValueError
+    plain = rc2.decrypt_cbc(bytes(ciphertext), key=key, iv=iv, effective_bits=8 * len(key))
+    return unpadded(plain, 8)
+
+
+def gcm_encrypt(key: bytes, nonce: bytes, content: Data) -> tuple[Data, bytes]:
+    return _split_tag(AESGCM(key).encrypt(nonce, content, None))
+
+
+def gcm_decrypt(key: bytes, nonce: bytes, ciphertext: Data, tag: bytes, aad: bytes) -> bytes:
+    try:
+        # AESGCM takes 16-octet tags only; RFC 5084 3.2 allows 12 to 16
+        decryptor = Cipher(AES(key), modes.GCM(nonce, tag, min_tag_length=12)).decryptor()
+        decryptor.authenticate_additional_data(aad)
+        content = decryptor.update(ciphertext)
+        decryptor.finalize()
+    except InvalidTag:
+        raise ValueError from None
+    return content
+
+
+def ccm_encrypt(key: bytes, nonce: bytes, content: Data) -> tuple[Data, bytes]:
+    # 12 octets of nonce leave 3 for the length: 16 MB; the ceiling is said by `cryptography`
+    return _split_tag(AESCCM(key, tag_length=16).encrypt(nonce, content, None))
+
+
+def ccm_decrypt(key: bytes, nonce: bytes, ciphertext: Data, tag: bytes, aad: bytes) -> bytes:
+    try:
+        cipher = AESCCM(key, tag_length=len(tag))
+        return cipher.decrypt(nonce, b"".join((ciphertext, tag)), aad or None)
+    except InvalidTag:
+        raise ValueError from None
+
+
+def chacha_encrypt(key: bytes, nonce: bytes, content: Data) -> tuple[Data, bytes]:
+    return _split_tag(ChaCha20Poly1305(key).encrypt(nonce, content, None))
+
+
+def chacha_decrypt(key: bytes, nonce: bytes, ciphertext: Data, tag: bytes, aad: bytes) -> bytes:
+    try:
+        cipher = ChaCha20Poly1305(key)
+        return cipher.decrypt(nonce, b"".join((ciphertext, tag)), aad or None)
+    except InvalidTag:
+        raise ValueError from None
+
+
+def _split_tag(sealed: bytes) -> tuple[Data, bytes]:
+    view = memoryview(sealed)
+    return view[:-16], bytes(view[-16:])
+
+
+def cek_hkdf(cek: bytes, algorithm_identifier: bytes) -> bytes:
+    """CMS_CEK_HKDF_SHA256 (RFC 9709 2)."""
+    kdf = HKDF(hashes.SHA256(), len(cek), b"The Cryptographic Message Syntax", algorithm_identifier)
+    return kdf.derive(cek)
+
+
+# --- key transport and agreement ----------------------------------------------------------
+
+
+def rsa_pkcs1_wrap(key: Any, cek: bytes, _: Any) -> bytes:
+    return bytes(key.encrypt(cek, padding.PKCS1v15()))
+
+
+def rsa_pkcs1_unwrap(key: Any, wrapped: bytes, _: Any) -> bytes:
+    return bytes(key.decrypt(wrapped, padding.PKCS1v15()))
+
+
+def _oaep(parameters: Any) -> padding.OAEP:
+    if parameters is None:
+        raise ValueError
+    return padding.OAEP(
+        padding.MGF1(parameters.mgf_digest.hash), parameters.digest.hash, parameters.label or None
+    )
+
+
+def oaep_wrap(key: Any, cek: bytes, parameters: Any) -> bytes:
+    return bytes(key.encrypt(cek, _oaep(parameters)))
+
+
+def oaep_unwrap(key: Any, wrapped: bytes, parameters: Any) -> bytes:
+    return bytes(key.decrypt(wrapped, _oaep(parameters)))
+
+
+def x963(algorithm: hashes.HashAlgorithm) -> Callable[[bytes, int, bytes, bytes | None], bytes]:
+    return lambda secret, size, info, _: X963KDF(algorithm, size, info).derive(secret)
+
+
+def hkdf(algorithm: hashes.HashAlgorithm) -> Callable[[bytes, int, bytes, bytes | None], bytes]:
+    """RFC 8418 2.2: the ukm, if there is one, is the salt as well."""
+    return lambda secret, size, info, ukm: HKDF(algorithm, size, ukm, info).derive(secret)
+
+
+def ec_ephemeral(public: Any) -> Any:
+    return ec.generate_private_key(public.curve)
+
+
+def ec_exchange(private: Any, public: Any) -> bytes:
+    return bytes(private.exchange(ec.ECDH(), public))
+
+
+def ec_encode(public: Any) -> bytes:
+    return bytes(public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint))
+
+
+def ec_decode(point: bytes, own: Any) -> Any:
+    return ec.EllipticCurvePublicKey.from_encoded_point(own.curve, point)
+
+
+def x25519_ephemeral(_: Any) -> Any:
+    return x25519.X25519PrivateKey.generate()
+
+
+def x448_ephemeral(_: Any) -> Any:
+    return x448.X448PrivateKey.generate()
+
+
+def montgomery_exchange(private: Any, public: Any) -> bytes:
+    return bytes(private.exchange(public))  # refuses an all-zero secret (RFC 8418 3.2)
+
+
+def montgomery_encode(public: Any) -> bytes:
+    return bytes(public.public_bytes_raw())
+
+
+def x25519_decode(point: bytes, _: Any) -> Any:
+    return x25519.X25519PublicKey.from_public_bytes(point)
+
+
+def x448_decode(point: bytes, _: Any) -> Any:
+    return x448.X448PublicKey.from_public_bytes(point)
+
+
+# --- key wrap -----------------------------------------------------------------------------
+
+
+def aes_wrap(kek: bytes, cek: bytes) -> bytes:
+    return keywrap.aes_key_wrap(kek, cek)
+
+
+def aes_unwrap(kek: bytes, wrapped: bytes) -> bytes:
+    try:
+        return keywrap.aes_key_unwrap(kek, wrapped)
+    except keywrap.InvalidUnwrap:
+        raise ValueError from None
+
+
+def des3_wrap(_: bytes, __: bytes) -> bytes:
+    raise ValueError("Triple-DES wrap is for reading old mail, nothing is wrapped with it")
+
+
+def des3_unwrap(kek: bytes, wrapped: bytes) -> bytes:
+    """RFC 3217 3.2, to read old mail."""
+    if len(wrapped) != 40:
+        raise ValueError
+
+    def decrypt(data: bytes, iv: bytes) -> bytes:
+        decryptor = Cipher(TripleDES(kek), modes.CBC(iv)).decryptor()
+        return decryptor.update(data) + decryptor.finalize()
+
+    reversed_twice = decrypt(wrapped, bytes.fromhex("4adda22c79e82105"))[::-1]
+    plain = decrypt(reversed_twice[8:], reversed_twice[:8])
+    key, check = plain[:24], plain[24:]
+    if sha1(key, usedforsecurity=False).digest()[:8] != check:
+        raise ValueError
+    return key
+
+
+# --- compression --------------------------------------------------------------------------
+
+
+def zlib_compress(content: Data) -> bytes:
+    return zlib.compress(content)
+
+
+def zlib_decompress(data: Data, limit: int) -> bytes:
+    """At most `limit` octets; ValueError for more, for a broken stream and for what follows it."""
+    engine = zlib.decompressobj()
+    try:
+        content = engine.decompress(data, limit + 1)
+    except zlib.error:
+        raise ValueError from None
+    if len(content) > limit:
+        raise OverflowError
+    if not engine.eof or engine.unused_data:
+        raise ValueError
+    return content
