@@ -1,0 +1,100 @@
+"""README shows what really happens: its programs and its commands are run."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from smime_graph import algorithms
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+
+
+def blocks(kind: str) -> list[str]:
+    fences = re.findall(r"^```(\w*)\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+    return [text for language, text in fences if language == kind]
+
+
+def test_the_first_two_commands_are_there() -> None:
+    first = blocks("")[0].splitlines()
+    commands = [line.split()[0] for line in first]
+    assert commands == ["scripts/demo", "scripts/test"]
+    for command in commands:
+        assert os.access(ROOT / command, os.X_OK)
+
+
+@pytest.mark.parametrize("number", range(len(blocks("python"))))
+def test_its_programs_run(number: int, tmp_path: Path) -> None:
+    program = blocks("python")[number]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    if number == 0:
+        assert done.stdout.strip() == blocks("")[1].strip()
+
+
+def test_its_commands_print_what_it_shows(tmp_path: Path) -> None:
+    env = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "XDG_CONFIG_HOME": str(tmp_path / "none"),
+    }
+    shown = "".join(blocks("console"))
+    steps = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", shown, re.MULTILINE)
+    assert len(steps) > 5
+    for command, expected in steps:
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=tmp_path,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        printed = done.stdout.replace("\r\n", "\n") + done.stderr
+        if done.returncode:
+            printed += f"[{done.returncode}]\n"
+        pattern = re.escape(expected).replace(r"\.\.\.", ".*")
+        assert re.fullmatch(pattern, printed), f"$ {command}\n{printed}"
+
+
+def table() -> str:
+    """The table of algorithms, made of the rows themselves."""
+    from smime_graph.policy import POLICIES
+
+    lines = ["| algorithm | kind | identifiers | " + " | ".join(POLICIES) + " |"]
+    lines.append("|---" * (3 + len(POLICIES)) + "|")
+    for row in algorithms.TABLE:
+        kind = re.sub(r"(?<!^)([A-Z])", r" \1", type(row).__name__).lower()
+        judged = []
+        for policy in POLICIES.values():
+            used = {*policy.ciphers, *policy.key_transports, policy.digest, policy.rsa_signature}
+            verdict = "reads" if row.name in policy.accept else "refuses"
+            if row.name in policy.flag:
+                verdict = "flags"
+            judged.append("uses" if policy.sends and row.name in used else verdict)
+        identifiers = ", ".join(row.oids[:2]) + (", ..." if len(row.oids) > 2 else "")
+        lines.append(f"| {row.name} | {kind} | {identifiers} | " + " | ".join(judged) + " |")
+    return "\n".join(lines)
+
+
+def test_its_table_of_algorithms_is_the_table() -> None:
+    text = README.read_text()
+    found = re.search(r"<!-- algorithms -->\n(.*?)<!-- /algorithms -->", text, re.DOTALL)
+    assert found is not None
+    wanted = f"\n{table()}\n\n"
+    if os.environ.get("UPDATE_README"):
+        README.write_text(text[: found.start(1)] + wanted + text[found.end(1) :])
+        return
+    assert found.group(1) == wanted, "run UPDATE_README=1 pytest tests/test_readme.py"
