@@ -152,7 +152,7 @@ def _texts(raw: bytes, depth: int) -> Iterable[tuple[str, str]]:
         except MalformedMessage:
             return
         for part in parts[:100]:
-            yield from _texts(part, depth + 1)
+            yield from _texts(part or b"", depth + 1)
     elif kind.value in ("text/plain", "text/html") and not disposition.startswith("attachment"):
         try:
             octets = entity.decoded_body()

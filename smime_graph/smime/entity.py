@@ -106,11 +106,11 @@ class Entity:
     Raises MalformedMessage if the header block is longer than `MAX_HEADER`.
     """
 
-    __slots__ = ("_body_start", "fields", "raw")
+    __slots__ = ("_body_start", "fields", "has_blank_line", "raw")
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
-        self.fields, self._body_start = _read_header(raw)
+        self.fields, self._body_start, self.has_blank_line = _read_header(raw)
 
     @property
     def body(self) -> bytes:
@@ -156,7 +156,7 @@ class Entity:
         raise MalformedMessage(f"transfer encoding {encoding[:40]!r} is not known")
 
 
-def _read_header(raw: bytes) -> tuple[tuple[HeaderField, ...], int]:
+def _read_header(raw: bytes) -> tuple[tuple[HeaderField, ...], int, bool]:
     end = _BLANK_LINE.search(raw, 0, MAX_HEADER)
     if end is None and len(raw) > MAX_HEADER:
         raise MalformedMessage(f"the header is longer than {MAX_HEADER} octets")
@@ -178,7 +178,7 @@ def _read_header(raw: bytes) -> tuple[tuple[HeaderField, ...], int]:
             finish()
         lines.append(line + b"\n")
     finish()
-    return tuple(fields), stop if end is None else end.end()
+    return tuple(fields), stop if end is None else end.end(), end is not None
 
 
 def decode_base64(text: bytes) -> bytes:
@@ -198,10 +198,14 @@ def decode_base64(text: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Multipart:
-    """The pieces of a multipart body (RFC 2046 5.1.1); a delimiter takes the line end before it."""
+    """The pieces of a multipart body (RFC 2046 5.1.1); a delimiter takes the line end before it.
+
+    A part is None where two delimiters share a line end: some readers see an empty part there,
+    others none.
+    """
 
     preamble: bytes | None
-    parts: tuple[bytes, ...]
+    parts: tuple[bytes | None, ...]
     epilogue: bytes
     is_closed: bool
 
@@ -209,7 +213,7 @@ class Multipart:
 def split_multipart(body: bytes, boundary: str) -> Multipart:
     """Split at the delimiter lines. MalformedMessage for more than `MAX_PARTS` parts or none."""
     delimiter = b"--" + boundary.encode("utf-8", "replace")
-    parts: list[bytes] = []
+    parts: list[bytes | None] = []
     preamble: bytes | None = None
     start = -1  # of the part that is open
     position = 0
@@ -221,8 +225,7 @@ def split_multipart(body: bytes, boundary: str) -> Multipart:
         end = position - (1 if body[position - 1 : position] == b"\n" else 0)
         end -= 1 if body[end - 1 : end] == b"\r" and end < position else 0
         if start >= 0:
-            # two delimiters may share a line end: the part between them is then empty
-            parts.append(body[start : max(start, end)])
+            parts.append(body[start:end] if start <= end else None)
         elif position > 0:
             preamble = body[:end]
         if len(parts) > MAX_PARTS:
@@ -271,7 +274,9 @@ def _canonical(raw: bytes, clear: bool, depth: int) -> Iterator[bytes]:
     kind = entity.content_type
     boundary = kind.parameters.get("boundary", "")
     encoding = entity.transfer_encoding
-    if kind.value == "multipart/signed":
+    if not entity.has_blank_line and _is_safe(whole := crlf(raw), False):
+        yield whole  # a part that is all header, or none of it is
+    elif kind.value == "multipart/signed":
         whole = crlf(raw)
         if clear and not whole.isascii():
             raise MalformedMessage(
@@ -281,8 +286,17 @@ def _canonical(raw: bytes, clear: bool, depth: int) -> Iterator[bytes]:
             )
         yield whole
     elif kind.is_multipart and boundary and encoding in ("7bit", "8bit", "binary"):
+        try:
+            pieces = split_multipart(entity.body, boundary)
+        except MalformedMessage:
+            # a message that is so is the sender's to mend, a part of it is what somebody sent them
+            if depth == 0 or not _is_safe(body := crlf(entity.body), False):
+                raise
+            yield from _header(entity, None)
+            yield body
+            return
         yield from _header(entity, None if encoding == "7bit" else b"7bit")
-        yield from _canonical_multipart(entity.body, boundary, clear, depth)
+        yield from _canonical_multipart(pieces, boundary, clear, depth)
     elif kind.value == "message/rfc822" and encoding in ("7bit", "8bit", "binary"):
         yield from _header(entity, None if encoding == "7bit" else b"7bit")
         yield from _canonical(entity.body, clear, depth + 1)
@@ -290,19 +304,21 @@ def _canonical(raw: bytes, clear: bool, depth: int) -> Iterator[bytes]:
         yield from _canonical_leaf(entity, clear)
 
 
-def _canonical_multipart(body: bytes, boundary: str, clear: bool, depth: int) -> Iterator[bytes]:
-    pieces = split_multipart(body, boundary)
+def _canonical_multipart(
+    pieces: Multipart, boundary: str, clear: bool, depth: int
+) -> Iterator[bytes]:
     line = b"--" + boundary.encode("utf-8", "replace")
     if pieces.preamble is not None and _is_safe(preamble := crlf(pieces.preamble), clear):
         yield preamble + b"\r\n"  # text that nobody is shown; one that is not 7-bit is left out
-    for part in pieces.parts[:1]:
-        yield line + b"\r\n"
-        yield from _canonical(part, clear, depth + 1)
-    for part in pieces.parts[1:]:
-        yield b"\r\n" + line + b"\r\n"
-        yield from _canonical(part, clear, depth + 1)
+    before = b""
+    for part in pieces.parts:
+        yield before + line + b"\r\n"
+        before = b""
+        if part is not None:
+            yield from _canonical(part, clear, depth + 1)
+            before = b"\r\n"
     if pieces.is_closed:
-        yield b"\r\n" + line + b"--"
+        yield before + line + b"--"
         epilogue = crlf(pieces.epilogue)
         yield epilogue if _is_safe(epilogue, clear) else b"\r\n"
 

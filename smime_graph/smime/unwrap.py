@@ -111,6 +111,8 @@ def _recognise_clear(entity: Entity, path: str) -> Cms | None:
             f"a multipart/signed has {len(pieces.parts)} parts instead of 2 (RFC 1847 2.1)"
         )
     content, last = pieces.parts
+    if content is None or last is None:
+        raise MalformedMessage("a multipart/signed has a part that is none")
     signature = Entity(last)
     found: list[Finding] = []
     named = signature.content_type.value
@@ -288,7 +290,7 @@ def _errant(raw: bytes, path: str) -> list[Finding]:
             elif kind.is_multipart and depth < 5:
                 body = entity.body
                 pieces = split_multipart(body, kind.parameters.get("boundary", ""))
-                pending += [(piece, depth + 1) for piece in pieces.parts[:100]]
+                pending += [(piece, depth + 1) for piece in pieces.parts[:100] if piece]
         except MalformedMessage:
             continue  # the content of a layer need not be well-formed MIME
     return found

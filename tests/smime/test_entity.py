@@ -112,7 +112,7 @@ def test_multiparts_are_split_at_whole_delimiter_lines() -> None:
 @pytest.mark.parametrize(
     ("body", "parts", "closed"),
     [
-        (b"--b\r\n--b\r\n--b--", (b"", b""), True),
+        (b"--b\r\n--b\r\n--b--", (None, None), True),
         (b"--b\r\n\r\n--b--", (b"",), True),
         (b"--b\nx\n--b\ny", (b"x", b"y"), False),
         (b"--b\r\nlast", (b"last",), False),
