@@ -25,7 +25,6 @@ from smime_graph import (
     SmimeGraphError,
     UnsupportedAlgorithm,
     VerificationFailed,
-    algorithms,
     decrypt,
     examine,
     inspect,
@@ -44,6 +43,7 @@ SECOND = 1.0
 Within = Callable[[float], Any]
 
 _HUGE = ber.tlv(ber.INTEGER, b"\x7f" + b"\xff" * 4000)  # has more digits than Python will write
+_AGREEMENT = ber.sequence(ber.oid(oids.STD_DH_SHA256_KDF), ber.sequence(ber.oid(oids.AES128_WRAP)))
 _FROM = b"From: alice@contoso.com\n"
 
 
@@ -53,10 +53,8 @@ def _identifier(oid: str, *content: bytes) -> parameters.AlgorithmIdentifier:
 
 
 def _enveloped(recipient_info: bytes) -> bytes:
-    cipher = algorithms.by_name(algorithms.ContentCipher, "aes128-cbc")
-    encrypted = ber.sequence(
-        ber.oid(oids.DATA), parameters.write_cipher(cipher, bytes(16)), ber.tlv(0x80, bytes(32))
-    )
+    cipher = ber.sequence(ber.oid(oids.AES128_CBC), ber.octet_string(bytes(16)))
+    encrypted = ber.sequence(ber.oid(oids.DATA), cipher, ber.tlv(0x80, bytes(32)))
     return signed_data.content_info(
         oids.ENVELOPED_DATA, [ber.integer(0), ber.set_of(recipient_info), encrypted]
     )
@@ -130,10 +128,7 @@ def test_an_x25519_key_faced_with_a_nist_agreement_says_so(people: Any, named: s
         1,
         ber.integer(3),
         ber.context(0, originator),
-        parameters.write_agreement(
-            algorithms.by_name(algorithms.KeyAgreement, "dhsinglepass-stddh-sha256kdf"),
-            algorithms.by_name(algorithms.KeyWrap, "aes128-wrap"),
-        ),
+        _AGREEMENT,
         ber.sequence(
             ber.sequence(people.bob.certificate.issuer_and_serial, ber.octet_string(bytes(24)))
         ),
@@ -151,10 +146,7 @@ def test_a_point_of_another_curve_is_no_crash(people: Any) -> None:
         1,
         ber.integer(3),
         ber.context(0, originator),
-        parameters.write_agreement(
-            algorithms.by_name(algorithms.KeyAgreement, "dhsinglepass-stddh-sha256kdf"),
-            algorithms.by_name(algorithms.KeyWrap, "aes128-wrap"),
-        ),
+        _AGREEMENT,
         ber.sequence(
             ber.sequence(people.bob.certificate.issuer_and_serial, ber.octet_string(bytes(24)))
         ),
