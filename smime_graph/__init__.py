@@ -7,10 +7,11 @@
     with GraphClient(token) as graph:
         graph.send(sealed)
 
-    opened = unseal(graph.fetch(message_id), identities=[bob], trust=TrustStore.from_pem("roots.pem"))
+    opened = unseal(graph.fetch(message_id), identities=[bob],
+    trust=TrustStore.from_pem("roots.pem"))
 
-Every name below is loaded when it is first used (PEP 562), so that importing the package costs nothing and a
-program that only signs never imports an HTTP client.
+Every name below is loaded when it is first used (PEP 562), so that importing the package costs
+nothing and a program that only signs never imports an HTTP client.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .cms.shared_secret import Password, SharedKey
     from .errors import (
         CertificateRejected,
         DecryptionFailed,
@@ -42,12 +44,13 @@ if TYPE_CHECKING:
     from .pki.identity import Contact, Identity
     from .pki.issue import CA
     from .pki.trust import TrustStore
-    from .policy import ARCHIVE, EXCHANGE, RFC_8551, Policy
-    from .smime.examine import decrypt, examine, inspect, unseal, verify
+    from .policy import ARCHIVE, EXCHANGE, POST_QUANTUM, RFC_8551, Policy
+    from .smime.examine import decompress, decrypt, examine, inspect, unseal, verify
     from .smime.report import Layer, MessageReport, Opened, Signer
-    from .smime.wrap import encrypt, seal, sign
+    from .smime.wrap import certs_only, compress, encrypt, seal, sign
 
 _HOME = {
+    ".cms.shared_secret": ("Password", "SharedKey"),
     ".errors": (
         "CertificateRejected",
         "DecryptionFailed",
@@ -69,10 +72,10 @@ _HOME = {
     ".pki.identity": ("Contact", "Identity"),
     ".pki.issue": ("CA",),
     ".pki.trust": ("TrustStore",),
-    ".policy": ("ARCHIVE", "EXCHANGE", "RFC_8551", "Policy"),
-    ".smime.examine": ("decrypt", "examine", "inspect", "unseal", "verify"),
+    ".policy": ("ARCHIVE", "EXCHANGE", "POST_QUANTUM", "RFC_8551", "Policy"),
+    ".smime.examine": ("decompress", "decrypt", "examine", "inspect", "unseal", "verify"),
     ".smime.report": ("Layer", "MessageReport", "Opened", "Signer"),
-    ".smime.wrap": ("encrypt", "seal", "sign"),
+    ".smime.wrap": ("certs_only", "compress", "encrypt", "seal", "sign"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

@@ -41,6 +41,7 @@ class Policy:
     sender_must_match: bool = True  # From or Sender is an address of the signer, on both sides
     every_recipient_must_read: bool = True  # every To, Cc and Bcc address has a certificate
     encrypt_to_self: bool = True  # `seal` lets the signer read the sent mail
+    compress: bool = False  # `seal` compresses what it signed (RFC 8551 3.6)
     accept_weak_certificates: bool = False  # SHA-1 and MD5 in a path: a warning, not an error
     accept_unsigned: bool = False  # a message without any signature is accepted
 

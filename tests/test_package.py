@@ -1,4 +1,4 @@
-"""The package from outside: its names, what importing it costs, and its wheel in an empty environment."""
+"""The package from outside: its names, what importing it costs, its wheel elsewhere."""
 
 from __future__ import annotations
 

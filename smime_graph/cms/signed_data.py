@@ -169,6 +169,20 @@ def _signer_info(
     )
 
 
+def carry(certificates: Sequence[Certificate]) -> bytes:
+    """ContentInfo of a SignedData without content and signers, DER (RFC 8551 3.8)."""
+    return content_info(
+        oids.SIGNED_DATA,
+        [
+            ber.integer(1),
+            ber.set_of(),
+            ber.sequence(ber.oid(oids.DATA)),
+            ber.tlv(0xA0, *(certificate.der for certificate in dict.fromkeys(certificates))),
+            ber.set_of(),
+        ],
+    )
+
+
 def content_info(oid: str, content: Sequence[bytes | memoryview]) -> bytes:
     """ContentInfo around the elements of a SEQUENCE, joined once."""
     inner = ber.nest(0xA0, ber.nest(ber.SEQUENCE, content))

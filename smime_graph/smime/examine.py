@@ -97,6 +97,19 @@ def decrypt(raw: bytes, *, identities: Sequence[AnyKey], policy: Policy = EXCHAN
     return Opened(peeled.content, _outer_header(raw), report)
 
 
+def decompress(raw: bytes, *, policy: Policy = EXCHANGE) -> Opened:
+    """Take the outermost compression off, within limits. Raises MalformedMessage."""
+    peeled = unwrap.peel(raw, identities=(), policy=policy, stop_after="compressed-data")
+    if peeled.layers and peeled.layers[0].type != "compressed-data":
+        raise MalformedMessage(f"the message is {peeled.layers[0].type}, not compressed-data")
+    if peeled.error is not None:
+        raise peeled.error
+    if not peeled.layers:
+        raise MalformedMessage("the message is not compressed")
+    report = MessageReport(tuple(peeled.findings), layers=tuple(peeled.layers))
+    return Opened(peeled.content, _outer_header(raw), report)
+
+
 def unseal(
     raw: bytes,
     *,

@@ -27,8 +27,11 @@ MAX_LAYERS = 16  # a triple wrap has three
 
 _PKCS7_MIME = ("application/pkcs7-mime", "application/x-pkcs7-mime")
 _PKCS7_SIGNATURE = ("application/pkcs7-signature", "application/x-pkcs7-signature")
+# RFC 7468 5 and 8, and what gpgsm writes
+_LABELS = (b"CMS", b"PKCS7", b"SIGNED MESSAGE", b"ENCRYPTED MESSAGE")
 _PEM = re.compile(
-    rb"-----BEGIN (?:CMS|PKCS7)-----\r?\n([A-Za-z0-9+/=\s]+)-----END (?:CMS|PKCS7)-----"
+    rb"-----BEGIN (%(label)b)-----\r?\n([A-Za-z0-9+/=\s]+)-----END \1-----"
+    % {b"label": b"|".join(_LABELS)}
 )
 
 
@@ -73,7 +76,7 @@ def is_bare_cms(raw: bytes) -> bool:
     if raw[:1] == b"\x30":
         # a header field may begin with "0" and a letter, but with no such octets behind it
         return len(raw) > 2 and (raw[1] >= 0x80 or raw[2] == 0x06)
-    return raw.startswith((b"-----BEGIN CMS-----", b"-----BEGIN PKCS7-----"))
+    return raw.startswith(tuple(b"-----BEGIN %b-----" % label for label in _LABELS))
 
 
 def recognise(raw: bytes, path: str) -> Cms | None:
@@ -84,7 +87,7 @@ def recognise(raw: bytes, path: str) -> Cms | None:
     """
     if is_bare_cms(raw):
         match = _PEM.match(raw)
-        return Cms(raw if match is None else decode_base64(match.group(1)), None, None)
+        return Cms(raw if match is None else decode_base64(match.group(2)), None, None)
     entity = Entity(raw)
     kind = entity.content_type
     if kind.value == "multipart/signed":

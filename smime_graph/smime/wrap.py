@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from email.message import Message
 from email.utils import format_datetime
 
-from ..cms import enveloped_data, signed_data
+from ..cms import compressed_data, enveloped_data, signed_data
 from ..cms import recipients as cms_recipients
 from ..cms.certificate import Certificate
 from ..cms.keys import SigningKey
@@ -33,6 +33,9 @@ from .entity import Entity, canonical_entity, crlf, encode_base64, is_mime_field
 ENVELOPED = "enveloped-data"
 AUTH_ENVELOPED = "authEnveloped-data"  # RFC 8551 3.2.2 spells it so
 SIGNED = "signed-data"
+COMPRESSED = "compressed-data"
+CERTS_ONLY = "certs-only"
+_FILENAMES = {CERTS_ONLY: "smime.p7c", COMPRESSED: "smime.p7z"}  # RFC 8551 3.2.1
 
 _HEADER_HINT = "a message begins with fields like From:, To: and Subject:, then a blank line"
 
@@ -108,7 +111,25 @@ def seal(
         everyone += [_Self(own) for s in signers if (own := s.encryption_certificate) is not None]
     outgoing.check_recipients(everyone, trust)
     signed = _signed_entity(outgoing.entity(clear=False), signers, True, outgoing, sid)
+    if policy.compress:
+        signed = pkcs7_mime(COMPRESSED, compressed_data.compress(signed))
     return outgoing.around(_encrypted_entity(signed, everyone, policy, rid))
+
+
+def compress(
+    message: bytes | Message, *, policy: Policy = EXCHANGE, at: datetime | None = None
+) -> bytes:
+    """The message as compressed-data: smaller, and protected by nothing (RFC 8551 3.6)."""
+    outgoing = Outgoing.of(message, policy, at)
+    der = compressed_data.compress(outgoing.entity(clear=False))
+    return outgoing.around(pkcs7_mime(COMPRESSED, der))
+
+
+def certs_only(certificates: Sequence[Certificate]) -> bytes:
+    """A MIME entity that carries certificates and is signed by nobody (RFC 8551 3.8)."""
+    if not certificates:
+        raise UsageError("no certificate to carry", hint="give at least one")
+    return pkcs7_mime(CERTS_ONLY, signed_data.carry(certificates))
 
 
 def _as_list(signer: SigningKey | Sequence[SigningKey]) -> list[SigningKey]:
@@ -352,9 +373,10 @@ def _encrypted_entity(
 
 def pkcs7_mime(smime_type: str, der: bytes) -> bytes:
     """An application/pkcs7-mime entity (RFC 8551 3.2)."""
+    name = _FILENAMES.get(smime_type, "smime.p7m")
     header = (
-        f'Content-Type: application/pkcs7-mime; smime-type={smime_type}; name="smime.p7m"\r\n'
+        f'Content-Type: application/pkcs7-mime; smime-type={smime_type}; name="{name}"\r\n'
         "Content-Transfer-Encoding: base64\r\n"
-        'Content-Disposition: attachment; filename="smime.p7m"\r\n\r\n'
+        f'Content-Disposition: attachment; filename="{name}"\r\n\r\n'
     )
     return b"".join([header.encode(), encode_base64(der)])

@@ -7,13 +7,30 @@ from email.message import EmailMessage
 
 import pytest
 
-from smime_graph import decrypt, encrypt, inspect, seal, sign
+from smime_graph import (
+    Password,
+    certs_only,
+    compress,
+    decompress,
+    decrypt,
+    encrypt,
+    inspect,
+    seal,
+    sign,
+    unseal,
+)
 from smime_graph.cms import ber
-from smime_graph.errors import MalformedMessage, PolicyRefusal, UsageError
+from smime_graph.errors import (
+    DecryptionFailed,
+    MalformedMessage,
+    NoMatchingIdentity,
+    PolicyRefusal,
+    UsageError,
+)
 from smime_graph.pki.identity import Contact, Identity
 from smime_graph.pki.issue import CA
 from smime_graph.pki.trust import TrustStore
-from smime_graph.policy import ARCHIVE, EXCHANGE, RFC_8551
+from smime_graph.policy import ARCHIVE, EXCHANGE, POST_QUANTUM, RFC_8551
 from smime_graph.smime.entity import Entity, split_multipart
 
 
@@ -138,6 +155,80 @@ def test_the_policy_chooses_the_content_type(
         )
         assert kind.parameters["name"] == "smime.p7m"
         assert inspect(sealed)[0].type == layer
+
+
+def test_a_compressed_message_is_smaller_and_comes_back(message: bytes, now: datetime) -> None:
+    raw = message + b"the figures again\r\n" * 1000
+    made = compress(raw, at=now)
+    assert len(made) < len(raw) / 10
+    kind = Entity(made).content_type
+    assert kind.parameters == {"smime-type": "compressed-data", "name": "smime.p7z"}
+    assert decompress(made).message.get_content().count("the figures again") == 1000
+    with pytest.raises(MalformedMessage, match="not compressed"):
+        decompress(message)
+
+
+def test_what_is_signed_may_be_compressed_before_it_is_encrypted(
+    alice: Identity,
+    bob: Identity,
+    to_bob: Contact,
+    trust: TrustStore,
+    message: bytes,
+    now: datetime,
+) -> None:
+    raw = message + b"the figures again\r\n" * 1000
+    policy = EXCHANGE.but("small", compress=True)
+    small = seal(raw, signer=alice, recipients=[to_bob], at=now, policy=policy)
+    assert len(small) < len(seal(raw, signer=alice, recipients=[to_bob], at=now)) / 4
+    opened = unseal(small, identities=[bob], trust=trust, at=now)
+    assert [layer.type for layer in opened.layers] == [
+        "enveloped-data",
+        "compressed-data",
+        "signed-data",
+    ]
+    assert opened.report.summary == "signed-and-encrypted"
+
+
+def test_certificates_are_carried_by_nobodys_signature(alice: Identity, bob: Identity) -> None:
+    entity = certs_only([alice.certificate, bob.certificate, alice.certificate])
+    kind = Entity(entity).content_type
+    assert kind.parameters == {"smime-type": "certs-only", "name": "smime.p7c"}
+    assert inspect(entity)[0].certificates == (alice.certificate, bob.certificate)
+    with pytest.raises(UsageError):
+        certs_only([])
+
+
+def test_who_knows_the_password_can_read(alice: Identity, message: bytes, now: datetime) -> None:
+    secret = Password("correct horse", iterations=1000)
+    made = encrypt(message, recipients=[secret], at=now)
+    assert decrypt(made, identities=[Password("correct horse")]).content
+    with pytest.raises(DecryptionFailed):
+        decrypt(made, identities=[Password("battery staple")])
+    with pytest.raises(NoMatchingIdentity, match="encrypted to a password"):
+        decrypt(made, identities=[alice])
+    assert "correct" not in repr(secret)
+
+
+def test_the_post_quantum_policy_does_not_mix(
+    ca: CA, alice: Identity, to_bob: Contact, message: bytes, now: datetime, trust: TrustStore
+) -> None:
+    new_alice = ca.issue("alice@contoso.com", key="ml-dsa-65", at=now)
+    new_bob = ca.issue("bob@contoso.com", key="ml-dsa-65", at=now)
+    certificate = new_bob.encryption_certificate
+    assert certificate is not None
+    to_new_bob = Contact(certificate)
+    sealed = seal(message, signer=new_alice, recipients=[to_new_bob], at=now, policy=POST_QUANTUM)
+    opened = unseal(sealed, identities=[new_bob], trust=trust, at=now, policy=POST_QUANTUM)
+    assert opened.findings == ()
+    assert opened.layers[0].recipients[0].algorithm == "ml-kem-768"
+    with refused("encrypt.kind-of-key"):
+        seal(
+            message, signer=new_alice, recipients=[to_new_bob, to_bob], at=now, policy=POST_QUANTUM
+        )
+    with refused("sign.kind-of-key"):
+        seal(message, signer=alice, recipients=[to_new_bob], at=now, policy=POST_QUANTUM)
+    with refused("encrypt.kind-of-key"):
+        encrypt(message, recipients=[Password("secret")], at=now, policy=POST_QUANTUM)
 
 
 # --- what a sender is kept from -----------------------------------------------------------
