@@ -22,32 +22,51 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .cms.shared_secret import Password, SharedKey
-    from .errors import (
-        CertificateRejected,
-        DecryptionFailed,
-        GraphError,
-        GraphRefused,
-        GraphThrottled,
-        GraphUnreachable,
-        MalformedMessage,
-        NoMatchingIdentity,
-        PolicyRefusal,
-        SignatureInvalid,
-        SmimeGraphError,
-        UnsupportedAlgorithm,
-        UsageError,
-        VerificationFailed,
-    )
-    from .findings import Finding, Severity
-    from .graph import AsyncGraphClient, GraphClient, MessageRef
-    from .pki.identity import Contact, Identity
-    from .pki.issue import CA
-    from .pki.trust import TrustStore
-    from .policy import ARCHIVE, EXCHANGE, POST_QUANTUM, RFC_8551, Policy
-    from .smime.examine import decompress, decrypt, examine, inspect, unseal, verify
-    from .smime.report import Layer, MessageReport, Opened, Signer
-    from .smime.wrap import certs_only, compress, encrypt, seal, sign
+    from .cms.shared_secret import Password as Password
+    from .cms.shared_secret import SharedKey as SharedKey
+    from .errors import CertificateRejected as CertificateRejected
+    from .errors import DecryptionFailed as DecryptionFailed
+    from .errors import GraphError as GraphError
+    from .errors import GraphRefused as GraphRefused
+    from .errors import GraphThrottled as GraphThrottled
+    from .errors import GraphUnreachable as GraphUnreachable
+    from .errors import MalformedMessage as MalformedMessage
+    from .errors import NoMatchingIdentity as NoMatchingIdentity
+    from .errors import PolicyRefusal as PolicyRefusal
+    from .errors import SignatureInvalid as SignatureInvalid
+    from .errors import SmimeGraphError as SmimeGraphError
+    from .errors import UnsupportedAlgorithm as UnsupportedAlgorithm
+    from .errors import UsageError as UsageError
+    from .errors import VerificationFailed as VerificationFailed
+    from .findings import Finding as Finding
+    from .findings import Severity as Severity
+    from .graph import AsyncGraphClient as AsyncGraphClient
+    from .graph import GraphClient as GraphClient
+    from .graph import MessageRef as MessageRef
+    from .pki.identity import Contact as Contact
+    from .pki.identity import Identity as Identity
+    from .pki.issue import CA as CA
+    from .pki.trust import TrustStore as TrustStore
+    from .policy import ARCHIVE as ARCHIVE
+    from .policy import EXCHANGE as EXCHANGE
+    from .policy import POST_QUANTUM as POST_QUANTUM
+    from .policy import RFC_8551 as RFC_8551
+    from .policy import Policy as Policy
+    from .smime.examine import decompress as decompress
+    from .smime.examine import decrypt as decrypt
+    from .smime.examine import examine as examine
+    from .smime.examine import inspect as inspect
+    from .smime.examine import unseal as unseal
+    from .smime.examine import verify as verify
+    from .smime.report import Layer as Layer
+    from .smime.report import MessageReport as MessageReport
+    from .smime.report import Opened as Opened
+    from .smime.report import Signer as Signer
+    from .smime.wrap import certs_only as certs_only
+    from .smime.wrap import compress as compress
+    from .smime.wrap import encrypt as encrypt
+    from .smime.wrap import seal as seal
+    from .smime.wrap import sign as sign
 
 _HOME = {
     ".cms.shared_secret": ("Password", "SharedKey"),

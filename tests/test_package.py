@@ -33,10 +33,8 @@ def test_all_is_exactly_the_public_names() -> None:
         assert getattr(smime_graph, name) is not None, name
     text = (ROOT / "smime_graph" / "__init__.py").read_text()
     typed = text[text.index("if TYPE_CHECKING") : text.index("_HOME")]
-    for_type_checkers = set(re.findall(r"\b([A-Za-z_0-9]+),?$", typed, re.MULTILINE))
-    for line in re.findall(r"import ([^(\n]+)$", typed, re.MULTILINE):
-        for_type_checkers |= {name.strip() for name in line.split(",")}
-    assert set(smime_graph.__all__) - {"__version__"} <= for_type_checkers
+    for_type_checkers = set(re.findall(r"import (\w+) as \1$", typed, re.MULTILINE))
+    assert set(smime_graph.__all__) - {"__version__"} == for_type_checkers
     with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
         smime_graph.nonsense  # noqa: B018
 
