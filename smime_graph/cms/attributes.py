@@ -8,11 +8,13 @@ CMSAlgorithmProtection ::= SEQUENCE { digestAlgorithm, [1] signatureAlgorithm OP
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from .. import algorithms, oids
 from ..algorithms import Digest
-from ..errors import MalformedMessage
+from ..errors import MalformedMessage, UnsupportedAlgorithm
 from ..findings import Finding, finding
 from . import ber
 from .ber import Fields, Node
@@ -114,6 +116,7 @@ SINGLE = (
     oids.EQUIVALENT_LABELS,
     oids.CONTENT_REFERENCE,
 )
+_SIGNED_OR_NOT = (oids.CONTENT_HINTS, oids.CONTENT_IDENTIFIER)  # RFC 2634 1.3.4
 _NAMES = {
     value: name.lower().replace("_", "-")
     for name, value in vars(oids).items()
@@ -130,11 +133,13 @@ def check_repetitions(signed: Attributes, where: str) -> list[Finding]:
 
 
 def check_unsigned(unsigned: Attributes, where: str) -> list[Finding]:
-    """RFC 5652 11.1 to 11.3, RFC 8551 2.5: these must be signed, anybody could have added them."""
+    """RFC 5652 11.1 to 11.3, RFC 8551 2.5, RFC 2634 1.3.4: these must be signed, anybody could have
+    added them.
+    """
     return [
         finding("cms.attributes.malformed", where, f"attribute {_NAMES[oid]} is not signed")
         for oid in SINGLE
-        if oid in unsigned
+        if oid in unsigned and oid not in _SIGNED_OR_NOT
     ]
 
 
@@ -181,41 +186,109 @@ def check_algorithm_protection(
 def check_signing_certificate(
     signed: Attributes, certificate: Certificate, where: str
 ) -> list[Finding]:
-    """RFC 5035 5.4.1, RFC 2634 5.4: the first certificate named is the signer's."""
+    """RFC 5035 5.4.1, RFC 2634 5.4: the first certificate named is the signer's.
+
+    Where both versions of the attribute are there, each must name it.
+    """
     found: list[Finding] = []
-    for oid, default in (
-        (oids.SIGNING_CERTIFICATE_V2, algorithms.SHA256),
-        (oids.SIGNING_CERTIFICATE, algorithms.SHA1),
-    ):
-        value = signed.single(oid)
-        if value is not None and not _names(value, default, certificate):
-            found.append(
-                finding(
-                    "cms.attributes.signing-certificate",
-                    where,
-                    f"{_NAMES[oid]} names another certificate than the signer's",
-                )
-            )
+    for oid in _SIGNING_CERTIFICATES:
+        if (value := signed.single(oid)) is None:
+            continue
+        try:
+            fault = None
+            if not _named_certificates(value, oid)[0].is_of(certificate):
+                fault = "names another certificate than the signer's"
+        except UnsupportedAlgorithm as error:
+            fault = f"cannot be compared with the signer's certificate: {error}"
+        if fault is not None:
+            text = f"{_NAMES[oid]} {fault}"
+            found.append(finding("cms.attributes.signing-certificate", where, text))
     return found
 
 
-def _names(value: Node, digest: Digest, certificate: Certificate) -> bool:
+def names_signing_certificate(signed: Attributes) -> bool:
+    """Whether the signer said, under the signature, which certificate is to be used."""
+    return any(signed.single(oid) is not None for oid in _SIGNING_CERTIFICATES)
+
+
+def certificates_left_out(
+    signed: Attributes, certificates: Sequence[Certificate]
+) -> list[Certificate]:
+    """Those that the signer did not name, though naming others beside his own.
+
+    RFC 5035 5.4.1: more than one limits the certificates to be used in validation. Empty where the
+    attribute cannot be read: `check_signing_certificate` says so.
+    """
+    left_out: list[Certificate] = []
+    for oid in _SIGNING_CERTIFICATES:
+        try:
+            value = signed.single(oid)
+            named = [] if value is None else _named_certificates(value, oid)
+            if len(named) > 1:
+                left_out += [c for c in certificates if not any(one.is_of(c) for one in named[1:])]
+        except (MalformedMessage, UnsupportedAlgorithm):
+            continue
+    return list(dict.fromkeys(left_out))
+
+
+_SIGNING_CERTIFICATES = {
+    oids.SIGNING_CERTIFICATE_V2: algorithms.SHA256,
+    oids.SIGNING_CERTIFICATE: algorithms.SHA1,
+}
+_MAX_NAMED_CERTIFICATES = 32  # a path has 8
+
+
+@dataclass(frozen=True, slots=True)
+class _NamedCertificate:
+    """An ESSCertID or ESSCertIDv2; `issuers` are the contents of the directoryNames."""
+
+    digest: Digest
+    hash: bytes
+    issuers: tuple[bytes, ...]
+    serial: bytes | None
+
+    def is_of(self, certificate: Certificate) -> bool:
+        if self.hash != self.digest.compute(certificate.der):
+            return False
+        return self.serial is None or (
+            self.serial == certificate.serial and certificate.issuer in self.issuers
+        )
+
+
+def _named_certificates(value: Node, oid: str) -> list[_NamedCertificate]:
+    """At least one. Raises MalformedMessage, and UnsupportedAlgorithm for an unknown digest."""
     outer = Fields(value.expect(ber.SEQUENCE, "SigningCertificate"), "SigningCertificate")
-    identifiers = Fields(outer.take(ber.SEQUENCE, "certs"), "certs")
-    identifier = Fields(identifiers.take(ber.SEQUENCE, "ESSCertID"), "ESSCertID")
-    if digest is algorithms.SHA256 and (node := identifier.optional(ber.SEQUENCE)) is not None:
-        digest = read_digest(AlgorithmIdentifier.read(node, "hashAlgorithm"), "ESSCertIDv2")
-    if bytes(identifier.any("certHash").as_octets("certHash")) != digest.compute(certificate.der):
-        return False
-    issuer_serial = identifier.optional(ber.SEQUENCE)
-    if issuer_serial is None:
-        return True
-    fields = Fields(issuer_serial, "IssuerSerial")
-    names = list(fields.take(ber.SEQUENCE, "issuer"))
-    serial = fields.take(ber.INTEGER, "serialNumber")
-    return serial.raw == certificate.serial and any(
-        name.tag == 0xA4 and name.contents == certificate.issuer for name in names
-    )
+    found: list[_NamedCertificate] = []
+    for element in outer.take(ber.SEQUENCE, "certs"):
+        if len(found) >= _MAX_NAMED_CERTIFICATES:
+            raise element.fault(f"more than {_MAX_NAMED_CERTIFICATES} certificates are named")
+        found.append(_named_certificate(element, oid))
+    if not found:
+        raise value.fault("SigningCertificate names no certificate")
+    outer.optional(ber.SEQUENCE)  # policies: a suggestion to whoever builds the path
+    outer.end()
+    return found
+
+
+def _named_certificate(node: Node, oid: str) -> _NamedCertificate:
+    fields = Fields(node.expect(ber.SEQUENCE, "ESSCertID"), "ESSCertID")
+    digest = _SIGNING_CERTIFICATES[oid]
+    if (
+        oid == oids.SIGNING_CERTIFICATE_V2
+        and (algorithm := fields.optional(ber.SEQUENCE)) is not None
+    ):
+        digest = read_digest(AlgorithmIdentifier.read(algorithm, "hashAlgorithm"), "ESSCertIDv2")
+    hashed = bytes(fields.any("certHash").as_octets("certHash"))
+    issuers: tuple[bytes, ...] = ()
+    serial: bytes | None = None
+    if (issuer_serial := fields.optional(ber.SEQUENCE)) is not None:
+        inner = Fields(issuer_serial, "IssuerSerial")
+        names = inner.take(ber.SEQUENCE, "issuer")
+        issuers = tuple(name.contents for name in names if name.tag == 0xA4)
+        serial = inner.take(ber.INTEGER, "serialNumber").raw
+        inner.end()
+    fields.end()
+    return _NamedCertificate(digest, hashed, issuers, serial)
 
 
 def looks_like_signed_attributes(content: bytes | memoryview) -> bool:

@@ -86,16 +86,20 @@ def sign(
     at: datetime,
     sid: SignerIdentifier = "issuer",
     content_type: str = oids.DATA,
+    further: Sequence[bytes] = (),
 ) -> tuple[bytes, list[Digest]]:
     """ContentInfo of a SignedData over `content`, DER, and the digests used, in the signers' order.
 
-    `at` becomes signingTime. With `detached` the content is left out (RFC 8551 3.5.3.1).
+    `at` becomes signingTime. With `detached` the content is left out (RFC 8551 3.5.3.1). `further`
+    are DER attributes that every signer signs beside the usual ones.
     """
     chosen = [choose_scheme(signer.certificate, policy) for signer in signers]
     digests = list(dict.fromkeys(digest for _, digest in chosen))
     hashed = {digest.name: digest.compute(content) for digest in digests}
     infos = [
-        _signer_info(signer, scheme, digest, hashed[digest.name], policy, at, sid, content_type)
+        _signer_info(
+            signer, scheme, digest, hashed[digest.name], policy, at, sid, content_type, further
+        )
         for signer, (scheme, digest) in zip(signers, chosen, strict=True)
     ]
     carried: list[Certificate] = []
@@ -130,9 +134,9 @@ def _signer_info(
     at: datetime,
     sid: SignerIdentifier,
     content_type: str,
+    further: Sequence[bytes],
 ) -> bytes:
     certificate = signer.certificate
-    assert scheme.sign is not None  # noqa: S101 - choose_scheme gives none that only verifies
     digest_algorithm = parameters.write_digest(digest)
     signature_algorithm = parameters.write_signature(scheme, digest)
     signed = [
@@ -146,6 +150,19 @@ def _signer_info(
     encryption = signer.encryption_certificate
     if encryption is not None and encryption != certificate:
         signed.append(attributes.encryption_key_preference(encryption))
+    return write_signer(signer, scheme, digest, [*signed, *further], sid)
+
+
+def write_signer(
+    signer: SigningKey,
+    scheme: SignatureScheme,
+    digest: Digest,
+    signed: Sequence[bytes],
+    sid: SignerIdentifier,
+) -> bytes:
+    """A SignerInfo that signs these attributes. UsageError where `sid` cannot name the signer."""
+    certificate = signer.certificate
+    assert scheme.sign is not None  # noqa: S101 - choose_scheme gives none that only verifies
     to_be_signed = ber.set_of(*signed)
     if sid == "ski":
         if certificate.subject_key_identifier is None:
@@ -162,9 +179,9 @@ def _signer_info(
     return ber.sequence(
         ber.integer(version),
         identifier,
-        digest_algorithm,
+        parameters.write_digest(digest),
         b"\xa0" + to_be_signed[1:],  # RFC 5652 5.4: signed as SET OF, sent as [0] IMPLICIT
-        signature_algorithm,
+        parameters.write_signature(scheme, digest),
         ber.octet_string(scheme.sign(signer.private_key, to_be_signed, digest)),
     )
 
@@ -217,7 +234,7 @@ class SignerInfo:
         """The sid, for people."""
         if self.key_identifier is not None:
             return f"subjectKeyIdentifier {self.key_identifier.hex()}"
-        assert self.issuer_and_serial is not None  # noqa: S101 - one of the two, by _read_signer
+        assert self.issuer_and_serial is not None  # noqa: S101 - one of the two, by read_signer
         return describe_issuer_and_serial(self.issuer_and_serial)
 
     def matches(self, certificate: Certificate) -> bool:
@@ -284,7 +301,7 @@ def read(der: bytes) -> SignedData:
     fields.end()
     if len(infos) > MAX_SIGNERS:
         raise MalformedMessage(f"SignedData: {len(infos)} signers, at most {MAX_SIGNERS} are read")
-    signers = tuple(_read_signer(element, index) for index, element in enumerate(infos))
+    signers = tuple(read_signer(element, index) for index, element in enumerate(infos))
     return SignedData(
         version, digest_algorithms, content_type, content, certificates, crls, signers
     )
@@ -305,7 +322,8 @@ def read_certificates(node: Node | None) -> tuple[Certificate, ...]:
     return tuple(found)
 
 
-def _read_signer(node: Node, index: int) -> SignerInfo:
+def read_signer(node: Node, index: int) -> SignerInfo:
+    """One SignerInfo, or Countersignature, which is one. Raises MalformedMessage."""
     name = f"SignerInfo {index}"
     fields = Fields(node.expect(ber.SEQUENCE, name), name)
     version = fields.any("version").as_integer(f"{name} version")
@@ -381,24 +399,48 @@ def check(
     content between the signers of a message, by the digest's name.
     """
     hashed = {} if hashed is None else hashed
+    known = dict.fromkeys((*signed.certificates, *certificates))
+    return _check_anything(signer, content, signed.content_type, policy, known, hashed)
+
+
+def check_countersignature(
+    signer: SignerInfo,
+    signature: bytes,
+    *,
+    policy: Policy,
+    certificates: Iterable[Certificate],
+) -> Check:
+    """Check a Countersignature over the octets of another signer's signature (RFC 5652 11.4)."""
+    return _check_anything(signer, signature, None, policy, dict.fromkeys(certificates), {})
+
+
+def _check_anything(
+    signer: SignerInfo,
+    content: bytes | memoryview,
+    content_type: str | None,
+    policy: Policy,
+    known: Iterable[Certificate],
+    hashed: dict[str, bytes],
+) -> Check:
     try:
-        return _check(signed, signer, content, policy, certificates, hashed)
+        return _check(signer, content, content_type, policy, known, hashed)
     except MalformedMessage as error:
         found = (finding("cms.attributes.malformed", signer.where, str(error)),)
         return Check(None, None, None, None, False, None, found)
 
 
 def _check(
-    signed: SignedData,
     signer: SignerInfo,
     content: bytes | memoryview,
+    content_type: str | None,
     policy: Policy,
-    certificates: Iterable[Certificate],
+    known: Iterable[Certificate],
     hashed: dict[str, bytes],
 ) -> Check:
     where, found = signer.where, []
-    known = dict.fromkeys((*signed.certificates, *certificates))
-    candidates = list(islice((c for c in known if signer.matches(c)), _MAX_CANDIDATES))
+    attrs = signer.signed_attributes
+    bindings = _bindings(signer, attrs, known)
+    candidates = sorted(bindings, key=lambda one: bool(bindings[one]))
     certificate = candidates[0] if candidates else None
     signing_time = None
 
@@ -422,13 +464,12 @@ def _check(
     if signer.unsigned_attributes is not None:
         found += attributes.check_unsigned(signer.unsigned_attributes, where)
     intact: bool | None
-    attrs = signer.signed_attributes
     if attrs is None:
         intact = True  # the signature itself is over the content
         messages: list[bytes | memoryview] = [content]
         if fixed is None:
             fixed = digest
-        if signed.content_type != oids.DATA:
+        if content_type not in (oids.DATA, None):
             found.append(
                 finding("cms.attributes.missing", where, "nothing but data may go unattributed")
             )
@@ -438,7 +479,7 @@ def _check(
             )
     else:
         findings, intact, signing_time = _check_attributes(
-            signed, signer, attrs, digest, content, hashed
+            signer, attrs, digest, content, content_type, hashed
         )
         found += findings
         if fixed is not None and fixed is not digest:
@@ -488,28 +529,52 @@ def _check(
     if not valid:
         found.append(finding("cms.signature.invalid", where, "the signature is not valid"))
     assert certificate is not None  # noqa: S101 - candidates is not empty
-    if attrs is not None:
-        found += attributes.check_signing_certificate(attrs, certificate, where)
+    found += bindings[certificate]
     return Check(certificate, digest, scheme, intact, valid, signing_time, tuple(found))
 
 
+def _bindings(
+    signer: SignerInfo, attrs: Attributes | None, known: Iterable[Certificate]
+) -> dict[Certificate, list[Finding]]:
+    """The certificates that may be the signer's, and what their signingCertificate has against
+    each.
+
+    RFC 5035 2, cases 2 and 4: the attribute is signed and `sid` is not, so where none that `sid`
+    names is the right one, one that the attribute names is.
+    """
+    if attrs is None or not attributes.names_signing_certificate(attrs):
+        return {one: [] for one in islice(filter(signer.matches, known), _MAX_CANDIDATES)}
+    found: dict[Certificate, list[Finding]] = {}
+    for one in islice(filter(signer.matches, known), _MAX_CANDIDATES):
+        found[one] = attributes.check_signing_certificate(attrs, one, signer.where)
+    if all(found.values()):
+        for one in known:
+            if not attributes.check_signing_certificate(attrs, one, signer.where):
+                return {one: [], **found}
+    return found
+
+
 def _check_attributes(
-    signed: SignedData,
     signer: SignerInfo,
     attrs: Attributes,
     digest: Digest,
     content: bytes | memoryview,
+    content_type: str | None,
     hashed: dict[str, bytes],
 ) -> tuple[list[Finding], bool, datetime | None]:
     where = signer.where
     found = attributes.check_repetitions(attrs, where)
-    for oid, name in ((oids.CONTENT_TYPE, "contentType"), (oids.MESSAGE_DIGEST, "messageDigest")):
-        if oid not in attrs:
-            found.append(finding("cms.attributes.missing", where, f"no {name} is signed"))
+    if oids.MESSAGE_DIGEST not in attrs:
+        found.append(finding("cms.attributes.missing", where, "no messageDigest is signed"))
     if oids.COUNTERSIGNATURE in attrs:
         found.append(finding("cms.attributes.malformed", where, "a countersignature is signed"))
     kind = attrs.single(oids.CONTENT_TYPE)
-    if kind is not None and kind.as_oid("contentType") != signed.content_type:
+    if content_type is None:
+        if oids.CONTENT_TYPE in attrs:  # RFC 5652 11.4: a countersignature has none
+            found.append(finding("cms.attributes.content-type", where, "contentType is signed"))
+    elif oids.CONTENT_TYPE not in attrs:
+        found.append(finding("cms.attributes.missing", where, "no contentType is signed"))
+    elif kind is not None and kind.as_oid("contentType") != content_type:
         found.append(
             finding("cms.attributes.content-type", where, "contentType is not the content's type")
         )

@@ -18,7 +18,7 @@ from ..algorithms import Digest, by_oid
 from ..cms import signed_data
 from ..cms.certificate import Certificate
 from ..cms.recipients import AnyKey
-from ..cms.signed_data import Check
+from ..cms.signed_data import Check, SignerInfo
 from ..errors import (
     CertificateRejected,
     MalformedMessage,
@@ -26,6 +26,7 @@ from ..errors import (
     SmimeGraphError,
     UnsupportedAlgorithm,
     UsageError,
+    VerificationFailed,
 )
 from ..findings import Finding, Severity, finding
 from ..pki.address import addresses, matches, parse_header_addresses
@@ -34,9 +35,10 @@ from ..pki.path import SignatureChecks
 from ..pki.trust import TrustStore
 from ..pki.validate import validate
 from ..policy import EXCHANGE, Policy
-from . import unwrap
+from . import services, unwrap
 from .entity import Entity, crlf, is_mime_field
 from .report import Layer, MessageReport, Opened, Signer, Summary
+from .services import Clearance, Verified
 from .unwrap import Peeled, SignedLayer
 
 # Clocks differ; Thunderbird, too, allows for an hour between Date and signingTime (bug 1865647)
@@ -57,18 +59,21 @@ def verify(
     certificates: Sequence[Certificate] = (),
     policy: Policy = EXCHANGE,
     at: datetime | None = None,
+    clearance: Clearance | None = None,
 ) -> Opened:
     """Check the outermost signature and take it off.
 
     `sender` is the address that the signer must have; by default the message's From or Sender.
     `content` is what a detached signature in `raw` is over; `certificates` are further ones to use.
-    `at` is the time of judgement (now).
+    `at` is the time of judgement (now). `clearance` is asked about every security label under a
+    good signature, whether the reader may see what carries it; without it a label is a notice.
 
-    Raises SignatureInvalid or CertificateRejected, with the report, unless the message is accepted;
-    MalformedMessage if it is not S/MIME as it claims to be.
+    Raises SignatureInvalid or CertificateRejected, with the report, unless the message is accepted,
+    VerificationFailed where clearance is all that is missing; MalformedMessage if it is not S/MIME
+    as it claims to be.
     """
-    return _open(
-        raw, (), trust, sender, policy, at, content, certificates, only="signed-data"
+    return open_message(
+        raw, (), trust, sender, policy, at, content, certificates, clearance, only="signed-data"
     ).raise_unless_accepted()
 
 
@@ -119,14 +124,16 @@ def unseal(
     certificates: Sequence[Certificate] = (),
     policy: Policy = EXCHANGE,
     at: datetime | None = None,
+    clearance: Clearance | None = None,
 ) -> Opened:
     """Take every layer off, and check every signature.
 
     Arguments are those of `verify` and `decrypt`. Raises unless the message is accepted: what
-    `decrypt` raises, or SignatureInvalid, or CertificateRejected with the report.
+    `decrypt` raises, or SignatureInvalid, CertificateRejected or VerificationFailed, with the
+    report.
     """
-    return _open(
-        raw, identities, trust, sender, policy, at, None, certificates
+    return open_message(
+        raw, identities, trust, sender, policy, at, None, certificates, clearance
     ).raise_unless_accepted()
 
 
@@ -140,9 +147,12 @@ def examine(
     certificates: Sequence[Certificate] = (),
     policy: Policy = EXCHANGE,
     at: datetime | None = None,
+    clearance: Clearance | None = None,
 ) -> MessageReport:
     """Everything that can be said about the message; raises nothing that the report can hold."""
-    return _open(raw, identities, trust, sender, policy, at, content, certificates).report
+    return open_message(
+        raw, identities, trust, sender, policy, at, content, certificates, clearance
+    ).report
 
 
 def inspect(raw: bytes) -> tuple[Layer, ...]:
@@ -170,7 +180,9 @@ def inspect(raw: bytes) -> tuple[Layer, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
+class Judged:
+    """A message taken apart and its report; `raise_unless_accepted` gives what is inside."""
+
     peeled: Peeled
     report: MessageReport
     header: bytes
@@ -182,13 +194,16 @@ class _Judged:
         if not report.accepted:
             errors = report.errors
             believed = all(signer.intact and signer.valid for signer in report.signers)
-            kind = CertificateRejected if report.signers and believed else SignatureInvalid
+            kind: type[VerificationFailed] = SignatureInvalid
+            if report.signers and believed:
+                refused = all(item.code == "smime.label.refused" for item in errors)
+                kind = VerificationFailed if refused and errors else CertificateRejected
             texts = "; ".join(dict.fromkeys(f"{f.where}: {f.text}" for f in errors[:3]))
             raise kind(texts or "no signature is accepted", report, hint=_hint(errors))
         return Opened(self.peeled.content, self.header, report)
 
 
-def _open(
+def open_message(
     raw: bytes,
     identities: Sequence[AnyKey],
     trust: TrustStore,
@@ -197,8 +212,10 @@ def _open(
     at: datetime | None,
     content: bytes | None,
     certificates: Sequence[Certificate],
+    clearance: Clearance | None = None,
     only: str | None = None,
-) -> _Judged:
+) -> Judged:
+    """The one engine: every reading function is this, and what it makes of the result."""
     moment = datetime.now(UTC) if at is None else at
     if moment.tzinfo is None:
         raise UsageError("the time has no time zone", hint="give one, for example UTC")
@@ -209,11 +226,11 @@ def _open(
         content=content,
         stop_after="signed-data" if only == "signed-data" else None,
     )
-    report = _judge(peeled, raw, trust, sender, policy, moment, certificates)
+    report = _judge(peeled, raw, trust, sender, policy, moment, certificates, clearance)
     if only == "signed-data" and peeled.layers and peeled.layers[0].type in _ENCRYPTED:
         error = MalformedMessage("the message is encrypted", hint="unseal it with the key")
         report = replace(report, error=error, accepted=False)
-    return _Judged(peeled, report, _outer_header(raw))
+    return Judged(peeled, report, _outer_header(raw))
 
 
 def _keys(identities: Sequence[AnyKey]) -> list[AnyKey]:
@@ -233,27 +250,42 @@ def _judge(
     policy: Policy,
     at: datetime,
     certificates: Sequence[Certificate],
+    clearance: Clearance | None,
 ) -> MessageReport:
     found = list(peeled.findings)
     senders = _Senders.of(raw, sender, policy)
     pool = (*peeled.certificates, *certificates)
     budget = SignatureChecks()
+    judge = services.Judge(trust, pool, policy, at, budget)
     last_encrypted = max(
         (i for i, layer in enumerate(peeled.layers) if layer.type in _ENCRYPTED), default=-1
     )
     signers: list[Signer] = []
+    verified: list[Verified] = []
     for layer in peeled.signed:
+        good: list[tuple[Signer, SignerInfo]] = []
         covers = _index(peeled.layers, layer.path) > last_encrypted and peeled.error is None
         found += _check_micalg(layer)
         if not layer.signed.signers:
             where = f"layer {layer.path}"
             found.append(finding("cms.signer.none", where, "nobody signed this layer"))
-        for check, where in _checks(layer, peeled, policy, certificates):
+        for check, where, info in _checks(layer, peeled, policy, certificates):
             judged, findings = _judge_signer(
                 check, where, layer, covers, senders, trust, pool, policy, at, budget
             )
-            signers.append(judged)
             found += findings
+            if check.intact and check.valid and check.digest is not None:
+                judged, findings = services.attest(judged, info, layer.signed, check.digest, judge)
+                found += findings
+                good.append((judged, info))
+            signers.append(judged)
+        described = peeled.layers[_index(peeled.layers, layer.path)]
+        verified.append(Verified(described, tuple(good)))
+    found += services.compare(verified)
+    labels, findings = services.judge_labels(
+        [signer for layer in verified for signer, _ in layer.signers], clearance
+    )
+    found += findings
     if any(signer.accepted for signer in signers):
         # another signer who is not believed does not take anything from one who is
         believed = {signer.where for signer in signers if signer.accepted}
@@ -290,12 +322,13 @@ def _judge(
         authenticated=authenticated,
         accepted=accepted,
         error=peeled.error,
+        labels=labels,
     )
 
 
 def _checks(
     layer: SignedLayer, peeled: Peeled, policy: Policy, certificates: Sequence[Certificate]
-) -> Iterable[tuple[Check, str]]:
+) -> Iterable[tuple[Check, str, SignerInfo]]:
     """Every signer of the layer, over the form of its content that somebody signed."""
     best: list[Check] = []
     for content in layer.contents:
@@ -319,7 +352,10 @@ def _checks(
                 peeled.content = bytes(content)
             break
     numbered = "" if layer.path == "1" else f" of layer {layer.path}"
-    return [(check, f"signer {i}{numbered}") for i, check in enumerate(best)]
+    return [
+        (check, f"signer {info.index}{numbered}", info)
+        for check, info in zip(best, layer.signed.signers, strict=True)
+    ]
 
 
 def _judge_signer(

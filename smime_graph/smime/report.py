@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import Literal
 
 from ..cms.certificate import Certificate
+from ..cms.ess import Services
+from ..cms.labels import SecurityLabel
 from ..errors import MalformedMessage, SmimeGraphError
 from ..findings import Finding, Report
 from .entity import Entity
 
 LayerType = Literal[
     "signed-data",
+    "signed-receipt",
     "enveloped-data",
     "auth-enveloped-data",
     "encrypted-data",
@@ -63,13 +66,49 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
+class Countersigner:
+    """Someone who signed a signature (RFC 5652 11.4): he has seen it, and says no more.
+
+    `intact`, `valid` and `trusted` are as for `Signer`; `faults` says why it is worth nothing, and
+    `countersigners` are those who signed this one in turn.
+    """
+
+    certificate: Certificate | None
+    emails: tuple[str, ...]
+    signing_time: datetime | None
+    intact: bool | None
+    valid: bool | None
+    trusted: bool | None
+    faults: tuple[str, ...] = ()
+    countersigners: tuple[Countersigner, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Timestamp:
+    """An authority's word that a signature existed at `time` (RFC 3161).
+
+    `valid`: the token is well made and for this signature. `trusted`: the authority's certificate
+    is one for timestamps and validates at the time of judgement; its `policy` (an object
+    identifier) is not judged. `faults` says why not.
+    """
+
+    time: datetime
+    policy: str
+    certificate: Certificate | None
+    valid: bool
+    trusted: bool
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Signer:
     """One signature and what it is worth.
 
     `intact`: the content is what was signed. `valid`: the signature is the certificate's.
     `trusted`: the certificate is believed at the time of judgement; `trusted_at_signing`: at the
     time of signing, as claimed by the signer. Each is None where it could not be found out.
-    `accepted`: all of it, and the signer is the sender.
+    `accepted`: all of it, and the signer is the sender. `services`, `countersigners` and
+    `timestamps` are those of an intact and valid signature, and empty for any other.
     """
 
     where: str
@@ -88,6 +127,9 @@ class Signer:
     covers_body: bool
     covers_headers: tuple[str, ...]
     accepted: bool
+    services: Services = field(default_factory=Services)
+    countersigners: tuple[Countersigner, ...] = ()
+    timestamps: tuple[Timestamp, ...] = ()
 
     @property
     def email(self) -> str | None:
@@ -97,7 +139,10 @@ class Signer:
 
 @dataclass(frozen=True, slots=True)
 class MessageReport(Report):
-    """Everything noticed about a message. `error` is what ended the reading, or None."""
+    """Everything noticed about a message. `error` is what ended the reading, or None.
+
+    `labels` are the security labels under signatures that were verified, the outermost first.
+    """
 
     layers: tuple[Layer, ...] = ()
     signers: tuple[Signer, ...] = ()
@@ -105,6 +150,7 @@ class MessageReport(Report):
     authenticated: bool = False
     accepted: bool = False
     error: SmimeGraphError | None = None
+    labels: tuple[SecurityLabel, ...] = ()
 
     @property
     def verdict(self) -> Literal["accepted", "rejected"]:

@@ -25,6 +25,8 @@ from .report import Layer, LayerRecipient, LayerSigner, LayerType
 
 MAX_LAYERS = 16  # a triple wrap has three
 
+_LAST: tuple[LayerType, ...] = ("certs-only", "signed-receipt")  # inside is no MIME
+
 _PKCS7_MIME = ("application/pkcs7-mime", "application/x-pkcs7-mime")
 _PKCS7_SIGNATURE = ("application/pkcs7-signature", "application/x-pkcs7-signature")
 # RFC 7468 5 and 8, and what gpgsm writes
@@ -150,7 +152,7 @@ def peel(
             _take_off(peeled, cms, path, identities, policy, content)
             content = None
             path += ".1"
-            if stop_after is not None or peeled.layers[-1].type == "certs-only":
+            if stop_after is not None or peeled.layers[-1].type in _LAST:
                 break
         else:
             peeled.findings += _errant(peeled.content, path)
@@ -234,8 +236,9 @@ def describe(cms: Cms, path: str) -> Layer:
 
 def describe_signed(signed: SignedData, cms: Cms, path: str) -> Layer:
     only_certificates = not signed.signers and signed.content is None
+    kind: LayerType = "signed-receipt" if signed.content_type == oids.RECEIPT else "signed-data"
     return Layer(
-        "certs-only" if only_certificates else "signed-data",
+        "certs-only" if only_certificates else kind,
         path,
         len(cms.der),
         detached=None if only_certificates else signed.content is None,

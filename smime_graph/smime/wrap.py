@@ -10,15 +10,17 @@ import re
 import secrets
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.message import Message
 from email.utils import format_datetime
 
-from ..cms import compressed_data, enveloped_data, signed_data
+from ..cms import compressed_data, enveloped_data, ess, signed_data
 from ..cms import recipients as cms_recipients
 from ..cms.certificate import Certificate
+from ..cms.ess import ReceiptRequest
 from ..cms.keys import SigningKey
+from ..cms.labels import SecurityLabel, security_label
 from ..cms.recipient_info import RecipientIdentifierForm
 from ..cms.recipients import AnyRecipient
 from ..cms.shared_secret import Password, SharedKey
@@ -33,6 +35,7 @@ from .entity import Entity, canonical_entity, crlf, encode_base64, is_mime_field
 ENVELOPED = "enveloped-data"
 AUTH_ENVELOPED = "authEnveloped-data"  # RFC 8551 3.2.2 spells it so
 SIGNED = "signed-data"
+SIGNED_RECEIPT = "signed-receipt"  # RFC 2634 2.4
 COMPRESSED = "compressed-data"
 CERTS_ONLY = "certs-only"
 _FILENAMES = {CERTS_ONLY: "smime.p7c", COMPRESSED: "smime.p7z"}  # RFC 8551 3.2.1
@@ -48,21 +51,27 @@ def sign(
     policy: Policy = EXCHANGE,
     at: datetime | None = None,
     sid: SignerIdentifier = "issuer",
+    receipt_request: ReceiptRequest | None = None,
+    label: SecurityLabel | None = None,
 ) -> bytes:
     """The message, signed: multipart/signed, or opaque application/pkcs7-mime if not `detached`.
 
     `message` is a whole RFC 5322 message with a From; Message-ID and Date are added if missing.
     `at` is the signing time (now) and needs a time zone. With several signers all sign the same
     content, and one of them is the From or Sender. `sid` says how a signer's certificate is named.
+    `receipt_request` asks the recipients for signed receipts, which need the message as it was sent
+    to be checked (`verify_receipt`): keep it. `label` is signed with the content, by every signer.
 
     Raises MalformedMessage for what is no message, PolicyRefusal for an unfit certificate or a From
-    that is nobody's, UnsupportedAlgorithm for a key that cannot sign.
+    that is nobody's, UnsupportedAlgorithm for a key that cannot sign, UsageError for a request or a
+    label that cannot be written.
     """
     outgoing = Outgoing.of(message, policy, at)
     signers = _as_list(signer)
     outgoing.check_signers(signers)
+    further = outgoing.services(receipt_request, label)
     entity = outgoing.entity(clear=detached)
-    return outgoing.around(_signed_entity(entity, signers, detached, outgoing, sid))
+    return outgoing.around(signed_entity(entity, signers, detached, outgoing, sid, further))
 
 
 def encrypt(
@@ -85,7 +94,7 @@ def encrypt(
     """
     outgoing = Outgoing.of(message, policy, at)
     outgoing.check_recipients(recipients, trust)
-    return outgoing.around(_encrypted_entity(outgoing.entity(clear=False), recipients, policy, rid))
+    return outgoing.around(encrypted_entity(outgoing.entity(clear=False), recipients, policy, rid))
 
 
 def seal(
@@ -98,6 +107,8 @@ def seal(
     at: datetime | None = None,
     sid: SignerIdentifier = "issuer",
     rid: RecipientIdentifierForm = "issuer",
+    receipt_request: ReceiptRequest | None = None,
+    label: SecurityLabel | None = None,
 ) -> bytes:
     """The message, signed, then encrypted to its recipients and to the signer's own certificate.
 
@@ -106,14 +117,13 @@ def seal(
     outgoing = Outgoing.of(message, policy, at)
     signers = _as_list(signer)
     outgoing.check_signers(signers)
-    everyone: list[AnyRecipient] = list(recipients)
-    if everyone and policy.encrypt_to_self:
-        everyone += [_Self(own) for s in signers if (own := s.encryption_certificate) is not None]
+    everyone = with_signers(recipients, signers, policy)
     outgoing.check_recipients(everyone, trust)
-    signed = _signed_entity(outgoing.entity(clear=False), signers, True, outgoing, sid)
+    further = outgoing.services(receipt_request, label)
+    signed = signed_entity(outgoing.entity(clear=False), signers, True, outgoing, sid, further)
     if policy.compress:
         signed = pkcs7_mime(COMPRESSED, compressed_data.compress(signed))
-    return outgoing.around(_encrypted_entity(signed, everyone, policy, rid))
+    return outgoing.around(encrypted_entity(signed, everyone, policy, rid))
 
 
 def compress(
@@ -137,6 +147,16 @@ def _as_list(signer: SigningKey | Sequence[SigningKey]) -> list[SigningKey]:
     if not signers:
         raise UsageError("nobody to sign with", hint="give at least one signer")
     return signers
+
+
+def with_signers(
+    recipients: Sequence[AnyRecipient], signers: Sequence[SigningKey], policy: Policy
+) -> list[AnyRecipient]:
+    """The recipients, and those who sign, so that they can read what they sent."""
+    everyone: list[AnyRecipient] = list(recipients)
+    if everyone and policy.encrypt_to_self:
+        everyone += [_Self(own) for s in signers if (own := s.encryption_certificate) is not None]
+    return everyone
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +286,20 @@ class Outgoing:
                 hint="use another certificate of this person",
             )
 
+    def services(
+        self, request: ReceiptRequest | None, label: SecurityLabel | None
+    ) -> tuple[bytes, ...]:
+        """The attributes of RFC 2634: once, so that all signers sign the same (2.2.1, 3.1.1)."""
+        found: list[bytes] = []
+        if request is not None:
+            if not request.identifier:
+                user = (self.addresses("From", "Sender") or ["unknown"])[0]
+                request = replace(request, identifier=ess.new_identifier(user, self.at))
+            found.append(ess.receipt_request(request))
+        if label is not None:
+            found.append(security_label(label))
+        return tuple(found)
+
     def entity(self, *, clear: bool) -> bytes:
         """What goes inside, canonical: the MIME fields and the body."""
         fields = [field.raw for field in self._inner]
@@ -328,15 +362,22 @@ def _default_content_type(body: bytes) -> bytes:
 # --- entities -----------------------------------------------------------------------------
 
 
-def _signed_entity(
+def signed_entity(
     entity: bytes,
     signers: Sequence[SigningKey],
     detached: bool,
     outgoing: Outgoing,
     sid: SignerIdentifier,
+    further: Sequence[bytes],
 ) -> bytes:
     der, digests = signed_data.sign(
-        entity, signers, detached=detached, policy=outgoing.policy, at=outgoing.at, sid=sid
+        entity,
+        signers,
+        detached=detached,
+        policy=outgoing.policy,
+        at=outgoing.at,
+        sid=sid,
+        further=further,
     )
     if not detached:
         return pkcs7_mime(SIGNED, der)
@@ -360,7 +401,7 @@ def _signed_entity(
     )
 
 
-def _encrypted_entity(
+def encrypted_entity(
     entity: bytes,
     everyone: Sequence[AnyRecipient],
     policy: Policy,

@@ -1,0 +1,292 @@
+"""What stands beside a signature, judged for the report: services asked for, and other signatures.
+
+The services are those of RFC 2634: receipt requests, security labels, mailing list histories. None
+is looked at before the signature over it is found good. Countersignatures and timestamps are
+unsigned, so a bad one is a warning and takes nothing from the signature it stands beside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from cryptography import x509
+
+from .. import oids
+from ..algorithms import Digest
+from ..cms import countersign, ess, timestamp
+from ..cms.certificate import Certificate
+from ..cms.countersign import Budget, Countersignature
+from ..cms.labels import SecurityLabel
+from ..cms.signed_data import SignedData, SignerInfo
+from ..errors import MalformedMessage, UnsupportedAlgorithm
+from ..findings import Finding, Report, Severity, finding
+from ..pki.address import addresses
+from ..pki.path import SignatureChecks, build_path
+from ..pki.trust import TrustStore
+from ..pki.usage import key_findings
+from ..pki.validate import validate
+from ..policy import Policy
+from .report import Countersigner, Layer, Signer, Timestamp
+
+Clearance = Callable[[SecurityLabel], bool]
+"""Whether the reader may see what carries this label; False for a policy that is not known (RFC
+2634 3.1.2)."""
+
+_MAX_FAULTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """With what, and when, those who signed beside the signers are judged; one for a message."""
+
+    trust: TrustStore
+    certificates: Sequence[Certificate]
+    policy: Policy
+    at: datetime
+    checks: SignatureChecks
+    budget: Budget = field(default_factory=Budget)
+
+
+def attest(
+    signer: Signer, info: SignerInfo, signed: SignedData, digest: Digest, judge: Judge
+) -> tuple[Signer, list[Finding]]:
+    """The signer with its services, countersigners and timestamps; for a good signature only."""
+    where = signer.where
+    services = ess.Services()
+    found: list[Finding] = []
+    if info.signed_attributes is not None:
+        services, found = ess.read(info.signed_attributes, info.signature, digest, where)
+    if info.unsigned_attributes is None:
+        return replace(signer, services=services), found
+    known = dict.fromkeys((*signed.certificates, *judge.certificates))
+    checked, faults = countersign.check(
+        info, certificates=known, policy=judge.policy, budget=judge.budget
+    )
+    countersigners = tuple(_countersigner(one, judge) for one in checked)
+    faults += [fault for one in countersigners for fault in _faults_of(one)]
+    if faults:
+        text = f"a countersignature is not valid: {_joined(faults)}"
+        found.append(finding("cms.countersignature.invalid", where, text))
+    timestamps, findings = _timestamps(info, judge, where)
+    signer = replace(
+        signer, services=services, countersigners=countersigners, timestamps=timestamps
+    )
+    return signer, found + findings
+
+
+# --- countersignatures and timestamps -----------------------------------------------------
+
+
+def _countersigner(one: Countersignature, judge: Judge) -> Countersigner:
+    certificate = one.check.certificate
+    trusted: bool | None = None
+    faults = list(one.faults)
+    if certificate is not None and not faults:
+        report = validate(
+            certificate,
+            use="sign",
+            trust=judge.trust,
+            certificates=judge.certificates,
+            at=judge.at,
+            minimum_rsa_bits=judge.policy.minimum_rsa_bits,
+            accept_weak=judge.policy.accept_weak_certificates,
+            checks=judge.checks,
+        )
+        trusted = report.ok
+        faults += _texts(report)
+    return Countersigner(
+        certificate,
+        addresses(certificate) if certificate is not None else (),
+        one.check.signing_time,
+        one.check.intact,
+        one.check.valid,
+        trusted,
+        tuple(faults),
+        tuple(_countersigner(deeper, judge) for deeper in one.over),
+    )
+
+
+def _faults_of(one: Countersigner) -> list[str]:
+    """What makes it no countersignature; that its signer is not believed is another matter."""
+    own = list(one.faults) if one.trusted is None else []
+    return own + [fault for deeper in one.countersigners for fault in _faults_of(deeper)]
+
+
+def _timestamps(
+    info: SignerInfo, judge: Judge, where: str
+) -> tuple[tuple[Timestamp, ...], list[Finding]]:
+    found: list[Timestamp] = []
+    faults: list[str] = []
+    assert info.unsigned_attributes is not None  # noqa: S101 - by the caller
+    for value in info.unsigned_attributes.values(oids.TIMESTAMP_TOKEN):
+        if not judge.budget.take():
+            faults.append("there are more timestamps than are checked")
+            break
+        try:
+            one = timestamp.check(value.raw, info.signature, policy=judge.policy)
+        except (MalformedMessage, UnsupportedAlgorithm) as error:
+            faults.append(str(error))
+            continue
+        faults += one.faults
+        valid = bool(one.check.intact and one.check.valid and not one.faults)
+        against = list(one.faults)
+        if valid and one.check.certificate is not None:
+            against = _against_authority(one.check.certificate, one.signed.certificates, judge)
+        found.append(
+            Timestamp(
+                one.info.time,
+                one.info.policy,
+                one.check.certificate,
+                valid,
+                valid and not against,
+                tuple(against),
+            )
+        )
+    if not faults:
+        return tuple(found), []
+    text = f"a timestamp is not valid: {_joined(faults)}"
+    return tuple(found), [finding("cms.timestamp.invalid", where, text)]
+
+
+def _against_authority(
+    certificate: Certificate, sent: Sequence[Certificate], judge: Judge
+) -> list[str]:
+    """Why the certificate is not one of a timestamping authority that we believe."""
+    weak = judge.policy.accept_weak_certificates
+    report = build_path(
+        certificate,
+        trust=judge.trust,
+        certificates=(*sent, *judge.certificates),
+        at=judge.at,
+        accept_weak=weak,
+        checks=judge.checks,
+    )
+    strength = key_findings(
+        certificate, minimum_rsa_bits=judge.policy.minimum_rsa_bits, accept_weak=weak
+    )
+    # that an authority above may not issue for mail does not matter here
+    against = [
+        item.text
+        for item in (*report.errors, *Report(tuple(strength)).errors)
+        if item.code != "pki.usage.extended-key-usage-chain"
+    ]
+    purposes = _purposes(certificate)
+    if purposes is None or purposes.critical is False or _dotted(purposes) != [oids.TIME_STAMPING]:
+        # RFC 3161 2.3: this purpose alone, and critical
+        against.append("its extended key usage is not timeStamping alone, and critical")
+    for authority in report.chain[1:-1]:
+        limits = _purposes(authority)
+        if limits is not None and not {oids.TIME_STAMPING, oids.ANY_EXTENDED_KEY_USAGE} & set(
+            _dotted(limits)
+        ):
+            against.append(f"{authority.description} may not issue for timestamps")
+    return against
+
+
+def _purposes(certificate: Certificate) -> x509.Extension[x509.ExtendedKeyUsage] | None:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
+    except (x509.ExtensionNotFound, MalformedMessage):
+        return None
+
+
+def _dotted(purposes: x509.Extension[x509.ExtendedKeyUsage]) -> list[str]:
+    return [oid.dotted_string for oid in purposes.value]
+
+
+def _texts(report: Report) -> list[str]:
+    return [item.text for item in report.errors]
+
+
+def _joined(faults: Sequence[str]) -> str:
+    return "; ".join(dict.fromkeys(faults[:_MAX_FAULTS]))
+
+
+# --- services of RFC 2634, over all signers -----------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """One layer, and the signers in it whose signatures are good."""
+
+    layer: Layer
+    signers: tuple[tuple[Signer, SignerInfo], ...]
+
+
+def compare(layers: Sequence[Verified]) -> list[Finding]:
+    """Services where they do not belong, and those in which the signers of a layer differ.
+
+    `layers` are the signed ones, the outermost first.
+    """
+    found: list[Finding] = []
+    for number, one in enumerate(layers):
+        where = f"layer {one.layer.path}"
+        found += _misplaced(one, is_innermost=number == len(layers) - 1)
+        if len(set(_values(one, oids.RECEIPT_REQUEST)) - {None}) > 1:
+            text = "the signers ask for different receipts, so none is sent"
+            found.append(finding("cms.ess.inconsistent", where, text))
+        if len(set(_values(one, oids.SECURITY_LABEL))) > 1:
+            text = "the signers do not all give the same security label"
+            found.append(finding("cms.ess.inconsistent", where, text))
+        if len(set(_values(one, oids.ML_EXPANSION_HISTORY)) - {None}) > 1:
+            # RFC 2634 4.1: then the message is not to be processed at all
+            text = "the signers tell different mailing list histories"
+            found.append(finding("cms.ess.inconsistent", where, text, severity=Severity.ERROR))
+    return found
+
+
+def _values(layer: Verified, oid: str) -> list[bytes | None]:
+    return [
+        None
+        if info.signed_attributes is None or (node := info.signed_attributes.single(oid)) is None
+        else node.raw
+        for _, info in layer.signers
+    ]
+
+
+def _misplaced(one: Verified, *, is_innermost: bool) -> list[Finding]:
+    found: list[Finding] = []
+    is_receipt = one.layer.type == "signed-receipt"
+    for signer, _ in one.signers:
+        services = signer.services
+        texts: list[str] = []
+        if is_receipt and services.receipt_request is not None:
+            texts.append("a receipt asks for a receipt")  # RFC 2634 2.2
+        elif services.receipt_request is not None and not is_innermost:
+            texts.append("a receipt is asked for outside the innermost signature")
+        if is_receipt and services.expansions:
+            texts.append("a receipt has a mailing list history")  # RFC 2634 2.4.1
+        if services.message_signature_digest is not None and not is_receipt:
+            texts.append("msgSigDigest is signed, but this is no receipt")  # RFC 2634 2.10
+        found += [finding("cms.ess.misplaced", signer.where, text) for text in texts]
+    return found
+
+
+def judge_labels(
+    signers: Sequence[Signer], clearance: Clearance | None
+) -> tuple[tuple[SecurityLabel, ...], list[Finding]]:
+    """The labels of these signers, each once, and what `clearance` has against them.
+
+    All are asked about, where RFC 2634 3.1.2 asks about the first: one that differs from it was put
+    there by somebody who signed, too.
+    """
+    found: list[Finding] = []
+    labels: dict[SecurityLabel, None] = {}
+    for signer in signers:
+        services = signer.services
+        if services.label is None:
+            if services.equivalent_labels:
+                text = "labels said to be equivalent to no label are not acted upon"
+                found.append(finding("smime.label", signer.where, text))
+            continue
+        if services.label in labels:
+            continue
+        labels[services.label] = None
+        if clearance is None:
+            found.append(finding("smime.label", signer.where, f"labelled {services.label}"))
+        elif not clearance(services.label):
+            text = f"no clearance for {services.label}"
+            found.append(finding("smime.label.refused", signer.where, text))
+    return tuple(labels), found
