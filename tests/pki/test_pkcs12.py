@@ -18,11 +18,11 @@ from cryptography.hazmat.primitives.serialization import pkcs12 as pyca
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smime_graph import oids
+from smime_graph import oids, rc2
 from smime_graph.cms import ber
 from smime_graph.errors import MalformedMessage, SmimeGraphError, UsageError
 from smime_graph.errors import UnsupportedAlgorithm as Unsupported
-from smime_graph.pki import pbe, pkcs12, rc2
+from smime_graph.pki import pbe, pkcs12
 from smime_graph.pki.identity import Identity, WrongPassword, read_key_file
 from smime_graph.pki.issue import CA
 
