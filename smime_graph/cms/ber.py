@@ -198,6 +198,22 @@ class _Source:
         return self.ends[body]
 
     def node(self, pos: int, limit: int) -> Node:
+        body = pos + 2
+        if body <= limit and self.budget > 0:
+            # what nearly every element is: a tag of one octet, a length of one or three
+            buffer = self.buffer
+            tag, length = buffer[pos], buffer[pos + 1]
+            if tag & 0x1F != 0x1F:
+                if length < 0x80:
+                    stop = body + length
+                elif length == 0x82 and body + 2 <= limit:
+                    stop = body + 2 + (buffer[body] << 8 | buffer[body + 1])
+                    body += 2
+                else:
+                    stop = limit + 1
+                if stop <= limit:
+                    self.budget -= 1
+                    return Node(self, tag, pos, body, stop, stop)
         tag, body, stop = self.header(pos, limit)
         if stop >= 0:
             return Node(self, tag, pos, body, stop, stop)
@@ -348,13 +364,15 @@ class Node:
 class Fields:
     """The components of a SEQUENCE, or of anything tagged like one, in their order."""
 
-    __slots__ = ("_name", "_next", "_nodes", "node")
+    __slots__ = ("_name", "_next", "_source", "node")
 
     def __init__(self, node: Node, name: str) -> None:
+        if not node.tag & CONSTRUCTED:
+            raise node.fault(f"{name}: a constructed ASN.1 element was expected")
         self.node = node
         self._name = name
-        self._nodes = iter(node)
-        self._next = next(self._nodes, None)
+        self._source = node._source
+        self._next = self._source.node(node.body, node.stop) if node.body < node.stop else None
 
     @property
     def more(self) -> bool:
@@ -364,18 +382,19 @@ class Fields:
         node = self._next
         if node is None:
             raise self.node.fault(f"{self._name} has no {name}")
-        self._next = next(self._nodes, None)
+        stop = self.node.stop
+        self._next = self._source.node(node.end, stop) if node.end < stop else None
         return node
 
     def take(self, tag: int, name: str) -> Node:
-        return self.any(name).expect(tag, f"{self._name} {name}")
+        node = self.any(name)
+        return node if node.tag == tag else node.expect(tag, f"{self._name} {name}")
 
     def optional(self, *tags: int) -> Node | None:
         node = self._next
         if node is None or node.tag not in tags:
             return None
-        self._next = next(self._nodes, None)
-        return node
+        return self.any("")
 
     def end(self) -> None:
         if self._next is not None:
