@@ -64,7 +64,8 @@ def _failed(error: Exception, run: Run) -> int:
     try:
         terminal.explain(error, verb=run.verb)
         if run.json:
-            files.write_json({**known, "verdict": "rejected", "error": terminal.as_json(error)})
+            shown = terminal.as_json(error, verb=run.verb)
+            files.write_json({**known, "verdict": "rejected", "error": shown})
     except files.ClosedPipe:
         pass  # the status still says no
     except Exception as worse:  # noqa: BLE001 - standard output is full: the status is what is left

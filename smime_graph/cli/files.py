@@ -91,7 +91,7 @@ class Staged:
 
     Only a regular file, or one that is not there yet, is replaced; its permissions stay, and where
     the path is a symbolic link its target is what is replaced. Anything else (a device, a FIFO) is
-    opened and written by `commit`. Raises UsageError if that cannot be.
+    opened and written by `write_directly`. Raises UsageError if that cannot be.
     """
 
     def __init__(self, path: str, data: bytes) -> None:
@@ -132,12 +132,11 @@ class Staged:
                 os.fchmod(file.fileno(), stat.S_IMODE(found.st_mode))
             os.fsync(file.fileno())
 
-    def commit(self) -> None:
+    def write_directly(self) -> None:
+        """Write what is no regular file; nothing where `commit` will rename."""
+        if self._beside is not None:
+            return
         try:
-            if self._beside is not None:
-                self._beside.replace(self._target)
-                self._beside = None
-                return
             found = _stat(self._path)
             if found is not None and _is_ours(found):
                 write_stdout(self._data)
@@ -148,6 +147,15 @@ class Staged:
             raise ClosedPipe from None
         except OSError as error:
             raise _cannot_write(self._path, error) from error
+
+    def commit(self) -> None:
+        if self._beside is None:
+            return
+        try:
+            self._beside.replace(self._target)
+        except OSError as error:
+            raise _cannot_write(self._path, error) from error
+        self._beside = None
 
     def discard(self) -> None:
         if self._beside is not None:
@@ -240,6 +248,8 @@ def deliver(
     try:
         for path, octets in wanted.items():
             staged.append(Staged(path, octets))
+        for one in staged:
+            one.write_directly()  # what cannot be taken back comes first: it may fail
         closed = None
         try:
             if json is not None:

@@ -111,7 +111,7 @@ policy = option(
     metavar="NAME",
     default="exchange",
     show_default=True,
-    help="exchange, rfc8551, or archive (which reads old mail and sends nothing).",
+    help="exchange, rfc8551, post-quantum, or archive (which reads old mail and sends nothing).",
 )
 
 trust = option(

@@ -30,7 +30,7 @@ def layer_json(layer: Layer) -> dict[str, Any]:
         found["recipients"] = [
             {"kind": one.kind, "id": one.id, "algorithm": one.algorithm} for one in layer.recipients
         ]
-    else:
+    elif layer.type in ("signed-data", "certs-only"):
         found["detached"] = layer.detached
         found["micalg"] = layer.micalg
         found["signers"] = [

@@ -156,32 +156,40 @@ def text_of(error: BaseException) -> str:
         return f"{name}: {error.strerror or type(error).__name__}"
     if isinstance(error, MemoryError):
         return "out of memory"
+    if isinstance(error, ModuleNotFoundError):
+        return f"the Python package {error.name} is not installed"
     # its text may quote what it was given, and that may be a secret
     return f"internal error: {type(error).__name__}"
 
 
 def hint_of(error: BaseException, *, verb: str | None) -> str | None:
-    if isinstance(error, click.ClickException):
+    if isinstance(error, SmimeGraphError) and error.hint is not None:
+        return _HINTS.get(error.hint, error.hint)
+    if isinstance(error, (click.ClickException, UsageError)):
         return f"smime-graph {verb + ' ' if verb else ''}--help shows what it takes"
     if isinstance(error, SmimeGraphError):
-        if error.hint is not None:
-            return _HINTS.get(error.hint, error.hint)
         codes = [f.code for f in error.report.errors] if hasattr(error, "report") else []
-        known = [_HINTS_BY_CODE[code] for code in codes if code in _HINTS_BY_CODE]
-        return (known or [_HINTS_BY_CLASS.get(type(error).__name__)])[0]
+        known = next((_HINTS_BY_CODE[code] for code in codes if code in _HINTS_BY_CODE), None)
+        return known or _HINTS_BY_CLASS.get(type(error).__name__)
     if isinstance(error, OSError):
         return "check the disk and the permissions"
     if isinstance(error, MemoryError):
         return "give it less, or more memory"
+    if isinstance(error, ModuleNotFoundError):
+        return "install smime-graph with what it needs: pip install smime-graph"
     return "this is a bug of smime-graph: run it with --debug, and report what it shows"
 
 
-def as_json(error: BaseException) -> dict[str, Any]:
+def as_json(error: BaseException, *, verb: str | None) -> dict[str, Any]:
     """The error as `--json` shows it; Graph's own words beside ours."""
     from ..errors import GraphRefused, GraphThrottled, GraphUnreachable, PolicyRefusal
 
     kind = "UsageError" if isinstance(error, click.ClickException) else type(error).__name__
-    found: dict[str, Any] = {"type": kind, "text": text_of(error), "hint": hint_of(error, verb="")}
+    found: dict[str, Any] = {
+        "type": kind,
+        "text": text_of(error),
+        "hint": hint_of(error, verb=verb),
+    }
     if isinstance(error, PolicyRefusal):
         found |= {"rule": error.rule, "policy": error.policy}
     if isinstance(error, GraphRefused):

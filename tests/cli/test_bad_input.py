@@ -1,0 +1,309 @@
+"""Each thing that can be wrong: a clear error, a hint, the documented status, nothing changed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from .conftest import MESSAGE, PASSWORD, TOKEN, Run, state
+
+SIGN = ("--signer", "alice.p12", "--password-file", "password")
+EMULATED = ("--emulator",)
+
+# what is wrong, the arguments, the status, a word of the error
+TABLE: list[tuple[str, tuple[str, ...], int, str]] = [
+    (
+        "wrong password",
+        ("sign", "m.eml", "--signer", "alice.p12", "--password-file", "wrong-password"),
+        2,
+        "password",
+    ),
+    ("no password", ("sign", "m.eml", "--signer", "alice.p12"), 2, "encrypted"),
+    (
+        "two passwords for one key",
+        ("sign", "m.eml", *SIGN, "--password-file", "password"),
+        2,
+        "2 password files",
+    ),
+    ("key of another certificate", ("sign", "m.eml", "--signer", "mixed.pem"), 2, "belongs"),
+    ("no key in the file", ("sign", "m.eml", "--signer", "alice.pem"), 2, "no private key"),
+    ("key file missing", ("sign", "m.eml", "--signer", "nobody.p12"), 2, "nobody.p12"),
+    ("key file is a message", ("sign", "m.eml", "--signer", "m.eml"), 2, "neither a key"),
+    ("nobody to sign", ("sign", "m.eml"), 2, "nobody to sign"),
+    ("nobody to encrypt to", ("encrypt", "m.eml"), 2, "nobody to encrypt"),
+    ("nobody decrypts", ("decrypt", "m.eml"), 2, "no key"),
+    (
+        "cannot sign",
+        ("sign", "m.eml", "--signer", "encrypts-only.key"),
+        1,
+        "cannot be used to sign",
+    ),
+    (
+        "cannot be encrypted to",
+        ("encrypt", "m.eml", "--recipient", "signs-only.pem"),
+        1,
+        "cannot be used to encrypt",
+    ),
+    ("no common cipher", ("encrypt", "m.eml", "--recipient", "old-cipher.pem"), 1, "cipher"),
+    ("expired recipient", ("encrypt", "m.eml", "--recipient", "expired.pem"), 1, "expired"),
+    ("expired signer", ("sign", "m.eml", "--signer", "alice-expired.key"), 1, "expired"),
+    ("From is another", ("sign", "m.eml", "--signer", "carol.key"), 1, "alice@contoso.com"),
+    ("recipient without", ("encrypt", "m.eml", "--recipient", "carol.pem"), 1, "bob@contoso.com"),
+    ("recipient file missing", ("encrypt", "m.eml", "--recipient", "x@y.z"), 2, "x@y.z"),
+    ("recipient file is text", ("encrypt", "m.eml", "--recipient", "m.eml"), 2, "m.eml"),
+    ("message missing", ("sign", "none.eml", *SIGN), 2, "none.eml"),
+    ("message is a folder", ("sign", ".", *SIGN), 2, "directory"),
+    ("message without header", ("sign", "text", *SIGN), 1, "header"),
+    ("message empty", ("sign", "empty", *SIGN), 1, "header"),
+    ("multipart/signed of one part", ("verify", "one-part", "--trust", "roots.pem"), 1, "1 parts"),
+    ("truncated CMS", ("verify", "truncated", "--trust", "roots.pem"), 1, ""),
+    ("unsigned", ("verify", "m.eml", "--trust", "roots.pem"), 1, "nobody signed"),
+    ("no roots", ("verify", "signed.eml"), 1, "pki.trust.no-anchors"),
+    ("changed", ("verify", "changed.eml", "--trust", "roots.pem"), 1, "cms.digest.mismatch"),
+    (
+        "signed by another",
+        ("verify", "signed.eml", "--trust", "roots.pem", "--sender", "eve@contoso.com"),
+        1,
+        "pki.address.mismatch",
+    ),
+    (
+        "judged in another year",
+        ("verify", "signed.eml", "--trust", "roots.pem", "--at", "2050-01-01T00:00:00Z"),
+        1,
+        "expired",
+    ),
+    ("roots missing", ("verify", "signed.eml", "--trust", "no.pem"), 2, "no.pem"),
+    ("roots are text", ("verify", "signed.eml", "--trust", "m.eml"), 2, "m.eml"),
+    ("for somebody else", ("decrypt", "sealed.eml", "--identity", "carol.key"), 1, "no identity"),
+    ("verify of sealed mail", ("verify", "sealed.eml", "--trust", "roots.pem"), 1, "encrypted"),
+    ("decrypt of clear mail", ("decrypt", "m.eml", "--identity", "carol.key"), 1, "not encrypted"),
+    ("unknown verb", ("sing", "m.eml"), 2, "did you mean sign"),
+    ("unknown option", ("sign", "m.eml", "--sginer", "x"), 2, "--sginer"),
+    ("no verb", (), 2, "command"),
+    ("no time", ("sign", "m.eml", *SIGN, "--at", "yesterday"), 2, "no time"),
+    ("time without zone", ("sign", "m.eml", *SIGN, "--at", "2026-01-01T00:00:00"), 2, "no time"),
+    ("no such policy", ("sign", "m.eml", *SIGN, "--policy", "lax"), 2, "exchange"),
+    ("a policy that only reads", ("sign", "m.eml", *SIGN, "--policy", "archive"), 1, "reading"),
+    ("no such digest", ("sign", "m.eml", *SIGN, "--digest", "md5"), 2, "sha256"),
+    (
+        "no such cipher",
+        ("encrypt", "m.eml", "--recipient", "bob.pem", "--cipher", "rot13"),
+        2,
+        "aes",
+    ),
+    (
+        "opaque and sealed",
+        ("send", "m.eml", *SIGN, "--recipient", "bob.pem", "--opaque"),
+        2,
+        "opaque",
+    ),
+    ("output is a folder", ("sign", "m.eml", *SIGN, "-o", "."), 2, "directory"),
+    ("output is nowhere", ("sign", "m.eml", *SIGN, "-o", "no/such/folder"), 2, "no/such/folder"),
+    ("full disk", ("sign", "m.eml", *SIGN, "-o", "/dev/full"), 2, "No space left"),
+    ("no recipients", ("send", "nobody.eml", *EMULATED), 2, "no recipient"),
+    ("no Message-ID", ("send", "no-id.eml", *EMULATED), 2, "Message-ID"),
+    (
+        "a copy that cannot be refused",
+        ("send", "m.eml", *EMULATED, "--no-save-to-sent-items"),
+        2,
+        "no place for it, and the live service has no mimeContent",
+    ),
+    ("too large", ("send", "m.eml", *EMULATED, "--size-limit", "100"), 2, "limit is 100"),
+    ("no token", ("send", "m.eml"), 2, "token"),
+    ("token file missing", ("send", "m.eml", "--token-file", "nope"), 2, "nope"),
+    (
+        "token in the clear",
+        ("list", "--token-file", "token", "--graph-url", "http://a.b"),
+        2,
+        "http",
+    ),
+    (
+        "nobody there",
+        ("send", "m.eml", "--token-file", "token", "--graph-url", "http://127.0.0.1:9")
+        + ("--retries", "0"),
+        3,
+        "connect",
+    ),
+    ("no such message", ("fetch", "AAAA", *EMULATED, "--user", "bob@contoso.com"), 3, "404"),
+    ("two roads", ("list", "--emulator", "--cloud", "china"), 2, "--cloud"),
+    ("message and parts", ("reply", "ID", "m.eml", "--body", "m.eml", *EMULATED), 2, "MESSAGE"),
+    (
+        "draft of two kinds",
+        ("draft", "m.eml", "--reply-to", "A", "--forward-of", "B"),
+        2,
+        "one way",
+    ),
+    ("no authority", ("ca", "issue", ".", "x@contoso.com"), 2, "no certification authority"),
+    ("no address", ("ca", "issue", ".", "somebody"), 2, "no address"),
+    ("no such key", ("ca", "init", "new", "--key", "rsa-1"), 2, "rsa-1"),
+    ("configuration missing", ("sign", "m.eml", *SIGN, "--config", "no.toml"), 2, "no.toml"),
+    ("configuration is no TOML", ("sign", "m.eml", *SIGN, "--config", "m.eml"), 2, "TOML"),
+    ("port taken or not one", ("emulate", "--port", "70000"), 2, "70000"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "word"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE]
+)
+def test_bad_input_has_its_status_and_a_hint_and_changes_nothing(
+    here: Path, call: Run, arguments: tuple[str, ...], status: int, word: str
+) -> None:
+    before = state(here)
+    result = call(*arguments)
+    assert result.status == status, result.err
+    assert result.err.startswith("smime-graph: error: ")
+    assert word in result.err
+    assert "\nhint: " in result.err
+    assert result.out == b""
+    assert state(here) == before
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE if row[1]], ids=lambda row: row[0])
+def test_a_failure_is_one_json_object(
+    here: Path, call: Run, row: tuple[str, tuple[str, ...], int, str]
+) -> None:
+    result = call(*row[1], "--json")
+    found = json.loads(result.out)
+    assert result.status == row[2]
+    assert found["verdict"] == "rejected"
+    assert set(found["error"]) >= {"type", "text", "hint"}
+    assert found["error"]["text"]
+    assert found["error"]["hint"]
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row[0])
+def test_an_existing_output_is_left_alone_when_the_verb_fails(
+    here: Path, call: Run, row: tuple[str, tuple[str, ...], int, str]
+) -> None:
+    takes_output = {"sign", "encrypt", "seal", "verify", "decrypt", "unseal", "fetch"}
+    if not row[1] or row[1][0] not in takes_output or "-o" in row[1]:
+        return
+    (here / "there").write_bytes(b"precious")
+    assert call(*row[1], "-o", "there").status == row[2]
+    assert (here / "there").read_bytes() == b"precious"
+
+
+def test_a_rejected_message_is_reported_with_all_that_is_known(here: Path, call: Run) -> None:
+    result = call("verify", "changed.eml", "--trust", "roots.pem", "--json")
+    found = json.loads(result.out)
+    assert result.status == 1
+    assert found["error"]["type"] == "SignatureInvalid"
+    assert found["signers"][0]["intact"] is False
+    assert found["layers"][0]["type"] == "signed-data"
+    assert {one["code"] for one in found["findings"]} >= {"cms.digest.mismatch"}
+    result = call("unseal", "sealed.eml", "--identity", "carol.key", "--json")
+    found = json.loads(result.out)
+    assert found["error"]["type"] == "NoMatchingIdentity"
+    assert found["layers"][0]["cipher"] == "aes256-cbc"
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row[0])
+def test_no_secret_is_in_any_error(
+    here: Path, call: Run, row: tuple[str, tuple[str, ...], int, str]
+) -> None:
+    result = call(*row[1], env={"SMIME_GRAPH_TOKEN": TOKEN})
+    for secret in (PASSWORD, TOKEN, "wrong\n", "BEGIN PRIVATE"):
+        assert secret not in result.err
+        assert secret.encode() not in result.out
+
+
+def test_a_password_is_never_the_value_of_an_option(call: Run) -> None:
+    for option in ("--password", "--token"):
+        for words in ((f"{option}={PASSWORD}",), (option, PASSWORD)):
+            result = call("send", "m.eml", *words)
+            assert result.status == 2
+            assert PASSWORD not in result.err
+            assert PASSWORD.encode() not in result.out
+
+
+def test_debug_shows_where_an_error_comes_from_and_no_secret(here: Path, program: Run) -> None:
+    import subprocess
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-m", "smime_graph", "sign", "m.eml", *SIGN, "--at", "now", "--debug"]
+        + ["--policy", "exchange"],
+        capture_output=True,
+        cwd=here,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert b"Traceback" in done.stderr
+    assert PASSWORD.encode() not in done.stderr
+
+
+def test_hostile_text_does_not_reach_the_terminal(call: Run) -> None:
+    evil = (
+        b"From: =?utf-8?q?x?= <a@b.c>\nFrom: \x1b]0;owned\x07\x1b[2J <a@b.c>\n"
+        b"To: \xe2\x80\xae@b.c\nContent-Type: multipart/signed;"
+        b' protocol="application/pkcs7-signature"; boundary="\x1b[31m"'
+        b"\n\nx\n"
+    )
+    for verb in ("verify", "unseal", "inspect", "examine"):
+        result = call(verb, stdin=evil)
+        for text in (result.err, result.out.decode()):
+            assert not {c for c in text if not c.isprintable()} - {"\n"}
+    assert "\x1b" not in call("sign", "\x1b[31mfile").err
+    assert "\x1b" not in call("\x1b[31mverb").err
+    assert "\x1b" not in call("sign", "--\x1b[31m").err
+
+
+VERBS = (
+    ("verify", "--trust", "roots.pem"),
+    ("unseal", "--trust", "roots.pem", "--identity", "carol.key"),
+    ("examine", "--trust", "roots.pem", "--identity", "carol.key"),
+    ("inspect",),
+    ("decrypt", "--identity", "carol.key"),
+)
+
+_BYTES = st.one_of(
+    st.binary(max_size=400),
+    st.builds(
+        lambda kind, body: b"Content-Type: " + kind + b"\n\n" + body,
+        st.sampled_from(
+            [
+                b"application/pkcs7-mime",
+                b"application/pkcs7-mime\nContent-Transfer-Encoding: base64",
+                b'multipart/signed; protocol="application/pkcs7-signature"; boundary=b',
+                b"application/octet-stream; name=smime.p7m",
+            ]
+        ),
+        st.binary(max_size=400),
+    ),
+)
+
+
+@pytest.mark.parametrize("words", VERBS, ids=lambda words: words[0])
+def test_any_bytes_are_judged_and_never_crash(call: Run, words: tuple[str, ...]) -> None:
+    @settings(
+        max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    )
+    @given(_BYTES)
+    def holds(data: bytes) -> None:
+        assert call(*words, stdin=data).status in (0, 1, 2)
+
+    holds()
+
+
+@pytest.mark.parametrize("words", VERBS, ids=lambda words: words[0])
+def test_a_damaged_message_never_crashes(here: Path, call: Run, words: tuple[str, ...]) -> None:
+    whole = (here / "sealed.eml").read_bytes()
+
+    @settings(
+        max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    )
+    @given(st.integers(0, len(whole) - 1), st.integers(0, 255), st.integers(0, len(whole)))
+    def holds(position: int, octet: int, length: int) -> None:
+        damaged = whole[:position] + bytes([octet]) + whole[position + 1 :]
+        assert call(*words, stdin=damaged[: max(length, position + 1)]).status in (0, 1, 2)
+
+    holds()
+
+
+def test_the_message_of_the_table_is_a_good_one(call: Run) -> None:
+    """Otherwise the table would prove little."""
+    assert call("sign", *SIGN, stdin=MESSAGE).status == 0

@@ -1,0 +1,313 @@
+"""The verbs of Graph, on the emulator in this process and on the one that is served."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+
+from .conftest import MESSAGE, Run, start
+
+DATA = ("--emulator-data", "box.db")
+BOB = ("--user", "bob@contoso.com")
+OPEN_BOB = ("--identity", "bob.key", "--trust", "roots.pem")
+
+
+def inbox(call: Run, address: str, folder: str = "inbox") -> list[dict[str, str]]:
+    result = call("list", *DATA, "--user", address, "--folder", folder, "--json")
+    assert result.status == 0, result.err
+    found: list[dict[str, str]] = json.loads(result.out)["messages"]
+    return found
+
+
+def parsed(raw: bytes) -> EmailMessage:
+    return message_from_bytes(raw.replace(b"\r\n", b"\n"), policy=policy.default)
+
+
+@pytest.fixture
+def received(call: Run) -> str:
+    """The id of a sealed message that Alice sent to Bob."""
+    seal = ("--signer", "alice.key", "--recipient", "bob.pem")
+    sent = call("send", "m.eml", *seal, *DATA, "--json")
+    assert sent.status == 0, sent.err
+    assert set(json.loads(sent.out)) == {"id", "internetMessageId", "status", "requestId"}
+    (message,) = inbox(call, "bob@contoso.com")
+    return message["id"]
+
+
+def test_what_is_sent_is_received_and_opened(call: Run, received: str) -> None:
+    sealed = call("fetch", received, *DATA)
+    assert message_from_bytes(sealed.out).get_content_type() == "application/pkcs7-mime"
+    opened = call("fetch", received, *DATA, "--unseal", *OPEN_BOB)
+    assert opened.status == 0, opened.err
+    assert parsed(opened.out).get_content() == "the figures\n"
+    report = json.loads(call("fetch", received, *DATA, "--unseal", *OPEN_BOB, "--json").out)
+    assert (report["id"], report["verdict"]) == (received, "accepted")
+    refused = call("fetch", received, *DATA, "--unseal", "--identity", "bob.key")
+    assert (refused.status, refused.out) == (1, b"")
+
+
+def test_a_finished_message_goes_as_it_is(here: Path, call: Run) -> None:
+    sealed = call("seal", "m.eml", "--signer", "alice.key", "--recipient", "bob.pem").out
+    result = call("send", *DATA, stdin=sealed)
+    assert (result.status, result.out, result.err) == (0, b"", "")
+    (message,) = inbox(call, "bob@contoso.com")
+    body = call("fetch", message["id"], *DATA).out.partition(b"\r\n\r\n")[2]
+    assert body == sealed.partition(b"\r\n\r\n")[2]
+
+
+def test_sending_as_a_draft_tells_the_id(call: Run) -> None:
+    found = json.loads(call("send", "m.eml", *DATA, "--via", "draft", "--json").out)
+    sent = inbox(call, "alice@contoso.com", "sentitems")
+    assert [one["id"] for one in sent] == [found["id"]]
+
+
+def test_a_copy_may_be_refused_in_the_form_that_has_a_place_for_it(call: Run) -> None:
+    asked = ("send", "m.eml", *DATA, "--no-save-to-sent-items", "--wire", "mime-content")
+    assert call(*asked).status == 0
+    assert inbox(call, "alice@contoso.com", "sentitems") == []
+    assert len(inbox(call, "bob@contoso.com")) == 1
+
+
+def test_a_draft_is_made_replaced_and_sent(here: Path, call: Run) -> None:
+    wire = (*DATA, "--wire", "mime-content")
+    made = call("draft", "m.eml", *wire)
+    draft = made.out.decode().strip()
+    assert made.status == 0
+    assert inbox(call, "bob@contoso.com") == []
+    (here / "new.eml").write_bytes(MESSAGE.replace(b"Figures", b"Better figures"))
+    assert call("draft-update", draft, "new.eml", *wire).status == 0
+    assert call("draft-send", draft, *wire).status == 0
+    (message,) = inbox(call, "bob@contoso.com")
+    assert message["subject"] == "Better figures"
+    live = call("draft", "m.eml", *DATA).out.decode().strip()
+    refused = call("draft-update", live, "m.eml", *DATA)
+    assert refused.status == 3
+    assert "405" in refused.err
+
+
+@pytest.mark.parametrize("option", ["--reply-to", "--reply-all-to", "--forward-of"])
+def test_a_draft_may_answer_a_message(here: Path, call: Run, received: str, option: str) -> None:
+    answer = MESSAGE.replace(b"<1@", b"<2@").replace(b"Alice <alice@", b"Bob <bob@")
+    made = call("draft", *DATA, option, received, "--json", stdin=answer)
+    assert made.status == 0, made.err
+    assert json.loads(made.out)["status"] == "draft"
+
+
+def test_a_reply_is_built_from_the_original_and_sealed(
+    here: Path, call: Run, received: str
+) -> None:
+    (here / "text").unlink()
+    (here / "text").write_text("thank you\n")
+    (here / "plan.pdf").write_bytes(b"%PDF-1.4\x00\xff")
+    asked = ("reply", received, *DATA, "--body", "text", "--attach", "plan.pdf", *OPEN_BOB)
+    result = call(*asked, "--signer", "bob.key", "--recipient", "alice.pem")
+    assert result.status == 0, result.err
+    (reply,) = inbox(call, "alice@contoso.com")
+    opened = call("fetch", reply["id"], *DATA, "--unseal", "--identity", "alice.key")
+    assert opened.status == 1  # no roots
+    opened = call(
+        "fetch", reply["id"], *DATA, "--unseal", "--identity", "alice.key", "--trust", "roots.pem"
+    )
+    message = parsed(opened.out)
+    assert message["From"] == "bob@contoso.com"
+    assert message["To"] == "alice@contoso.com"
+    assert message["Subject"] == "Re: Figures"
+    assert message["In-Reply-To"] == message["References"] == "<1@contoso.com>"
+    body = message.get_body()
+    assert body is not None
+    assert body.get_content().startswith("thank you\n\nOn Sun, 22 Nov 2026")
+    assert body.get_content().endswith("> the figures\n")
+    (attached,) = message.iter_attachments()
+    assert attached.get_filename() == "plan.pdf"
+    assert attached.get_content() == b"%PDF-1.4\x00\xff"
+
+
+def test_decrypted_text_is_not_quoted_in_the_clear(call: Run, received: str) -> None:
+    for signer in ((), ("--signer", "bob.key")):
+        asked = ("reply", received, *DATA, "--body", "m.eml", *OPEN_BOB, *signer)
+        result = call(*asked, "--from", "bob@contoso.com")
+        assert result.status == 1
+        assert "encrypted" in result.err
+    assert inbox(call, "alice@contoso.com") == []
+    without_key = call("reply", received, *DATA, "--body", "m.eml", "--signer", "bob.key")
+    assert without_key.status == 2
+    assert "--identity" in without_key.err
+
+
+def test_a_sealed_original_that_is_not_accepted_is_not_quoted(call: Run, received: str) -> None:
+    asked = ("reply", received, *DATA, "--body", "m.eml", "--identity", "bob.key")
+    result = call(*asked, "--signer", "bob.key", "--recipient", "alice.pem")
+    assert result.status == 1
+    assert "no-anchors" in result.err
+
+
+def test_a_reply_to_all_leaves_oneself_out(here: Path, call: Run) -> None:
+    raw = MESSAGE.replace(b"Subject", b"Cc: carol@contoso.com\nSubject")
+    assert call("send", *DATA, stdin=raw).status == 0
+    (message,) = inbox(call, "bob@contoso.com")
+    asked = ("reply-all", message["id"], *DATA, "--body", "m.eml", "--from", "bob@contoso.com")
+    assert call(*asked).status == 0
+    (reply,) = inbox(call, "carol@contoso.com")[:1]
+    seen = parsed(call("fetch", reply["id"], *DATA).out)
+    assert (seen["To"], seen["Cc"]) == ("alice@contoso.com", "carol@contoso.com")
+
+
+def test_a_forward_carries_the_original(call: Run, received: str) -> None:
+    asked = ("forward", received, *DATA, "--to", "carol@contoso.com", *OPEN_BOB)
+    result = call(*asked, "--signer", "bob.key", "--recipient", "carol.pem")
+    assert result.status == 0, result.err
+    (message,) = inbox(call, "carol@contoso.com")
+    opened = call(
+        "fetch", message["id"], *DATA, "--unseal", "--identity", "carol.key", "--trust", "roots.pem"
+    )
+    assert parsed(opened.out)["Subject"] == "Fwd: Figures"
+    assert "the figures" in parsed(opened.out).get_content()
+
+
+def test_a_finished_answer_is_sent_as_it_is(call: Run, received: str) -> None:
+    answer = MESSAGE.replace(b"<1@", b"<2@").replace(b"Alice <alice@", b"Bob <bob@")
+    for verb in ("reply", "reply-all"):
+        assert call(verb, received, *DATA, stdin=answer).status == 0
+    assert call("forward", received, "-", *DATA, stdin=answer).status == 0
+
+
+def test_a_list_is_a_line_for_each_message_whatever_its_subject(call: Run) -> None:
+    evil = MESSAGE.replace(b"Figures", b"=?utf-8?q?a=09b=1B[2J=0Ac?=")
+    assert call("send", *DATA, stdin=evil).status == 0
+    result = call("list", *DATA, *BOB)
+    (line,) = result.out.decode().splitlines()
+    columns = line.split("\t")
+    assert len(columns) == 4
+    assert columns[2] == "alice@contoso.com"
+    assert all(c.isprintable() for column in columns for c in column)
+    found = call("list", *DATA, *BOB, "--message-id", "1@contoso.com", "--json")
+    assert len(json.loads(found.out)["messages"]) == 1
+    nothing = call("list", *DATA, *BOB, "--message-id", "<2@contoso.com>", "--json")
+    assert json.loads(nothing.out) == {"messages": [], "more": False}
+
+
+def test_without_data_the_emulator_forgets(here: Path, call: Run) -> None:
+    assert call("send", "m.eml", "--emulator").status == 0
+    assert call("list", "--emulator", *BOB, "--json").status == 0
+    assert not list(here.glob("*.db"))
+
+
+def test_check_says_what_would_go_wrong(call: Run) -> None:
+    good = call("check", "m.eml", "--signer", "alice.key", "--recipient", "bob.pem", "--json")
+    found = json.loads(good.out)
+    assert good.status == 0
+    assert found["recipients"] == [{"address": "bob@contoso.com", "certificate": True}]
+    assert found["size"]["request"] > found["size"]["protected"] > found["size"]["message"]
+    raw = MESSAGE.replace(b"Subject", b"X-Job: 1\nAuto-Submitted: yes\nSubject")
+    bad = call("check", "--recipient", "carol.pem", "--size-limit", "10", "--json", stdin=raw)
+    found = json.loads(bad.out)
+    assert (bad.status, found["verdict"]) == (1, "rejected")
+    assert found["headers"] == {"dropped": ["Auto-Submitted"], "uncertain": ["X-Job"]}
+    assert len(found["problems"]) == 2
+
+
+def test_a_round_trip_verifies_what_came_back(call: Run) -> None:
+    asked = ("round-trip", "--signer", "alice.key", "--trust", "roots.pem", "--emulator", "--json")
+    result = call(*asked)
+    assert result.status == 0, result.err
+    found = json.loads(result.out)
+    assert (found["verdict"], found["unchanged"]) == ("accepted", True)
+
+
+# --- emulate --------------------------------------------------------------------------------------
+
+
+class Served:
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        assert process.stdout is not None
+        first, second = (process.stdout.readline().decode() for _ in range(2))
+        url = re.fullmatch(r"URL: (http://127\.0\.0\.1:\d+/v1\.0)\n", first)
+        token = re.fullmatch(r"token: (\S{20,})\n", second)
+        assert url is not None
+        assert token is not None
+        self.url, self.token = url[1], token[1]
+
+
+@pytest.fixture
+def served(here: Path) -> Iterator[Served]:
+    process = start("emulate", "--port", "0", "--data", "box.db", stdout=subprocess.PIPE, cwd=here)
+    try:
+        yield Served(process)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_the_served_emulator_takes_mail_by_its_token(here: Path, call: Run, served: Served) -> None:
+    (here / "its-token").write_text(served.token)
+    at = ("--graph-url", served.url)
+    assert call("send", "m.eml", *at, "--token-file", "its-token").status == 0
+    bare = served.url.removesuffix("/v1.0")
+    env = {"SMIME_GRAPH_TOKEN": served.token}
+    listed = call("list", "--graph-url", bare, *BOB, "--json", env=env)
+    assert len(json.loads(listed.out)["messages"]) == 1
+    refused = call("send", "m.eml", *at, "--token-file", "token", "--json")
+    error = json.loads(refused.out)["error"]
+    assert refused.status == 3
+    assert (error["type"], error["status"]) == ("GraphRefused", 401)
+    assert served.token not in refused.err + refused.out.decode()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_the_served_emulator_stops_when_it_is_told_to(
+    served: Served, number: int, status: int
+) -> None:
+    served.process.send_signal(number)
+    _, err = served.process.communicate(timeout=30)
+    assert (served.process.returncode, err) == (status, b"")
+
+
+def test_every_emulator_has_a_token_of_its_own(here: Path, served: Served) -> None:
+    process = start("emulate", "--port", "0", stdout=subprocess.PIPE, cwd=here)
+    try:
+        assert Served(process).token != served.token
+    finally:
+        process.kill()
+        process.communicate()
+
+
+# --- ca -------------------------------------------------------------------------------------------
+
+
+def test_an_authority_issues_files_that_can_be_used_at_once(here: Path, call: Run) -> None:
+    made = call("ca", "init", "authority", "--key", "p256")
+    assert made.out.decode() == "authority/ca.pem\n"
+    for name in ("alice", "bob"):
+        asked = ("ca", "issue", "authority", f"{name}@contoso.com", "--key", "ed25519")
+        issued = call(*asked, "--p12-password-file", "password", "--into", "new")
+        assert issued.status == 0, issued.err
+        assert issued.out.decode().splitlines() == [
+            f"new/{name}@contoso.com.{end}" for end in ("key", "pem", "p12")
+        ]
+    again = call("ca", "init", "authority")
+    assert again.status == 2
+
+
+def test_the_authority_s_people_can_write_to_each_other(here: Path, call: Run) -> None:
+    assert call("ca", "init", "authority", "--key", "p256").status == 0
+    for name in ("alice", "bob"):
+        asked = ("ca", "issue", "authority", f"{name}@contoso.com", "--key", "p256")
+        found = json.loads(call(*asked, "--p12-password-file", "password", "--json").out)
+        assert len(found["files"]) == 3
+        assert found["certificate"]["subject"] == f"CN={name}@contoso.com"
+    people = "authority/{}@contoso.com.{}".format
+    sealed = call(
+        "seal", "m.eml", "--signer", people("alice", "key"), "--recipient", people("bob", "pem")
+    )
+    assert sealed.status == 0, sealed.err
+    asked = ("unseal", "--identity", people("bob", "p12"), "--password-file", "password")
+    assert call(*asked, "--trust", "authority/ca.pem", stdin=sealed.out).status == 0

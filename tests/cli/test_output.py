@@ -1,0 +1,300 @@
+"""Where results go, and what stays as it was."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta, timezone
+from email import message_from_bytes
+from pathlib import Path
+
+import pytest
+
+from smime_graph.cli import files
+from smime_graph.errors import UsageError
+
+from .conftest import MESSAGE, Run, start, state
+
+SIGN = ("sign", "m.eml", "--signer", "alice.key")
+
+
+def test_the_program_runs(program: Run) -> None:
+    result = program("sign", "--signer", "alice.key", stdin=MESSAGE)
+    assert result.status == 0
+    assert result.err == ""
+    assert message_from_bytes(result.out).get_content_type() == "multipart/signed"
+    checked = program("verify", "-", "--trust", "roots.pem", stdin=result.out)
+    assert (checked.status, checked.err) == (0, "")
+    assert checked.out == b"Content-Type: text/plain; charset=us-ascii\r\n\r\nthe figures\r\n"
+
+
+def test_what_is_sealed_comes_back(call: Run) -> None:
+    sealed = call("seal", "m.eml", "--signer", "alice.key", "--recipient", "bob.pem")
+    for reader in ("bob.key", "alice.key"):
+        opened = call("unseal", "--identity", reader, "--trust", "roots.pem", stdin=sealed.out)
+        assert opened.status == 0
+        message = message_from_bytes(opened.out)
+        assert message["Subject"] == "Figures"
+        assert message.get_payload() == "the figures\r\n"
+    blind = ("seal", "m.eml", "--signer", "alice.key", "--recipient", "bob.pem")
+    sealed = call(*blind, "--no-encrypt-to-self")
+    assert call("decrypt", "--identity", "alice.key", stdin=sealed.out).status == 1
+    assert call("decrypt", "--identity", "bob.key", stdin=sealed.out).status == 0
+
+
+def test_decrypting_warns_where_nothing_was_authenticated(call: Run) -> None:
+    cbc = call("encrypt", "m.eml", "--recipient", "bob.pem")
+    result = call("decrypt", "--identity", "bob.key", stdin=cbc.out)
+    assert result.status == 0
+    assert "warning" in result.err
+    assert "cms.unauthenticated" in result.err
+    gcm = call("encrypt", "m.eml", "--recipient", "bob.pem", "--cipher", "aes256-gcm")
+    assert gcm.status == 0, gcm.err
+    assert call("decrypt", "--identity", "bob.key", stdin=gcm.out).err == ""
+
+
+def test_options_of_signing_reach_the_message(call: Run) -> None:
+    opaque = call(*SIGN, "--opaque", "--digest", "sha512", "--sid", "ski")
+    assert message_from_bytes(opaque.out).get_content_type() == "application/pkcs7-mime"
+    shown = json.loads(call("inspect", "--json", stdin=opaque.out).out)
+    assert list(shown) == ["layers"]
+    (signer,) = shown["layers"][0]["signers"]
+    assert signer["digest"] == "sha512"
+    moment = datetime.now(UTC).replace(microsecond=0) + timedelta(days=3)
+    east = moment.astimezone(timezone(timedelta(hours=5, minutes=30)))
+    dated = call(*SIGN, "--at", east.isoformat())
+    seen = json.loads(call("examine", "--json", stdin=dated.out).out)
+    assert seen["signers"][0]["signing_time"] == moment.isoformat().replace("+00:00", "Z")
+
+
+def test_the_report_has_the_keys_of_the_contract(call: Run) -> None:
+    sealed = call("seal", "m.eml", "--signer", "alice.key", "--recipient", "bob.pem").out
+    asked = ("unseal", "--identity", "bob.key", "--trust", "roots.pem", "--json")
+    result = call(*asked, stdin=sealed)
+    found = json.loads(result.out)
+    assert result.status == 0
+    assert found["verdict"] == "accepted"
+    assert found["summary"] == "signed-and-encrypted"
+    assert found["authenticated"] is True
+    outer, inner = found["layers"]
+    assert (outer["type"], outer["path"], outer["cipher"]) == ("enveloped-data", "1", "aes256-cbc")
+    assert set(outer["recipients"][0]) == {"kind", "id", "algorithm"}
+    assert (inner["type"], inner["path"]) == ("signed-data", "1.1")
+    assert (inner["detached"], inner["micalg"]) == (True, "sha-256")
+    (signer,) = found["signers"]
+    assert signer["email"] == ["alice@contoso.com"]
+    for key in ("intact", "valid", "trusted", "trusted_at_signing", "accepted"):
+        assert signer[key] is True
+    assert signer["sender"] == {"compared": "alice@contoso.com", "matches": True}
+    assert signer["covers"] == {"body": True, "headers": []}
+    assert set(signer) >= {"subject", "issuer", "serial", "sha256", "scheme", "digest"}
+    assert signer["serial"].startswith("0x")
+    assert all(set(f) == {"code", "severity", "where", "text", "source"} for f in found["findings"])
+
+
+def test_examine_judges_and_yet_succeeds(call: Run) -> None:
+    signed = call(*SIGN).out
+    result = call("examine", "--json", stdin=signed)
+    found = json.loads(result.out)
+    assert result.status == 0
+    assert found["verdict"] == "rejected"
+    assert "error" not in found
+    text = call("examine", stdin=signed)
+    assert text.status == 0
+    assert text.out.startswith(b"rejected: signed")
+
+
+def test_json_beside_a_file(here: Path, call: Run) -> None:
+    result = call(*SIGN, "--json", "-o", "out.eml")
+    assert json.loads(result.out) == {"size": (here / "out.eml").stat().st_size}
+    checked = call("verify", "out.eml", "--trust", "roots.pem", "--json", "-o", "content")
+    assert json.loads(checked.out)["verdict"] == "accepted"
+    assert (here / "content").read_bytes().endswith(b"the figures\r\n")
+
+
+def test_a_signed_message_in_json_is_not_lost(call: Run) -> None:
+    import base64
+
+    found = json.loads(call(*SIGN, "--json").out)
+    signed = base64.b64decode(found["message"])
+    assert call("verify", "--trust", "roots.pem", stdin=signed).status == 0
+
+
+def test_certificates_that_came_along_are_saved(here: Path, call: Run) -> None:
+    signed = call(*SIGN).out
+    asked = ("verify", "--trust", "roots.pem", "--save-certificates", "came.pem")
+    assert call(*asked, stdin=signed).status == 0
+    assert (here / "came.pem").read_bytes() == (here / "alice.pem").read_bytes()
+    (here / "came.pem").unlink()
+    broken = signed.replace(b"figures\r\n\r\n", b"fingers\r\n\r\n")
+    assert broken != signed
+    assert call(*asked, stdin=broken).status == 1
+    assert not (here / "came.pem").exists()
+
+
+def test_a_detached_signature_with_its_content(here: Path, call: Run) -> None:
+    from smime_graph.smime.entity import Entity, split_multipart
+
+    signed = Entity(call(*SIGN).out)
+    boundary = signed.content_type.parameters["boundary"]
+    content, signature = split_multipart(signed.body, boundary).parts
+    (here / "content").write_bytes(content)
+    (here / "smime.p7s").write_bytes(Entity(signature).decoded_body())
+    asked = ("verify", "smime.p7s", "--trust", "roots.pem")
+    assert call(*asked, "--content", "content", "--sender", "alice@contoso.com").status == 0
+    without = call(*asked)
+    assert without.status == 1
+    assert "--content FILE" in without.err
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def test_a_file_is_replaced_and_keeps_its_permissions(here: Path, call: Run) -> None:
+    out = here / "out.eml"
+    out.write_bytes(b"old" * 100_000)
+    out.chmod(0o640)
+    inode = out.stat().st_ino
+    assert call(*SIGN, "-o", "out.eml").status == 0
+    assert out.read_bytes().startswith(b"From: Alice")
+    assert stat.S_IMODE(out.stat().st_mode) == 0o640
+    assert out.stat().st_ino != inode  # renamed over it, so that nobody saw half of it
+    assert [p.name for p in here.iterdir() if p.name.startswith(".out")] == []
+
+
+def test_a_new_file_follows_the_umask(here: Path, call: Run) -> None:
+    before = os.umask(0o027)
+    try:
+        assert call(*SIGN, "-o", "out.eml").status == 0
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((here / "out.eml").stat().st_mode) == 0o640
+
+
+def test_a_symbolic_link_stays_one(here: Path, call: Run) -> None:
+    (here / "real").write_bytes(b"old")
+    (here / "link").symlink_to("real")
+    (here / "dangling").symlink_to("new")
+    for name, target in (("link", "real"), ("dangling", "new")):
+        assert call(*SIGN, "-o", name).status == 0
+        assert (here / name).is_symlink()
+        assert (here / target).read_bytes().startswith(b"From: Alice")
+
+
+def test_what_is_no_regular_file_is_written_directly(here: Path, program: Run) -> None:
+    assert program(*SIGN, "-o", "/dev/null").status == 0
+    direct = program(*SIGN, "-o", "/dev/stdout")
+    assert direct.status == 0
+    assert direct.out.startswith(b"From: Alice")
+    os.mkfifo(here / "fifo")
+    reader = subprocess.Popen(["cat", here / "fifo"], stdout=subprocess.PIPE)
+    assert program(*SIGN, "-o", "fifo").status == 0
+    assert reader.communicate(timeout=20)[0].startswith(b"From: Alice")
+    assert stat.S_ISFIFO((here / "fifo").stat().st_mode)
+
+
+def test_standard_output_that_is_a_file_is_appended_to_not_replaced(here: Path) -> None:
+    log = here / "log"
+    log.write_bytes(b"kept\n")
+    with log.open("ab") as file:
+        process = start(*SIGN, "-o", "/dev/stdout", stdout=file, cwd=here)
+        assert process.wait(60) == 0
+    assert log.read_bytes().startswith(b"kept\nFrom: Alice")
+    process.communicate()
+
+
+def test_a_disk_that_fills_up_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").write_bytes(b"old")
+
+    def full(_handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    before = state(tmp_path)
+    with pytest.raises(UsageError, match="No space left") as caught:
+        files.Staged(str(tmp_path / "out"), b"new")
+    assert caught.value.hint
+    assert state(tmp_path) == before
+
+
+def test_a_full_standard_output_is_an_error_and_no_file_is_written(here: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        process = start(*SIGN, stdout=full, cwd=here)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 2
+        assert b"No space left" in err
+        assert b"hint: " in err
+        before = state(here)
+        process = start(*SIGN, "--json", "-o", "out.eml", stdout=full, cwd=here)
+        process.communicate(timeout=60)
+        assert process.returncode == 2
+        assert state(here) == before
+
+
+def test_a_message_that_was_sent_is_not_reported_as_failed_to_send(here: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        asked = ("send", "m.eml", "--emulator-data", "box.db", "--json")
+        process = start(*asked, stdout=full, cwd=here)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert b"the message was sent" in err
+    assert b"do not repeat" in err
+
+
+def test_a_closed_pipe_ends_quietly(here: Path) -> None:
+    (here / "big.eml").write_bytes(MESSAGE + b"x" * 70 + b"\n" * 500_000)
+    for words in (("sign", "big.eml", "--signer", "alice.key"), ("--help",), ("inspect", "m.eml")):
+        read, write = os.pipe()
+        os.close(read)
+        process = start(*words, stdout=write, cwd=here)
+        os.close(write)
+        _, err = process.communicate(timeout=60)
+        assert (process.returncode, err) == (0, b"")
+
+
+def test_closed_standard_streams_are_no_crash(here: Path) -> None:
+    command = f"{sys.executable} -m smime_graph"
+    for shell, status in (
+        (f"{command} sign m.eml --signer alice.key >&-", 2),
+        (f"{command} sign --signer alice.key <&-", 2),
+        (f"{command} sign none.eml 2>&-", 2),
+    ):
+        done = subprocess.run(["bash", "-c", shell], cwd=here, capture_output=True, check=False)
+        assert done.returncode == status
+        assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interruption_leaves_no_partial_file(here: Path, number: int, status: int) -> None:
+    os.mkfifo(here / "slow")
+    before = set(here.iterdir())
+    process = start("sign", "slow", "--signer", "alice.key", "-o", "out.eml", cwd=here)
+    with (here / "slow").open("wb") as writer:  # returns when the program has opened it
+        writer.write(MESSAGE)
+        writer.flush()
+        time.sleep(0.1)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert err == b""
+    assert set(here.iterdir()) == before
+
+
+def test_standard_error_that_cannot_spell_a_name_still_says_it(
+    call: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stderr", stream)
+    from smime_graph.cli import terminal
+
+    terminal.complain("error", "größe")
+    stream.seek(0)
+    assert stream.read() == "smime-graph: error: gr??e\n"
