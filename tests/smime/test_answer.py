@@ -1,0 +1,217 @@
+"""Replies and forwards that are built from the original."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smime_graph.errors import MalformedMessage, SmimeGraphError, UsageError
+from smime_graph.smime.answer import Attachment, Kind, answer, subject_of
+
+ORIGINAL = (
+    b"From: Alice <alice@contoso.com>\r\nTo: Bob <bob@contoso.com>, dave@contoso.com\r\n"
+    b"Cc: carol@contoso.com\r\nSubject: Figures\r\nDate: Sun, 22 Nov 2026 12:00:00 +0000\r\n"
+    b"Message-ID: <3@contoso.com>\r\nReferences: <1@contoso.com>\r\n <2@contoso.com>\r\n"
+    b"Content-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+    b"Gr\xfc\xdfe\r\n> before\r\n"
+)
+AT = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
+
+
+def read(message: EmailMessage) -> EmailMessage:
+    """As its receiver reads it: written and parsed."""
+    raw = message.as_bytes()
+    assert raw.isascii() or message.policy.utf8  # type: ignore[attr-defined]
+    return message_from_bytes(raw.replace(b"\r\n", b"\n"), policy=policy.default)
+
+
+def built(original: bytes = ORIGINAL, kind: Kind = "reply", **options: object) -> EmailMessage:
+    options.setdefault("sender", "bob@contoso.com")
+    return read(answer(original, kind=kind, at=AT, **options))  # type: ignore[arg-type]
+
+
+def test_a_reply_quotes_its_original_and_joins_its_thread() -> None:
+    message = built(text="thank you\r\n")
+    assert (message["From"], message["To"], message["Cc"]) == (
+        "bob@contoso.com",
+        "alice@contoso.com",
+        None,
+    )
+    assert message["Subject"] == "Re: Figures"
+    assert message["Date"] == "Mon, 23 Nov 2026 08:00:00 +0000"
+    assert message["In-Reply-To"] == "<3@contoso.com>"
+    assert message["References"].split() == [
+        "<1@contoso.com>",
+        "<2@contoso.com>",
+        "<3@contoso.com>",
+    ]
+    assert message["Message-ID"].endswith("@contoso.com>")
+    assert message.get_content() == (
+        "thank you\n\nOn Sun, 22 Nov 2026 12:00:00 +0000, Alice <alice@contoso.com> wrote:\n"
+        "> Grüße\n>> before\n"
+    )
+
+
+def test_a_reply_to_all_leaves_out_oneself_and_names_nobody_twice() -> None:
+    original = ORIGINAL.replace(b"Cc: carol", b"Cc: DAVE@contoso.com, BOB@CONTOSO.COM, carol")
+    message = built(original, "reply-all")
+    assert message["To"] == "alice@contoso.com, dave@contoso.com"
+    assert message["Cc"] == "carol@contoso.com"
+
+
+def test_a_reply_goes_where_it_is_asked_for() -> None:
+    original = ORIGINAL.replace(b"Subject", b"Reply-To: list@contoso.com\r\nSubject")
+    assert built(original)["To"] == "list@contoso.com"
+
+
+def test_a_reply_to_all_of_one_s_own_message_still_has_a_receiver() -> None:
+    original = b"From: bob@contoso.com\r\nTo: bob@contoso.com\r\n\r\nnote to self\r\n"
+    assert built(original, "reply-all")["To"] == "bob@contoso.com"
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject", "wanted"),
+    [
+        ("reply", "Figures", "Re: Figures"),
+        ("reply", "Re: Figures", "Re: Figures"),
+        ("reply", "RE: Figures", "RE: Figures"),
+        ("reply", "", "Re:"),
+        ("reply", "Fwd: Figures", "Re: Fwd: Figures"),
+        ("forward", "Figures", "Fwd: Figures"),
+        ("forward", "FW: Figures", "FW: Figures"),
+        ("forward", "Re: Figures", "Fwd: Re: Figures"),
+    ],
+)
+def test_a_prefix_is_never_doubled(kind: Kind, subject: str, wanted: str) -> None:
+    assert subject_of(kind, subject) == wanted
+
+
+def test_an_encoded_subject_is_read_and_cannot_bring_a_field_along() -> None:
+    original = ORIGINAL.replace(b"Figures", b"=?utf-8?q?Gr=C3=BC=C3=9Fe=0D=0ABcc=3A_eve=40x=2Ey?=")
+    message = built(original)
+    assert message["Subject"] == "Re: Grüße  Bcc: eve@x.y"
+    assert message["Bcc"] is None
+
+
+def test_a_forward_shows_the_text_and_carries_what_is_more_than_text() -> None:
+    message = built(kind="forward", to=["eve@contoso.com"], text="see below")
+    assert (message["To"], message["In-Reply-To"]) == ("eve@contoso.com", None)
+    assert not message.is_multipart()
+    text = message.get_content()
+    assert text.startswith("see below\n\n---------- Forwarded message ----------\nFrom: Alice")
+    assert text.endswith("Cc: carol@contoso.com\n\nGrüße\n> before\n")
+    mixed = EmailMessage()
+    mixed["From"] = "alice@contoso.com"
+    mixed.set_content("plain\n")
+    mixed.add_attachment(b"\x00\x01", maintype="application", subtype="x", filename="f.bin")
+    message = built(mixed.as_bytes(), "forward", to=["eve@contoso.com"])
+    (attached,) = message.iter_attachments()
+    assert attached.get_content_type() == "message/rfc822"
+    inner = attached.get_content()
+    (file,) = inner.iter_attachments()
+    assert file.get_content() == b"\x00\x01"
+
+
+def test_files_are_attached_as_they_are() -> None:
+    message = built(attachments=[Attachment("plan ä.pdf", b"%PDF\x00", "application/pdf")])
+    (attached,) = message.iter_attachments()
+    assert attached.get_filename() == "plan ä.pdf"
+    assert attached.get_content_type() == "application/pdf"
+    assert attached.get_content() == b"%PDF\x00"
+
+
+def test_html_is_quoted_as_its_words() -> None:
+    original = (
+        b"From: a@b.c\r\nContent-Type: text/html; charset=utf-8\r\n\r\n"
+        b"<html><head><title>no</title><style>p{}</style></head><body><p>one &amp; two</p>"
+        b"<script>alert(1)</script><img src='http://x.y/z'><div>three</div></body></html>"
+    )
+    assert built(original).get_content() == "a@b.c wrote:\n> one & two\n> three\n"
+
+
+@pytest.mark.parametrize("piece", ["<!--", "<", "<a ", "</", "<![CDATA[", "<script>", "&#", "<!"])
+def test_html_that_never_ends_is_quoted_in_bounded_time(piece: str) -> None:
+    begin = time.process_time()
+    head = "From: a@b.c\r\nContent-Type: text/html\r\n\r\n"
+    answer((head + piece * 50_000).encode(), kind="reply", sender="bob@contoso.com")
+    assert time.process_time() - begin < 2
+
+
+def test_plain_text_is_preferred_and_attachments_are_not_quoted() -> None:
+    original = (
+        b"From: a@b.c\r\nContent-Type: multipart/mixed; boundary=m\r\n\r\n--m\r\n"
+        b"Content-Type: text/plain\r\nContent-Disposition: attachment\r\n\r\nfile\r\n--m\r\n"
+        b"Content-Type: multipart/alternative; boundary=n\r\n\r\n--n\r\n"
+        b"Content-Type: text/html\r\n\r\n<b>html</b>\r\n--n\r\n"
+        b"Content-Type: text/plain\r\n\r\nplain\r\n--n--\r\n--m--\r\n"
+    )
+    assert built(original).get_content() == "a@b.c wrote:\n> plain\n"
+
+
+def test_a_thread_does_not_grow_without_end() -> None:
+    ids = b" ".join(b"<%d@x.y>" % number for number in range(500))
+    original = b"From: a@b.c\r\nMessage-ID: <own@x.y>\r\nReferences: " + ids + b"\r\n\r\nx\r\n"
+    thread = built(original)["References"].split()
+    assert len(thread) == 50
+    assert (thread[0], thread[-2], thread[-1]) == ("<0@x.y>", "<499@x.y>", "<own@x.y>")
+
+
+def test_addresses_beyond_ascii_are_kept() -> None:
+    original = "From: grün@bücher.example\r\n\r\nx\r\n".encode()
+    raw = answer(original, kind="reply", sender="bob@contoso.com").as_bytes()
+    assert "To: grün@bücher.example\r\n".encode() in raw
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"original": b"Subject: x\r\n\r\nx"}, MalformedMessage),
+        ({"original": b"From: a@b@c\r\n\r\nx"}, MalformedMessage),
+        ({"sender": "nobody"}, UsageError),
+        ({"sender": "a@b.c, d@e.f"}, UsageError),
+        ({"kind": "forward"}, UsageError),
+        ({"kind": "forward", "to": ["x"]}, UsageError),
+        ({"kind": "forward", "to": ["a@b.c\r\nBcc: eve@x.y"]}, UsageError),
+        ({"to": ["a@b.c"]}, UsageError),
+    ],
+)
+def test_what_cannot_be_answered_is_an_error(
+    options: dict[str, object], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        built(**options)  # type: ignore[arg-type]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.one_of(
+        st.binary(max_size=300),
+        st.builds(
+            lambda name, value, body: (
+                b"From: a@b.c\r\n" + name + b": " + value + b"\r\n\r\n" + body
+            ),
+            st.sampled_from(
+                [b"Subject", b"References", b"To", b"Content-Type", b"Message-ID", b"Date"]
+                + [b"Content-Type: text/html; charset", b"Content-Transfer-Encoding"]
+            ),
+            st.binary(max_size=60),
+            st.binary(max_size=200),
+        ),
+    ),
+    st.sampled_from(["reply", "reply-all", "forward"]),
+)
+def test_any_original_gives_an_answer_or_an_error(original: bytes, kind: Kind) -> None:
+    to = ["eve@x.y"] if kind == "forward" else []
+    try:
+        message = answer(original, kind=kind, sender="bob@contoso.com", to=to)
+    except SmimeGraphError:
+        return
+    parsed = message_from_bytes(message.as_bytes())
+    assert parsed["From"] == "bob@contoso.com"
+    assert parsed["Bcc"] is None
