@@ -271,7 +271,7 @@ def _judge(
             found.append(finding("cms.signer.none", where, "nobody signed this layer"))
         for check, where, info in _checks(layer, peeled, policy, certificates):
             judged, findings = _judge_signer(
-                check, where, layer, covers, senders, trust, pool, policy, at, budget
+                check, info, where, layer, covers, senders, trust, pool, policy, at, budget
             )
             found += findings
             if check.intact and check.valid and check.digest is not None:
@@ -360,6 +360,7 @@ def _checks(
 
 def _judge_signer(
     check: Check,
+    info: SignerInfo,
     where: str,
     layer: SignedLayer,
     covers: bool,
@@ -386,6 +387,7 @@ def _judge_signer(
             checks=budget,
         )
         found += [replace(f, where=f"{where}, {f.where}") for f in report.findings]
+        found += services.check_path(info, report.chain, where)
         trusted = report.ok
         moment = check.signing_time
         if moment is not None:

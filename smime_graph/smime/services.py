@@ -15,7 +15,7 @@ from cryptography import x509
 
 from .. import oids
 from ..algorithms import Digest
-from ..cms import countersign, ess, timestamp
+from ..cms import attributes, countersign, ess, timestamp
 from ..cms.certificate import Certificate
 from ..cms.countersign import Budget, Countersignature
 from ..cms.labels import SecurityLabel
@@ -74,6 +74,25 @@ def attest(
         signer, services=services, countersigners=countersigners, timestamps=timestamps
     )
     return signer, found + findings
+
+
+def check_path(info: SignerInfo, chain: Sequence[Certificate], where: str) -> list[Finding]:
+    """Whether the path keeps to the certificates that the signer named (RFC 5035 5.4.1).
+
+    A warning: OpenSSL and CAdES read the list as some of the path, not as all that may be on it.
+    """
+    if info.signed_attributes is None:
+        return []
+    left_out = attributes.certificates_left_out(info.signed_attributes, chain[1:-1])
+    return [
+        finding(
+            "cms.attributes.signing-certificate",
+            where,
+            f"the path goes through {one.description}, which the signer did not name",
+            severity=Severity.WARNING,
+        )
+        for one in left_out
+    ]
 
 
 # --- countersignatures and timestamps -----------------------------------------------------
