@@ -135,7 +135,10 @@ def test_html_is_quoted_as_its_words() -> None:
     assert built(original).get_content() == "a@b.c wrote:\n> one & two\n> three\n"
 
 
-@pytest.mark.parametrize("piece", ["<!--", "<", "<a ", "</", "<![CDATA[", "<script>", "&#", "<!"])
+@pytest.mark.parametrize(
+    "piece",
+    ["<!--", "<", "<a ", "</", "<![CDATA[", "<script>", "<script", "&#", "<a> ", "</script ", "<p"],
+)
 def test_html_that_never_ends_is_quoted_in_bounded_time(piece: str) -> None:
     begin = time.process_time()
     head = "From: a@b.c\r\nContent-Type: text/html\r\n\r\n"
