@@ -1,0 +1,107 @@
+"""The matrix of what was tried with which peer: recorded as the tests run, shown at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+# "made": by us, read by the peer. "read": by us, made by the peer.
+Direction = Literal["made", "read"]
+DIRECTIONS: tuple[Direction, ...] = ("made", "read")
+
+BEGIN, END = "<!-- matrix -->", "<!-- /matrix -->"
+
+LEGEND = (
+    "`↔` the peer reads what we make and we read what it makes; `→` only the first, `←` only\n"
+    "the second; empty: the peer does not have it. Wherever there is a mark, the same message\n"
+    "with one bit changed did not give its content."
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one attempt; `reason` says why it is not "ok"."""
+
+    state: Literal["ok", "fails", "lacks", "failed"]
+    reason: str = ""
+
+
+@dataclass
+class Matrix:
+    """Outcomes by row, label of the peer, and direction; missing peers, with what to install."""
+
+    rows: tuple[str, ...] = ()
+    outcomes: dict[tuple[str, str, Direction], Outcome] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+
+    def record(self, row: str, label: str, direction: Direction, outcome: Outcome) -> None:
+        self.outcomes[row, label, direction] = outcome
+
+    def labels(self) -> list[str]:
+        return sorted({label for _, label, _ in self.outcomes}, key=str.casefold)
+
+    def cell(self, row: str, label: str) -> str:
+        good = {
+            direction
+            for direction in DIRECTIONS
+            if (found := self.outcomes.get((row, label, direction))) and found.state == "ok"
+        }
+        return {2: "↔", 0: ""}.get(len(good), "→" if "made" in good else "←")
+
+    def columns(self) -> dict[str, dict[str, str]]:
+        """The cells of each peer by row, empty ones included."""
+        return {label: {row: self.cell(row, label) for row in self.rows} for label in self.labels()}
+
+    def reasons(self) -> Iterator[tuple[str, str, list[str]]]:
+        """Label and reason of what is not in the matrix, with the attempts that it ended."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for (row, label, direction), outcome in self.outcomes.items():
+            if outcome.state != "ok":
+                verb = {"fails": "", "lacks": "", "failed": "FAILED: "}[outcome.state]
+                found.setdefault((label, verb + outcome.reason), []).append(f"{direction} {row}")
+        for (label, reason), attempts in sorted(found.items()):
+            yield label, reason, attempts
+
+
+def as_markdown(columns: Mapping[str, Mapping[str, str]], rows: Iterable[str]) -> str:
+    """What stands between the markers in README.md."""
+    labels = list(columns)
+    lines = ["| | " + " | ".join(labels) + " |", "| --- |" + " :-: |" * len(labels)]
+    for row in rows:
+        cells = " | ".join(columns[label][row] for label in labels)
+        lines += [f"| {row} | {cells} |"]
+    return "\n".join([LEGEND, "", *lines])
+
+
+def as_text(columns: Mapping[str, Mapping[str, str]], rows: Sequence[str]) -> list[str]:
+    """The same in columns, for a terminal."""
+    width = max((len(row) for row in rows), default=0)
+    labels = list(columns)
+    lines = [" " * width + "  " + "  ".join(labels)]
+    for row in rows:
+        cells = "  ".join((columns[label][row] or "·").center(len(label)) for label in labels)
+        lines.append(f"{row.ljust(width)}  {cells}".rstrip())
+    return lines
+
+
+def from_markdown(text: str) -> dict[str, dict[str, str]]:
+    """The columns in README.md. ValueError where the markers or the table are not there."""
+    between = text.partition(BEGIN)[2].partition(END)[0]
+    lines = [line.strip() for line in between.splitlines() if line.startswith("|")]
+    if len(lines) < 2:
+        raise ValueError(f"README.md has no table between {BEGIN} and {END}")
+    table = [[cell.strip() for cell in line[1:-1].split("|")] for line in lines]
+    labels = table[0][1:]
+    return {
+        label: {cells[0]: cells[number] for cells in table[2:]}
+        for number, label in enumerate(labels, 1)
+    }
+
+
+def replaced(text: str, markdown: str) -> str:
+    """The README with this matrix between its markers, which are added at its end if absent."""
+    if BEGIN not in text or END not in text:
+        text = f"{text.rstrip()}\n\n{BEGIN}\n{END}\n"
+    before, _, rest = text.partition(BEGIN)
+    return f"{before}{BEGIN}\n{markdown}\n{END}{rest.partition(END)[2]}"

@@ -1,0 +1,116 @@
+"""Bouncy Castle in one resident JVM, behind the line protocol of BouncyCastle.java."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..cases import EncryptionCase, Reader, SigningCase
+from ..people import PASSWORD, SHARED_KEY, People, Person
+from .peer import Cannot, Known, Missing, Resident, checked, need, run, word
+
+_JARS = ("bcprov", "bcpkix", "bcutil", "bcmail", "javax.mail", "javax.activation")
+_PACKAGES = "libbcprov-java libbcpkix-java libbcutil-java libbcmail-java libmail-java"
+_SOURCE = Path(__file__).with_name("BouncyCastle.java")
+_OAEP_NAMES = {"sha1": "SHA-1", "sha256": "SHA-256", "sha384": "SHA-384", "sha512": "SHA-512"}
+
+_NO_ML_DSA = "1.72 does not know the identifiers of RFC 9882"
+KNOWN = (
+    Known("made", "ml-dsa-.*", _NO_ML_DSA),
+    Known("read", "chacha20-poly1305", "reads ChaCha20-Poly1305 in CMS, but does not write it"),
+)
+
+
+@dataclass
+class BouncyCastle:
+    """CMS and mail of Bouncy Castle."""
+
+    resident: Resident
+    label: str
+    known: Sequence[Known] = KNOWN
+
+    @classmethod
+    def start(cls, people: People, folder: Path) -> BouncyCastle:
+        need("java", "default-jdk-headless")
+        need("javac", "default-jdk-headless")
+        jars = [Path("/usr/share/java") / f"{name}.jar" for name in _JARS]
+        if not all(jar.exists() for jar in jars):
+            raise Missing(f"Bouncy Castle is not installed: apt-get install {_PACKAGES}")
+        path = ":".join(str(part) for part in (*jars, folder))
+        checked(run("javac", "-nowarn", "-cp", path, "-d", folder, _SOURCE, folder=folder))
+        # the first compiler alone: a suite of short calls ends before the second pays
+        java = ["java", "-XX:TieredStopAtLevel=1", "-Xmx256m", "-cp", path, "BouncyCastle"]
+        resident = Resident.start(java, folder)
+        version = resident.version.partition("/")[0]
+        return cls(resident, f"Bouncy Castle {version.strip()}")
+
+    def _algorithm(self, case: SigningCase, signer: Person) -> str:
+        digest = case.digest.upper()
+        if signer.kind.startswith("rsa"):
+            return f"{digest}withRSA" + ("andMGF1" if case.pss else "")
+        if signer.kind in ("ed25519", "ed448"):
+            return signer.kind.capitalize()
+        if signer.kind == "dsa":
+            return f"{digest}withDSA"
+        if signer.kind.startswith("ml-dsa"):
+            raise Cannot(_NO_ML_DSA)
+        return f"{digest}withECDSA"
+
+    def sign(self, case: SigningCase, content: bytes, signers: Sequence[Person]) -> bytes:
+        words = ["sign", "opaque" if case.opaque else "detached"]
+        words += ["ski" if case.ski else "issuer", word(content)]
+        for signer in signers:
+            words += [self._algorithm(case, signer), word(signer.certificate.der)]
+            words += [word(signer.pkcs8)]
+        return self.resident.ask(*words)
+
+    def verify(self, case: SigningCase, cms: bytes, content: bytes | None) -> bytes:
+        return self.resident.ask("verify", word(cms), "-" if content is None else word(content))
+
+    def encrypt(self, case: EncryptionCase, content: bytes, to: Sequence[Reader]) -> bytes:
+        recipients = [self._recipient(case, reader) for reader in to]
+        return self.resident.ask("encrypt", case.content_cipher.oid, word(content), *recipients)
+
+    def _recipient(self, case: EncryptionCase, reader: Reader) -> str:
+        if reader == "password":
+            return f"password:{word(PASSWORD.password.encode())}"
+        if reader == "shared":
+            return f"shared:{word(SHARED_KEY.identifier)}:{word(SHARED_KEY.key)}"
+        assert isinstance(reader, Person)
+        certificate = word(reader.certificate.der)
+        if case.oaep is not None:
+            digest, mgf = _OAEP_NAMES[case.oaep.digest], _OAEP_NAMES[case.oaep.mgf_digest]
+            return f"oaep:{digest}:{mgf}:{word(case.oaep.label)}:{certificate}"
+        if reader.kind.startswith("rsa"):
+            return f"{'rsa-ski' if case.ski else 'rsa'}:{certificate}"
+        form = "ski" if case.ski else "issuer"
+        return f"ecdh:{case.key_agreement.oid}:{case.key_wrap.oid}:{form}:{certificate}"
+
+    def decrypt(self, case: EncryptionCase, cms: bytes, reader: Reader) -> bytes:
+        return self.resident.ask("decrypt", word(cms), self._key(reader))
+
+    def _key(self, reader: Reader) -> str:
+        if reader == "password":
+            return f"password:{word(PASSWORD.password.encode())}"
+        if reader == "shared":
+            return f"shared:{word(SHARED_KEY.identifier)}:{word(SHARED_KEY.key)}"
+        assert isinstance(reader, Person)
+        return f"key:{word(reader.pkcs8)}"
+
+    def compress(self, content: bytes) -> bytes:
+        return self.resident.ask("compress", word(content))
+
+    def decompress(self, cms: bytes) -> bytes:
+        return self.resident.ask("decompress", word(cms))
+
+    def validate_mail(self, raw: bytes, anchor: bytes) -> list[str]:
+        """What SignedMailValidator says, one line for each signer, error and notification."""
+        return self.resident.ask("validate-mail", word(raw), word(anchor)).decode().splitlines()
+
+    def open_mail(self, raw: bytes, reader: Person) -> bytes:
+        """The entity inside an application/pkcs7-mime message."""
+        return self.resident.ask("open-mail", word(raw), self._key(reader))
+
+    def close(self) -> None:
+        self.resident.close()

@@ -1,0 +1,97 @@
+"""pyHanko: CMS signatures with asn1crypto for the structure. In this process, as it is Python."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from ..cases import EncryptionCase, Reader, SigningCase
+from ..people import People, Person
+from .peer import Cannot, Known, Missing, Refused
+
+KNOWN: tuple[Known, ...] = ()
+
+
+@dataclass
+class PyHanko:
+    """Signing with `SimpleSigner`, and the validation of detached and embedded CMS."""
+
+    people: People
+    label: str
+    known: Sequence[Known] = KNOWN
+
+    @classmethod
+    def start(cls, people: People, folder: Path) -> PyHanko:
+        try:
+            version = metadata.version("pyhanko")
+        except metadata.PackageNotFoundError:
+            raise Missing("pyHanko is not installed: pip install pyhanko") from None
+        return cls(people, f"pyHanko {'.'.join(version.split('.')[:2])}")
+
+    def sign(self, case: SigningCase, content: bytes, signers: Sequence[Person]) -> bytes:
+        from pyhanko.sign.signers import SimpleSigner
+
+        if len(signers) > 1 or case.ski:
+            raise Cannot("signs with one key, named by issuer")
+        if case.weak:
+            raise Cannot(f"does not sign with {case.row} and {case.digest}")
+        (person,) = signers
+        signer = SimpleSigner.load(  # type: ignore[no-untyped-call]
+            str(person.key_file),
+            str(person.certificate_file),
+            ca_chain_files=(str(self.people.root_file),),
+            prefer_pss=case.pss,
+        )
+        if signer is None:
+            raise Refused("it does not load the key")
+        digest = "shake256" if case.row == "ed448" else case.digest
+        try:
+            signed = asyncio.run(
+                signer.async_sign_general_data(content, digest, detached=not case.opaque)
+            )
+        except Exception as error:
+            raise Refused(repr(error)) from error
+        der: bytes = signed.dump()
+        return der
+
+    def verify(self, case: SigningCase, cms: bytes, content: bytes | None) -> bytes:
+        from asn1crypto.cms import ContentInfo
+        from asn1crypto.x509 import Certificate
+        from pyhanko.sign.validation import async_validate_detached_cms
+        from pyhanko.sign.validation.generic_cms import async_validate_cms_signature
+        from pyhanko_certvalidator import ValidationContext
+
+        if len(case.keys) > 1:
+            raise Cannot("verifies one signer")
+        try:
+            signed = ContentInfo.load(cms, strict=True)["content"]
+            root = self.people.ca.certificate.der
+            context = ValidationContext(trust_roots=[Certificate.load(root)])
+            if content is None:
+                status = asyncio.run(
+                    async_validate_cms_signature(signed, validation_context=context)
+                )
+            else:
+                status = asyncio.run(
+                    async_validate_detached_cms(content, signed, signer_validation_context=context)
+                )
+        except Exception as error:
+            raise Refused(repr(error)) from error
+        if not (status.intact and status.valid):
+            raise Refused(f"intact {status.intact}, valid {status.valid}")
+        if content is not None:
+            return content
+        inside: bytes = signed["encap_content_info"]["content"].native
+        return inside
+
+    def encrypt(self, case: EncryptionCase, content: bytes, to: Sequence[Reader]) -> bytes:
+        raise Cannot("signatures only")
+
+    def decrypt(self, case: EncryptionCase, cms: bytes, reader: Reader) -> bytes:
+        raise Cannot("signatures only")
+
+    def close(self) -> None:
+        pass
