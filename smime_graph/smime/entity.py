@@ -19,7 +19,7 @@ import re
 from binascii import a2b_qp, b2a_qp
 from collections.abc import Iterator
 from dataclasses import dataclass
-from email.utils import collapse_rfc2231_value, decode_params
+from email.utils import collapse_rfc2231_value, decode_params, unquote
 
 import pybase64
 
@@ -92,7 +92,9 @@ class ContentType:
             except (ValueError, IndexError, TypeError):
                 decoded = []
             for name, item in decoded:
-                plain.setdefault(name, collapse_rfc2231_value(item).strip('"'))
+                if isinstance(item, tuple):
+                    item = (*item[:2], unquote(item[2]))  # `decode_params` has quoted it
+                plain.setdefault(name, collapse_rfc2231_value(item))
         return cls(value, plain)
 
     @property
@@ -327,12 +329,16 @@ def _canonical_leaf(entity: Entity, clear: bool) -> Iterator[bytes]:
     encoding = entity.transfer_encoding
     body = entity.body if encoding == "binary" else crlf(entity.body)
     if encoding not in ("7bit", "8bit", "binary"):
+        body = _BARE_CR.sub(b"\r\n", body)  # in an encoded text it can only be a line end
         if encoding == "quoted-printable" and not body.isascii():
             body = _quoted_printable(a2b_qp(body))
+        elif encoding == "quoted-printable" and clear and _changes_on_the_way(body):
+            # blanks at the end of a line are not data (RFC 2045 6.7, rule 3)
+            body = _guarded(re.sub(rb"[ \t]++(?=\r\n|\Z)", b"", body))
         elif clear and not body.isascii():
             raise MalformedMessage(f"a part in {encoding[:40]} has 8-bit content")
         yield from _header(entity, None)
-        yield _BARE_CR.sub(b"\r\n", body) if b"\r" in body else body
+        yield body
         return
     if _is_safe(body, clear):
         yield from _header(entity, b"7bit" if encoding != "7bit" else None)
@@ -384,6 +390,11 @@ def _quoted_printable(body: bytes) -> bytes:
     # line by line: over a whole text `b2a_qp` lets bare CRs through
     lines = (b2a_qp(line, istext=False) for line in body.split(b"\r\n"))
     encoded = b"\r\n".join(line.replace(b"=\n", b"=\r\n") for line in lines)
+    return _guarded(encoded)
+
+
+def _guarded(encoded: bytes) -> bytes:
+    """Quoted-printable without "From " at the start of a line."""
     return re.sub(rb"(\A|\n)From ", rb"\1=46rom ", encoded)
 
 
