@@ -18,12 +18,12 @@ from typing import Any, Literal, TypeVar
 from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
 from cryptography.hazmat.primitives import serialization as ser
 
-from .. import oids
 from ..cms import ber
 from ..cms.certificate import Certificate
 from ..errors import MalformedMessage, SmimeGraphError, UsageError
 from . import pkcs12
 from .pbe import Budget, WrongPassword, decrypt_private_key_info, no_password, wrong_password
+from .private_key import load_private_key
 
 _T = TypeVar("_T")
 
@@ -131,14 +131,7 @@ class _Collector:
         self._octets += len(der)
         if len(der) > _MAX_KEY or self._octets > _MAX_KEYS:
             raise UsageError("it holds more or larger private keys than are read from one file")
-        try:
-            key = _load(der)
-        except (ValueError, TypeError, _Unsupported, MalformedMessage):
-            # what cryptography says of a broken key could quote it
-            raise UsageError(
-                "it holds a private key that is malformed or of an unknown kind"
-            ) from None
-        self.keys.append(key)
+        self.keys.append(load_private_key(der))
 
     def add_encrypted_key(self, der: bytes) -> None:
         self.add_key(self._unlock(decrypt_private_key_info, der))
@@ -172,45 +165,6 @@ class _Collector:
 
     def found(self) -> KeyFile:
         return KeyFile(tuple(self.keys), tuple(self.certificates))
-
-
-_SEED_SIZES = {
-    **dict.fromkeys((oids.ML_DSA_44, oids.ML_DSA_65, oids.ML_DSA_87), 32),
-    **dict.fromkeys((oids.ML_KEM_768, oids.ML_KEM_1024), 64),
-}
-
-
-def _load(der: bytes) -> Any:
-    """A PKCS#8 or traditional private key; ValueError where it is none.
-
-    `cryptography` takes ML-KEM and ML-DSA keys as a seed. Of the form that holds the expanded key
-    as well (RFC 9935 6, RFC 9881 6) the seed is taken, once the two are seen to go together.
-    """
-    try:
-        return ser.load_der_private_key(der, None)
-    except (ValueError, TypeError, _Unsupported):
-        fields = ber.Fields(ber.read(der, "PrivateKeyInfo"), "PrivateKeyInfo")
-        version = fields.take(ber.INTEGER, "version").raw
-        algorithm = fields.take(ber.SEQUENCE, "privateKeyAlgorithm")
-        oid = next(iter(algorithm)).as_oid()
-        if oid not in _SEED_SIZES:
-            raise
-        both = fields.take(ber.OCTET_STRING, "privateKey").contents
-    parts = ber.Fields(ber.read(both, "privateKey", tag=ber.SEQUENCE), "privateKey")
-    seed = parts.take(ber.OCTET_STRING, "seed").contents
-    expanded = parts.take(ber.OCTET_STRING, "expandedKey").contents
-    parts.end()
-    if len(seed) != _SEED_SIZES[oid]:
-        raise ValueError
-    choice = ber.context(0, seed, constructed=False)
-    key: Any = ser.load_der_private_key(
-        ber.sequence(version, algorithm.raw, ber.octet_string(choice)), None
-    )
-    public = key.public_key().public_bytes_raw()
-    # FIPS 203 7.1: the public key stands in it; FIPS 204 7.2: it begins as the public key does
-    if not (public in expanded if len(seed) == 64 else public[:32] == expanded[:32]):
-        raise ValueError
-    return key
 
 
 def parse(data: bytes, passwords: Sequence[str | bytes] | None, name: str) -> KeyFile:

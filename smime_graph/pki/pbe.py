@@ -13,10 +13,9 @@ from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 
-from .. import oids
+from .. import oids, rc2
 from ..cms import ber
 from ..errors import MalformedMessage, UnsupportedAlgorithm, UsageError
-from .. import rc2
 
 # Counted in digest (HMAC) computations over the whole file. Firefox asks for 600,000 in each of
 # three places, which is 3.6 million; ten million take five to ten seconds.
