@@ -30,7 +30,7 @@ _KEPT = frozenset(
 @verb("check")
 @message
 @options.making()
-@options.to_self
+@options.sealing
 @options.opaque
 @mailbox.mailbox
 def check(message: str, **given: Any) -> None:
@@ -42,6 +42,7 @@ def check(message: str, **given: Any) -> None:
     \b
     smime-graph check mail.eml --signer alice.p12 --recipient bob.pem
     """
+    from ..cms.shared_secret import Password, SharedKey
     from ..smime.entity import Entity
     from . import keys
 
@@ -49,7 +50,9 @@ def check(message: str, **given: Any) -> None:
     fields = Entity(raw).fields
     to = keys.message_addresses(raw)
     everyone = keys.recipients(given, raw)
-    without = _without_certificate(to, [one.certificate for one in everyone])
+    held = [one.certificate for one in everyone if not isinstance(one, (Password, SharedKey))]
+    # who knows a password is not for us to say
+    without = _without_certificate(to, held) if len(held) == len(everyone) else []
     ready = raw if given["recipient"] and without else protected(raw, given)
     request = (len(ready) + 2) // 3 * 4
     names = [f.name for f in fields if f.name and f.name.lower() not in _KEPT]

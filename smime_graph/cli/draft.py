@@ -15,7 +15,7 @@ from .options import message, option, verb
 @verb("draft")
 @message
 @options.making()
-@options.to_self
+@options.sealing
 @options.opaque
 @mailbox.mailbox
 @option("--reply-to", "reply_to", metavar="ID", help="As the reply to this message.")
@@ -52,7 +52,7 @@ def draft(message: str, **given: Any) -> None:
 @click.argument("message_id", metavar="ID")
 @message
 @options.making()
-@options.to_self
+@options.sealing
 @options.opaque
 @mailbox.mailbox
 def draft_update(message_id: str, message: str, **given: Any) -> None:

@@ -9,7 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..cms.recipients import AnyKey, AnyRecipient
+from ..cms.shared_secret import Password
 from ..errors import MalformedMessage, SmimeGraphError, UsageError
+from ..pki import pkcs11
 from ..pki.address import addresses, matches, parse_header_addresses
 from ..pki.identity import (
     Contact,
@@ -20,6 +23,7 @@ from ..pki.identity import (
     read_certificates,
 )
 from ..pki.keyfile import kind_of
+from ..pki.pkcs11_uri import TokenUri
 from ..pki.trust import TrustStore
 from ..smime.entity import Entity
 from ..smime.examine import examine
@@ -46,6 +50,7 @@ class KeyRing:
         self._signers: Sequence[str] = given.get("signer") or ()
         self._identities: Sequence[str] = given.get("identity") or ()
         self._password_files: Sequence[str] = given.get("password_file") or ()
+        self._passwords = recipient_passwords(given)
         self._entered: dict[str, str] = {}
         self._opened: list[Identity] | None = None
         count = len(self._signers) + len(self._identities)
@@ -69,17 +74,32 @@ class KeyRing:
 
     def _open_signers(self) -> list[Identity]:
         return [
-            self._open(path, number, lambda p, path=path: _load_one(path, p))  # type: ignore[misc]
+            self._open_token(path, number)
+            if pkcs11.is_uri(path)
+            else self._open(path, number, lambda p, path=path: _load_one(path, p))  # type: ignore[misc]
             for number, path in enumerate(self._signers)
         ]
 
-    def identities(self) -> list[Identity]:
+    def identities(self) -> list[AnyKey]:
         """Every key of every file, the encryption keys of people with two among them."""
-        found: list[Identity] = []
+        found: list[AnyKey] = list(self._passwords)
         for number, path in enumerate(self._identities, len(self._signers)):
+            if pkcs11.is_uri(path):
+                found.append(self._open_token(path, number))
+                continue
             opened = self._open(path, number, lambda p, path=path: _load_all(path, p))  # type: ignore[misc]
             found += [one for identity in opened for one in identity.identities]
         return found
+
+    def _open_token(self, uri: str, number: int) -> Identity:
+        """The PIN comes from where passwords come from, or from the source that the URI names."""
+        known = self._known(uri, number)
+        pin = known[0] if known else None
+        if pin is None and TokenUri.parse(uri).pin() is None:
+            pin = _from_keyring(uri) or _from_terminal(uri)
+        if pin is not None:
+            self._entered[uri] = pin
+        return pkcs11.load(uri, pin=pin, pin_in_uri=False)
 
     def _open(self, path: str, number: int, load: Callable[[Sequence[str]], T]) -> T:
         known = self._known(path, number)
@@ -185,14 +205,20 @@ def certificates(given: Given) -> list[Certificate]:
 # --- recipients -----------------------------------------------------------------------------------
 
 
-def recipients(given: Given, raw: bytes) -> list[Contact]:
-    """The contacts of `--recipient`: files, and of a folder those that the message is for."""
+def recipient_passwords(given: Given) -> list[Password]:
+    """Of `--recipient-password-file`: what sender and recipients both know."""
+    paths = given.get("recipient_password_file") or ()
+    return [Password(files.read_secret(path, what="recipients' password")) for path in paths]
+
+
+def recipients(given: Given, raw: bytes) -> list[AnyRecipient]:
+    """Those of `--recipient`: files, and of a folder those that the message is for; passwords."""
     found: dict[Certificate, Contact] = {}
     for path in given.get("recipient") or ():
         chosen = _from_folder(path, raw, given) if Path(path).is_dir() else [_from_file(path)]
         for contact in chosen:
             found.setdefault(contact.certificate, contact)
-    return list(found.values())
+    return [*found.values(), *recipient_passwords(given)]
 
 
 def _from_file(path: str) -> Contact:

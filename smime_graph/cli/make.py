@@ -1,8 +1,8 @@
-"""sign, encrypt, seal."""
+"""sign, encrypt, seal, compress, certs-only."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,13 +11,18 @@ from . import files, options, terminal
 from .options import Given, message, verb
 from .program import run_of
 
+if TYPE_CHECKING:
+    from ..cms.ess import ReceiptRequest
+    from ..cms.labels import SecurityLabel
+
 
 def protected(raw: bytes, given: Given) -> bytes:
     """The message signed, encrypted or sealed as the options say; as it is where they say nothing.
 
     Raises what `sign`, `encrypt` and `seal` raise.
     """
-    if not given.get("signer") and not given.get("recipient"):
+    to_someone = bool(given.get("recipient") or given.get("recipient_password_file"))
+    if not given.get("signer") and not to_someone:
         return raw
     from ..smime import wrap
     from . import keys
@@ -27,7 +32,7 @@ def protected(raw: bytes, given: Given) -> bytes:
     signers = keys.KeyRing.of(given).signers()
     everyone = keys.recipients(given, raw)
     detached = not given.get("opaque")
-    if given.get("recipient"):
+    if to_someone:
         if not detached:
             raise UsageError(
                 "--opaque is for a message that is signed only",
@@ -41,10 +46,18 @@ def protected(raw: bytes, given: Given) -> bytes:
                 policy=policy.name,
                 hint="put the certificates of the recipients into the folder",
             )
+    asked, label = _receipt_request(given), _label(given)
     with terminal.working("signing and encrypting"):
         if not everyone:
             return wrap.sign(
-                raw, signer=signers, detached=detached, policy=policy, at=at, sid=given["sid"]
+                raw,
+                signer=signers,
+                detached=detached,
+                policy=policy,
+                at=at,
+                sid=given["sid"],
+                receipt_request=asked,
+                label=label,
             )
         trust = keys.trust_store(given)
         if not signers:
@@ -60,7 +73,31 @@ def protected(raw: bytes, given: Given) -> bytes:
             at=at,
             sid=given["sid"],
             rid=given["rid"],
+            receipt_request=asked,
+            label=label,
         )
+
+
+def _receipt_request(given: Given) -> ReceiptRequest | None:
+    from ..cms.ess import ReceiptRequest
+
+    return ReceiptRequest(tuple(given["receipt_to"])) if given.get("receipt_to") else None
+
+
+def _label(given: Given) -> SecurityLabel | None:
+    from ..cms.labels import SecurityLabel
+
+    if not given.get("label"):
+        return None
+    policy, _, rest = given["label"].partition(":")
+    number, _, mark = rest.partition(":")
+    try:
+        classification = int(number) if number else None
+    except ValueError:
+        raise UsageError(
+            f"--label: {number!r} is no number", hint="for example 1.2.3.4:3:for the board"
+        ) from None
+    return SecurityLabel(policy, classification, mark or None)
 
 
 def _warn_of_bcc(raw: bytes) -> None:
@@ -115,14 +152,14 @@ def encrypt(message: str, **given: Any) -> None:
     \b
     smime-graph encrypt mail.eml --recipient bob.pem -o encrypted.eml
     """
-    _need(given, "recipient", "nobody to encrypt to", "name a certificate: --recipient FILE")
+    _need_recipient(given)
     _write(protected(files.read_message(message), given), given)
 
 
 @verb("seal")
 @message
 @options.making()
-@options.to_self
+@options.sealing
 @options.output
 def seal(message: str, **given: Any) -> None:
     """Sign a message, then encrypt it to its recipients and to oneself.
@@ -133,8 +170,50 @@ def seal(message: str, **given: Any) -> None:
     smime-graph seal mail.eml --signer alice.p12 --recipient bob.pem -o sealed.eml
     """
     _need(given, "signer", "nobody to sign with", "name a key file: --signer FILE")
-    _need(given, "recipient", "nobody to encrypt to", "name a certificate: --recipient FILE")
+    _need_recipient(given)
     _write(protected(files.read_message(message), given), given)
+
+
+@verb("compress")
+@message
+@options.output
+def compress(message: str, **given: Any) -> None:
+    """Make a message smaller; it is protected by nothing.
+
+    Few mail programs read compressed messages. With --json and no -o the result is in the JSON.
+
+    \b
+    smime-graph compress mail.eml -o small.eml
+    """
+    from ..smime import wrap
+
+    raw = files.read_message(message)
+    with terminal.working("compressing"):
+        made = wrap.compress(raw)
+    _write(made, given)
+
+
+@verb("certs-only")
+@click.argument("file", nargs=-1, required=True, metavar="FILE...")
+@options.output
+def certs_only(file: tuple[str, ...], **given: Any) -> None:
+    """Write certificates as a MIME part (smime.p7c) that others can import; nobody signs it.
+
+    FILE holds certificates in PEM or DER. `inspect` shows what such a part carries.
+
+    \b
+    smime-graph certs-only alice.pem issuing-ca.pem -o alice.p7c
+    """
+    from ..pki.identity import read_certificates
+    from ..smime import wrap
+
+    found = [one for path in file for one in read_certificates(path)]
+    _write(wrap.certs_only(found), given)
+
+
+def _need_recipient(given: Given) -> None:
+    if not given["recipient"] and not given["recipient_password_file"]:
+        raise UsageError("nobody to encrypt to", hint="name a certificate: --recipient FILE")
 
 
 def _need(given: Given, name: str, text: str, hint: str) -> None:
@@ -142,4 +221,10 @@ def _need(given: Given, name: str, text: str, hint: str) -> None:
         raise UsageError(text, hint=hint)
 
 
-COMMANDS = {"sign": sign, "encrypt": encrypt, "seal": seal}
+COMMANDS = {
+    "sign": sign,
+    "encrypt": encrypt,
+    "seal": seal,
+    "compress": compress,
+    "certs-only": certs_only,
+}

@@ -1,4 +1,4 @@
-"""verify, decrypt, unseal, examine, inspect."""
+"""verify, decrypt, decompress, unseal, examine, inspect."""
 
 from __future__ import annotations
 
@@ -168,6 +168,24 @@ def _need_identity(identities: list[Any]) -> None:
         raise UsageError("no key to decrypt with", hint="name a key file: --identity FILE")
 
 
+@verb("decompress")
+@message
+@options.policy
+@options.output
+def decompress(message: str, **given: Any) -> None:
+    """Write what a compressed message holds, within limits.
+
+    \b
+    smime-graph decompress small.eml -o mail.eml
+    """
+    from ..smime import examine
+
+    raw = files.read_message(message)
+    with terminal.working("decompressing"):
+        opened = examine.decompress(raw, policy=options.policy_of(given))
+    _deliver(opened, opened.raw, given, judged=False)
+
+
 @verb("unseal")
 @message
 @options.identities
@@ -268,6 +286,7 @@ def _show(json: dict[str, Any], lines: list[str], given: Given) -> None:
 COMMANDS = {
     "verify": verify,
     "decrypt": decrypt,
+    "decompress": decompress,
     "unseal": unseal,
     "examine": examine,
     "inspect": inspect,

@@ -128,7 +128,8 @@ _signing = combined(
         type=FILE,
         multiple=True,
         metavar="FILE",
-        help="PKCS#12, or PEM with key and certificates (or certificates beside it in NAME.pem).",
+        help="PKCS#12, or PEM with key and certificates (or certificates beside it in NAME.pem),"
+        " or a key on a token: 'pkcs11:token=...;object=...'.",
     ),
     option(
         "--sid",
@@ -138,6 +139,17 @@ _signing = combined(
         help="How the signer's certificate is named.",
     ),
     option("--digest", metavar="NAME", help="Sign with this digest, for example sha512."),
+    option(
+        "--receipt-to",
+        multiple=True,
+        metavar="ADDRESS",
+        help="Ask whoever reads the message to send a signed receipt here.",
+    ),
+    option(
+        "--label",
+        metavar="OID[:N[:MARK]]",
+        help="Sign a security label: its policy, the classification's number, a privacy mark.",
+    ),
 )
 
 opaque = option(
@@ -161,12 +173,22 @@ _encrypting = combined(
         help="How a recipient's certificate is named.",
     ),
     option("--cipher", metavar="NAME", help="Encrypt with this cipher, for example aes128-cbc."),
+    option(
+        "--recipient-password-file",
+        type=FILE,
+        multiple=True,
+        metavar="FILE",
+        help="Encrypt to whoever knows the password in the first line of this file.",
+    ),
 )
 
-to_self = option(
-    "--no-encrypt-to-self",
-    is_flag=True,
-    help="Do not encrypt to the signer's own certificate as well.",
+sealing = combined(
+    option(
+        "--no-encrypt-to-self",
+        is_flag=True,
+        help="Do not encrypt to the signer's own certificate as well.",
+    ),
+    option("--compress", is_flag=True, help="Compress what was signed before it is encrypted."),
 )
 
 
@@ -182,12 +204,22 @@ def making(*, sign: bool = True, encrypt: bool = True) -> Callable[[F], F]:
     return combined(*chosen, policy, at)
 
 
-identities = option(
-    "--identity",
-    type=FILE,
-    multiple=True,
-    metavar="FILE",
-    help="A key file, or a folder of them; expired keys still decrypt.",
+identities = combined(
+    option(
+        "--identity",
+        type=FILE,
+        multiple=True,
+        metavar="FILE",
+        help="A key file, or a folder of them, or a key on a token: 'pkcs11:token=...'; expired"
+        " keys still decrypt.",
+    ),
+    option(
+        "--recipient-password-file",
+        type=FILE,
+        multiple=True,
+        metavar="FILE",
+        help="Decrypt with the password in the first line of this file.",
+    ),
 )
 
 judging = combined(
@@ -203,7 +235,7 @@ judging = combined(
 
 
 def policy_of(given: Given) -> Policy:
-    """The policy with `--digest`, `--cipher` and `--no-encrypt-to-self` put into it."""
+    """The policy with what other options change in it: digest, cipher, compression, ..."""
     from ..algorithms import TABLE, ContentCipher, Digest, Row
 
     found: Policy = given["policy"]
@@ -223,4 +255,6 @@ def policy_of(given: Given) -> Policy:
         changes["ciphers"] = (known(ContentCipher, given["cipher"], "cipher"),)
     if given.get("no_encrypt_to_self"):
         changes["encrypt_to_self"] = False
+    if given.get("compress"):
+        changes["compress"] = True
     return found.but(found.name, **changes) if changes else found

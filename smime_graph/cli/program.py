@@ -24,11 +24,16 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "sign": ("make", "Sign a message."),
         "encrypt": ("make", "Encrypt a message, without a signature."),
         "seal": ("make", "Sign a message, then encrypt it."),
+        "compress": ("make", "Make a message smaller, without protection."),
+        "certs-only": ("make", "Write certificates as a part that others can import."),
         "verify": ("open", "Check the signature and write the signed content."),
         "decrypt": ("open", "Write what is encrypted, whoever wrote it."),
+        "decompress": ("open", "Write what a compressed message holds."),
         "unseal": ("open", "Take every layer off and check every signature."),
         "examine": ("open", "Say everything there is to say about a message."),
         "inspect": ("open", "Show layers, algorithms and recipients; no key needed."),
+        "receipt": ("receipts", "Write the signed receipt that a message asks for."),
+        "verify-receipt": ("receipts", "Check a signed receipt against the original."),
     },
     "Graph": {
         "send": ("send", "Send a message."),
@@ -76,7 +81,13 @@ class Option(click.Option):
         if not self.multiple:
             return super().value_from_envvar(ctx)
         text = self.resolve_envvar_value(ctx)
-        return None if text is None else [one for one in text.split(os.pathsep) if one]
+        if text is None:
+            return None
+        parts = [one for one in text.split(os.pathsep) if one]
+        for number in range(len(parts) - 1, 0, -1):
+            if parts[number - 1].lower() == "pkcs11":  # a URI has a colon of its own
+                parts[number - 1 : number + 1] = [f"{parts[number - 1]}:{parts[number]}"]
+        return parts
 
 
 class Verb(click.Command):

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..cms.certificate import Certificate
 from ..findings import Finding, Severity
-from ..smime.report import Layer, MessageReport, Signer
+from ..smime.report import Countersigner, Layer, MessageReport, Signer
 from . import terminal
 
 
@@ -30,7 +30,9 @@ def layer_json(layer: Layer) -> dict[str, Any]:
         found["recipients"] = [
             {"kind": one.kind, "id": one.id, "algorithm": one.algorithm} for one in layer.recipients
         ]
-    elif layer.type in ("signed-data", "certs-only"):
+    elif layer.type == "encrypted-data":
+        found["cipher"] = layer.cipher
+    elif layer.type in ("signed-data", "certs-only", "signed-receipt"):
         found["detached"] = layer.detached
         found["micalg"] = layer.micalg
         found["signers"] = [
@@ -52,6 +54,7 @@ def certificate_json(certificate: Certificate) -> dict[str, Any]:
 def _signer_json(signer: Signer) -> dict[str, Any]:
     unknown = dict.fromkeys(("subject", "issuer", "serial", "sha256"))
     certificate = signer.certificate
+    request, label = signer.services.receipt_request, signer.services.label
     return {
         "email": list(signer.emails),
         **(unknown if certificate is None else certificate_json(certificate)),
@@ -65,7 +68,32 @@ def _signer_json(signer: Signer) -> dict[str, Any]:
         "trusted_at_signing": signer.trusted_at_signing,
         "sender": {"compared": signer.compared, "matches": signer.matches},
         "covers": {"body": signer.covers_body, "headers": list(signer.covers_headers)},
+        "receipt_to": list(request.to) if request is not None else [],
+        "label": str(label) if label is not None else None,
+        "countersigners": [_countersigner_json(one) for one in signer.countersigners],
+        "timestamps": [
+            {
+                "time": time_text(one.time),
+                "policy": one.policy,
+                "valid": one.valid,
+                "trusted": one.trusted,
+                "faults": list(one.faults),
+            }
+            for one in signer.timestamps
+        ],
         "accepted": signer.accepted,
+    }
+
+
+def _countersigner_json(one: Countersigner) -> dict[str, Any]:
+    return {
+        "email": list(one.emails),
+        "signing_time": time_text(one.signing_time),
+        "intact": one.intact,
+        "valid": one.valid,
+        "trusted": one.trusted,
+        "faults": list(one.faults),
+        "countersigners": [_countersigner_json(inner) for inner in one.countersigners],
     }
 
 

@@ -38,7 +38,7 @@ def check_save(given: Given) -> None:
 @verb("send")
 @message
 @options.making()
-@options.to_self
+@options.sealing
 @options.opaque
 @mailbox.mailbox
 @save
@@ -91,7 +91,7 @@ def _answering(function: Any) -> Any:
         click.argument("message", required=False, metavar="[MESSAGE]"),
         _building,
         options.making(),
-        options.to_self,
+        options.sealing,
         options.opaque,
         mailbox.mailbox,
     )(function)

@@ -188,7 +188,7 @@ class SendmailVerb(Verb):
     options_metavar="[-t] [-i] [-f ADDRESS] [-F NAME] [-bm] [OPTIONS]",
 )
 @options.making()
-@options.to_self
+@options.sealing
 @options.opaque
 @mailbox.mailbox
 @save

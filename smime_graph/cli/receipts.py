@@ -1,0 +1,120 @@
+"""receipt, verify-receipt: signed receipts (RFC 2634 section 2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import PolicyRefusal, UsageError
+from . import files, options, terminal
+from .open import judgement, telling, unsealed
+from .options import FILE, message, option, verb
+
+
+@verb("receipt")
+@message
+@option(
+    "--signer",
+    type=FILE,
+    multiple=True,
+    metavar="FILE",
+    help="Who confirms: PKCS#12, PEM, or a key on a token.",
+)
+@options.identities
+@options.passwords
+@options.trust
+@options.judging
+@option(
+    "--recipient",
+    type=FILE,
+    multiple=True,
+    metavar="FILE",
+    help="Encrypt the receipt to this certificate.",
+)
+@options.policy
+@options.at
+@options.output
+def receipt(message: str, **given: Any) -> None:
+    """Write the signed receipt that a message asks for; exit status 1 if it asks for none.
+
+    The message must be accepted first, as unseal does it. Send the receipt with send.
+
+    \b
+    smime-graph receipt mail.eml --signer bob.p12 --identity bob.p12 --trust roots.pem -o
+    receipt.eml
+    """
+    from ..smime import receipts
+    from . import keys
+
+    ring = keys.KeyRing.of(given)
+    signers = ring.signers()
+    if len(signers) != 1:
+        raise UsageError("one person confirms a message", hint="name one key file: --signer FILE")
+    raw = files.read_message(message)
+    opened = unsealed(raw, given)
+    with terminal.working("signing the receipt"):
+        made = receipts.receipt(
+            opened,
+            signer=signers[0],
+            recipients=keys.recipients(given, raw),
+            trust=keys.trust_store(given),
+            policy=options.policy_of(given),
+            at=given["at"],
+        )
+    if made is None:
+        raise PolicyRefusal(
+            "the message asks for no receipt of this signer",
+            rule="receipt.not-asked",
+            policy=given["policy"].name,
+            hint="examine --json shows what its signers ask for",
+        )
+    files.deliver(made, output=given["output"])
+
+
+@verb("verify-receipt")
+@message
+@option(
+    "--original",
+    type=FILE,
+    required=True,
+    metavar="FILE",
+    help="The message that was sent, unchanged.",
+)
+@options.identities
+@options.passwords
+@options.trust
+@options.judging
+@options.policy
+@options.at
+def verify_receipt(message: str, **given: Any) -> None:
+    """Check that a message is a signed receipt for the original; exit status 1 if it is not.
+
+    \b
+    smime-graph verify-receipt receipt.eml --original sealed.eml --identity alice.p12 --trust
+    roots.pem
+    """
+    from ..smime import receipts
+    from . import keys
+    from .report import report_json, warn
+
+    raw = files.read_message(message)
+    original = files.read(given["original"], what="original message")
+    arguments = {"identities": keys.KeyRing.of(given).identities(), **judgement(given)}
+    with telling(raw, **arguments), terminal.working("checking the receipt"):
+        report = receipts.verify_receipt(raw, original=original, **arguments)
+    warn(report.message)
+    who = ", ".join(report.signer.emails) if report.signer is not None else "nobody"
+    if terminal_json():
+        files.write_json({**report_json(report.message), "confirmed_by": who})
+    else:
+        files.write_lines([f"accepted: confirmed by {who}"])
+
+
+def terminal_json() -> bool:
+    import click
+
+    from .program import run_of
+
+    return run_of(click.get_current_context()).json
+
+
+COMMANDS = {"receipt": receipt, "verify-receipt": verify_receipt}
