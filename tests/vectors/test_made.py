@@ -12,10 +12,17 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization as ser
 
-from smime_graph import DecryptionFailed, MalformedMessage, SmimeGraphError, decompress, decrypt
+from smime_graph import (
+    DecryptionFailed,
+    MalformedMessage,
+    PolicyRefusal,
+    SmimeGraphError,
+    decompress,
+    decrypt,
+)
 from smime_graph.cms import ber, enveloped_data, signed_data
 from smime_graph.cms.shared_secret import SharedKey
-from smime_graph.policy import EXCHANGE
+from smime_graph.policy import ARCHIVE, EXCHANGE
 from smime_graph.smime import unwrap
 
 MADE = Path(__file__).with_name("made")
@@ -29,9 +36,14 @@ CIPHERS = ["aes192-gcm", "aes128-ccm", "aes192-ccm", "aes256-ccm"]
 
 @pytest.fixture(scope="module")
 def keys() -> list[Any]:
-    key = ser.load_pem_private_key((MADE / "p256.key").read_bytes(), None)
-    owner = SimpleNamespace(private_key=key, certificate=None)
-    return [owner, SharedKey(bytes(range(32)), b"vectors")]
+    owners = [
+        SimpleNamespace(
+            private_key=ser.load_pem_private_key((MADE / f"{name}.key").read_bytes(), None),
+            certificate=None,
+        )
+        for name in ("p256", "rsa2048")
+    ]
+    return [*owners, SharedKey(bytes(range(32)), b"vectors")]
 
 
 def read(name: str) -> bytes:
@@ -102,6 +114,33 @@ def test_signatures(name: str, digest: str, scheme: str) -> None:
     altered = signature[:-2] + bytes((signature[-2] ^ 1, signature[-1]))
     changed = signed_data.read(der_of(name).replace(signature, altered))
     assert not signed_data.check(changed, changed.signers[0], TEXT, policy=EXCHANGE).valid
+
+
+@pytest.mark.parametrize("name", ["rc2-cbc", "rc2-40-cbc"])
+def test_rc2_is_read_by_archive_alone(name: str, keys: list[Any]) -> None:
+    opened = decrypt(read(name), identities=keys, policy=ARCHIVE)
+    assert opened.content == TEXT
+    assert opened.report.has("alg.weak")
+    assert not opened.report.authenticated
+    with pytest.raises(PolicyRefusal, match="policy exchange refuses rc2-cbc"):
+        decrypt(read(name), identities=keys)
+    der = bytearray(der_of(name))
+    der[der.index(bytes(enveloped_data.read(bytes(der)).ciphertext))] ^= 1
+    try:
+        assert decrypt(bytes(der), identities=keys, policy=ARCHIVE).content != TEXT
+    except DecryptionFailed:
+        return
+
+
+def test_md5_is_valid_and_flagged_by_archive_alone() -> None:
+    signed = signed_data.read(der_of("md5"))
+    assert signed.content is not None
+    for policy, code in ((ARCHIVE, "alg.weak"), (EXCHANGE, "alg.refused")):
+        found = signed_data.check(signed, signed.signers[0], signed.content, policy=policy)
+        assert (found.intact, found.valid) == (True, True)
+        assert [finding.code for finding in found.findings] == [code]
+    altered = bytes(signed.content).replace(b"another", b"a other")
+    assert not signed_data.check(signed, signed.signers[0], altered, policy=ARCHIVE).intact
 
 
 def test_compressed_data() -> None:
