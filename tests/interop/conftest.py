@@ -13,6 +13,7 @@ from .matrix import Direction, Matrix, Outcome, as_text
 from .peers.bouncycastle import BouncyCastle
 from .peers.gnutls import GnuTls
 from .peers.gpgsm import Gpgsm
+from .peers.node import Node
 from .peers.nss import Nss
 from .peers.openssl import OpenSsl
 from .peers.peer import Cannot, Missing, Peer, Refused
@@ -28,6 +29,7 @@ PEERS: dict[str, Callable[[People, Path], Peer]] = {
     "gnutls": GnuTls.start,
     "pyhanko": PyHanko.start,
     "pkijs": PkiJs.start,
+    "node": Node.start,
 }
 COMPRESSION = "zlib"  # the one row of compressed data
 ROWS = (*(case.name for case in SIGNING), *(case.name for case in ENCRYPTION), COMPRESSION)
@@ -127,7 +129,8 @@ def attempt(peer: Peer, matrix: Matrix) -> Try:
                 record(Outcome("failed", str(error)))
                 raise
             record(Outcome("fails", reason))
-            pytest.xfail(f"{peer.label}: {reason}")
+            # no xfail: hundreds of lines at the end of the run, where skips are counted by reason
+            pytest.skip(f"{peer.label}: {reason}")
         record(Outcome("ok"))
 
     return attempting

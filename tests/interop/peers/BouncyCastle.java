@@ -165,8 +165,7 @@ public final class BouncyCastle {
                             new JcaDigestCalculatorProviderBuilder().setProvider(BC).build());
             SignerInfoGenerator made =
                     words[2].equals("ski")
-                            ? builder.build(signer, certificate.getExtensionValue("2.5.29.14") == null
-                                    ? new byte[0] : keyIdentifier(certificate))
+                            ? builder.build(signer, keyIdentifier(certificate))
                             : builder.build(signer, certificate);
             generator.addSignerInfoGenerator(made);
             certificates.add(certificate);

@@ -19,6 +19,8 @@ _NO_ML_DSA = "1.72 does not know the identifiers of RFC 9882"
 KNOWN = (
     Known("made", "ml-dsa-.*", _NO_ML_DSA),
     Known("read", "chacha20-poly1305", "reads ChaCha20-Poly1305 in CMS, but does not write it"),
+    Known("both", ".* X(25519|448)|ml-kem-.*", "no such recipients"),
+    Known("both", "cek-hkdf-.*", "no derived content keys (RFC 9709)"),
 )
 
 

@@ -28,10 +28,13 @@ KNOWN = (
     Known("made", "ecdsa sha512 P-521", "P-521: internal error"),
     Known("both", "ed25519 .*|ed448 .*|ml-dsa-.*", "no such signatures"),
     Known("made", "rsaes-oaep .*", "no OAEP (invalid session key)"),
-    Known("both", "dhsinglepass-.*|.* to P-256", "no EC recipients"),
+    Known("both", "dhsinglepass-.*|.* to P-256|.*-wrap P-256", "no EC recipients"),
     Known("read", ".* beside .*", "no EC recipients"),
     Known("read", "rc2-cbc", "no RC2"),
+    Known("read", "ecdsa sha224 P-256", "signs with digests of the curve's length only"),
     Known("made", "aes...-(gcm|ccm)|chacha20-poly1305", "no AuthEnvelopedData"),
+    Known("both", ".* X(25519|448)|ml-kem-.*", "no such recipients"),
+    Known("both", "cek-hkdf-.*", "no derived content keys (RFC 9709)"),
 )
 
 

@@ -13,10 +13,17 @@ from .peer import Cannot, Known, Missing, Refused, checked, need, run
 KNOWN = (
     Known("both", "ecdsa .* brainpool.*", "no brainpool curves"),
     Known("both", "ed25519 .*|ed448 .*|ml-dsa-.*", "no such signatures"),
+    Known("read", ".* sha224.*", "cmsutil does not sign with SHA-224"),
     Known("read", "rsassa-pkcs1v15 md5", "signs no more with MD5"),
     Known("made", "rsaes-oaep .*", "no OAEP in CMS in this version"),
-    Known("made", "dhsinglepass-.*|.* to P-256|.* beside .*", "no EC recipients in this version"),
+    Known(
+        "made",
+        "dhsinglepass-.*|.* to P-256|.*-wrap P-256|.* beside .*",
+        "no EC recipients in this version",
+    ),
     Known("made", "aes...-(gcm|ccm)|chacha20-poly1305", "no AuthEnvelopedData"),
+    Known("both", ".* X(25519|448)|ml-kem-.*", "no such recipients"),
+    Known("both", "cek-hkdf-.*", "no derived content keys (RFC 9709)"),
 )
 
 

@@ -11,6 +11,7 @@ from ..people import PASSWORD, SHARED_KEY, People, Person
 from .peer import Cannot, Known, checked, need, run
 
 _LEGACY = ("-provider", "legacy", "-provider", "default")  # RC2
+_WRAPS = {"des-ede3-wrap": "des3-wrap"}
 _CIPHERS = {"des-ede3-cbc": "des3", "rc2-cbc": "rc2-128"}
 
 KNOWN = (
@@ -19,6 +20,8 @@ KNOWN = (
     Known("read", "aes256-gcm to a password", "makes no password recipient under GCM"),
     Known("both", "aes...-ccm", "no AES-CCM in CMS"),
     Known("both", "chacha20-poly1305", "no ChaCha20-Poly1305 in CMS"),
+    Known("both", ".* X(25519|448)|ml-kem-.*", "no such recipients"),
+    Known("both", "cek-hkdf-.*", "no derived content keys (RFC 9709)"),
 )
 
 
@@ -45,7 +48,7 @@ class OpenSsl:
 
     def sign(self, case: SigningCase, content: bytes, signers: Sequence[Person]) -> bytes:
         words: list[str | Path] = ["-sign", "-binary", "-outform", "DER"]
-        words += ["-md", "shake256" if case.row == "ed448" else case.digest]
+        words += ["-md", case.digest]
         words += ["-nodetach"] if case.opaque else []
         words += ["-keyid"] if case.ski else []
         for signer in signers:
@@ -89,7 +92,7 @@ class OpenSsl:
             scheme, _, digest = case.agreement.removesuffix("kdf").rpartition("-")
             options += [f"ecdh_kdf_md:{digest}"]
             options += [f"ecdh_cofactor_mode:{int('cofactor' in scheme)}"]
-            words = [f"-aes{case.key_wrap.key_size * 8}-wrap", *words]
+            words = [f"-{_WRAPS.get(case.key_wrap.name, case.key_wrap.name)}", *words]
         for option in options:
             words += ["-keyopt", option]
         return words

@@ -19,10 +19,16 @@ KNOWN = (
     Known("read", ".* brainpoolP.*", "no brainpool curves"),
     Known("made", "ed25519 .*|ed448 .*|ml-dsa-.*", "no such signatures"),
     Known("made", "dhsinglepass-cofactor.*|.*-sha224kdf .*", "no such key agreement"),
-    Known("made", "dhsinglepass-.*", "reads no ECDH but its own, not that of OpenSSL either"),
+    Known(
+        "made",
+        "dhsinglepass-.*|aes...-wrap P-256",
+        "reads no ECDH but its own, not that of OpenSSL either",
+    ),
     Known("made", "pwri-kek", "reads passwords only in a form of its own"),
     Known("made", "rsaes-pkcs1v15.*|aes...-cbc", "RSA by OAEP only: WebCrypto has no PKCS#1 v1.5"),
     Known("made", ".*-gcm.*|.*-ccm.*|chacha20-poly1305", "no AuthEnvelopedData"),
+    Known("both", ".* X(25519|448)|ml-kem-.*", "no such recipients"),
+    Known("both", "cek-hkdf-.*", "no derived content keys (RFC 9709)"),
 )
 
 

@@ -47,7 +47,8 @@ class PyHanko:
         )
         if signer is None:
             raise Refused("it does not load the key")
-        digest = "shake256" if case.row == "ed448" else case.digest
+        # asn1crypto's name for id-shake256-len with 512 bits
+        digest = "shake256" if case.digest == "shake256-len" else case.digest
         try:
             signed = asyncio.run(
                 signer.async_sign_general_data(content, digest, detached=not case.opaque)
