@@ -201,6 +201,8 @@ def decrypt(enveloped: EnvelopedData, keys: Sequence[AnyKey], *, policy: Policy)
             return encryption.decrypt(cek, enveloped.ciphertext, enveloped.mac, enveloped.aad)
         except (UnsupportedAlgorithm, PolicyRefusal, MalformedMessage) as error:
             known = known or error
+        except UsageError:
+            raise  # the token with the key is gone: nothing is learnt about the message
         except (ValueError, TypeError):
             tried += 1  # whatever the primitive says
     if known is not None and not tried:

@@ -76,6 +76,8 @@ def unwrap(recipient: RecipientInfo, key: Any, size: int, policy: Policy) -> byt
     judged(transport, policy)
     try:
         cek = transport.unwrap(key, recipient.encrypted_key, oaep)
+    except UsageError:
+        raise  # the token with the key is gone: nothing is learnt about the message
     except ValueError:
         if not transport.implicit_rejection:
             raise

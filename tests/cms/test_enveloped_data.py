@@ -96,9 +96,7 @@ def test_kinds_of_recipients_that_we_cannot_use_are_skipped(bob: Identity, to_bo
                 ber.sequence(ber.oid("1.2.3.4")),
                 ber.octet_string(b"k"),
             ),
-            ber.tlv(
-                0xA3, ber.integer(0), ber.sequence(ber.oid("1.2.3.5")), ber.octet_string(b"p")
-            ),
+            ber.tlv(0xA3, ber.integer(0), ber.sequence(ber.oid("1.2.3.5")), ber.octet_string(b"p")),
             ber.tlv(0xA4, ber.oid("1.2.3.6"), ber.sequence()),
         ]
     )
@@ -215,7 +213,10 @@ def test_old_ciphers_are_for_the_archive(bob_rsa: Identity, to_bob_rsa: Contact)
 def test_an_unknown_cipher_is_named(bob: Identity, to_bob: Contact) -> None:
     der = encrypt([to_bob])
     unknown = der.replace(ber.oid(oids.AES256_CBC), ber.oid("2.16.840.1.101.3.4.1.99"))
-    assert enveloped_data.cipher_name(enveloped_data.read(unknown).algorithm) == "2.16.840.1.101.3.4.1.99"
+    assert (
+        enveloped_data.cipher_name(enveloped_data.read(unknown).algorithm)
+        == "2.16.840.1.101.3.4.1.99"
+    )
     with pytest.raises(UnsupportedAlgorithm, match=r"2\.16\.840\.1\.101\.3\.4\.1\.99"):
         decrypt(unknown, bob)
 
@@ -254,6 +255,20 @@ def test_the_tries_with_a_private_key_are_bounded(bob_rsa: Identity, to_bob_rsa:
     with pytest.raises(DecryptionFailed):
         decrypt(many, Key(key))
     assert key.count == enveloped_data.MAX_ATTEMPTS
+
+
+def test_a_key_that_is_gone_is_not_a_failing_decryption(to_bob_rsa: Contact) -> None:
+    class Gone:
+        def decrypt(self, *_: object) -> bytes:
+            raise UsageError("no token fits")
+
+    @dataclass
+    class Key:
+        private_key: Any
+        certificate: Certificate | None = None
+
+    with pytest.raises(UsageError, match="no token fits"):
+        decrypt(encrypt([to_bob_rsa]), Key(Gone()))
 
 
 def test_nobody_is_no_recipient() -> None:
