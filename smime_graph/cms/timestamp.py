@@ -93,7 +93,9 @@ def check(token: bytes, signature: bytes, *, policy: Policy) -> Timestamp:
     Raises MalformedMessage, or UnsupportedAlgorithm for an imprint of unknown digest.
     """
     signed = signed_data.read(token)
-    if signed.content_type != oids.TST_INFO or signed.content is None:
+    if signed.content is None:
+        raise MalformedMessage("timestamp token: it has no content")
+    if signed.content_type != oids.TST_INFO:
         raise MalformedMessage(f"timestamp token: its content is {signed.content_type}, no TSTInfo")
     if len(signed.signers) != 1:
         raise MalformedMessage(f"timestamp token: {len(signed.signers)} signers instead of 1")

@@ -254,29 +254,47 @@ def test_signers_who_ask_for_different_receipts_get_none(
         assert receipt_recipients(got, signer=bob) == ()
 
 
-def _signed_by(message: bytes, signers: Sequence[tuple[Identity, bytes]], now: datetime) -> bytes:
-    """An opaque message whose signers sign different attributes."""
+def _signed_by(
+    message: bytes,
+    signers: Sequence[tuple[Identity, bytes]],
+    now: datetime,
+    *,
+    contents: Sequence[bytes] = (),
+    kind: str = oids.DATA,
+) -> bytes:
+    """An opaque message whose signers sign different attributes, or even contents of their own."""
     outgoing = Outgoing.of(message, EXCHANGE, now)
-    content = outgoing.entity(clear=False)
-    infos, certificates = [], []
-    for who, further in signers:
+    contents = contents or [outgoing.entity(clear=False)] * len(signers)
+    infos, certificates, heads = [], [], []
+    for (who, further), content in zip(signers, contents, strict=True):
         der, _ = signed_data.sign(
             content,
             [who],
             detached=False,
             policy=EXCHANGE,
             at=now,
+            content_type=kind,
             further=(further,) if further else (),
         )
         _, node = signed_data.read_content_info(der)
         *head, certs, info = list(node)
+        heads.append(head)
         infos += [one.raw for one in info]
         certificates += [one.raw for one in certs]
-    parts = [one.raw for one in head]
+    parts = [one.raw for one in heads[0]]
     parts += [ber.tlv(0xA0, *certificates), ber.set_of(*infos)]
-    return outgoing.around(
-        pkcs7_mime("signed-data", signed_data.content_info(oids.SIGNED_DATA, parts))
-    )
+    der = signed_data.content_info(oids.SIGNED_DATA, parts)
+    return outgoing.around(pkcs7_mime("signed-data", der))
+
+
+def test_a_signer_who_is_not_believed_cannot_ask(
+    alice: Identity, bob: Identity, message: bytes, opened: Open, now: datetime
+) -> None:
+    stranger = CA("Elsewhere", key="p256", at=now).issue("eve@x.com", key="p256", at=now)
+    asks = ess.receipt_request(ReceiptRequest(("eve@x.com",), identifier=b"id"))
+    got = opened(_signed_by(message, [(alice, b""), (stranger, asks)], now))
+    assert any(one.services.receipt_request for one in got.signers)
+    assert receipt_recipients(got, signer=bob) == ()
 
 
 def test_a_message_that_is_not_accepted_cannot_be_confirmed(
@@ -382,7 +400,7 @@ def test_a_receipt_is_never_asked_for_a_receipt(
 ) -> None:
     confirmation = _confirmation(opened(asking))
     raw = hand_made(
-        confirmation.receipt.der,
+        replace(confirmation.receipt, identifier=b"").der,  # short, so nothing like CMS itself
         bob,
         now,
         ess.message_signature_digest(confirmation.message_signature_digest),
@@ -523,6 +541,29 @@ def test_a_receipt_is_trusted_as_any_message_is(
             sender="carol@contoso.com",
             at=now,
         )
+
+
+def test_a_receipt_needs_the_digest_from_a_signer_who_is_believed(
+    asking: bytes, opened: Open, bob: Identity, mallory: Identity, trust: TrustStore, now: datetime
+) -> None:
+    stranger = CA("Elsewhere", key="p256", at=now).issue("eve@x.com", key="p256", at=now)
+    right = _confirmation(opened(asking))
+    der = right.receipt.der
+    digest = ess.message_signature_digest(right.message_signature_digest)
+    header = b"From: bob@contoso.com\r\nTo: alice@contoso.com\r\n\r\n"
+
+    def report(*signers: tuple[Identity, bytes], contents: Sequence[bytes]) -> ReceiptReport:
+        raw = _signed_by(header, signers, now, contents=contents, kind=oids.RECEIPT)
+        return examine_receipt(raw, original=asking, trust=trust, at=now)
+
+    assert report((bob, digest), (mallory, digest), contents=[der, der]).accepted
+    other = report((bob, b""), (stranger, digest), contents=[der, der])
+    assert other.message.accepted
+    assert codes(other.errors) == ["smime.receipt.mismatch"]
+    # a second signature that is broken spoils a receipt as it spoils a message
+    broken = report((bob, digest), (mallory, digest), contents=[der, b"else"])
+    assert "cms.digest.mismatch" in codes(broken.errors)
+    assert (broken.accepted, broken.signer) == (False, None)
 
 
 def test_a_receipt_for_another_message_is_refused(
