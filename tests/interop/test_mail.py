@@ -11,6 +11,7 @@ from smime_graph.errors import SignatureInvalid, VerificationFailed
 from smime_graph.pki.identity import Contact
 from smime_graph.policy import RFC_8551
 
+from .cases import ENCRYPTION, SIGNING
 from .conftest import flipped
 from .peers.bouncycastle import BouncyCastle
 from .peers.openssl import OpenSsl
@@ -88,6 +89,25 @@ def test_what_we_seal_is_opened_and_validated_by_bouncy_castle(
     assert opened.content in inner
     with pytest.raises(Refused):
         castle.open_mail(sealed, people.of("p256" if kind != "p256" else "rsa-2048"))
+
+
+@pytest.mark.parametrize("kind", SIGNERS)
+@pytest.mark.parametrize("peer", ["bouncycastle"], indirect=True)
+def test_what_bouncy_castle_seals_as_mail_is_unsealed(
+    peer: Peer, kind: str, people: People
+) -> None:
+    castle, signer, reader = castle_of(peer), people.of(kind), people.of("p256")
+    signing = next(case for case in SIGNING if case.keys == (kind,))
+    encryption = next(case for case in ENCRYPTION if case.reader == "p256")
+    sealed = castle.seal_mail("K\u00f6ln: 3\n", signing, signer, encryption, reader)
+    opened = unseal(sealed, identities=[reader.identity], trust=people.trust, at=people.now)
+    assert opened.signer is not None
+    assert opened.signer.email == signer.email
+    assert [layer.type for layer in opened.layers] == ["enveloped-data", "signed-data"]
+    assert text(opened.raw).splitlines() == ["K\u00f6ln: 3"]
+    forged = sealed.replace(signer.email.encode(), b"eve@contoso.com", 1)
+    with pytest.raises(VerificationFailed):
+        unseal(forged, identities=[reader.identity], trust=people.trust, at=people.now)
 
 
 @pytest.mark.parametrize("kind", READERS)

@@ -1,5 +1,6 @@
 import java.io.BufferedReader;
 import java.io.ByteArrayInputStream;
+import java.io.ByteArrayOutputStream;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
@@ -30,6 +31,7 @@ import javax.crypto.spec.OAEPParameterSpec;
 import javax.crypto.spec.PSource;
 import javax.crypto.spec.SecretKeySpec;
 import javax.mail.Session;
+import javax.mail.internet.MimeBodyPart;
 import javax.mail.internet.MimeMessage;
 import org.bouncycastle.asn1.ASN1ObjectIdentifier;
 import org.bouncycastle.asn1.pkcs.PrivateKeyInfo;
@@ -58,6 +60,7 @@ import org.bouncycastle.cms.RecipientInformationStore;
 import org.bouncycastle.cms.SignerInfoGenerator;
 import org.bouncycastle.cms.SignerInformation;
 import org.bouncycastle.cms.jcajce.JcaSignerInfoGeneratorBuilder;
+import org.bouncycastle.cms.jcajce.JcaSimpleSignerInfoGeneratorBuilder;
 import org.bouncycastle.cms.jcajce.JcaSimpleSignerInfoVerifierBuilder;
 import org.bouncycastle.cms.jcajce.JceCMSContentEncryptorBuilder;
 import org.bouncycastle.cms.jcajce.JceKEKEnvelopedRecipient;
@@ -73,6 +76,8 @@ import org.bouncycastle.cms.jcajce.ZlibCompressor;
 import org.bouncycastle.cms.jcajce.ZlibExpanderProvider;
 import org.bouncycastle.jce.provider.BouncyCastleProvider;
 import org.bouncycastle.mail.smime.SMIMEEnveloped;
+import org.bouncycastle.mail.smime.SMIMEEnvelopedGenerator;
+import org.bouncycastle.mail.smime.SMIMESignedGenerator;
 import org.bouncycastle.mail.smime.validator.SignedMailValidator;
 import org.bouncycastle.operator.ContentSigner;
 import org.bouncycastle.operator.OutputAEADEncryptor;
@@ -123,6 +128,8 @@ public final class BouncyCastle {
                         .getContent(new ZlibExpanderProvider());
             case "validate-mail":
                 return validateMail(octets(words[1]), octets(words[2])).getBytes("UTF-8");
+            case "seal-mail":
+                return sealMail(words);
             case "open-mail":
                 return openMail(octets(words[1]), words[2].split(":"));
             default:
@@ -368,6 +375,36 @@ public final class BouncyCastle {
     // The texts live in resource files; the identifier is what a test can compare
     private static String id(Object bundle) throws Exception {
         return (String) bundle.getClass().getMethod("getId").invoke(bundle);
+    }
+
+    // seal-mail FROM TEXT ALGORITHM CERTIFICATE KEY CIPHER RECIPIENT: multipart/signed, encrypted
+    private static byte[] sealMail(String[] words) throws Exception {
+        MimeBodyPart text = new MimeBodyPart();
+        text.setText(new String(octets(words[2]), StandardCharsets.UTF_8), "utf-8");
+        X509Certificate certificate = certificate(words[4]);
+        SMIMESignedGenerator signing = new SMIMESignedGenerator();
+        signing.addSignerInfoGenerator(
+                new JcaSimpleSignerInfoGeneratorBuilder()
+                        .setProvider(BC)
+                        .build(words[3], privateKey(words[5]), certificate));
+        signing.addCertificates(new JcaCertStore(Collections.singleton(certificate)));
+        MimeBodyPart signed = new MimeBodyPart();
+        signed.setContent(signing.generate(text));
+        SMIMEEnvelopedGenerator encrypting = new SMIMEEnvelopedGenerator();
+        encrypting.addRecipientInfoGenerator(recipient(words[7].split(":")));
+        MimeBodyPart encrypted =
+                encrypting.generate(
+                        signed,
+                        new JceCMSContentEncryptorBuilder(new ASN1ObjectIdentifier(words[6]))
+                                .setProvider(BC)
+                                .build());
+        MimeMessage message = new MimeMessage(Session.getInstance(new Properties()));
+        message.setFrom(new String(octets(words[1]), StandardCharsets.UTF_8));
+        message.setContent(encrypted.getContent(), encrypted.getContentType());
+        message.saveChanges();
+        ByteArrayOutputStream raw = new ByteArrayOutputStream();
+        message.writeTo(raw);
+        return raw.toByteArray();
     }
 
     private static byte[] openMail(byte[] raw, String[] key) throws Exception {

@@ -110,6 +110,21 @@ class BouncyCastle:
         """What SignedMailValidator says, one line for each signer, error and notification."""
         return self.resident.ask("validate-mail", word(raw), word(anchor)).decode().splitlines()
 
+    def seal_mail(
+        self, text: str, signing: SigningCase, signer: Person, case: EncryptionCase, reader: Person
+    ) -> bytes:
+        """A message from the signer: multipart/signed inside application/pkcs7-mime."""
+        return self.resident.ask(
+            "seal-mail",
+            word(signer.email.encode()),
+            word(text.encode()),
+            self._algorithm(signing, signer),
+            word(signer.certificate.der),
+            word(signer.pkcs8),
+            case.content_cipher.oid,
+            self._recipient(case, reader),
+        )
+
     def open_mail(self, raw: bytes, reader: Person) -> bytes:
         """The entity inside an application/pkcs7-mime message."""
         return self.resident.ask("open-mail", word(raw), self._key(reader))
