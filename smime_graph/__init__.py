@@ -24,6 +24,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .cms.shared_secret import Password as Password
     from .cms.shared_secret import SharedKey as SharedKey
+    from .cms.ess import ReceiptRequest as ReceiptRequest
+    from .cms.labels import SecurityLabel as SecurityLabel
     from .errors import CertificateRejected as CertificateRejected
     from .errors import DecryptionFailed as DecryptionFailed
     from .errors import GraphError as GraphError
@@ -58,6 +60,8 @@ if TYPE_CHECKING:
     from .smime.examine import inspect as inspect
     from .smime.examine import unseal as unseal
     from .smime.examine import verify as verify
+    from .smime.receipts import receipt as receipt
+    from .smime.receipts import verify_receipt as verify_receipt
     from .smime.report import Layer as Layer
     from .smime.report import MessageReport as MessageReport
     from .smime.report import Opened as Opened
@@ -69,6 +73,8 @@ if TYPE_CHECKING:
     from .smime.wrap import sign as sign
 
 _HOME = {
+    ".cms.ess": ("ReceiptRequest",),
+    ".cms.labels": ("SecurityLabel",),
     ".cms.shared_secret": ("Password", "SharedKey"),
     ".errors": (
         "CertificateRejected",
@@ -93,6 +99,7 @@ _HOME = {
     ".pki.trust": ("TrustStore",),
     ".policy": ("ARCHIVE", "EXCHANGE", "POST_QUANTUM", "RFC_8551", "Policy"),
     ".smime.examine": ("decompress", "decrypt", "examine", "inspect", "unseal", "verify"),
+    ".smime.receipts": ("receipt", "verify_receipt"),
     ".smime.report": ("Layer", "MessageReport", "Opened", "Signer"),
     ".smime.wrap": ("certs_only", "compress", "encrypt", "seal", "sign"),
 }

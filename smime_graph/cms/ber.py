@@ -336,7 +336,15 @@ class Node:
         if not (text.isascii() and text[:14].isdigit() and text[14] == "Z"):
             raise self.fault(f"{name} is not a time with seconds and Z")
         try:
-            return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+            return datetime(
+                int(text[:4]),
+                int(text[4:6]),
+                int(text[6:8]),
+                int(text[8:10]),
+                int(text[10:12]),
+                int(text[12:14]),
+                tzinfo=UTC,
+            )
         except ValueError:
             raise self.fault(f"{name} is not a date") from None
 
@@ -408,6 +416,24 @@ def read(buffer: bytes, what: str, *, tag: int = SEQUENCE) -> Node:
     if node.end != len(buffer):
         raise source.fault(f"{len(buffer) - node.end} octets of trailing data", node.end)
     return node
+
+
+def spans(
+    buffer: bytes, what: str, *, start: int, stop: int, count: int
+) -> list[tuple[int, int, int, int]]:
+    """Tag, start, body and end of the first `count` elements between two offsets.
+
+    For structures in DER of which a few octets are looked at, as certificates are.
+    """
+    source = _Source(buffer, what)
+    found: list[tuple[int, int, int, int]] = []
+    while start < stop and len(found) < count:
+        tag, body, end = source.header(start, stop)
+        if end < 0:
+            raise source.fault("indefinite length in DER", start)
+        found.append((tag, start, body, end))
+        start = end
+    return found
 
 
 @lru_cache(maxsize=512)

@@ -28,6 +28,10 @@ from . import ber, names
 T = TypeVar("T")
 
 
+# serialNumber, signature, issuer, validity, subject, subjectPublicKeyInfo
+_TBS_TAGS = (ber.INTEGER, *[ber.SEQUENCE] * 5)
+
+
 class Certificate:
     """A certificate; equal to another of the same bytes.
 
@@ -37,15 +41,22 @@ class Certificate:
 
     def __init__(self, der: bytes) -> None:
         self.der = bytes(der)
-        outer = ber.Fields(ber.read(self.der, "Certificate"), "Certificate")
-        tbs = ber.Fields(outer.take(ber.SEQUENCE, "tbsCertificate"), "TBSCertificate")
-        tbs.optional(0xA0)
-        self._serial = tbs.take(ber.INTEGER, "serialNumber")
-        tbs.take(ber.SEQUENCE, "signature")
-        self._issuer = tbs.take(ber.SEQUENCE, "issuer")
-        tbs.take(ber.SEQUENCE, "validity")
-        self._subject = tbs.take(ber.SEQUENCE, "subject")
-        self._spki = tbs.take(ber.SEQUENCE, "subjectPublicKeyInfo")
+        body, end = self._sequence(0, len(self.der))
+        if end != len(self.der):
+            raise MalformedMessage(f"Certificate: {len(self.der) - end} octets of trailing data")
+        body, end = self._sequence(body, end)
+        tbs = ber.spans(self.der, "TBSCertificate", start=body, stop=end, count=7)
+        fields = tbs[1:] if tbs and tbs[0][0] == 0xA0 else tbs[:6]
+        if tuple(field[0] for field in fields) != _TBS_TAGS:
+            raise MalformedMessage("Certificate: its tbsCertificate is not shaped like one")
+        self._serial, _, self._issuer, _, self._subject, self._spki = fields
+
+    def _sequence(self, start: int, stop: int) -> tuple[int, int]:
+        """Where the contents of the SEQUENCE between the offsets begin and end."""
+        found = ber.spans(self.der, "Certificate", start=start, stop=stop, count=1)
+        if not found or found[0][0] != ber.SEQUENCE:
+            raise MalformedMessage("Certificate: this is no certificate")
+        return found[0][2:]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Certificate) and self.der == other.der
@@ -59,21 +70,21 @@ class Certificate:
     @property
     def issuer(self) -> bytes:
         """The issuer's Name as received, DER."""
-        return self._issuer.raw
+        return self.der[self._issuer[1] : self._issuer[3]]
 
     @property
     def subject(self) -> bytes:
         """The subject's Name as received, DER."""
-        return self._subject.raw
+        return self.der[self._subject[1] : self._subject[3]]
 
     @property
     def serial(self) -> bytes:
         """The serial number as received: a whole DER INTEGER."""
-        return self._serial.raw
+        return self.der[self._serial[1] : self._serial[3]]
 
     @property
     def serial_number(self) -> int:
-        return int.from_bytes(self._serial.contents, "big", signed=True)
+        return int.from_bytes(self.der[self._serial[2] : self._serial[3]], "big", signed=True)
 
     @property
     def issuer_and_serial(self) -> bytes:
@@ -83,12 +94,13 @@ class Certificate:
     @property
     def public_key_info(self) -> bytes:
         """SubjectPublicKeyInfo as received, DER."""
-        return self._spki.raw
+        return self.der[self._spki[1] : self._spki[3]]
 
     @cached_property
     def key_algorithm(self) -> str:
         """Dotted object identifier of the subject's public key algorithm."""
-        algorithm = ber.Fields(self._spki, "SubjectPublicKeyInfo").take(ber.SEQUENCE, "algorithm")
+        info = ber.read(self.public_key_info, "SubjectPublicKeyInfo")
+        algorithm = ber.Fields(info, "SubjectPublicKeyInfo").take(ber.SEQUENCE, "algorithm")
         return ber.Fields(algorithm, "AlgorithmIdentifier").any("algorithm").as_oid()
 
     @cached_property
