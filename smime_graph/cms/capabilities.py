@@ -19,6 +19,10 @@ from .ber import Fields, Node
 from .keys import Recipient
 
 _AES_WRAPS = ("aes128-wrap", "aes256-wrap")
+_OAEP_DIGESTS = (
+    *(algorithms.SHA1, algorithms.SHA224, algorithms.SHA256),
+    *(algorithms.SHA384, algorithms.SHA512),
+)
 
 
 # --- announced ----------------------------------------------------------------------------
@@ -65,17 +69,15 @@ class Capabilities:
         return frozenset(oid for oid, _ in self.entries)
 
     def reads(self, cipher: ContentCipher) -> bool:
-        """Whether the cipher, and a key wrap of its strength, can be read.
-
-        A list without any content cipher, or without any key agreement, says nothing about them.
-        """
+        """Whether the cipher can be read; a list without any cipher says nothing about them."""
         known = {row.oid for row in algorithms.rows(ContentCipher)}
-        if self.oids & known and cipher.oid not in self.oids:
-            return False
-        wraps = self._wraps()
-        return not wraps or cipher.key_size in wraps
+        return not self.oids & known or cipher.oid in self.oids
 
-    def _wraps(self) -> set[int]:
+    def unwraps(self, size: int) -> bool:
+        """Whether a key wrap of so many octets goes with key agreement.
+
+        A list without any key agreement says nothing about it, and none matters to an RSA key.
+        """
         schemes = {row.oid for row in algorithms.rows(KeyAgreement)}
         found = set()
         for oid, node in self.entries:
@@ -84,7 +86,7 @@ class Capabilities:
                     found.add(parameters.read_wrap(node, "SMIMECapability")[0].key_size)
                 except (MalformedMessage, UnsupportedAlgorithm):
                     continue
-        return found
+        return not found or size in found
 
     def agreements(self) -> tuple[KeyAgreement, ...]:
         """The key agreement schemes announced that have a row, in the recipient's order."""
@@ -100,7 +102,8 @@ class Capabilities:
         for oid, node in self.entries:
             if oid == oids.RSAES_OAEP:
                 digests.append(_oaep_digest(node))
-        usable = [digest for digest in digests if digest is not None]
+        # no primitive has RSAES-OAEP with MD5 or SHAKE
+        usable = [digest for digest in digests if digest is not None and digest in _OAEP_DIGESTS]
         return algorithms.SHA256 if algorithms.SHA256 in usable else next(iter(usable), None)
 
 

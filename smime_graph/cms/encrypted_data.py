@@ -37,6 +37,8 @@ def decrypt(der: bytes, keys: Sequence[AnyKey], *, policy: Policy) -> bytes:
     algorithm, ciphertext = read(der)
     encryption = parameters.read_cipher(algorithm, "content encryption")
     cipher = judged(encryption.cipher, policy)
+    if encryption.derivation is not None:
+        judged(encryption.derivation, policy)
     if cipher.aead:
         raise MalformedMessage(f"{cipher.name} does not belong in EncryptedData")
     usable = [

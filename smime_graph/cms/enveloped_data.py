@@ -60,7 +60,7 @@ def encrypt(
     cek, iv = os.urandom(cipher.key_size), os.urandom(cipher.iv_size)
     unique = {getattr(recipient, "certificate", recipient): recipient for recipient in to}
     infos = [recipients.wrap(one, cek, policy=policy, rid=rid) for one in unique.values()]
-    derivation = recipients.choose_derivation(to)
+    derivation = recipients.choose_derivation(to, policy)
     algorithm = parameters.write_cipher(cipher, iv, derivation)
     if derivation is not None:
         cek = derivation.derive(cek, parameters.write_cipher(cipher, iv, None))
@@ -168,6 +168,8 @@ def decrypt(enveloped: EnvelopedData, keys: Sequence[AnyKey], *, policy: Policy)
     """
     encryption = parameters.read_cipher(enveloped.algorithm, "content encryption")
     cipher = judged(encryption.cipher, policy)
+    if encryption.derivation is not None:
+        judged(encryption.derivation, policy)
     if cipher.aead != enveloped.authenticated:
         # RFC 8551 3.3; without this, AuthEnvelopedData could be turned into something malleable
         kind = "AuthEnvelopedData" if enveloped.authenticated else "EnvelopedData"

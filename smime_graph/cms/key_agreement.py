@@ -34,6 +34,8 @@ from .recipient_info import (
     judged,
     named,
     read_identifier,
+    used,
+    write_identifier,
 )
 
 # RFC 5753 8 and 9, RFC 8418: the KDF's hash is as strong as the curve
@@ -73,8 +75,8 @@ def choose(recipient: Recipient, policy: Policy) -> KeyAgreement:
     offered = announced.agreements() if announced is not None else ()
     # a list that names no scheme for this kind of key says nothing about it
     offered = tuple(row for row in offered if kind in row.keys)
-    if not offered or usual in offered:
-        return usual
+    if not offered:
+        return used(usual, policy, certificate)
     usable = [row for row in offered if policy.accepts(row)]
     if not usable:
         raise PolicyRefusal(
@@ -84,7 +86,7 @@ def choose(recipient: Recipient, policy: Policy) -> KeyAgreement:
             policy=policy.name,
             hint="ask the recipient for newer capabilities",
         )
-    return usable[0]
+    return usual if usual in usable else usable[0]
 
 
 def wrap(
@@ -95,6 +97,7 @@ def wrap(
     agreement = choose(recipient, policy)
     # RFC 8551 2.3: the key wrap is as strong as the content cipher
     key_wrap = next(row for row in algorithms.rows(KeyWrap) if row.key_size == len(cek))
+    used(key_wrap, policy, certificate)
     operations = AGREEMENT_KEYS[KEY_KINDS[certificate.key_algorithm]]
     ephemeral = operations.ephemeral(certificate.public_key)
     secret = operations.exchange(ephemeral, certificate.public_key)
@@ -102,10 +105,9 @@ def wrap(
     point = operations.encode(ephemeral.public_key())
     # RFC 5753 7.1.2, RFC 8418 3.1: no parameters, the recipient's curve is meant
     algorithm = ber.sequence(ber.oid(certificate.key_algorithm))
-    if rid == "ski":
+    identifier = write_identifier(certificate, rid)
+    if rid == "ski":  # RecipientKeyIdentifier, a SEQUENCE
         identifier = ber.context(0, ber.octet_string(certificate.subject_key_identifier or b""))
-    else:
-        identifier = certificate.issuer_and_serial
     encrypted = ber.sequence(identifier, ber.octet_string(key_wrap.wrap(kek, cek)))
     der = ber.context(
         1,
@@ -184,6 +186,9 @@ def _kind_of(key: Any) -> str:
     if hasattr(key, "curve"):
         return "ec"
     public = key.public_key()
+    if not hasattr(public, "public_bytes_raw"):
+        # finite-field Diffie-Hellman has an `exchange` as well
+        raise MalformedMessage(f"recipient: not for a {type(key).__name__}")
     return "x448" if len(public.public_bytes_raw()) == 56 else "x25519"
 
 

@@ -26,6 +26,7 @@ from .recipient_info import (
     judged,
     named,
     read_identifier,
+    used,
     write_identifier,
 )
 
@@ -47,9 +48,11 @@ def wrap(
     """The RecipientInfo, DER; an OtherRecipientInfo counts as of version 3 (RFC 5652 6.1)."""
     certificate = recipient.certificate
     kind = KEY_KINDS[certificate.key_algorithm]
-    kem = next(row for row in algorithms.rows(Kem) if row.key == kind and policy.accepts(row))
+    kem = next(row for row in algorithms.rows(Kem) if row.key == kind)
     kdf = algorithms.by_name(KeyDerivation, "hkdf-sha256")  # RFC 9936 2.2.1
     key_wrap = algorithms.by_name(KeyWrap, kem.wrap)
+    for row in (kem, kdf, key_wrap):
+        used(row, policy, certificate)
     public: Any = certificate.public_key
     secret, ciphertext = public.encapsulate()
     info = _other_info(parameters.write_wrap(key_wrap), key_wrap.key_size, None)

@@ -13,7 +13,7 @@ from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
 
 from .. import algorithms
 from ..algorithms import KeyTransport, OaepParameters
-from ..errors import UnsupportedAlgorithm, UsageError
+from ..errors import PolicyRefusal, UnsupportedAlgorithm, UsageError
 from ..policy import Policy
 from . import ber, parameters
 from .ber import Fields, Node
@@ -39,6 +39,13 @@ def wrap(
     announced = Capabilities.of(recipient)
     digest = announced.oaep_digest() if announced is not None else None
     wanted = "null" if digest is None else "oaep"
+    if not usable:
+        raise PolicyRefusal(
+            f"policy {policy.name} has no key transport for {certificate.description}",
+            rule="encrypt.kind-of-key",
+            policy=policy.name,
+            hint="use another policy, or ask for a certificate with another kind of key",
+        )
     transport = next((row for row in usable if row.parameters == wanted), usable[0])
     digest = digest or algorithms.SHA256
     try:

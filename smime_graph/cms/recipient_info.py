@@ -118,6 +118,18 @@ def judged(row: R, policy: Policy) -> R:
     return row
 
 
+def used(row: R, policy: Policy, certificate: Certificate) -> R:
+    """The row, if the policy lets it be written; `certificate` is whom it is needed for."""
+    if not policy.accepts(row):
+        raise PolicyRefusal(
+            f"policy {policy.name} refuses {row.name}, which {certificate.description} needs",
+            rule="alg.refused",
+            policy=policy.name,
+            hint="use another policy, or ask for a certificate with another kind of key",
+        )
+    return row
+
+
 def named(recipient: RecipientInfo) -> AlgorithmIdentifier:
     if recipient.algorithm is None:
         raise UnsupportedAlgorithm(recipient.kind, where="recipient")

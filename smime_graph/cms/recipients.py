@@ -54,7 +54,12 @@ def choose_cipher(recipients: Sequence[AnyRecipient], policy: Policy) -> Content
         announced = Capabilities.of(recipient)
         if announced is None:
             continue
-        remaining = [cipher for cipher in left if announced.reads(cipher)]
+        agrees = KEY_KINDS.get(recipient.certificate.key_algorithm) in AGREEMENT_KEYS
+        remaining = [
+            cipher
+            for cipher in left
+            if announced.reads(cipher) and (not agrees or announced.unwraps(cipher.key_size))
+        ]
         if not remaining:
             raise PolicyRefusal(
                 f"no content cipher is common: {recipient.certificate.description} cannot read "
@@ -67,9 +72,11 @@ def choose_cipher(recipients: Sequence[AnyRecipient], policy: Policy) -> Content
     return left[0]
 
 
-def choose_derivation(recipients: Sequence[AnyRecipient]) -> CekDerivation | None:
-    """The derivation of RFC 9709, if everybody announced it."""
+def choose_derivation(recipients: Sequence[AnyRecipient], policy: Policy) -> CekDerivation | None:
+    """The derivation of RFC 9709, if everybody announced it and the policy does not refuse it."""
     row = algorithms.rows(CekDerivation)[0]
+    if not policy.accepts(row):
+        return None
     for recipient in recipients:
         if isinstance(recipient, (Password, SharedKey)):
             return None

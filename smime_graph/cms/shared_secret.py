@@ -52,6 +52,13 @@ class Password:
     def __post_init__(self) -> None:
         if not self.password:
             raise UsageError("the recipients' password is empty")
+        try:
+            self.password.encode()
+        except UnicodeEncodeError:
+            # what it would say of the text is the text
+            raise UsageError("the recipients' password cannot be written in UTF-8") from None
+        if not 1 <= self.iterations <= MAX_ITERATIONS:
+            raise UsageError(f"{self.iterations} iterations, 1 to {MAX_ITERATIONS} are possible")
 
 
 @dataclass(frozen=True, slots=True)
