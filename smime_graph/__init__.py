@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .cms.shared_secret import Password as Password
-    from .cms.shared_secret import SharedKey as SharedKey
     from .cms.ess import ReceiptRequest as ReceiptRequest
     from .cms.labels import SecurityLabel as SecurityLabel
+    from .cms.shared_secret import Password as Password
+    from .cms.shared_secret import SharedKey as SharedKey
     from .errors import CertificateRejected as CertificateRejected
     from .errors import DecryptionFailed as DecryptionFailed
     from .errors import GraphError as GraphError
