@@ -115,6 +115,11 @@ class Entity:
         self.fields, self._body_start, self.has_blank_line = _read_header(raw)
 
     @property
+    def header(self) -> bytes:
+        """The header block as it stands, the blank line included."""
+        return self.raw[: self._body_start]
+
+    @property
     def body(self) -> bytes:
         return self.raw[self._body_start :]
 

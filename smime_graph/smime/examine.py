@@ -10,6 +10,7 @@ signer is never the one that is accepted.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -36,7 +37,7 @@ from ..pki.trust import TrustStore
 from ..pki.validate import validate
 from ..policy import EXCHANGE, Policy
 from . import services, unwrap
-from .entity import Entity, crlf, is_mime_field
+from .entity import Entity, HeaderField, crlf, is_mime_field
 from .report import Layer, MessageReport, Opened, Signer, Summary
 from .services import Clearance, Verified
 from .unwrap import Peeled, SignedLayer
@@ -46,6 +47,10 @@ _CLOCK_SKEW = timedelta(hours=1)
 
 # What may be wrong with one signer without a doubt about another
 _OF_ONE_SIGNER = ("pki.", "alg.", "cms.signer.certificate-missing")
+
+# A From in a header, as it is found by readers that take a bare CR for a line end
+_FROM_LINE = re.compile(rb"(?:\A|[\r\n])from[ \t]*:", re.IGNORECASE)
+_BARE_CR = re.compile(rb"\r(?!\n)")
 
 _ENCRYPTED = ("enveloped-data", "auth-enveloped-data", "encrypted-data")
 
@@ -253,7 +258,7 @@ def _judge(
     clearance: Clearance | None,
 ) -> MessageReport:
     found = list(peeled.findings)
-    senders = _Senders.of(raw, sender, policy)
+    senders = _Senders.of(raw, peeled.content, sender, policy)
     pool = (*peeled.certificates, *certificates)
     budget = SignatureChecks()
     judge = services.Judge(trust, pool, policy, at, budget)
@@ -286,6 +291,7 @@ def _judge(
         [signer for layer in verified for signer, _ in layer.signers], clearance
     )
     found += findings
+    found += senders.who_did_not_sign(signers)
     if any(signer.accepted for signer in signers):
         # another signer who is not believed does not take anything from one who is
         believed = {signer.where for signer in signers if signer.accepted}
@@ -434,33 +440,38 @@ def _judge_signer(
 
 @dataclass(frozen=True, slots=True)
 class _Senders:
-    """Whom the signer must be: the address given, or From and Sender of the message."""
+    """Whom the signer must be: the address given, or From and Sender of the message.
+
+    `authors` are the addresses of the From that is shown, `inside` those of one in the header of
+    the content, which readers may show instead (RFC 9788 4.4).
+    """
 
     addresses: tuple[str, ...]
     is_unknown: bool  # no From and nobody said who: there is nothing to compare with
     fault: str | None
     policy: Policy
+    authors: tuple[str, ...] = ()
+    inside: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, raw: bytes, given: str | None, policy: Policy) -> _Senders:
+    def of(cls, raw: bytes, content: bytes, given: str | None, policy: Policy) -> _Senders:
         if given is not None:
             return cls((given,), False, None, policy)
-        if unwrap.is_bare_cms(raw):
-            return cls((), True, None, policy)
         try:
-            entity = Entity(raw)
-            fields = entity.all("From")
-            if not fields:
-                return cls((), True, None, policy)
-            if len(fields) > 1:
-                # which of them is shown depends on the reader
-                return cls((), False, f"the message has {len(fields)} From fields", policy)
-            found = parse_header_addresses(fields[0].value)
-            for extra in entity.all("Sender")[:1]:
-                found += parse_header_addresses(extra.value)
+            authors = others = None
+            if not unwrap.is_bare_cms(raw):
+                entity = Entity(raw)
+                authors = _from(entity)
+                for extra in entity.all("Sender")[:1]:
+                    others = parse_header_addresses(extra.value)
+            inside = None if content is raw else _from_inside(content)
         except MalformedMessage as error:
             return cls((), False, f"From cannot be read: {error}", policy)
-        return cls(found, False, None, policy)
+        shown = inside if authors is None else authors
+        if shown is None and others is None:
+            return cls((), True, None, policy)
+        shown = shown or ()
+        return cls((*shown, *(others or ())), False, None, policy, shown, inside or ())
 
     @property
     def text(self) -> str | None:
@@ -478,9 +489,48 @@ class _Senders:
             text = "the signer's certificate names no mail address, so nothing ties it to the From"
             return None, [finding("pki.address.none", where, text, severity=severity)]
         if any(matches(sender, one) for sender in self.addresses for one in held):
-            return True, []
+            if not self.inside or any(matches(one, own) for one in self.inside for own in held):
+                return True, []
+            text = (
+                f"signed by {', '.join(held[:5])}, but the content has a From of its own: "
+                f"{', '.join(self.inside[:5])}"
+            )
+            text = _printable(text)
+            return False, [finding("pki.address.mismatch", where, text, severity=severity)]
         text = f"signed by {', '.join(held[:5])}, but the message is from {self.text or 'nobody'}"
         return False, [finding("pki.address.mismatch", where, _printable(text), severity=severity)]
+
+    def who_did_not_sign(self, signers: Sequence[Signer]) -> list[Finding]:
+        """Authors beside the one who signed: it is they whom a reader is shown.
+
+        RFC 8550 3 is content with the Sender, or with one of several in the From.
+        """
+        held = [one for signer in signers if signer.accepted for one in signer.emails]
+        silent = [one for one in self.authors if not any(matches(one, own) for own in held)]
+        if not held or not silent:
+            return []
+        text = _printable(f"from {', '.join(silent[:5])}, but signed by {', '.join(held[:5])}")
+        return [finding("pki.address.mismatch", "message", text, severity=Severity.WARNING)]
+
+
+def _from(entity: Entity) -> tuple[str, ...] | None:
+    """The addresses of From; MalformedMessage where readers would not agree which it is."""
+    fields = entity.all("From")
+    seen = len(_FROM_LINE.findall(entity.header))
+    if len(fields) > 1 or seen != len(fields):
+        raise MalformedMessage(f"the header has {max(seen, len(fields))} From fields")
+    return parse_header_addresses(fields[0].value) if fields else None
+
+
+def _from_inside(content: bytes) -> tuple[str, ...] | None:
+    try:
+        entity = Entity(content)
+    except MalformedMessage:
+        # what was signed need not be MIME, and of that no header is shown
+        if _FROM_LINE.search(content) is None:
+            return None
+        raise
+    return _from(entity)
 
 
 def _printable(text: str) -> str:
@@ -549,4 +599,14 @@ def _outer_header(raw: bytes) -> bytes:
         fields = Entity(raw).fields
     except MalformedMessage:
         return b""
-    return b"".join(crlf(f.raw) for f in fields if f.name and not is_mime_field(f))
+    return b"".join(_unambiguous(f) for f in fields if f.name and not is_mime_field(f))
+
+
+def _unambiguous(field: HeaderField) -> bytes:
+    """The field with neither a blank before its colon nor a bare CR.
+
+    At either some readers, Python's `email` among them, end the header: the rest of it, which
+    nobody signed, would stand at the top of the body.
+    """
+    value = field.raw.partition(b":")[2]
+    return field.name.encode() + b":" + _BARE_CR.sub(b" ", crlf(value))

@@ -487,3 +487,81 @@ def test_an_unsealed_message_has_one_mime_version(
         opened = unseal(sign(raw, signer=alice, at=now), trust=trust, at=now)
         assert opened.raw.lower().count(b"mime-version:") == 1
         assert opened.message["MIME-Version"] == "1.0"
+
+
+# --- the header, which nobody signed ------------------------------------------------------
+
+
+def opaque(content: bytes, signer: Identity, now: datetime) -> bytes:
+    der, _ = signed_data.sign(content, [signer], detached=False, policy=EXCHANGE, at=now)
+    return pkcs7_mime("signed-data", der)
+
+
+@pytest.mark.parametrize(
+    "field", [b"X-Note: see below\r\rpay 666\r\n", b"Note : pay 666\r\n", b"Note\t: pay 666\n"]
+)
+def test_nothing_of_the_header_gets_into_the_body(
+    signed: bytes, trust: TrustStore, now: datetime, field: bytes
+) -> None:
+    opened = verify(field + signed, trust=trust, at=now)
+    assert opened.message.get_content() == "the figures\r\n"
+    assert opened.message["Subject"] == "Figures"
+    assert opened.message["From"] == "Alice <alice@contoso.com>"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"To: bob@contoso.com\r\n",
+        b"From: mallory@contoso.com\r\n",
+        b"Sender: mallory@contoso.com\r\n",
+        b"",
+    ],
+)
+@pytest.mark.parametrize("hidden", [b"", b"X-A: b\r"])
+def test_a_from_inside_the_signature_is_the_signers(
+    mallory: Identity, trust: TrustStore, now: datetime, header: bytes, hidden: bytes
+) -> None:
+    content = hidden + b"From: Alice <alice@contoso.com>\r\n" + INNER
+    report = examine(header + opaque(content, mallory, now), trust=trust, at=now)
+    assert report.verdict == "rejected"
+    assert codes(report.errors) == ["pki.address.mismatch"]
+
+
+def test_a_from_inside_that_is_the_signers_own_is_accepted(
+    alice: Identity, trust: TrustStore, now: datetime
+) -> None:
+    entity = opaque(b"From: Alice <ALICE@contoso.com>\r\n" + INNER, alice, now)
+    for header in (b"From: alice@contoso.com\r\n", b"To: bob@contoso.com\r\n"):
+        assert examine(header + entity, trust=trust, at=now).findings == ()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"X-A: b\rFrom: alice@contoso.com\r\nFrom: mallory@contoso.com\r\n",
+        b"Sender: alice@contoso.com\r\n",
+    ],
+)
+def test_an_author_that_only_some_readers_see_is_not_passed_over(
+    mallory: Identity, trust: TrustStore, now: datetime, header: bytes
+) -> None:
+    report = examine(header + opaque(INNER, mallory, now), trust=trust, at=now)
+    assert codes(report.errors) == ["pki.address.mismatch"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"From: alice@contoso.com\r\nSender: mallory@contoso.com\r\n",
+        b"From: alice@contoso.com, mallory@contoso.com\r\n",
+    ],
+)
+def test_an_author_who_did_not_sign_is_named(
+    mallory: Identity, trust: TrustStore, now: datetime, header: bytes
+) -> None:
+    report = examine(header + opaque(INNER, mallory, now), trust=trust, at=now)
+    assert report.accepted  # RFC 8550 3: From or Sender
+    (one,) = report.findings
+    assert (one.code, one.severity) == ("pki.address.mismatch", Severity.WARNING)
+    assert "from alice@contoso.com" in one.text
