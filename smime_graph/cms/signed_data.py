@@ -455,7 +455,8 @@ def _check(
         # RFC 5652 5.1: not understood is not the same as bad
         found.append(finding("alg.unsupported", where, str(error)))
         return Check(certificate, None, None, None, None, None, tuple(found))
-    for row in (digest, scheme):
+    # without signed attributes the digest that the scheme names is all that binds the content
+    for row in dict.fromkeys((digest, scheme, fixed or digest)):
         if not policy.accepts(row):
             found.append(finding("alg.refused", where, f"policy {policy.name} refuses {row.name}"))
         elif policy.flags(row):

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from smime_graph import oids
-from smime_graph.algorithms import SHA1, SHA256, SHA384, SignatureScheme, by_name
+from smime_graph.algorithms import SHA1, SHA256, SHA384, Digest, SignatureScheme, by_name
 from smime_graph.cms import attributes, ber, parameters, signed_data
 from smime_graph.cms.signed_data import Check
 from smime_graph.errors import MalformedMessage, UnsupportedAlgorithm
@@ -295,6 +295,38 @@ def test_a_weak_digest_is_refused_and_flagged_by_the_archive(alice_rsa: Identity
     archived = check(der, policy=ARCHIVE)
     assert archived.valid
     assert codes(archived.findings) == ["alg.weak"]
+
+
+@pytest.mark.parametrize("name", ["md5", "sha1"])
+@pytest.mark.parametrize("pss", [False, True])
+def test_a_weak_digest_that_only_the_scheme_names_is_refused(
+    alice_rsa: Identity, name: str, pss: bool
+) -> None:
+    digest = by_name(Digest, name)
+    scheme = by_name(SignatureScheme, "rsassa-pss" if pss else "rsassa-pkcs1v15")
+    oid = next(oid for oid, fixed in scheme.by_oid.items() if pss or fixed == name)
+    identifier = parameters.write_signature(scheme, digest) if pss else ber.sequence(ber.oid(oid))
+    assert scheme.sign is not None
+    info = ber.sequence(
+        ber.integer(1),
+        alice_rsa.certificate.issuer_and_serial,
+        parameters.write_digest(SHA256),
+        identifier,
+        ber.octet_string(scheme.sign(alice_rsa.private_key, CONTENT, digest)),
+    )
+    der = signed_data.content_info(
+        oids.SIGNED_DATA,
+        [
+            ber.integer(1),
+            ber.set_of(parameters.write_digest(SHA256)),
+            ber.sequence(ber.oid(oids.DATA), ber.context(0, ber.octet_string(CONTENT))),
+            ber.tlv(0xA0, alice_rsa.certificate.der),
+            ber.set_of(info),
+        ],
+    )
+    assert codes(check(der).findings) == ["alg.refused"]
+    old = check(der, policy=ARCHIVE)
+    assert (old.valid, codes(old.findings)) == (True, ["alg.weak"])
 
 
 def test_an_unknown_algorithm_is_not_a_bad_signature(alice: Identity, now: datetime) -> None:
