@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from .. import algorithms, oids
-from ..algorithms import ContentCipher, Digest, KeyAgreement, KeyTransport, KeyWrap, Row
+from ..algorithms import (
+    ContentCipher,
+    KeyAgreement,
+    KeyTransport,
+    KeyWrap,
+    OaepParameters,
+    Row,
+)
 from ..errors import MalformedMessage, UnsupportedAlgorithm
 from ..policy import Policy
 from . import ber, parameters
@@ -74,51 +81,59 @@ class Capabilities:
         return not self.oids & known or cipher.oid in self.oids
 
     def unwraps(self, size: int) -> bool:
-        """Whether a key wrap of so many octets goes with key agreement.
+        """Whether some key agreement announced goes with a key wrap of so many octets.
 
         A list without any key agreement says nothing about it, and none matters to an RSA key.
         """
-        schemes = {row.oid for row in algorithms.rows(KeyAgreement)}
-        found = set()
-        for oid, node in self.entries:
-            if oid in schemes and node is not None:
-                try:
-                    found.add(parameters.read_wrap(node, "SMIMECapability")[0].key_size)
-                except (MalformedMessage, UnsupportedAlgorithm):
-                    continue
-        return not found or size in found
+        return not self._agreements() or bool(self.agreements(size))
 
-    def agreements(self) -> tuple[KeyAgreement, ...]:
-        """The key agreement schemes announced that have a row, in the recipient's order."""
+    def agreements(self, size: int) -> tuple[KeyAgreement, ...]:
+        """The schemes announced with a key wrap of `size` octets or with none, in their order."""
+        return tuple(dict.fromkeys(row for row, wrap in self._agreements() if wrap in (size, None)))
+
+    def _agreements(self) -> list[tuple[KeyAgreement, int | None]]:
+        """Scheme and size of the key wrap of each key agreement that has a row (RFC 5753 8)."""
         rows = {row.oid: row for row in algorithms.rows(KeyAgreement)}
-        return tuple(dict.fromkeys(rows[oid] for oid, _ in self.entries if oid in rows))
+        found: list[tuple[KeyAgreement, int | None]] = []
+        for oid, node in self.entries:
+            if oid not in rows:
+                continue
+            try:
+                size = None
+                if node is not None:
+                    size = parameters.read_wrap(node, "SMIMECapability")[0].key_size
+                found.append((rows[oid], size))
+            except (MalformedMessage, UnsupportedAlgorithm):
+                continue  # with a key wrap that we do not have
+        return found
 
-    def oaep_digest(self) -> Digest | None:
-        """The digest to use RSAES-OAEP with; None if it was not announced.
+    def oaep(self) -> OaepParameters | None:
+        """How to use RSAES-OAEP, with SHA-256 if that was announced; None if nothing was.
 
         Written with tags (RFC 4055) or, as RFC 3560 5 has it, without; at its default it is SHA-1.
         """
-        digests = []
-        for oid, node in self.entries:
-            if oid == oids.RSAES_OAEP:
-                digests.append(_oaep_digest(node))
-        # no primitive has RSAES-OAEP with MD5 or SHAKE
-        usable = [digest for digest in digests if digest is not None and digest in _OAEP_DIGESTS]
-        return algorithms.SHA256 if algorithms.SHA256 in usable else next(iter(usable), None)
+        found = [_oaep(node) for oid, node in self.entries if oid == oids.RSAES_OAEP]
+        usable = [one for one in found if one is not None]
+        preferred = [one for one in usable if one.digest is algorithms.SHA256]
+        return next(iter(preferred or usable), None)
 
 
-def _oaep_digest(node: Node | None) -> Digest | None:
+def _oaep(node: Node | None) -> OaepParameters | None:
     try:
         if node is None:
-            return algorithms.SHA1
+            return OaepParameters(algorithms.SHA1, algorithms.SHA1)
         first = next(iter(node.expect(ber.SEQUENCE, "OAEP")), None)
-        if first is None:
-            return algorithms.SHA1
-        hashed = first.only("hash") if first.tag == 0xA0 else first
-        identifier = parameters.AlgorithmIdentifier.read(hashed, "OAEP")
-        return parameters.read_digest(identifier, "SMIMECapability")
-    except (MalformedMessage, UnsupportedAlgorithm):
+        if first is not None and first.tag == ber.SEQUENCE:
+            hashed, mask = list(node)
+            digest, mgf_digest = parameters.read_hash_and_mask(hashed, mask, "SMIMECapability")
+            found = OaepParameters(digest, mgf_digest)
+        else:
+            found = parameters.read_oaep(node, "SMIMECapability")
+    except (MalformedMessage, UnsupportedAlgorithm, ValueError):
         return None
+    # no primitive has RSAES-OAEP with MD5 or SHAKE, and a label is not for us to choose
+    usable = found.digest in _OAEP_DIGESTS and found.mgf_digest in _OAEP_DIGESTS
+    return found if usable and not found.label else None
 
 
 @lru_cache(maxsize=256)

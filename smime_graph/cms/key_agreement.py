@@ -65,14 +65,17 @@ class Originator:
     ukm: bytes | None
 
 
-def choose(recipient: Recipient, policy: Policy) -> KeyAgreement:
-    """The scheme for this key: the usual one, or the first announced that we have (RFC 5753 8)."""
+def choose(recipient: Recipient, policy: Policy, wrap_size: int) -> KeyAgreement:
+    """The scheme for this key: the usual one, or the first announced that we have (RFC 5753 8).
+
+    `wrap_size` is that of the key wrap, in octets: a scheme is announced together with one.
+    """
     certificate = recipient.certificate
     kind = KEY_KINDS[certificate.key_algorithm]
     size = getattr(certificate.public_key, "key_size", 0)
     usual = algorithms.by_name(KeyAgreement, _USUAL.get((kind, size)) or _USUAL[kind, 0])
     announced = Capabilities.of(recipient)
-    offered = announced.agreements() if announced is not None else ()
+    offered = announced.agreements(wrap_size) if announced is not None else ()
     # a list that names no scheme for this kind of key says nothing about it
     offered = tuple(row for row in offered if kind in row.keys)
     if not offered:
@@ -94,7 +97,7 @@ def wrap(
 ) -> tuple[bytes, int]:
     """The RecipientInfo, DER, and its version: one ephemeral key for one recipient."""
     certificate = recipient.certificate
-    agreement = choose(recipient, policy)
+    agreement = choose(recipient, policy, len(cek))
     # RFC 8551 2.3: the key wrap is as strong as the content cipher
     key_wrap = next(row for row in algorithms.rows(KeyWrap) if row.key_size == len(cek))
     used(key_wrap, policy, certificate)

@@ -37,8 +37,8 @@ def wrap(
     certificate = recipient.certificate
     usable = [algorithms.by_name(KeyTransport, name) for name in policy.key_transports]
     announced = Capabilities.of(recipient)
-    digest = announced.oaep_digest() if announced is not None else None
-    wanted = "null" if digest is None else "oaep"
+    oaep = announced.oaep() if announced is not None else None
+    wanted = "null" if oaep is None else "oaep"
     if not usable:
         raise PolicyRefusal(
             f"policy {policy.name} has no key transport for {certificate.description}",
@@ -47,9 +47,10 @@ def wrap(
             hint="use another policy, or ask for a certificate with another kind of key",
         )
     transport = next((row for row in usable if row.parameters == wanted), usable[0])
-    digest = digest or algorithms.SHA256
+    if oaep is None and transport.parameters == "oaep":
+        oaep = OaepParameters(algorithms.SHA256, algorithms.SHA256)
     try:
-        encrypted = transport.wrap(certificate.public_key, cek, OaepParameters(digest, digest))
+        encrypted = transport.wrap(certificate.public_key, cek, oaep)
     except ValueError:
         raise UsageError(
             f"{certificate.description}: its RSA key cannot carry a key with {transport.name}",
@@ -59,7 +60,7 @@ def wrap(
     der = ber.sequence(
         ber.integer(version),
         write_identifier(certificate, rid),
-        parameters.write_transport(transport, digest),
+        parameters.write_transport(transport, oaep),
         ber.octet_string(encrypted),
     )
     return der, version

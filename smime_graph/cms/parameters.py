@@ -143,32 +143,39 @@ def _read_hash_and_mgf(fields: Fields, where: str) -> tuple[Digest, Digest]:
     if (node := fields.optional(0xA0)) is not None:
         digest = read_digest(AlgorithmIdentifier.read(node.only("hash"), where), where)
     if (node := fields.optional(0xA1)) is not None:
-        mgf = AlgorithmIdentifier.read(node.only("mask generation"), where)
-        if mgf.oid != oids.MGF1 or mgf.parameters is None:
-            raise MalformedMessage(f"{where}: mask generation function {mgf.oid} is not MGF1")
-        mgf_digest = read_digest(AlgorithmIdentifier.read(mgf.parameters, where), where)
+        mgf_digest = _read_mask(node.only("mask generation"), where)
     return digest, mgf_digest
+
+
+def _read_mask(node: Node, where: str) -> Digest:
+    mgf = AlgorithmIdentifier.read(node, where)
+    if mgf.oid != oids.MGF1 or mgf.parameters is None:
+        raise MalformedMessage(f"{where}: mask generation function {mgf.oid} is not MGF1")
+    return read_digest(AlgorithmIdentifier.read(mgf.parameters, where), where)
+
+
+def read_hash_and_mask(hashed: Node, mask: Node, where: str) -> tuple[Digest, Digest]:
+    """The digest and the mask generation function's, without the tags of RSAES-OAEP-params."""
+    digest = read_digest(AlgorithmIdentifier.read(hashed, where), where)
+    return digest, _read_mask(mask, where)
 
 
 # --- key transport and key wrap -----------------------------------------------------------
 
 
 @lru_cache(maxsize=32)
-def write_transport(transport: KeyTransport, digest: Digest) -> bytes:
-    """`digest` is that of OAEP; RFC 3560 3: what is at its default is left out."""
+def write_transport(transport: KeyTransport, oaep: OaepParameters | None) -> bytes:
+    """RFC 3560 3: what is at its default is left out."""
     oid = ber.oid(transport.oid)
-    if transport.parameters == "null":
+    if transport.parameters == "null" or oaep is None:
         return ber.sequence(oid, _NULL)
-    if digest is algorithms.SHA1:
-        return ber.sequence(oid, ber.sequence())
-    hashed = write_digest(digest)
-    return ber.sequence(
-        oid,
-        ber.sequence(
-            ber.context(0, hashed),
-            ber.context(1, ber.sequence(ber.oid(oids.MGF1), hashed)),
-        ),
-    )
+    fields = b""
+    if oaep.digest is not algorithms.SHA1:
+        fields += ber.context(0, write_digest(oaep.digest))
+    if oaep.mgf_digest is not algorithms.SHA1:
+        mask = ber.sequence(ber.oid(oids.MGF1), write_digest(oaep.mgf_digest))
+        fields += ber.context(1, mask)
+    return ber.sequence(oid, ber.sequence(fields))
 
 
 def read_transport(
@@ -179,16 +186,20 @@ def read_transport(
         return transport, None
     if identifier.parameters is None:
         return transport, OaepParameters(algorithms.SHA1, algorithms.SHA1)
-    fields = Fields(identifier.parameters.expect(ber.SEQUENCE, f"{where} OAEP parameters"), "OAEP")
+    return transport, read_oaep(identifier.parameters, where)
+
+
+def read_oaep(node: Node, where: str) -> OaepParameters:
+    fields = Fields(node.expect(ber.SEQUENCE, f"{where} OAEP parameters"), "OAEP")
     digest, mgf_digest = _read_hash_and_mgf(fields, where)
     label = b""
-    if (node := fields.optional(0xA2)) is not None:
-        source = AlgorithmIdentifier.read(node.only("pSource"), where)
+    if (label_node := fields.optional(0xA2)) is not None:
+        source = AlgorithmIdentifier.read(label_node.only("pSource"), where)
         if source.oid != oids.P_SPECIFIED or source.parameters is None:
             raise MalformedMessage(f"{where}: OAEP label source {source.oid}")
         label = bytes(source.parameters.as_octets("OAEP label"))
     fields.end()
-    return transport, OaepParameters(digest, mgf_digest, label)
+    return OaepParameters(digest, mgf_digest, label)
 
 
 @lru_cache(maxsize=8)

@@ -25,8 +25,23 @@ from smime_graph import (
     seal,
     sign,
 )
-from smime_graph.algorithms import ContentCipher, Digest, KeyWrap, OaepParameters, by_name
-from smime_graph.cms import attributes, ber, enveloped_data, parameters, recipients, signed_data
+from smime_graph.algorithms import (
+    ContentCipher,
+    Digest,
+    KeyAgreement,
+    KeyWrap,
+    OaepParameters,
+    by_name,
+)
+from smime_graph.cms import (
+    attributes,
+    ber,
+    enveloped_data,
+    key_agreement,
+    parameters,
+    recipients,
+    signed_data,
+)
 from smime_graph.cms.capabilities import Capabilities
 from smime_graph.cms.parameters import read_transport
 from smime_graph.cms.recipients import AnyRecipient
@@ -377,3 +392,41 @@ def test_archive_encrypts_nothing(people: Callable[[str], Identity], message: by
     assert no.value.hint is not None
     with pytest.raises(PolicyRefusal):
         encrypt(message, recipients=to, policy=EXCHANGE.but("mine", sends=False))
+
+
+def test_oaep_is_used_with_the_mask_digest_that_was_announced(ca: CA, now: datetime) -> None:
+    """Java's default is SHA-256 with MGF1 over SHA-1: only the pair announced can be read."""
+    reader = ca.issue("bob@contoso.com", key="rsa-2048", at=now)
+    sha256 = ber.sequence(ber.oid(oids.SHA256))
+    announced = ber.sequence(ber.oid(oids.RSAES_OAEP), ber.sequence(ber.context(0, sha256)))
+    to_bob = Contact(reader.certificate, (announced,))
+    cipher = by_name(ContentCipher, "aes256-cbc")
+    der = enveloped_data.encrypt(b"content", [to_bob], cipher=cipher, policy=EXCHANGE)
+    enveloped = enveloped_data.read(der)
+    algorithm = enveloped.recipients[0].algorithm
+    assert algorithm is not None
+    assert algorithm.raw == announced
+    assert enveloped_data.decrypt(enveloped, [reader], policy=EXCHANGE) == b"content"
+
+
+def test_a_key_agreement_is_used_with_a_key_wrap_it_was_announced_with(
+    ca: CA, now: datetime
+) -> None:
+    reader = ca.issue("bob@contoso.com", key="p256", at=now)
+
+    def announced(scheme: str, wrap: str) -> bytes:
+        row, inner = by_name(KeyAgreement, scheme), by_name(KeyWrap, wrap)
+        return ber.sequence(ber.oid(row.oid), ber.sequence(ber.oid(inner.oid)))
+
+    to_bob = Contact(
+        reader.certificate,
+        (
+            announced("dhsinglepass-stddh-sha256kdf", "aes128-wrap"),
+            announced("dhsinglepass-stddh-sha384kdf", "aes256-wrap"),
+        ),
+    )
+    assert key_agreement.choose(to_bob, EXCHANGE, 16).name == "dhsinglepass-stddh-sha256kdf"
+    assert key_agreement.choose(to_bob, EXCHANGE, 32).name == "dhsinglepass-stddh-sha384kdf"
+    assert recipients.choose_cipher([to_bob], EXCHANGE).name == "aes256-cbc"
+    small = Contact(reader.certificate, (announced("dhsinglepass-stddh-sha256kdf", "aes128-wrap"),))
+    assert recipients.choose_cipher([small], EXCHANGE).name == "aes128-cbc"

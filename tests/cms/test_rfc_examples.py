@@ -14,6 +14,7 @@ from smime_graph.algorithms import (
     Digest,
     KeyDerivation,
     KeyWrap,
+    OaepParameters,
     by_name,
 )
 from smime_graph.cms import (
@@ -147,7 +148,8 @@ def test_capabilities_are_exact_to_the_byte(name: str, encodings: list[str]) -> 
 )
 def test_the_oaep_capabilities_of_rfc_3560_are_understood(encoding: str, digest: str) -> None:
     found = capabilities._parsed((bytes.fromhex(encoding),))
-    assert found.oaep_digest() is by_name(Digest, digest)
+    row = by_name(Digest, digest)
+    assert found.oaep() == OaepParameters(row, row)
 
 
 # --- RFC 9936, ML-KEM-512: everything but the primitive -----------------------------------
