@@ -194,8 +194,11 @@ class Opened:
 
     @property
     def message(self) -> EmailMessage:
-        """The whole message, parsed."""
-        return message_from_bytes(self.raw, policy=policy.default)
+        """The whole message, parsed by `email`; MalformedMessage for what is beyond it."""
+        try:
+            return message_from_bytes(self.raw, policy=policy.default)
+        except RecursionError:
+            raise MalformedMessage("multiparts are nested too deep to be parsed") from None
 
 
 def _has_version(entity: bytes) -> bool:

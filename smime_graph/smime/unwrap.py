@@ -177,12 +177,17 @@ def _take_off(
             peeled.signed.append(SignedLayer(path, signed, (b"",), None))
             return
         outside = cms.content if cms.content is not None else content
+        if content is not None and outside is not None and crlf(outside) != crlf(content):
+            # else the caller would take another content than the one given for signed
+            raise MalformedMessage("the message has a content of its own, not the one given")
         contents = _contents(signed, outside)
         peeled.signed.append(SignedLayer(path, signed, contents, cms.micalg))
         peeled.content = bytes(contents[0])
         return
     if cms.content is not None:
         raise MalformedMessage("the signature of a multipart/signed is no SignedData")
+    if content is not None:
+        raise MalformedMessage("the content given has no signature: the message is none")
     peeled.layers.append(describe(cms, path))
     if oid == oids.COMPRESSED_DATA:
         peeled.content = compressed_data.decompress(cms.der, policy=policy)

@@ -489,6 +489,40 @@ def test_an_unsealed_message_has_one_mime_version(
         assert opened.message["MIME-Version"] == "1.0"
 
 
+def test_another_content_than_the_one_given_is_not_taken_for_it(
+    alice: Identity,
+    signed: bytes,
+    to_bob: Contact,
+    message: bytes,
+    trust: TrustStore,
+    now: datetime,
+) -> None:
+    assert verify(signed, content=INNER, trust=trust, at=now).content == INNER
+    sealed = seal(message, signer=alice, recipients=[to_bob], at=now)
+    opaque = sign(message, signer=alice, detached=False, at=now)
+    for raw in (signed, sealed, opaque):
+        report = examine(raw, content=b"another file", trust=trust, at=now)
+        assert isinstance(report.error, MalformedMessage)
+        assert not report.accepted
+
+
+def test_a_content_that_email_cannot_parse_is_an_error_of_ours(
+    alice: Identity, trust: TrustStore, now: datetime
+) -> None:
+    one = b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n"
+    der, _ = signed_data.sign(
+        b"".join(one % (i, i) for i in range(1500)),
+        [alice],
+        detached=False,
+        policy=EXCHANGE,
+        at=now,
+    )
+    raw = b"From: alice@contoso.com\r\n" + pkcs7_mime("signed-data", der)
+    opened = verify(raw, trust=trust, at=now)
+    with pytest.raises(MalformedMessage, match="nested too deep"):
+        _ = opened.message
+
+
 # --- the header, which nobody signed ------------------------------------------------------
 
 
