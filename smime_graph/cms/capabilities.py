@@ -22,7 +22,7 @@ from ..algorithms import (
 from ..errors import MalformedMessage, UnsupportedAlgorithm
 from ..policy import Policy
 from . import ber, parameters
-from .ber import Fields, Node
+from .ber import Fields
 from .keys import Recipient
 
 _AES_WRAPS = ("aes128-wrap", "aes256-wrap")
@@ -60,9 +60,13 @@ def _capability(row: Row) -> list[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a recipient announced: identifiers with their parameters, in its order of preference."""
+    """What a recipient announced: identifiers with their parameters, in its order of preference.
 
-    entries: tuple[tuple[str, Node | None], ...]
+    The parameters are octets, read anew each time: a Node of a message that is kept for long would
+    come to the end of what may be read of one.
+    """
+
+    entries: tuple[tuple[str, bytes | None], ...]
 
     @classmethod
     def of(cls, recipient: Recipient) -> Capabilities | None:
@@ -95,12 +99,13 @@ class Capabilities:
         """Scheme and size of the key wrap of each key agreement that has a row (RFC 5753 8)."""
         rows = {row.oid: row for row in algorithms.rows(KeyAgreement)}
         found: list[tuple[KeyAgreement, int | None]] = []
-        for oid, node in self.entries:
+        for oid, raw in self.entries:
             if oid not in rows:
                 continue
             try:
                 size = None
-                if node is not None:
+                if raw is not None:
+                    node = ber.read(raw, "SMIMECapability")
                     size = parameters.read_wrap(node, "SMIMECapability")[0].key_size
                 found.append((rows[oid], size))
             except (MalformedMessage, UnsupportedAlgorithm):
@@ -112,17 +117,18 @@ class Capabilities:
 
         Written with tags (RFC 4055) or, as RFC 3560 5 has it, without; at its default it is SHA-1.
         """
-        found = [_oaep(node) for oid, node in self.entries if oid == oids.RSAES_OAEP]
+        found = [_oaep(raw) for oid, raw in self.entries if oid == oids.RSAES_OAEP]
         usable = [one for one in found if one is not None]
         preferred = [one for one in usable if one.digest is algorithms.SHA256]
         return next(iter(preferred or usable), None)
 
 
-def _oaep(node: Node | None) -> OaepParameters | None:
+def _oaep(raw: bytes | None) -> OaepParameters | None:
     try:
-        if node is None:
+        if raw is None:
             return OaepParameters(algorithms.SHA1, algorithms.SHA1)
-        first = next(iter(node.expect(ber.SEQUENCE, "OAEP")), None)
+        node = ber.read(raw, "OAEP")
+        first = next(iter(node), None)
         if first is not None and first.tag == ber.SEQUENCE:
             hashed, mask = list(node)
             digest, mgf_digest = parameters.read_hash_and_mask(hashed, mask, "SMIMECapability")
@@ -138,12 +144,12 @@ def _oaep(node: Node | None) -> OaepParameters | None:
 
 @lru_cache(maxsize=256)
 def _parsed(elements: Sequence[bytes]) -> Capabilities:
-    found: list[tuple[str, Node | None]] = []
+    found: list[tuple[str, bytes | None]] = []
     for element in elements:
         try:
             fields = Fields(ber.read(element, "SMIMECapability"), "SMIMECapability")
             oid = fields.any("capabilityID").as_oid()
-            found.append((oid, fields.any("parameters") if fields.more else None))
+            found.append((oid, fields.any("parameters").raw if fields.more else None))
         except MalformedMessage:
             continue  # RFC 8551 2.5.2: what is not understood is handled gracefully
     return Capabilities(tuple(found))

@@ -430,3 +430,24 @@ def test_a_key_agreement_is_used_with_a_key_wrap_it_was_announced_with(
     assert recipients.choose_cipher([to_bob], EXCHANGE).name == "aes256-cbc"
     small = Contact(reader.certificate, (announced("dhsinglepass-stddh-sha256kdf", "aes128-wrap"),))
     assert recipients.choose_cipher([small], EXCHANGE).name == "aes128-cbc"
+
+
+def test_capabilities_are_as_good_after_many_messages(
+    to_bob: Contact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # what may be read of one message is bounded; a recipient is written to for years
+    monkeypatch.setattr(ber, "MAX_ELEMENTS", 100)
+    scheme = by_name(KeyAgreement, "dhsinglepass-stddh-sha384kdf")
+    wrap = by_name(KeyWrap, "aes128-wrap")
+    oaep = ber.sequence(ber.context(0, parameters.write_digest(by_name(Digest, "sha384"))))
+    announced = (
+        capability(scheme.oid, parameters.write_wrap(wrap)),
+        capability(oids.RSAES_OAEP, oaep),
+        capability("1.2.3.4.5"),  # of no other test, which may have read these
+    )
+    for _ in range(100):
+        found = Capabilities.of(Contact(to_bob.certificate, capabilities=announced))
+        assert found is not None
+        assert found.agreements(16) == (scheme,)
+        assert found.agreements(32) == ()
+        assert found.oaep() is not None
