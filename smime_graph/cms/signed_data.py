@@ -456,7 +456,8 @@ def _check(
         found.append(finding("alg.unsupported", where, str(error)))
         return Check(certificate, None, None, None, None, None, tuple(found))
     # without signed attributes the digest that the scheme names is all that binds the content
-    for row in dict.fromkeys((digest, scheme, fixed or digest)):
+    judged: dict[Digest | SignatureScheme, None] = dict.fromkeys((digest, scheme, fixed or digest))
+    for row in judged:
         if not policy.accepts(row):
             found.append(finding("alg.refused", where, f"policy {policy.name} refuses {row.name}"))
         elif policy.flags(row):
