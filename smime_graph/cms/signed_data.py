@@ -41,6 +41,10 @@ MAX_CERTIFICATES = 1000
 # Certificates that claim to be one signer's: a renewed one has its key identifier, hundreds are an
 # attack, and each costs every signer a signature check.
 _MAX_CANDIDATES = 10
+# Without signed attributes every check hashes the content anew: a hundred signers with ten
+# candidates each would do so a thousand times.
+_LARGE_CONTENT = 1 << 20
+_MAX_SIGNERS_OF_LARGE_CONTENT = 4
 
 SignerIdentifier = Literal["issuer", "ski"]
 
@@ -467,6 +471,13 @@ def _check(
         found += attributes.check_unsigned(signer.unsigned_attributes, where)
     intact: bool | None
     if attrs is None:
+        if signer.index >= _MAX_SIGNERS_OF_LARGE_CONTENT and len(content) > _LARGE_CONTENT:
+            text = (
+                f"not checked: of signatures without attributes over {len(content)} octets the "
+                f"first {_MAX_SIGNERS_OF_LARGE_CONTENT} are"
+            )
+            found.append(finding("smime.limit", where, text))
+            return Check(certificate, digest, scheme, None, None, None, tuple(found))
         intact = True  # the signature itself is over the content
         messages: list[bytes | memoryview] = [content]
         if fixed is None:

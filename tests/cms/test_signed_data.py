@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -256,6 +257,22 @@ def test_without_attributes_the_signature_is_over_the_content(alice: Identity) -
     der = make(alice, with_attributes=False)
     assert check(der).findings == ()
     assert check(der, CONTENT + b"x").valid is False
+
+
+@pytest.mark.parametrize(("size", "checked"), [(1 << 20, 6), ((1 << 20) + 1, 4)])
+def test_a_large_content_is_not_hashed_for_every_signer_anew(
+    alice: Identity, size: int, checked: int
+) -> None:
+    content = b"x" * size
+    one = signed_data.read(make(alice, content=content, with_attributes=False))
+    found = [
+        signed_data.check(one, replace(one.signers[0], index=index), content, policy=EXCHANGE)
+        for index in range(6)
+    ]
+    assert [check.valid for check in found] == [True] * checked + [None] * (6 - checked)
+    for check in found[checked:]:
+        assert codes(check.findings) == ["smime.limit"]
+        assert check.intact is None
 
 
 def test_attributes_cannot_be_moved_into_the_content(alice: Identity) -> None:
