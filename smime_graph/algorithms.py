@@ -281,7 +281,7 @@ SHA512 = Digest("sha512", oids.SHA512, 64, "sha-512", hashes.SHA512())
 _SHAKE = hashes.SHAKE256(64)
 _LENGTH_512 = bytes.fromhex("02020200")  # INTEGER 512
 
-_SHA2 = ("sha256", "sha384", "sha512")
+_DIGESTS = ("sha256", "sha384", "sha512", "sha3-256")
 _EC = ("ec",)
 _ANY_CURVE = ("ec", "x25519", "x448")
 _GCM: dict[str, Any] = {
@@ -309,6 +309,7 @@ TABLE: tuple[Row, ...] = (
     SHA256,
     SHA384,
     SHA512,
+    Digest("sha3-256", oids.SHA3_256, 32, "sha3-256", hashes.SHA3_256(), engine="sha3_256"),
     Digest(
         "shake256-len", oids.SHAKE256_LEN, 64, "shake256", _SHAKE, _LENGTH_512, "shake_256", True
     ),
@@ -323,17 +324,18 @@ TABLE: tuple[Row, ...] = (
             oids.SHA256_WITH_RSA: "sha256",
             oids.SHA384_WITH_RSA: "sha384",
             oids.SHA512_WITH_RSA: "sha512",
+            oids.SHA3_256_WITH_RSA: "sha3-256",
             oids.SHA224_WITH_RSA: "sha224",
             oids.SHA1_WITH_RSA: "sha1",
             oids.MD5_WITH_RSA: "md5",
         },
         "null",
-        _SHA2,
+        _DIGESTS,
         do.rsa_pkcs1_sign,
         do.rsa_pkcs1_verify,
     ),
     SignatureScheme(
-        "rsassa-pss", "rsa", {oids.RSASSA_PSS: None}, "pss", _SHA2, do.pss_sign, do.pss_verify
+        "rsassa-pss", "rsa", {oids.RSASSA_PSS: None}, "pss", _DIGESTS, do.pss_sign, do.pss_verify
     ),
     SignatureScheme(
         "ecdsa",
@@ -342,13 +344,14 @@ TABLE: tuple[Row, ...] = (
             oids.ECDSA_WITH_SHA256: "sha256",
             oids.ECDSA_WITH_SHA384: "sha384",
             oids.ECDSA_WITH_SHA512: "sha512",
+            oids.ECDSA_WITH_SHA3_256: "sha3-256",
             oids.ECDSA_WITH_SHA224: "sha224",
             oids.ECDSA_WITH_SHA1: "sha1",
             # some signers name the key's algorithm; digestAlgorithm decides then
             oids.EC_PUBLIC_KEY: None,
         },
         "absent",
-        _SHA2,
+        _DIGESTS,
         do.ecdsa_sign,
         do.ecdsa_verify,
         write_by_digest=True,

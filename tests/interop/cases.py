@@ -104,6 +104,8 @@ def _signing_cases() -> tuple[SigningCase, ...]:
         SigningCase("ecdsa", ("brainpool-p256r1",), "sha256", "brainpoolP256r1"),
         SigningCase("ecdsa", ("brainpool-p384r1",), "sha384", "brainpoolP384r1"),
         SigningCase("rsassa-pkcs1v15+ecdsa", ("rsa-2048", "p256"), "sha256", "two signers"),
+        SigningCase("rsassa-pkcs1v15", rsa, "sha3-256"),
+        SigningCase("ecdsa", ("p256",), "sha3-256", "P-256"),
         SigningCase("ed25519", ("ed25519",), "sha512"),
         SigningCase("ed448", ("ed448",), "shake256-len"),
         SigningCase("ml-dsa-44", ("ml-dsa-44",), "sha512"),

@@ -143,6 +143,16 @@ def test_md5_is_valid_and_flagged_by_archive_alone() -> None:
     assert not signed_data.check(signed, signed.signers[0], altered, policy=ARCHIVE).intact
 
 
+def test_sha3_is_valid() -> None:
+    """RFC 9688."""
+    signed = signed_data.read(der_of("sha3-256"))
+    assert signed.content is not None
+    found = signed_data.check(signed, signed.signers[0], signed.content, policy=EXCHANGE)
+    assert (found.intact, found.valid, found.findings) == (True, True, ())
+    altered = bytes(signed.content).replace(b"another", b"a other")
+    assert not signed_data.check(signed, signed.signers[0], altered, policy=EXCHANGE).intact
+
+
 def test_compressed_data() -> None:
     assert decompress(read("zlib")).content == TEXT * 10
     der = der_of("zlib")

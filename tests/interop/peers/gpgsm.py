@@ -24,6 +24,7 @@ _CURVES = {
 }
 
 KNOWN = (
+    Known("both", ".* sha3-256.*", "no SHA-3"),
     Known("made", ".* ski", "does not read a subjectKeyIdentifier (BER error)"),
     Known("made", "ecdsa sha512 P-521", "P-521: internal error"),
     Known("both", "ed25519 .*|ed448 .*|ml-dsa-.*", "no such signatures"),

@@ -193,6 +193,7 @@ const DIGESTS = {
   "2.16.840.1.101.3.4.2.1": (data) => crypto.createHash("sha256").update(data).digest(),
   "2.16.840.1.101.3.4.2.2": (data) => crypto.createHash("sha384").update(data).digest(),
   "2.16.840.1.101.3.4.2.3": (data) => crypto.createHash("sha512").update(data).digest(),
+  "2.16.840.1.101.3.4.2.8": (data) => crypto.createHash("sha3-256").update(data).digest(),
   "2.16.840.1.101.3.4.2.18": (data) =>
     crypto.createHash("shake256", { outputLength: 64 }).update(data).digest(),
 };
@@ -200,6 +201,7 @@ const HASHES = {
   "2.16.840.1.101.3.4.2.1": "sha256",
   "2.16.840.1.101.3.4.2.2": "sha384",
   "2.16.840.1.101.3.4.2.3": "sha512",
+  "2.16.840.1.101.3.4.2.8": "sha3-256",
 };
 const PSS = "1.2.840.113549.1.1.10";
 

@@ -11,6 +11,7 @@ from ..people import PKCS12_PASSWORD, People, Person
 from .peer import Cannot, Known, Missing, Refused, checked, need, run
 
 KNOWN = (
+    Known("both", ".* sha3-256.*", "no SHA-3"),
     Known("both", "ecdsa .* brainpool.*", "no brainpool curves"),
     Known("both", "ed25519 .*|ed448 .*|ml-dsa-.*", "no such signatures"),
     Known("read", ".* sha224.*", "cmsutil does not sign with SHA-224"),

@@ -15,6 +15,7 @@ _WRAPS = {"des-ede3-wrap": "des3-wrap"}
 _CIPHERS = {"des-ede3-cbc": "des3", "rc2-cbc": "rc2-128"}
 
 KNOWN = (
+    Known("read", "ecdsa sha3-256 .*", "signs with ECDSA and SHA-3 in no CMS"),
     Known("both", "ed25519 .*|ed448 .*", "no Ed25519 and Ed448 in CMS (invalid digest)"),
     Known("both", "ml-dsa-.*", "no ML-DSA before OpenSSL 3.5"),
     Known("read", "aes256-gcm to a password", "makes no password recipient under GCM"),

@@ -15,6 +15,7 @@ _HASHES = {"sha1": "SHA-1", "sha256": "SHA-256", "sha384": "SHA-384", "sha512": 
 _CURVES = {"p256": "P-256", "p384": "P-384", "p521": "P-521"}
 
 KNOWN = (
+    Known("made", ".* sha3-256.*", "no SHA-3: WebCrypto has none"),
     Known("made", "ecdsa .* brainpool.*|.* brainpoolP.*", "no brainpool curves"),
     Known("read", ".* brainpoolP.*", "no brainpool curves"),
     Known("made", "ed25519 .*|ed448 .*|ml-dsa-.*", "no such signatures"),

@@ -12,7 +12,7 @@ from ..cases import EncryptionCase, Reader, SigningCase
 from ..people import People, Person
 from .peer import Cannot, Known, Missing, Refused
 
-KNOWN: tuple[Known, ...] = ()
+KNOWN = (Known("read", "rsassa-pkcs1v15 sha3-256", "asn1crypto cannot name RSA with SHA-3"),)
 
 
 @dataclass
@@ -48,7 +48,7 @@ class PyHanko:
         if signer is None:
             raise Refused("it does not load the key")
         # asn1crypto's name for id-shake256-len with 512 bits
-        digest = "shake256" if case.digest == "shake256-len" else case.digest
+        digest = "shake256" if case.digest == "shake256-len" else case.digest.replace("-", "_")
         try:
             signed = asyncio.run(
                 signer.async_sign_general_data(content, digest, detached=not case.opaque)
