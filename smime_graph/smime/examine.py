@@ -115,7 +115,9 @@ def decompress(raw: bytes, *, policy: Policy = EXCHANGE) -> Opened:
     if peeled.error is not None:
         raise peeled.error
     if not peeled.layers:
-        raise MalformedMessage("the message is not compressed")
+        raise MalformedMessage(
+            "the message is not compressed", hint="inspect shows what the message is"
+        )
     report = MessageReport(tuple(peeled.findings), layers=tuple(peeled.layers))
     return Opened(peeled.content, _outer_header(raw), report)
 
@@ -165,6 +167,7 @@ def inspect(raw: bytes) -> tuple[Layer, ...]:
 
     Raises MalformedMessage, or UnsupportedAlgorithm for a content type that is not S/MIME's.
     """
+    unwrap.must_be_bytes(raw)
     layers: list[Layer] = []
     path, current = "1", raw
     while (cms := unwrap.recognise(current, path)) is not None:
@@ -224,6 +227,12 @@ def open_message(
     moment = datetime.now(UTC) if at is None else at
     if moment.tzinfo is None:
         raise UsageError("the time has no time zone", hint="give one, for example UTC")
+    if not isinstance(trust, TrustStore):
+        # None is how validate() is told to judge no path: here it would accept any certificate
+        raise UsageError(
+            f"trust is {type(trust).__name__}, wanted a TrustStore",
+            hint="give the root certificates that you believe: TrustStore.from_pem(FILE)",
+        )
     peeled = unwrap.peel(
         raw,
         identities=_keys(identities),

@@ -165,7 +165,7 @@ class Opened:
     that stood outside it, which no signature covers.
     """
 
-    content: bytes
+    content: bytes = field(repr=False)  # what was encrypted does not belong into a log
     header: bytes
     report: MessageReport
 

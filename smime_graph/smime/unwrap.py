@@ -17,7 +17,7 @@ from ..cms.certificate import Certificate
 from ..cms.enveloped_data import EnvelopedData, cipher_name
 from ..cms.recipients import AnyKey
 from ..cms.signed_data import SignedData, SignerInfo
-from ..errors import MalformedMessage, SmimeGraphError, UnsupportedAlgorithm
+from ..errors import MalformedMessage, SmimeGraphError, UnsupportedAlgorithm, UsageError
 from ..findings import Finding, finding
 from ..policy import Policy
 from .entity import Entity, crlf, decode_base64, split_multipart
@@ -129,6 +129,15 @@ def _recognise_clear(entity: Entity, path: str) -> Cms | None:
     return Cms(signature.decoded_body(), content, kind.parameters.get("micalg", ""), tuple(found))
 
 
+def must_be_bytes(raw: object) -> None:
+    """UsageError for text: what was signed is octets, and decoding them has lost some."""
+    if not isinstance(raw, bytes | bytearray):
+        raise UsageError(
+            f"a message is bytes, not {type(raw).__name__}",
+            hint="open the file with mode 'rb', or give as_bytes(policy=email.policy.SMTP)",
+        )
+
+
 def peel(
     raw: bytes,
     *,
@@ -142,6 +151,7 @@ def peel(
     `content` is the detached content of a bare signature. `stop_after` ends the reading after the
     first layer, which must be of this type, auth-enveloped-data being one of enveloped-data.
     """
+    must_be_bytes(raw)
     peeled = Peeled(raw)
     path = "1"
     try:

@@ -224,6 +224,12 @@ class Outgoing:
             self._check(signer.certificate, "sign", None)
         if not self.policy.sender_must_match:
             return
+        if (count := len(self.message.all("From"))) > 1:
+            # RFC 5322 3.6 allows one; which of several a reader is shown is anybody's guess
+            raise MalformedMessage(
+                f"the message has {count} From fields",
+                hint="keep the one with the signer's address",
+            )
         senders = self.addresses("From", "Sender")
         if not senders:
             raise MalformedMessage(
@@ -242,6 +248,15 @@ class Outgoing:
     def check_recipients(self, everyone: Sequence[AnyRecipient], trust: TrustStore | None) -> None:
         if not everyone:
             raise UsageError("nobody to encrypt to", hint="give the certificate of every recipient")
+        for one in everyone:
+            if not isinstance(one, (Password, SharedKey)) and not all(
+                hasattr(one, name) for name in ("certificate", "capabilities", "email")
+            ):
+                raise UsageError(
+                    "a recipient is a Contact, a Password or a SharedKey, "
+                    f"not {type(one).__name__}",
+                    hint="wrap the certificate: Contact(certificate)",
+                )
         known = [one for one in everyone if not isinstance(one, (Password, SharedKey))]
         for recipient in known:
             self._check(recipient.certificate, "encrypt", trust)

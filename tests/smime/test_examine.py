@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
 
 import pytest
 
-from smime_graph import decrypt, encrypt, examine, inspect, oids, seal, sign, unseal, verify
+from smime_graph import (
+    decompress,
+    decrypt,
+    encrypt,
+    examine,
+    inspect,
+    oids,
+    seal,
+    sign,
+    unseal,
+    verify,
+)
 from smime_graph.cms import ber, signed_data
 from smime_graph.errors import (
     CertificateRejected,
@@ -15,6 +28,7 @@ from smime_graph.errors import (
     MalformedMessage,
     NoMatchingIdentity,
     SignatureInvalid,
+    UsageError,
 )
 from smime_graph.findings import Severity, codes
 from smime_graph.pki.identity import Contact, Identity
@@ -35,6 +49,46 @@ def signed(alice: Identity, message: bytes, now: datetime) -> bytes:
 @pytest.fixture
 def sealed(alice: Identity, to_bob: Contact, message: bytes, now: datetime) -> bytes:
     return seal(message, signer=alice, recipients=[to_bob], at=now)
+
+
+def test_no_trust_store_is_an_error_and_never_trust_in_everyone(
+    sealed: bytes, signed: bytes, bob: Identity, trust: TrustStore, now: datetime
+) -> None:
+    wrong: list[Any] = [None, (), "roots.pem", trust.anchors[0]]
+    for one in wrong:
+        for read in (
+            partial(verify, signed),
+            partial(examine, signed),
+            partial(unseal, sealed, identities=[bob]),
+        ):
+            with pytest.raises(UsageError, match="wanted a TrustStore") as caught:
+                read(trust=one, at=now)
+            assert caught.value.hint
+
+
+def test_text_instead_of_octets_is_called_by_its_name(
+    signed: bytes, bob: Identity, trust: TrustStore
+) -> None:
+    wrong: list[Any] = [signed.decode(), None]
+    for raw in wrong:
+        for read in (
+            partial(verify, trust=trust),
+            partial(examine, trust=trust),
+            partial(unseal, trust=trust),
+            partial(decrypt, identities=[bob]),
+            decompress,
+            inspect,
+        ):
+            with pytest.raises(UsageError, match=f"bytes, not {type(raw).__name__}"):
+                read(raw)
+
+
+def test_the_content_of_an_opened_message_is_not_in_its_repr(
+    sealed: bytes, bob: Identity, trust: TrustStore, now: datetime
+) -> None:
+    opened = unseal(sealed, identities=[bob], trust=trust, at=now)
+    assert b"the figures" in opened.content
+    assert "the figures" not in repr(opened)
 
 
 def test_a_good_message_is_accepted(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from email.message import EmailMessage
+from typing import Any
 
 import pytest
 
@@ -164,8 +165,9 @@ def test_a_compressed_message_is_smaller_and_comes_back(message: bytes, now: dat
     kind = Entity(made).content_type
     assert kind.parameters == {"smime-type": "compressed-data", "name": "smime.p7z"}
     assert decompress(made).message.get_content().count("the figures again") == 1000
-    with pytest.raises(MalformedMessage, match="not compressed"):
+    with pytest.raises(MalformedMessage, match="not compressed") as caught:
         decompress(message)
+    assert caught.value.hint == "inspect shows what the message is"
 
 
 def test_what_is_signed_may_be_compressed_before_it_is_encrypted(
@@ -254,6 +256,37 @@ def test_signing_for_somebody_else(
 def test_a_message_without_a_from(alice: Identity, now: datetime) -> None:
     with pytest.raises(MalformedMessage, match="has no From"):
         sign(b"To: bob@contoso.com\n\nhello\n", signer=alice, at=now)
+
+
+@pytest.mark.parametrize(
+    "second", [b"From: mallory@contoso.com\n", b"from : Boss <b@contoso.com>\n"]
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_message_with_two_froms_is_not_signed(
+    alice: Identity, to_bob: Contact, message: bytes, now: datetime, second: bytes, first: bool
+) -> None:
+    own = b"From: alice@contoso.com\n"
+    fields = own + second if first else second + own
+    raw = fields + b"To: bob@contoso.com\n\nhello\n"
+    for make in (
+        lambda: sign(raw, signer=alice, at=now),
+        lambda: seal(raw, signer=alice, recipients=[to_bob], at=now),
+    ):
+        with pytest.raises(MalformedMessage, match="has 2 From fields") as caught:
+            make()
+        assert caught.value.hint
+
+
+def test_a_recipient_that_is_no_contact_is_told_how_to_become_one(
+    alice: Identity, bob: Identity, message: bytes, now: datetime
+) -> None:
+    wrong: list[Any] = [bob, bob.certificate, "bob.pem"]
+    for one in wrong:
+        with pytest.raises(UsageError, match=f"not {type(one).__name__}") as caught:
+            seal(message, signer=alice, recipients=[one], at=now)
+        assert caught.value.hint == "wrap the certificate: Contact(certificate)"
+        with pytest.raises(UsageError, match=f"not {type(one).__name__}"):
+            encrypt(message, recipients=[one], at=now)
 
 
 @pytest.mark.parametrize("field", ["To", "Cc", "Bcc"])
