@@ -142,6 +142,11 @@ class Store:
             self._prepare(data)
         except sqlite3.Error as error:
             self._db.close()
+            if isinstance(error, sqlite3.OperationalError):  # the disk, the rights, another process
+                raise UsageError(
+                    f"{data} cannot be used as a mailbox file: {error}",
+                    hint="check the disk, the permissions, and whether another program holds it",
+                ) from None
             raise UsageError(
                 f"{data}: is not a mailbox file: {error}", hint="name a new file, or none at all"
             ) from None

@@ -55,17 +55,19 @@ def handle(
         response = refused(
             refusal, now=now, request_id=request_id, client_request_id=client_request_id
         )
-    except (
-        sqlite3.OperationalError
-    ):  # another process held the file for too long, or the disk is full
-        busy = Refusal(
-            503,
-            "ErrorServerBusy",
-            "The server cannot service this request right now. Try again later.",
-            headers=(("Retry-After", "1"),),
-        )
+    except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            # waiting makes no room; 507 is Graph's status for a full store ("Error responses")
+            trouble = Refusal(507, "ErrorQuotaExceeded", "The disk of the mailboxes is full.")
+        else:  # another process held the file for too long
+            trouble = Refusal(
+                503,
+                "ErrorServerBusy",
+                "The server cannot service this request right now. Try again later.",
+                headers=(("Retry-After", "1"),),
+            )
         response = refused(
-            busy, now=now, request_id=request_id, client_request_id=client_request_id
+            trouble, now=now, request_id=request_id, client_request_id=client_request_id
         )
     common = (
         ("request-id", request_id),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import sqlite3
 import subprocess
 import sys
@@ -121,6 +122,42 @@ def test_a_send_that_fails_half_way_leaves_nothing(
     for who in ("alice", "bob", "carol"):
         assert emulator.mailbox(f"{who}@contoso.com").messages(None) == ()
     assert send(emulator, mail()) == 202
+
+
+def test_a_full_disk_is_said_to_be_full_and_is_not_waited_for(
+    emulator: Emulator, mail: Mail
+) -> None:
+    headers = (*TOKEN, ("Content-Type", "text/plain"))
+    body = base64.b64encode(mail("x" * 100_000, to="bob@contoso.com, carol@contoso.com"))
+    database = emulator._store._db
+    (pages,) = database.execute("PRAGMA page_count").fetchone()
+    database.execute(f"PRAGMA max_page_count = {pages + 30}")  # the first copy has room
+    answer = emulator.handle(Request("POST", "/v1.0/me/sendMail", headers, body))
+    assert answer.status == 507
+    error = json.loads(answer.body)["error"]
+    assert (error["code"], error["message"]) == (
+        "ErrorQuotaExceeded",
+        "The disk of the mailboxes is full.",
+    )
+    database.execute("PRAGMA max_page_count = 1000000")
+    for who in ("alice", "bob", "carol"):
+        assert emulator.mailbox(f"{who}@contoso.com").messages(None) == ()
+    assert send(emulator, mail()) == 202
+
+
+def test_a_file_that_cannot_grow_is_not_called_something_else(tmp_path: Path) -> None:
+    program = (
+        "import resource, signal, sys\n"
+        "from smime_graph.emulator import Emulator\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "Emulator(data=sys.argv[1])\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "mail.db")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "cannot be used as a mailbox file" in done.stderr, done.stderr
+    assert "not a mailbox file" not in done.stderr
 
 
 PROCESS = """
