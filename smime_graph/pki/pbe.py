@@ -212,7 +212,7 @@ def no_password() -> WrongPassword:
 
 
 def wrong_password() -> WrongPassword:
-    return WrongPassword("its password is another one, or it is damaged", hint="check the password")
+    return WrongPassword("the password is wrong, or it is damaged", hint="check the password")
 
 
 def algorithm_identifier(node: ber.Node) -> tuple[str, ber.Node | None]:
