@@ -77,6 +77,18 @@ def choose_scheme(certificate: Certificate, policy: Policy) -> tuple[SignatureSc
         )
     # RSA keys have two schemes, all others one
     scheme = next((row for row in usable if row.name == policy.rsa_signature), usable[0])
+    if kind == "rsa-pss" and (limits := _pss_limits(certificate)) is not None:
+        digest = limits.digest
+        if (
+            digest.name not in scheme.digests
+            or limits.mgf_digest is not digest
+            or limits.salt > digest.size
+        ):
+            raise UnsupportedAlgorithm(
+                oids.RSASSA_PSS,
+                where=f"parameters of the signing key of {certificate.description}",
+            )
+        return scheme, digest
     name = policy.digest if policy.digest in scheme.digests else scheme.digests[0]
     return scheme, algorithms.by_name(Digest, name)
 
@@ -619,6 +631,18 @@ def _signed_encodings(attrs: Attributes) -> list[bytes | memoryview]:
     return [as_received] if sorted_set == as_received else [as_received, sorted_set]
 
 
+def _pss_limits(certificate: Certificate) -> PssParameters | None:
+    """What a key for RSASSA-PSS alone may be used with (RFC 4055 3.1); None: whatever PSS has.
+
+    `cryptography` loads such a key without them.
+    """
+    spki = Fields(ber.read(certificate.public_key_info, "SubjectPublicKeyInfo"), "public key")
+    identifier = AlgorithmIdentifier.read(spki.take(ber.SEQUENCE, "algorithm"), "public key")
+    if identifier.parameters is None:
+        return None
+    return parameters.read_pss(identifier, f"public key of {certificate.description}")
+
+
 def _is_valid(
     certificate: Certificate,
     scheme: SignatureScheme,
@@ -631,6 +655,14 @@ def _is_valid(
     if kind != scheme.key and not (kind == "rsa-pss" and scheme.name == "rsassa-pss"):
         return False
     try:
+        if kind == "rsa-pss" and (limits := _pss_limits(certificate)) is not None:
+            # RFC 4056 3
+            same = pss is not None and (limits.digest, limits.mgf_digest) == (
+                pss.digest,
+                pss.mgf_digest,
+            )
+            if pss is None or not same or pss.salt < limits.salt:
+                return False
         scheme.verify(certificate.public_key, signature, message, digest, pss)
     except (InvalidSignature, ValueError, TypeError, _Unsupported):
         return False

@@ -11,6 +11,7 @@ import pytest
 from smime_graph import oids
 from smime_graph.algorithms import SHA1, SHA256, SHA384, Digest, SignatureScheme, by_name
 from smime_graph.cms import attributes, ber, parameters, signed_data
+from smime_graph.cms.certificate import Certificate
 from smime_graph.cms.signed_data import Check
 from smime_graph.errors import MalformedMessage, UnsupportedAlgorithm
 from smime_graph.findings import codes
@@ -374,6 +375,56 @@ def test_old_kinds_of_certificates_are_skipped(alice: Identity) -> None:
     """RFC 8550 2.2: PKCS#6 and attribute certificates are parsed and not used."""
     others = ber.tlv(0xA0, b"") + ber.tlv(0xA1, ber.integer(5)) + ber.tlv(0xA2, b"")
     assert check(make(alice, certificates=others + alice.certificate.der)).valid
+
+
+def for_pss_alone(identity: Identity, digest: Digest, mask: Digest, salt: int) -> Identity:
+    """The same key in a certificate that restricts it; nobody here asks who signed that."""
+    mgf = ber.sequence(ber.oid(oids.MGF1), parameters.write_digest(mask))
+    limits = ber.sequence(  # DER has no defaults
+        b"" if digest is SHA1 else ber.context(0, parameters.write_digest(digest)),
+        b"" if mask is SHA1 else ber.context(1, mgf),
+        b"" if salt == 20 else ber.context(2, ber.integer(salt)),
+    )
+    tbs, *outer = ber.read(identity.certificate.der, "Certificate")
+    elements = [element.raw for element in tbs]
+    where = elements.index(identity.certificate.public_key_info)
+    _, key = ber.read(elements[where], "SubjectPublicKeyInfo")
+    elements[where] = ber.sequence(ber.sequence(ber.oid(oids.RSASSA_PSS), limits), key.raw)
+    der = ber.sequence(ber.sequence(*elements), *(element.raw for element in outer))
+    return replace(identity, certificate=Certificate(der))
+
+
+def test_a_key_for_pss_alone_signs_as_its_certificate_says(
+    alice_rsa: Identity, now: datetime
+) -> None:
+    alice = for_pss_alone(alice_rsa, SHA384, SHA384, 40)
+    der, digests = signed_data.sign(CONTENT, [alice], detached=False, policy=EXCHANGE, at=now)
+    assert digests == [SHA384]
+    assert check(der).valid
+    for odd in (
+        for_pss_alone(alice_rsa, SHA256, SHA384, 32),
+        for_pss_alone(alice_rsa, SHA256, SHA256, 33),
+        for_pss_alone(alice_rsa, SHA1, SHA1, 20),
+    ):
+        with pytest.raises(UnsupportedAlgorithm, match="parameters of the signing key"):
+            signed_data.sign(CONTENT, [odd], detached=False, policy=EXCHANGE, at=now)
+
+
+@pytest.mark.parametrize(
+    ("digest", "mask", "salt", "valid"),
+    [
+        (SHA256, SHA256, 32, True),
+        (SHA256, SHA256, 20, True),
+        (SHA256, SHA256, 33, False),
+        (SHA384, SHA256, 20, False),
+        (SHA256, SHA384, 20, False),
+    ],
+)
+def test_a_signature_keeps_to_what_a_key_for_pss_alone_allows(
+    alice_rsa: Identity, digest: Digest, mask: Digest, salt: int, valid: bool
+) -> None:
+    alice = for_pss_alone(alice_rsa, digest, mask, salt)
+    assert check(make(alice, scheme_name="rsassa-pss")).valid is valid
 
 
 def test_a_key_that_cannot_sign_is_named(ca: CA, now: datetime) -> None:
