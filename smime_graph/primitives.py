@@ -131,8 +131,12 @@ def rc2_cbc_decrypt(key: bytes, iv: bytes, ciphertext: Data, _: bytes, __: bytes
         return unpadded(decryptor.update(ciphertext) + decryptor.finalize(), 8)
     if len(ciphertext) > _MAX_RC2:
         raise ValueError
-    plain = rc2.decrypt_cbc(bytes(ciphertext), key=key, iv=iv, effective_bits=8 * len(key))
-    return unpadded(plain, 8)
+    bits = 8 * len(key)
+    # the padding first, for a message may have us try fifty keys, each for as long as the text is
+    before_last = (iv + bytes(ciphertext[-16:-8]))[-8:]
+    last = rc2.decrypt_cbc(bytes(ciphertext[-8:]), key=key, iv=before_last, effective_bits=bits)
+    unpadded(last, 8)
+    return unpadded(rc2.decrypt_cbc(bytes(ciphertext), key=key, iv=iv, effective_bits=bits), 8)
 
 
 def gcm_encrypt(key: bytes, nonce: bytes, content: Data) -> tuple[Data, bytes]:
