@@ -202,7 +202,7 @@ def certs_only(file: tuple[str, ...], **given: Any) -> None:
     FILE holds certificates in PEM or DER. `inspect` shows what such a part carries.
 
     \b
-    smime-graph certs-only alice.pem issuing-ca.pem -o alice.p7c
+    smime-graph certs-only alice.pem issuing-ca.pem -o certificates.eml
     """
     from ..pki.identity import read_certificates
     from ..smime import wrap

@@ -91,6 +91,9 @@ _HINTS = {
     "give the content that this detached signature is over": (
         "give the content that this detached signature is over: --content FILE"
     ),
+    "give use='encrypt', or a kind of key that signs: its companion comes with it": (
+        "give --use encrypt, or a --key that signs: its companion that encrypts comes with it"
+    ),
     "give its password": (
         "give its password: --password-file FILE, or SMIME_GRAPH_PASSWORD in the environment"
     ),

@@ -477,7 +477,8 @@ def _check(
         if not policy.accepts(row):
             found.append(finding("alg.refused", where, f"policy {policy.name} refuses {row.name}"))
         elif policy.flags(row):
-            found.append(finding("alg.weak", where, f"{row.name} is no longer safe"))
+            text = f"policy {policy.name} reads {row.name} and flags it as weak"
+            found.append(finding("alg.weak", where, text))
 
     if signer.unsigned_attributes is not None:
         found += attributes.check_unsigned(signer.unsigned_attributes, where)

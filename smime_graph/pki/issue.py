@@ -225,7 +225,7 @@ class CA:
         if use == "both" and not kind.sign:
             raise UsageError(
                 f"a {kind.name} key cannot sign",
-                hint="use encrypt, or a kind of key that signs: its companion comes with it",
+                hint="give use='encrypt', or a kind of key that signs: its companion comes with it",
             )
         if not wanted:
             hint = f"use {kind.companion}" if kind.companion else "use a kind of key that can"

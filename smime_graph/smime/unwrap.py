@@ -18,7 +18,7 @@ from ..cms.enveloped_data import EnvelopedData, cipher_name
 from ..cms.recipients import AnyKey
 from ..cms.signed_data import SignedData, SignerInfo
 from ..errors import MalformedMessage, SmimeGraphError, UnsupportedAlgorithm, UsageError
-from ..findings import Finding, finding
+from ..findings import Finding, Severity, finding
 from ..policy import Policy
 from .entity import Entity, crlf, decode_base64, split_multipart
 from .report import Layer, LayerRecipient, LayerSigner, LayerType
@@ -192,6 +192,13 @@ def _take_off(
             raise MalformedMessage("the message has a content of its own, not the one given")
         contents = _contents(signed, outside)
         peeled.signed.append(SignedLayer(path, signed, contents, cms.micalg))
+        if signed.content_type not in (oids.DATA, oids.RECEIPT):
+            # RFC 8551 2.4.1; a key signs other things than mail, which mail could be mistaken for
+            text = f"what is signed is of type {signed.content_type}, and no mail"
+            where = f"layer {path}"
+            peeled.findings.append(
+                finding("smime.inner-type", where, text, severity=Severity.ERROR)
+            )
         peeled.content = bytes(contents[0])
         return
     if cms.content is not None:
@@ -211,7 +218,7 @@ def _take_off(
         peeled.content = enveloped_data.decrypt(enveloped, identities, policy=policy)
     cipher = parameters.read_cipher(algorithm, f"layer {path}").cipher
     if policy.flags(cipher):
-        text = f"{cipher.name} is no longer safe"
+        text = f"policy {policy.name} reads {cipher.name} and flags it as weak"
         peeled.findings.append(finding("alg.weak", f"layer {path}", text))
 
 

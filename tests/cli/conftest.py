@@ -34,6 +34,7 @@ FAULTY = {
     b" boundary=b\n\n--b\n\nx\n--b--\n",
     "text": b"just some text\n",
     "empty": b"",
+    "two-froms.eml": b"From: alice@contoso.com\nFrom: eve@contoso.com\nTo: bob@contoso.com\n\nx\n",
     "nobody.eml": b"From: alice@contoso.com\nMessage-ID: <1@x.y>\n\nx\n",
     "no-id.eml": b"From: alice@contoso.com\nTo: bob@contoso.com\n\nx\n",
 }

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+import smime_graph
+from smime_graph.cli import terminal
 
 from .conftest import MESSAGE, PASSWORD, TOKEN, Run, state
 
@@ -51,6 +55,7 @@ TABLE: list[tuple[str, tuple[str, ...], int, str]] = [
     ("no common cipher", ("encrypt", "m.eml", "--recipient", "old-cipher.pem"), 1, "cipher"),
     ("expired recipient", ("encrypt", "m.eml", "--recipient", "expired.pem"), 1, "expired"),
     ("expired signer", ("sign", "m.eml", "--signer", "alice-expired.key"), 1, "expired"),
+    ("two Froms", ("sign", "two-froms.eml", *SIGN), 1, "2 From fields"),
     ("From is another", ("sign", "m.eml", "--signer", "carol.key"), 1, "alice@contoso.com"),
     ("recipient without", ("encrypt", "m.eml", "--recipient", "carol.pem"), 1, "bob@contoso.com"),
     ("recipient file missing", ("encrypt", "m.eml", "--recipient", "x@y.z"), 2, "x@y.z"),
@@ -307,3 +312,24 @@ def test_a_damaged_message_never_crashes(here: Path, call: Run, words: tuple[str
 def test_the_message_of_the_table_is_a_good_one(call: Run) -> None:
     """Otherwise the table would prove little."""
     assert call("sign", *SIGN, stdin=MESSAGE).status == 0
+
+
+def test_what_is_put_in_other_words_is_still_said_by_the_library() -> None:
+    folder = Path(smime_graph.__file__).parent
+    said = {
+        node.value
+        for file in folder.rglob("*.py")
+        if "cli" not in file.relative_to(folder).parts
+        for node in ast.walk(ast.parse(file.read_bytes()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    assert set(terminal._HINTS) <= said
+
+
+def test_a_key_that_only_encrypts_is_issued_when_that_is_its_use(here: Path, call: Run) -> None:
+    assert call("ca", "init", "authority").status == 0
+    asked = ("ca", "issue", "authority", "x@contoso.com", "--key", "x25519")
+    refused = call(*asked)
+    assert (refused.status, "x25519 key cannot sign" in refused.err) == (2, True)
+    assert "hint: give --use encrypt" in refused.err
+    assert call(*asked, "--use", "encrypt").status == 0
