@@ -577,6 +577,18 @@ def test_a_content_that_email_cannot_parse_is_an_error_of_ours(
         _ = opened.message
 
 
+def test_what_was_signed_for_another_purpose_is_no_mail(
+    alice: Identity, trust: TrustStore, now: datetime
+) -> None:
+    der, _ = signed_data.sign(
+        INNER, [alice], detached=False, policy=EXCHANGE, at=now, content_type=oids.TST_INFO
+    )
+    raw = b"From: alice@contoso.com\r\n" + pkcs7_mime("signed-data", der)
+    report = examine(raw, trust=trust, at=now)
+    assert codes(report.errors) == ["smime.inner-type"]
+    assert not report.accepted
+
+
 # --- the header, which nobody signed ------------------------------------------------------
 
 
