@@ -195,6 +195,9 @@ class Opened:
     @property
     def message(self) -> EmailMessage:
         """The whole message, parsed by `email`; MalformedMessage for what is beyond it."""
+        if self.layers and self.layers[-1].type == "signed-receipt":
+            # it holds octets that another sender chose: read as mail they are the signer's words
+            raise MalformedMessage("a receipt is no mail", hint="check it with verify_receipt")
         try:
             return message_from_bytes(self.raw, policy=policy.default)
         except RecursionError:

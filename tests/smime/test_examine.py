@@ -589,6 +589,23 @@ def test_what_was_signed_for_another_purpose_is_no_mail(
     assert not report.accepted
 
 
+def test_a_receipt_is_not_read_as_the_words_of_its_signer(
+    alice: Identity, trust: TrustStore, now: datetime
+) -> None:
+    chosen_by_mallory = ber.octet_string(b"\npay 666\n")  # the signed content identifier
+    receipt = ber.sequence(
+        ber.integer(1), ber.oid(oids.DATA), chosen_by_mallory, ber.octet_string(b"signature")
+    )
+    der, _ = signed_data.sign(
+        receipt, [alice], detached=False, policy=EXCHANGE, at=now, content_type=oids.RECEIPT
+    )
+    raw = b"From: alice@contoso.com\r\n" + pkcs7_mime("signed-receipt", der)
+    opened = verify(raw, trust=trust, at=now)
+    assert opened.content == receipt
+    with pytest.raises(MalformedMessage, match="a receipt is no mail"):
+        _ = opened.message
+
+
 # --- the header, which nobody signed ------------------------------------------------------
 
 
