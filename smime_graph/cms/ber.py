@@ -428,9 +428,14 @@ def spans(
     source = _Source(buffer, what)
     found: list[tuple[int, int, int, int]] = []
     while start < stop and len(found) < count:
-        tag, body, end = source.header(start, stop)
-        if end < 0:
-            raise source.fault("indefinite length in DER", start)
+        body = start + 2
+        length = buffer[start + 1] if body <= stop else 0xFF
+        if length < 0x80 and buffer[start] & 0x1F != 0x1F and body + length <= stop:
+            tag, end = buffer[start], body + length
+        else:
+            tag, body, end = source.header(start, stop)
+            if end < 0:
+                raise source.fault("indefinite length in DER", start)
         found.append((tag, start, body, end))
         start = end
     return found
