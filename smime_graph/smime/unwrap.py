@@ -217,8 +217,12 @@ def _take_off(
         algorithm = enveloped.algorithm
         peeled.content = enveloped_data.decrypt(enveloped, identities, policy=policy)
     cipher = parameters.read_cipher(algorithm, f"layer {path}").cipher
-    if policy.flags(cipher):
-        text = f"policy {policy.name} reads {cipher.name} and flags it as weak"
+    # whichever recipient it was read as: the weakest way to the content key is everybody's
+    used = dict.fromkeys((cipher.name, *(one.algorithm for one in peeled.layers[-1].recipients)))
+    for name in used:
+        if name not in policy.flag:
+            continue
+        text = f"policy {policy.name} reads {name} and flags it as weak"
         peeled.findings.append(finding("alg.weak", f"layer {path}", text))
 
 

@@ -34,7 +34,7 @@ from smime_graph.findings import Severity, codes
 from smime_graph.pki.identity import Contact, Identity
 from smime_graph.pki.issue import CA, forged
 from smime_graph.pki.trust import TrustStore
-from smime_graph.policy import EXCHANGE, RFC_8551
+from smime_graph.policy import EXCHANGE, POST_QUANTUM, RFC_8551
 from smime_graph.smime.entity import Entity, encode_base64
 from smime_graph.smime.wrap import pkcs7_mime
 
@@ -64,6 +64,18 @@ def test_no_trust_store_is_an_error_and_never_trust_in_everyone(
             with pytest.raises(UsageError, match="wanted a TrustStore") as caught:
                 read(trust=one, at=now)
             assert caught.value.hint
+
+
+def test_a_way_to_the_content_key_that_the_policy_flags_is_reported(
+    ca: CA, alice: Identity, message: bytes, trust: TrustStore, now: datetime
+) -> None:
+    bob = ca.issue("bob@contoso.com", key="rsa-2048", at=now)
+    sealed = seal(message, signer=alice, recipients=[Contact(bob.certificate)], at=now)
+    own = examine(sealed, identities=[bob], trust=trust, at=now)
+    assert not own.has("alg.weak")
+    report = examine(sealed, identities=[bob], trust=trust, at=now, policy=POST_QUANTUM)
+    texts = [item.text for item in report.findings if item.where == "layer 1"]
+    assert "policy post-quantum reads rsaes-pkcs1v15 and flags it as weak" in texts
 
 
 def test_text_instead_of_octets_is_called_by_its_name(
