@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from smime_graph import CA, EXCHANGE, RFC_8551, Contact, TrustStore, seal, sign, unseal, verify
 from smime_graph.algorithms import ContentCipher, by_name
-from smime_graph.cms import enveloped_data, signed_data
+from smime_graph.cms import enveloped_data, signature_check, signed_data
 
 NOW = datetime.now(UTC)
 root = CA("Bench", key="p256", at=NOW)
@@ -62,7 +62,7 @@ def cms() -> None:
 
     def check() -> None:
         signed = signed_data.read(der)
-        signed_data.check(signed, signed.signers[0], content, policy=EXCHANGE)
+        signature_check.check(signed, signed.signers[0], content, policy=EXCHANGE)
 
     def verifying() -> None:
         digests()

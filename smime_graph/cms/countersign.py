@@ -16,11 +16,12 @@ from .. import oids
 from ..errors import MalformedMessage, UsageError
 from ..findings import Severity
 from ..policy import Policy
-from . import attributes, ber, signed_data
+from . import attributes, ber, signature_check, signed_data
 from .ber import Fields, Node
 from .certificate import Certificate
 from .keys import SigningKey
-from .signed_data import Check, SignerIdentifier, SignerInfo
+from .signature_check import Check
+from .signed_data import SignerIdentifier, SignerInfo
 
 _MAX_DEPTH = 4  # a notary of a notary is rare, a chain of hundreds an attack
 
@@ -168,7 +169,7 @@ def check(
         except MalformedMessage as error:
             faults.append(str(error))
             continue
-        result = signed_data.check_countersignature(
+        result = signature_check.check_countersignature(
             one, info.signature, policy=policy, certificates=known
         )
         over, deeper = check(one, certificates=known, policy=policy, budget=budget, depth=depth + 1)

@@ -32,6 +32,7 @@ from ..algorithms import (
 from ..errors import MalformedMessage
 from . import ber
 from .ber import Fields, Node
+from .certificate import Certificate
 
 _NULL = ber.null()
 
@@ -136,6 +137,18 @@ def read_pss(identifier: AlgorithmIdentifier, where: str) -> PssParameters:
     if not 0 <= salt <= 1024:
         raise MalformedMessage(f"{where}: PSS salt of {salt} octets")
     return PssParameters(digest, mgf_digest, salt)
+
+
+def read_pss_limits(certificate: Certificate) -> PssParameters | None:
+    """What a key for RSASSA-PSS alone may be used with (RFC 4055 3.1); None: whatever PSS has.
+
+    `cryptography` loads such a key without them.
+    """
+    spki = Fields(ber.read(certificate.public_key_info, "SubjectPublicKeyInfo"), "public key")
+    identifier = AlgorithmIdentifier.read(spki.take(ber.SEQUENCE, "algorithm"), "public key")
+    if identifier.parameters is None:
+        return None
+    return read_pss(identifier, f"public key of {certificate.description}")
 
 
 def _read_hash_and_mgf(fields: Fields, where: str) -> tuple[Digest, Digest]:

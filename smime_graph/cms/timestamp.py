@@ -22,10 +22,11 @@ from ..algorithms import Digest
 from ..errors import MalformedMessage
 from ..findings import Severity
 from ..policy import Policy
-from . import attributes, ber, signed_data
+from . import attributes, ber, signature_check, signed_data
 from .ber import Fields, Node
 from .parameters import AlgorithmIdentifier, read_digest
-from .signed_data import Check, SignedData
+from .signature_check import Check
+from .signed_data import SignedData
 
 _TIME = re.compile(rb"(\d{14})(?:\.(\d{1,20}))?Z", re.ASCII)
 
@@ -101,7 +102,7 @@ def check(token: bytes, signature: bytes, *, policy: Policy) -> Timestamp:
         raise MalformedMessage(f"timestamp token: {len(signed.signers)} signers instead of 1")
     info = read_info(bytes(signed.content))
     signer = signed.signers[0]
-    result = signed_data.check(signed, signer, signed.content, policy=policy)
+    result = signature_check.check(signed, signer, signed.content, policy=policy)
     faults = [item.text for item in result.findings if item.severity is Severity.ERROR]
     if result.valid is None and not faults:
         faults = [item.text for item in result.findings]

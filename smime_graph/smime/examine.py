@@ -16,10 +16,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from ..algorithms import Digest, by_oid
-from ..cms import signed_data
+from ..cms import signature_check, signed_data
 from ..cms.certificate import Certificate
 from ..cms.recipients import AnyKey
-from ..cms.signed_data import Check, SignerInfo
+from ..cms.signature_check import Check
+from ..cms.signed_data import SignerInfo
 from ..errors import (
     CertificateRejected,
     MalformedMessage,
@@ -349,7 +350,7 @@ def _checks(
     for content in layer.contents:
         hashed: dict[str, bytes] = {}
         checks = [
-            signed_data.check(
+            signature_check.check(
                 layer.signed,
                 signer,
                 content,

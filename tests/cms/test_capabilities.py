@@ -40,6 +40,7 @@ from smime_graph.cms import (
     key_agreement,
     parameters,
     recipients,
+    signature_check,
     signed_data,
 )
 from smime_graph.cms.capabilities import Capabilities
@@ -111,7 +112,7 @@ def by_signature(ca: CA, now: datetime, key: str, entries: Entries) -> Contact:
         patch.setattr(signed_data.capabilities, "announcement", lambda _: whole)
         der, _ = signed_data.sign(b"text", [bob], detached=False, policy=EXCHANGE, at=now)
     signed = signed_data.read(der)
-    assert signed_data.check(signed, signed.signers[0], b"text", policy=EXCHANGE).valid
+    assert signature_check.check(signed, signed.signers[0], b"text", policy=EXCHANGE).valid
     read = signed.signers[0].signed_attributes
     assert read is not None
     return Contact(bob.certificate, attributes.read_capabilities(read))

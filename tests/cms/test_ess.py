@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from smime_graph import examine, oids
 from smime_graph.algorithms import SHA1, SHA256, SHA384
-from smime_graph.cms import attributes, ber, ess, labels, signed_data
+from smime_graph.cms import attributes, ber, ess, labels, signature_check, signed_data
 from smime_graph.cms.attributes import attribute
 from smime_graph.cms.certificate import Certificate
 from smime_graph.cms.ess import (
@@ -23,7 +23,7 @@ from smime_graph.cms.ess import (
     Services,
 )
 from smime_graph.cms.labels import SecurityCategory, SecurityLabel
-from smime_graph.cms.signed_data import Check
+from smime_graph.cms.signature_check import Check
 from smime_graph.errors import MalformedMessage, UsageError
 from smime_graph.findings import Finding, Severity, codes
 from smime_graph.pki.identity import Identity
@@ -428,7 +428,7 @@ def test_any_octets_as_an_attribute_are_reported_and_never_raised(
 def check(der: bytes, *certificates: Certificate) -> Check:
     found = signed_data.read(der)
     assert found.content is not None
-    return signed_data.check(
+    return signature_check.check(
         found, found.signers[0], found.content, policy=EXCHANGE, certificates=certificates
     )
 

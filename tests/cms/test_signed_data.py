@@ -10,9 +10,9 @@ import pytest
 
 from smime_graph import oids
 from smime_graph.algorithms import SHA1, SHA256, SHA384, Digest, SignatureScheme, by_name
-from smime_graph.cms import attributes, ber, parameters, signed_data
+from smime_graph.cms import attributes, ber, parameters, signature_check, signed_data
 from smime_graph.cms.certificate import Certificate
-from smime_graph.cms.signed_data import Check
+from smime_graph.cms.signature_check import Check
 from smime_graph.errors import MalformedMessage, UnsupportedAlgorithm
 from smime_graph.findings import codes
 from smime_graph.pki.identity import Identity
@@ -26,7 +26,7 @@ def check(der: bytes, content: bytes | None = None, policy: Policy = EXCHANGE) -
     signed = signed_data.read(der)
     data = content if content is not None else signed.content
     assert data is not None
-    return signed_data.check(signed, signed.signers[0], data, policy=policy)
+    return signature_check.check(signed, signed.signers[0], data, policy=policy)
 
 
 def make(
@@ -138,7 +138,7 @@ def test_several_signers_each_get_their_verdict(
     signed = signed_data.read(der)
     assert signed.content is not None
     for info in signed.signers:
-        assert signed_data.check(signed, info, signed.content, policy=EXCHANGE).valid
+        assert signature_check.check(signed, info, signed.content, policy=EXCHANGE).valid
 
 
 def test_changed_content_is_not_intact(alice: Identity, now: datetime) -> None:
@@ -267,7 +267,7 @@ def test_a_large_content_is_not_hashed_for_every_signer_anew(
     content = b"x" * size
     one = signed_data.read(make(alice, content=content, with_attributes=False))
     found = [
-        signed_data.check(one, replace(one.signers[0], index=index), content, policy=EXCHANGE)
+        signature_check.check(one, replace(one.signers[0], index=index), content, policy=EXCHANGE)
         for index in range(6)
     ]
     assert [check.valid for check in found] == [True] * checked + [None] * (6 - checked)
@@ -361,7 +361,7 @@ def test_without_the_certificate_nothing_is_valid(alice: Identity) -> None:
     assert result.valid is None
     signed = signed_data.read(make(alice, certificates=b""))
     assert signed.content is not None
-    again = signed_data.check(
+    again = signature_check.check(
         signed,
         signed.signers[0],
         signed.content,
@@ -469,7 +469,7 @@ def test_every_certificate_with_the_identifier_is_tried(
         (),
         signed.signers,
     )
-    result = signed_data.check(only_twin, signed.signers[0], CONTENT, policy=EXCHANGE)
+    result = signature_check.check(only_twin, signed.signers[0], CONTENT, policy=EXCHANGE)
     assert result.valid
     assert result.certificate == alice.certificate
 

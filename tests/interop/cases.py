@@ -11,7 +11,7 @@ from datetime import datetime
 
 from smime_graph import algorithms, oids
 from smime_graph.algorithms import ContentCipher, Digest, KeyAgreement, KeyWrap
-from smime_graph.cms import ber, enveloped_data, parameters, signed_data
+from smime_graph.cms import ber, enveloped_data, parameters, signature_check, signed_data
 from smime_graph.cms.recipients import AnyKey, AnyRecipient
 from smime_graph.errors import SmimeGraphError
 from smime_graph.findings import Severity
@@ -76,7 +76,7 @@ class SigningCase:
             raise Rejected(f"{len(signed.signers)} signers")
         for signer in signed.signers:
             policy = ARCHIVE if self.weak else EXCHANGE
-            check = signed_data.check(signed, signer, content, policy=policy)
+            check = signature_check.check(signed, signer, content, policy=policy)
             errors = [one.text for one in check.findings if one.severity is Severity.ERROR]
             if errors or not check.intact or not check.valid:
                 raise Rejected("; ".join(errors) or "not intact or not valid")

@@ -32,7 +32,7 @@ from smime_graph import (
     unseal,
     verify,
 )
-from smime_graph.cms import attributes, ber, enveloped_data, signed_data
+from smime_graph.cms import attributes, ber, enveloped_data, signature_check, signed_data
 from smime_graph.cms.certificate import Certificate
 from smime_graph.pki.address import addresses, parse_header_addresses
 from smime_graph.pki.identity import read_certificates
@@ -82,7 +82,7 @@ def read_all(raw: bytes, people: Any, policy: Any = ARCHIVE) -> None:
 def _read_signed(raw: bytes, policy: Any) -> None:
     signed = signed_data.read(raw)
     for signer in signed.signers:
-        signed_data.check(signed, signer, signed.content or b"", policy=policy)
+        signature_check.check(signed, signer, signed.content or b"", policy=policy)
         assert signer.identifier
 
 

@@ -20,7 +20,7 @@ from smime_graph import (
     decompress,
     decrypt,
 )
-from smime_graph.cms import ber, enveloped_data, signed_data
+from smime_graph.cms import ber, enveloped_data, signature_check, signed_data
 from smime_graph.cms.shared_secret import SharedKey
 from smime_graph.policy import ARCHIVE, EXCHANGE
 from smime_graph.smime import unwrap
@@ -103,17 +103,17 @@ def test_signatures(name: str, digest: str, scheme: str) -> None:
     signed = signed_data.read(der_of(name))
     assert signed.content is not None
     assert bytes(signed.content) == TEXT
-    found = signed_data.check(signed, signed.signers[0], signed.content, policy=EXCHANGE)
+    found = signature_check.check(signed, signed.signers[0], signed.content, policy=EXCHANGE)
     assert (found.intact, found.valid) == (True, True)
     assert found.digest is not None
     assert found.scheme is not None
     assert (found.digest.name, found.scheme.name) == (digest, scheme)
     other = bytes(signed.content[:-1]) + b"!"
-    assert not signed_data.check(signed, signed.signers[0], other, policy=EXCHANGE).intact
+    assert not signature_check.check(signed, signed.signers[0], other, policy=EXCHANGE).intact
     signature = signed.signers[0].signature
     altered = signature[:-2] + bytes((signature[-2] ^ 1, signature[-1]))
     changed = signed_data.read(der_of(name).replace(signature, altered))
-    assert not signed_data.check(changed, changed.signers[0], TEXT, policy=EXCHANGE).valid
+    assert not signature_check.check(changed, changed.signers[0], TEXT, policy=EXCHANGE).valid
 
 
 @pytest.mark.parametrize("name", ["rc2-cbc", "rc2-40-cbc"])
@@ -136,21 +136,21 @@ def test_md5_is_valid_and_flagged_by_archive_alone() -> None:
     signed = signed_data.read(der_of("md5"))
     assert signed.content is not None
     for policy, code in ((ARCHIVE, "alg.weak"), (EXCHANGE, "alg.refused")):
-        found = signed_data.check(signed, signed.signers[0], signed.content, policy=policy)
+        found = signature_check.check(signed, signed.signers[0], signed.content, policy=policy)
         assert (found.intact, found.valid) == (True, True)
         assert [finding.code for finding in found.findings] == [code]
     altered = bytes(signed.content).replace(b"another", b"a other")
-    assert not signed_data.check(signed, signed.signers[0], altered, policy=ARCHIVE).intact
+    assert not signature_check.check(signed, signed.signers[0], altered, policy=ARCHIVE).intact
 
 
 def test_sha3_is_valid() -> None:
     """RFC 9688."""
     signed = signed_data.read(der_of("sha3-256"))
     assert signed.content is not None
-    found = signed_data.check(signed, signed.signers[0], signed.content, policy=EXCHANGE)
+    found = signature_check.check(signed, signed.signers[0], signed.content, policy=EXCHANGE)
     assert (found.intact, found.valid, found.findings) == (True, True, ())
     altered = bytes(signed.content).replace(b"another", b"a other")
-    assert not signed_data.check(signed, signed.signers[0], altered, policy=EXCHANGE).intact
+    assert not signature_check.check(signed, signed.signers[0], altered, policy=EXCHANGE).intact
 
 
 def test_compressed_data() -> None:

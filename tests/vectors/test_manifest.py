@@ -41,7 +41,7 @@ from smime_graph import (
     unseal,
     verify,
 )
-from smime_graph.cms import enveloped_data, signed_data
+from smime_graph.cms import enveloped_data, signature_check, signed_data
 from smime_graph.cms.certificate import Certificate
 from smime_graph.cms.shared_secret import Password, SharedKey
 from smime_graph.pki.identity import load_identities, read_certificates, read_key_file
@@ -406,7 +406,7 @@ def _read_every_way(case: Case) -> None:
     def checked() -> None:
         signed = signed_data.read(raw)
         for signer in signed.signers:
-            signed_data.check(signed, signer, signed.content or b"", policy=policy)
+            signature_check.check(signed, signer, signed.content or b"", policy=policy)
 
     readings: tuple[Callable[[], object], ...] = (
         lambda: inspect(raw),
