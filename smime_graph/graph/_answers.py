@@ -38,7 +38,8 @@ _MIME = (
 )
 _QUOTA = "the mailbox is full or has sent too much today: make room, or wait"
 _STALE = (
-    "ids change when a message is sent or moved, unless they are immutable: look it up with list"
+    "no such message or folder: ids change when a message is sent or moved, unless they are"
+    " immutable; look it up with list"
 )
 _NO_RECIPIENT = (
     "put every recipient into To, Cc or Bcc of the message, and check that wire= is the form that"

@@ -32,20 +32,20 @@ def check_to_send(raw: bytes, *, recipients: bool) -> str:
     """Check a message that is about to be sent, and give its Message-ID, with its angle brackets.
 
     A message without Message-ID is refused: after a lost answer nothing else could tell whether it
-    was sent. MalformedMessage if it is no message; UsageError if it lacks the id, or lacks an
+    was sent. MalformedMessage if it is no message, if it lacks the id, or if it lacks an
     address while `recipients` are taken from its header (a reply has those of the original).
     """
     fields = header_fields(raw)
     if recipients and not any(
         _has_address(value) for name, value in fields if name in ("to", "cc", "bcc")
     ):
-        raise UsageError(
+        raise MalformedMessage(
             "the message names no recipient in To, Cc or Bcc",
             hint="Graph has no envelope apart from the header: put every recipient into a field",
         )
     message_id = message_id_of(fields)
     if message_id is None:
-        raise UsageError(
+        raise MalformedMessage(
             "the message has no Message-ID, wanted one to find it by if an answer is lost",
             hint="sign and seal add one; otherwise add it before the message is signed",
         )

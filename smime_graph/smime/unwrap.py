@@ -18,7 +18,7 @@ from ..cms.enveloped_data import EnvelopedData, cipher_name
 from ..cms.recipients import AnyKey
 from ..cms.signed_data import SignedData, SignerInfo
 from ..errors import MalformedMessage, SmimeGraphError, UnsupportedAlgorithm, UsageError
-from ..findings import Finding, Severity, finding
+from ..findings import Finding, finding
 from ..policy import Policy
 from .entity import Entity, crlf, decode_base64, split_multipart
 from .report import Layer, LayerRecipient, LayerSigner, LayerType
@@ -196,9 +196,7 @@ def _take_off(
             # RFC 8551 2.4.1; a key signs other things than mail, which mail could be mistaken for
             text = f"what is signed is of type {signed.content_type}, and no mail"
             where = f"layer {path}"
-            peeled.findings.append(
-                finding("smime.inner-type", where, text, severity=Severity.ERROR)
-            )
+            peeled.findings.append(finding("smime.inner-type", where, text))
         peeled.content = bytes(contents[0])
         return
     if cms.content is not None:
