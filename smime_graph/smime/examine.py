@@ -42,6 +42,7 @@ from .entity import Entity, HeaderField, crlf, is_mime_field
 from .report import Layer, MessageReport, Opened, Signer, Summary
 from .services import Clearance, Verified
 from .unwrap import Peeled, SignedLayer
+from .wrap import as_list
 
 # Clocks differ; Thunderbird, too, allows for an hour between Date and signingTime (bug 1865647)
 _CLOCK_SKEW = timedelta(hours=1)
@@ -252,7 +253,7 @@ def _keys(identities: Sequence[AnyKey]) -> list[AnyKey]:
     """Every key pair: a person may have one for signing and another for encryption."""
     return [
         key
-        for one in identities
+        for one in as_list(identities, "identities")
         for key in (one.identities if isinstance(one, Identity) else (one,))
     ]
 

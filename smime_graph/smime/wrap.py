@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.message import Message
 from email.utils import format_datetime
+from typing import TypeVar
 
 from ..cms import compressed_data, enveloped_data, ess, signed_data
 from ..cms import recipients as cms_recipients
@@ -31,6 +32,8 @@ from ..pki.trust import TrustStore
 from ..pki.validate import validate
 from ..policy import EXCHANGE, Policy
 from .entity import Entity, canonical_entity, crlf, encode_base64, is_mime_field
+
+T = TypeVar("T")
 
 ENVELOPED = "enveloped-data"
 AUTH_ENVELOPED = "authEnveloped-data"  # RFC 8551 3.2.2 spells it so
@@ -149,11 +152,18 @@ def _as_list(signer: SigningKey | Sequence[SigningKey]) -> list[SigningKey]:
     return signers
 
 
+def as_list(given: Sequence[T], name: str) -> list[T]:
+    """The elements; UsageError for one that is given without a list around it."""
+    if isinstance(given, Sequence) and not isinstance(given, (str, bytes)):
+        return list(given)
+    raise UsageError(f"{name} is a list, not {type(given).__name__}", hint=f"write {name}=[...]")
+
+
 def with_signers(
     recipients: Sequence[AnyRecipient], signers: Sequence[SigningKey], policy: Policy
 ) -> list[AnyRecipient]:
     """The recipients, and those who sign, so that they can read what they sent."""
-    everyone: list[AnyRecipient] = list(recipients)
+    everyone: list[AnyRecipient] = as_list(recipients, "recipients")
     if everyone and policy.encrypt_to_self:
         everyone += [_Self(own) for s in signers if (own := s.encryption_certificate) is not None]
     return everyone
@@ -246,6 +256,7 @@ class Outgoing:
             )
 
     def check_recipients(self, everyone: Sequence[AnyRecipient], trust: TrustStore | None) -> None:
+        as_list(everyone, "recipients")
         if not everyone:
             raise UsageError("nobody to encrypt to", hint="give the certificate of every recipient")
         for one in everyone:

@@ -361,9 +361,17 @@ def test_the_archive_policy_sends_nothing(
         encrypt(message, recipients=[to_bob], policy=ARCHIVE, at=now)
 
 
-def test_calls_that_make_no_sense(alice: Identity, message: bytes, now: datetime) -> None:
+def test_calls_that_make_no_sense(
+    alice: Identity, to_bob: Contact, message: bytes, now: datetime
+) -> None:
     with pytest.raises(UsageError, match="nobody to encrypt to"):
         seal(message, signer=alice, recipients=[], at=now)
+    with pytest.raises(UsageError, match="recipients is a list, not Contact"):
+        seal(message, signer=alice, recipients=to_bob, at=now)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="recipients is a list, not Contact"):
+        encrypt(message, recipients=to_bob, at=now)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="identities is a list, not Identity"):
+        decrypt(message, identities=alice)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="nobody to sign with"):
         sign(message, signer=[], at=now)
     with pytest.raises(UsageError, match="no time zone"):
