@@ -26,7 +26,7 @@ from ..pki.address import addresses, header_addresses, matches
 from ..pki.trust import TrustStore
 from ..policy import EXCHANGE, Policy
 from .entity import Entity
-from .examine import Judged, open_message
+from .judge import Judged, open_message
 from .report import MessageReport, Opened, Signer
 from .unwrap import recognise
 from .wrap import (

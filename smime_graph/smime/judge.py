@@ -1,0 +1,489 @@
+"""The engine that judges a message: from its layers and signatures to findings and a verdict.
+
+The rules of "accepted": at least one signer is accepted (intact, valid, trusted, and the From or
+Sender), and no signer's signature is broken; a signer with an unknown algorithm is a warning (RFC
+5652 5.1); unsigned mail is rejected unless the policy lets it pass. A signature around an encrypted
+layer covers ciphertext only, so its signer is never the one that is accepted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from ..algorithms import Digest, by_oid
+from ..cms import signature_check
+from ..cms.certificate import Certificate
+from ..cms.recipients import AnyKey
+from ..cms.signature_check import Check
+from ..cms.signed_data import SignerInfo
+from ..errors import (
+    CertificateRejected,
+    MalformedMessage,
+    SignatureInvalid,
+    SmimeGraphError,
+    UnsupportedAlgorithm,
+    UsageError,
+    VerificationFailed,
+)
+from ..findings import Finding, Severity, finding
+from ..pki.address import addresses, matches, parse_header_addresses
+from ..pki.identity import Identity
+from ..pki.path import SignatureChecks
+from ..pki.trust import TrustStore
+from ..pki.validate import validate
+from ..policy import Policy
+from . import services, unwrap
+from .entity import Entity, HeaderField, crlf, is_mime_field
+from .report import Layer, MessageReport, Opened, Signer, Summary
+from .services import Clearance, Verified
+from .unwrap import Peeled, SignedLayer
+from .wrap import as_list
+
+# Clocks differ; Thunderbird, too, allows for an hour between Date and signingTime (bug 1865647)
+_CLOCK_SKEW = timedelta(hours=1)
+
+# What may be wrong with one signer without a doubt about another
+_OF_ONE_SIGNER = ("pki.", "alg.", "cms.signer.certificate-missing")
+
+# A From in a header, as it is found by readers that take a bare CR for a line end
+_FROM_LINE = re.compile(rb"(?:\A|[\r\n])from[ \t]*:", re.IGNORECASE)
+_BARE_CR = re.compile(rb"\r(?!\n)")
+
+ENCRYPTED = ("enveloped-data", "auth-enveloped-data", "encrypted-data")
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A message taken apart and its report; `raise_unless_accepted` gives what is inside."""
+
+    peeled: Peeled
+    report: MessageReport
+    header: bytes
+
+    def raise_unless_accepted(self) -> Opened:
+        report = self.report
+        if report.error is not None:
+            raise report.error
+        if not report.accepted:
+            errors = report.errors
+            believed = all(signer.intact and signer.valid for signer in report.signers)
+            kind: type[VerificationFailed] = SignatureInvalid
+            if report.signers and believed:
+                refused = all(item.code == "smime.label.refused" for item in errors)
+                kind = VerificationFailed if refused and errors else CertificateRejected
+            texts = "; ".join(dict.fromkeys(f"{f.where}: {f.text}" for f in errors[:3]))
+            raise kind(texts or "no signature is accepted", report, hint=_hint(errors))
+        return Opened(self.peeled.content, self.header, report)
+
+
+def open_message(
+    raw: bytes,
+    identities: Sequence[AnyKey],
+    trust: TrustStore,
+    sender: str | None,
+    policy: Policy,
+    at: datetime | None,
+    content: bytes | None,
+    certificates: Sequence[Certificate],
+    clearance: Clearance | None = None,
+    only: str | None = None,
+) -> Judged:
+    """The one engine: every reading function is this, and what it makes of the result."""
+    moment = datetime.now(UTC) if at is None else at
+    if moment.tzinfo is None:
+        raise UsageError("the time has no time zone", hint="give one, for example UTC")
+    if not isinstance(trust, TrustStore):
+        # None is how validate() is told to judge no path: here it would accept any certificate
+        raise UsageError(
+            f"trust is {type(trust).__name__}, wanted a TrustStore",
+            hint="give the root certificates that you believe: TrustStore.from_pem(FILE)",
+        )
+    peeled = unwrap.peel(
+        raw,
+        identities=key_pairs(identities),
+        policy=policy,
+        content=content,
+        stop_after="signed-data" if only == "signed-data" else None,
+    )
+    report = _judge(peeled, raw, trust, sender, policy, moment, certificates, clearance)
+    if only == "signed-data" and peeled.layers and peeled.layers[0].type in ENCRYPTED:
+        error = MalformedMessage("the message is encrypted", hint="unseal it with the key")
+        report = replace(report, error=error, accepted=False)
+    return Judged(peeled, report, outer_header(raw))
+
+
+def key_pairs(identities: Sequence[AnyKey]) -> list[AnyKey]:
+    """Every key pair: a person may have one for signing and another for encryption."""
+    return [
+        key
+        for one in as_list(identities, "identities")
+        for key in (one.identities if isinstance(one, Identity) else (one,))
+    ]
+
+
+def _judge(
+    peeled: Peeled,
+    raw: bytes,
+    trust: TrustStore,
+    sender: str | None,
+    policy: Policy,
+    at: datetime,
+    certificates: Sequence[Certificate],
+    clearance: Clearance | None,
+) -> MessageReport:
+    found = list(peeled.findings)
+    senders = _Senders.of(raw, peeled.content, sender, policy)
+    pool = (*peeled.certificates, *certificates)
+    budget = SignatureChecks()
+    judge = services.Judge(trust, pool, policy, at, budget)
+    last_encrypted = max(
+        (i for i, layer in enumerate(peeled.layers) if layer.type in ENCRYPTED), default=-1
+    )
+    signers: list[Signer] = []
+    verified: list[Verified] = []
+    for layer in peeled.signed:
+        good: list[tuple[Signer, SignerInfo]] = []
+        covers = _index(peeled.layers, layer.path) > last_encrypted and peeled.error is None
+        found += _check_micalg(layer)
+        if not layer.signed.signers:
+            where = f"layer {layer.path}"
+            found.append(finding("cms.signer.none", where, "nobody signed this layer"))
+        for check, where, info in _checks(layer, peeled, policy, certificates):
+            judged, findings = _judge_signer(
+                check, info, where, layer, covers, senders, trust, pool, policy, at, budget
+            )
+            found += findings
+            if check.intact and check.valid and check.digest is not None:
+                judged, findings = services.attest(judged, info, layer.signed, check.digest, judge)
+                found += findings
+                good.append((judged, info))
+            signers.append(judged)
+        described = peeled.layers[_index(peeled.layers, layer.path)]
+        verified.append(Verified(described, tuple(good)))
+    found += services.compare(verified)
+    labels, findings = services.judge_labels(
+        [signer for layer in verified for signer, _ in layer.signers], clearance
+    )
+    found += findings
+    found += senders.who_did_not_sign(signers)
+    if any(signer.accepted for signer in signers):
+        # another signer who is not believed does not take anything from one who is
+        believed = {signer.where for signer in signers if signer.accepted}
+        found = [
+            replace(f, severity=Severity.WARNING)
+            if f.code.startswith(_OF_ONE_SIGNER) and _belongs_to_other(f, believed)
+            else f
+            for f in found
+        ]
+    if not peeled.signed and peeled.error is None:
+        severity = Severity.WARNING if policy.accept_unsigned else Severity.ERROR
+        found.append(finding("smime.unsigned", "message", "nobody signed it", severity=severity))
+    accepted_signer = any(signer.accepted for signer in signers)
+    layers = tuple(peeled.layers)
+    encrypted = [layer for layer in layers if layer.type in ENCRYPTED]
+    authenticated = accepted_signer or (
+        bool(encrypted) and all(layer.type == "auth-enveloped-data" for layer in encrypted)
+    )
+    if encrypted and not authenticated and peeled.error is None:
+        found.append(unauthenticated(layers))
+    broken = any(signer.intact is False or signer.valid is False for signer in signers)
+    unsigned_passes = policy.accept_unsigned and not peeled.signed
+    accepted = (
+        peeled.error is None
+        and (accepted_signer or unsigned_passes)
+        and not broken
+        and not any(f.severity is Severity.ERROR for f in found)
+    )
+    return MessageReport(
+        tuple(found),
+        layers=layers,
+        signers=tuple(signers),
+        summary=_summary(layers, signers, peeled.error),
+        authenticated=authenticated,
+        accepted=accepted,
+        error=peeled.error,
+        labels=labels,
+    )
+
+
+def _checks(
+    layer: SignedLayer, peeled: Peeled, policy: Policy, certificates: Sequence[Certificate]
+) -> Iterable[tuple[Check, str, SignerInfo]]:
+    """Every signer of the layer, over the form of its content that somebody signed."""
+    best: list[Check] = []
+    for content in layer.contents:
+        hashed: dict[str, bytes] = {}
+        checks = [
+            signature_check.check(
+                layer.signed,
+                signer,
+                content,
+                policy=policy,
+                certificates=certificates,
+                hashed=hashed,
+            )
+            for signer in layer.signed.signers
+        ]
+        if not best:
+            best = checks
+        if any(check.intact and check.valid for check in checks):
+            best = checks
+            if peeled.content == layer.contents[0]:
+                peeled.content = bytes(content)
+            break
+    numbered = "" if layer.path == "1" else f" of layer {layer.path}"
+    return [
+        (check, f"signer {info.index}{numbered}", info)
+        for check, info in zip(best, layer.signed.signers, strict=True)
+    ]
+
+
+def _judge_signer(
+    check: Check,
+    info: SignerInfo,
+    where: str,
+    layer: SignedLayer,
+    covers: bool,
+    senders: _Senders,
+    trust: TrustStore,
+    pool: Sequence[Certificate],
+    policy: Policy,
+    at: datetime,
+    budget: SignatureChecks,
+) -> tuple[Signer, list[Finding]]:
+    found = [replace(f, where=where) for f in check.findings]
+    certificate = check.certificate
+    trusted = trusted_then = same = None
+    compared = senders.text
+    if certificate is not None:
+        report = validate(
+            certificate,
+            use="sign",
+            trust=trust,
+            certificates=pool,
+            at=at,
+            minimum_rsa_bits=policy.minimum_rsa_bits,
+            accept_weak=policy.accept_weak_certificates,
+            checks=budget,
+        )
+        found += [replace(f, where=f"{where}, {f.where}") for f in report.findings]
+        found += services.check_path(info, report.chain, where)
+        trusted = report.ok
+        moment = check.signing_time
+        if moment is not None:
+            if moment > at + _CLOCK_SKEW:
+                text = f"claims to have signed at {moment:%Y-%m-%dT%H:%M:%SZ}, in the future"
+                found.append(finding("smime.signing-time", where, text))
+            inside = all(c.not_before <= moment <= c.not_after for c in report.chain)
+            trusted_then = (trusted and inside and bool(report.chain)) or validate(
+                certificate,
+                use="sign",
+                trust=trust,
+                certificates=pool,
+                at=moment,
+                minimum_rsa_bits=policy.minimum_rsa_bits,
+                accept_weak=policy.accept_weak_certificates,
+                checks=budget,
+            ).ok
+        same, findings = senders.compare(certificate, where)
+        found += findings
+    sender_matches = bool(same) or senders.is_unknown or not policy.sender_must_match
+    sound = not any(f.severity is Severity.ERROR for f in found)
+    signer = Signer(
+        where=where,
+        layer=layer.path,
+        certificate=certificate,
+        emails=addresses(certificate) if certificate is not None else (),
+        scheme=check.scheme.name if check.scheme else None,
+        digest=check.digest.name if check.digest else None,
+        signing_time=check.signing_time,
+        intact=check.intact,
+        valid=check.valid,
+        trusted=trusted,
+        trusted_at_signing=trusted_then,
+        compared=compared,
+        matches=same,
+        covers_body=covers,
+        covers_headers=(),
+        accepted=bool(
+            check.intact and check.valid and trusted and sender_matches and covers and sound
+        ),
+    )
+    return signer, found
+
+
+@dataclass(frozen=True, slots=True)
+class _Senders:
+    """Whom the signer must be: the address given, or From and Sender of the message.
+
+    `authors` are the addresses of the From that is shown, `inside` those of one in the header of
+    the content, which readers may show instead (RFC 9788 4.4).
+    """
+
+    addresses: tuple[str, ...]
+    is_unknown: bool  # no From and nobody said who: there is nothing to compare with
+    fault: str | None
+    policy: Policy
+    authors: tuple[str, ...] = ()
+    inside: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, raw: bytes, content: bytes, given: str | None, policy: Policy) -> _Senders:
+        if given is not None:
+            return cls((given,), False, None, policy)
+        try:
+            authors = others = None
+            if not unwrap.is_bare_cms(raw):
+                entity = Entity(raw)
+                authors = _from(entity)
+                for extra in entity.all("Sender")[:1]:
+                    others = parse_header_addresses(extra.value)
+            inside = None if content is raw else _from_inside(content)
+        except MalformedMessage as error:
+            return cls((), False, f"From cannot be read: {error}", policy)
+        shown = inside if authors is None else authors
+        if shown is None and others is None:
+            return cls((), True, None, policy)
+        shown = shown or ()
+        return cls((*shown, *(others or ())), False, None, policy, shown, inside or ())
+
+    @property
+    def text(self) -> str | None:
+        return ", ".join(self.addresses) or None
+
+    def compare(self, certificate: Certificate, where: str) -> tuple[bool | None, list[Finding]]:
+        if self.is_unknown:
+            return None, []
+        severity = Severity.ERROR if self.policy.sender_must_match else Severity.WARNING
+        held = addresses(certificate)
+        if self.fault is not None:
+            found = finding("pki.address.mismatch", where, self.fault, severity=severity)
+            return False, [found]
+        if not held:
+            text = "the signer's certificate names no mail address, so nothing ties it to the From"
+            return None, [finding("pki.address.none", where, text, severity=severity)]
+        if any(matches(sender, one) for sender in self.addresses for one in held):
+            if not self.inside or any(matches(one, own) for one in self.inside for own in held):
+                return True, []
+            text = (
+                f"signed by {', '.join(held[:5])}, but the content has a From of its own: "
+                f"{', '.join(self.inside[:5])}"
+            )
+            text = _printable(text)
+            return False, [finding("pki.address.mismatch", where, text, severity=severity)]
+        text = f"signed by {', '.join(held[:5])}, but the message is from {self.text or 'nobody'}"
+        return False, [finding("pki.address.mismatch", where, _printable(text), severity=severity)]
+
+    def who_did_not_sign(self, signers: Sequence[Signer]) -> list[Finding]:
+        """Authors beside the one who signed: it is they whom a reader is shown.
+
+        RFC 8550 3 is content with the Sender, or with one of several in the From.
+        """
+        held = [one for signer in signers if signer.accepted for one in signer.emails]
+        silent = [one for one in self.authors if not any(matches(one, own) for own in held)]
+        if not held or not silent:
+            return []
+        text = _printable(f"from {', '.join(silent[:5])}, but signed by {', '.join(held[:5])}")
+        return [finding("pki.address.mismatch", "message", text, severity=Severity.WARNING)]
+
+
+def _from(entity: Entity) -> tuple[str, ...] | None:
+    """The addresses of From; MalformedMessage where readers would not agree which it is."""
+    fields = entity.all("From")
+    seen = len(_FROM_LINE.findall(entity.header))
+    if len(fields) > 1 or seen != len(fields):
+        raise MalformedMessage(f"the header has {max(seen, len(fields))} From fields")
+    return parse_header_addresses(fields[0].value) if fields else None
+
+
+def _from_inside(content: bytes) -> tuple[str, ...] | None:
+    try:
+        entity = Entity(content)
+    except MalformedMessage:
+        # what was signed need not be MIME, and of that no header is shown
+        if _FROM_LINE.search(content) is None:
+            return None
+        raise
+    return _from(entity)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
+def _index(layers: Sequence[Layer], path: str) -> int:
+    return next(i for i, layer in enumerate(layers) if layer.path == path)
+
+
+def _belongs_to_other(item: Finding, believed: set[str]) -> bool:
+    return not any(item.where == one or item.where.startswith(f"{one},") for one in believed)
+
+
+def _check_micalg(layer: SignedLayer) -> list[Finding]:
+    """A mismatch is an error (RFC 1847 2.1), but senders get it wrong and it decides nothing."""
+    if layer.micalg is None:
+        return []
+    actual = set()
+    for identifier in layer.signed.digest_algorithms:
+        try:
+            actual.add(_plain(by_oid(Digest, identifier.oid, where="micalg").micalg))
+        except UnsupportedAlgorithm:
+            return []
+    named = {_plain(name) for name in layer.micalg.split(",")}
+    if named and (named <= actual or named == {"unknown"}):
+        return []
+    text = f"micalg is {layer.micalg[:60]!r}, the digests are {', '.join(sorted(actual))}"
+    return [finding("smime.micalg", f"layer {layer.path}", text)]
+
+
+def _plain(micalg: str) -> str:
+    return micalg.strip().lower().replace("-", "").removeprefix("rsa")
+
+
+def _summary(
+    layers: Sequence[Layer], signers: Sequence[Signer], error: SmimeGraphError | None
+) -> Summary:
+    encrypted = any(layer.type in ENCRYPTED for layer in layers)
+    signed = any(signer.intact and signer.valid and signer.covers_body for signer in signers)
+    if encrypted:
+        return "signed-and-encrypted" if signed and error is None else "encrypted"
+    return "signed" if signed else "unprotected"
+
+
+def unauthenticated(layers: Sequence[Layer]) -> Finding:
+    cipher = next((layer.cipher for layer in layers if layer.cipher), "its cipher")
+    text = f"{cipher} without a signature does not show whether the content was changed"
+    return finding("cms.unauthenticated", "message", text)
+
+
+def _hint(errors: Sequence[Finding]) -> str | None:
+    codes = {item.code for item in errors}
+    if "pki.trust.no-anchors" in codes:
+        return "give the root certificates that you believe"
+    if "pki.address.mismatch" in codes:
+        return "if the sender is right, say who it must be"
+    return None
+
+
+def outer_header(raw: bytes) -> bytes:
+    """The fields of the message that are no MIME fields, with CRLF; nothing for a bare CMS."""
+    if unwrap.is_bare_cms(raw):
+        return b""
+    try:
+        fields = Entity(raw).fields
+    except MalformedMessage:
+        return b""
+    return b"".join(_unambiguous(f) for f in fields if f.name and not is_mime_field(f))
+
+
+def _unambiguous(field: HeaderField) -> bytes:
+    """The field with neither a blank before its colon nor a bare CR.
+
+    At either some readers, Python's `email` among them, end the header: the rest of it, which
+    nobody signed, would stand at the top of the body.
+    """
+    value = field.raw.partition(b":")[2]
+    return field.name.encode() + b":" + _BARE_CR.sub(b" ", crlf(value))
