@@ -338,10 +338,10 @@ def test_every_prf_of_pbkdf2(digest: str) -> None:
 
 @pytest.mark.parametrize("iterations", [-1, 0, MAX_ITERATIONS + 1, 1 << 64])
 def test_iterations_beyond_the_limit_are_not_carried_out(iterations: int) -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
     with pytest.raises(MalformedMessage, match="iterations"):
         opened(message(pwri(_SALT, ber.integer(iterations), _SHA256)), PASSWORD)
-    assert time.perf_counter() - begun < 1
+    assert time.process_time() - begun < 5
 
 
 def test_many_password_recipients_cost_a_few_tries(monkeypatch: pytest.MonkeyPatch) -> None:

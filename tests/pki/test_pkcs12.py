@@ -356,10 +356,10 @@ HUGE = 2**31 - 1
     ],
 )
 def test_endless_iterations_are_refused_before_they_begin(file: bytes) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(UsageError):
         read_key_file(file, passwords=["secret"])
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 5
 
 
 def test_the_iterations_of_all_bags_and_blocks_count_together(monkeypatch: Any) -> None:

@@ -52,13 +52,16 @@ def people() -> People:
 
 @pytest.fixture
 def within() -> Callable[..., object]:
-    """`with within(seconds):` fails if its block takes longer."""
+    """`with within(seconds):` fails if its block takes much longer, in time of the processor.
+
+    Machines are shared and slow at times: what this is for, a quadratic loop, takes minutes.
+    """
 
     @contextmanager
     def within(seconds: float) -> Iterator[SimpleNamespace]:
-        begun = time.perf_counter()
+        begun = time.process_time()
         yield SimpleNamespace()
-        took = time.perf_counter() - begun
-        assert took < seconds, f"took {took:.1f} s instead of under {seconds} s"
+        took = time.process_time() - begun
+        assert took < 4 * seconds, f"took {took:.1f} s instead of about {seconds} s"
 
     return within
