@@ -32,7 +32,6 @@ from smime_graph import (
     MalformedMessage,
     Opened,
     TrustStore,
-    UsageError,
     decrypt,
     seal,
     unseal,
@@ -121,7 +120,7 @@ class Post:
         with self._client(address) as client:
             try:
                 ref = client.send(sealed, via="draft")
-            except (GraphRefused, UsageError) as error:
+            except (GraphRefused, MalformedMessage) as error:
                 self.drafts.append(str(error))
                 ref = client.draft(sealed)
             assert ref.id is not None
