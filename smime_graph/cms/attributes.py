@@ -75,10 +75,11 @@ class Attributes:
         self.node = node
         self._values: dict[str, list[list[Node]]] = {}
         for element in node:
-            fields = Fields(element.expect(ber.SEQUENCE, "Attribute"), "Attribute")
-            oid = fields.any("attrType").as_oid("attrType")
-            values = list(fields.take(ber.SET, "attrValues"))
-            fields.end()
+            parts = element.expect(ber.SEQUENCE, "Attribute").children()
+            if len(parts) != 2:
+                raise element.fault(f"Attribute has {len(parts)} elements instead of 2")
+            oid = parts[0].as_oid("attrType")
+            values = parts[1].expect(ber.SET, "attrValues").children()
             self._values.setdefault(oid, []).append(values)
 
     def __contains__(self, oid: str) -> bool:

@@ -267,6 +267,18 @@ class Node:
             yield node
             pos = node.end
 
+    def children(self) -> list[Node]:
+        """All elements inside, for those that have few: quicker than one by one."""
+        if not self.tag & CONSTRUCTED:
+            raise self.fault("a constructed ASN.1 element was expected")
+        read, pos, stop = self._source.node, self.body, self.stop
+        found: list[Node] = []
+        while pos < stop:
+            node = read(pos, stop)
+            found.append(node)
+            pos = node.end
+        return found
+
     def only(self, name: str) -> Node:
         """The one element inside an EXPLICIT tag."""
         fields = Fields(self, name)
@@ -425,14 +437,19 @@ def spans(
 
     For structures in DER of which a few octets are looked at, as certificates are.
     """
-    source = _Source(buffer, what)
     found: list[tuple[int, int, int, int]] = []
     while start < stop and len(found) < count:
-        body = start + 2
+        tag, body = buffer[start], start + 2
         length = buffer[start + 1] if body <= stop else 0xFF
-        if length < 0x80 and buffer[start] & 0x1F != 0x1F and body + length <= stop:
-            tag, end = buffer[start], body + length
+        if length < 0x80:
+            end = body + length
+        elif length == 0x82 and body + 2 <= stop:
+            end = body + 2 + (buffer[body] << 8 | buffer[body + 1])
+            body += 2
         else:
+            end = stop + 1
+        if end > stop or tag & 0x1F == 0x1F:
+            source = _Source(buffer, what)
             tag, body, end = source.header(start, stop)
             if end < 0:
                 raise source.fault("indefinite length in DER", start)

@@ -49,11 +49,11 @@ class AlgorithmIdentifier:
 
     @classmethod
     def read(cls, node: Node, name: str) -> AlgorithmIdentifier:
-        fields = Fields(node, name)
-        oid = fields.any("algorithm").as_oid(f"{name} algorithm")
-        parameters = fields.any("parameters") if fields.more else None
-        fields.end()
-        return cls(oid, parameters, node.raw)
+        parts = node.children()
+        if not 1 <= len(parts) <= 2:
+            raise node.fault(f"{name} has {len(parts)} elements instead of 1 or 2")
+        oid = parts[0].as_oid(name)
+        return cls(oid, parts[1] if len(parts) == 2 else None, node.raw)
 
     @property
     def has_no_parameters(self) -> bool:
