@@ -111,7 +111,8 @@ def _warn_of_bcc(raw: bytes) -> None:
         )
 
 
-def _write(raw: bytes, given: Given) -> None:
+def write(raw: bytes, given: Given) -> None:
+    """Deliver a message that was made; in the JSON, in base64, where no file is named."""
     import base64
 
     json: dict[str, Any] | None = None
@@ -137,7 +138,7 @@ def sign(message: str, **given: Any) -> None:
     smime-graph sign mail.eml --signer alice.p12 -o signed.eml
     """
     _need(given, "signer", "nobody to sign with", "name a key file: --signer FILE")
-    _write(protected(files.read_message(message), given), given)
+    write(protected(files.read_message(message), given), given)
 
 
 @verb("encrypt")
@@ -153,7 +154,7 @@ def encrypt(message: str, **given: Any) -> None:
     smime-graph encrypt mail.eml --recipient bob.pem -o encrypted.eml
     """
     _need_recipient(given)
-    _write(protected(files.read_message(message), given), given)
+    write(protected(files.read_message(message), given), given)
 
 
 @verb("seal")
@@ -171,7 +172,7 @@ def seal(message: str, **given: Any) -> None:
     """
     _need(given, "signer", "nobody to sign with", "name a key file: --signer FILE")
     _need_recipient(given)
-    _write(protected(files.read_message(message), given), given)
+    write(protected(files.read_message(message), given), given)
 
 
 @verb("compress")
@@ -190,7 +191,7 @@ def compress(message: str, **given: Any) -> None:
     raw = files.read_message(message)
     with terminal.working("compressing"):
         made = wrap.compress(raw)
-    _write(made, given)
+    write(made, given)
 
 
 @verb("certs-only")
@@ -208,7 +209,7 @@ def certs_only(file: tuple[str, ...], **given: Any) -> None:
     from ..smime import wrap
 
     found = [one for path in file for one in read_certificates(path)]
-    _write(wrap.certs_only(found), given)
+    write(wrap.certs_only(found), given)
 
 
 def _need_recipient(given: Given) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import click
+
 from ..errors import PolicyRefusal, UsageError
 from . import files, options, terminal
+from .make import write
 from .open import judgement, telling, unsealed
 from .options import FILE, message, option, verb
+from .program import run_of
 
 
 @verb("receipt")
@@ -67,7 +71,7 @@ def receipt(message: str, **given: Any) -> None:
             policy=given["policy"].name,
             hint="examine --json shows what its signers ask for",
         )
-    files.deliver(made, output=given["output"])
+    write(made, given)
 
 
 @verb("verify-receipt")
@@ -103,18 +107,10 @@ def verify_receipt(message: str, **given: Any) -> None:
         report = receipts.verify_receipt(raw, original=original, **arguments)
     warn(report.message)
     who = ", ".join(report.signer.emails) if report.signer is not None else "nobody"
-    if terminal_json():
+    if run_of(click.get_current_context()).json:
         files.write_json({**report_json(report.message), "confirmed_by": who})
     else:
         files.write_lines([f"accepted: confirmed by {who}"])
-
-
-def terminal_json() -> bool:
-    import click
-
-    from .program import run_of
-
-    return run_of(click.get_current_context()).json
 
 
 COMMANDS = {"receipt": receipt, "verify-receipt": verify_receipt}

@@ -99,6 +99,9 @@ def test_a_receipt_is_asked_for_made_and_checked(made: Path, tmp_path: Path) -> 
     assert "for the board" in shown["signers"][0]["label"]
     words = ("receipt", sealed, "--signer", "ca/bob@contoso.com.key", *AS_BOB, "-o", receipt)
     assert run(*words, cwd=made).returncode == 0
+    as_json = run(*words[:-2], "--json", cwd=made)
+    assert as_json.returncode == 0
+    assert set(json.loads(as_json.stdout)) == {"size", "message"}
     as_alice = ("--identity", "ca/alice@contoso.com.key", "--trust", "ca/ca.pem")
     checked = run("verify-receipt", receipt, "--original", sealed, *as_alice, cwd=made)
     assert (checked.returncode, checked.stdout) == (
