@@ -26,6 +26,10 @@ from ..errors import UsageError
 _LIMIT = 1 << 20
 
 
+class ConfigurationError(UsageError):
+    """The configuration, rather than the call, makes no sense."""
+
+
 def user_file() -> Path | None:
     """Where the user's own configuration is looked for; None where there is no such place."""
     folder = Path(click.get_app_dir("smime-graph"))
@@ -40,6 +44,7 @@ def apply(ctx: click.Context, named: str | None, verb: list[str]) -> None:
     if path is None or (not named and not path.is_file()):
         return
     data = _read(path)
+    ctx.meta[__name__] = path
     values: dict[str, Any] = {}
     defaults = data.get("defaults", {})
     tables = [("defaults", defaults)]
@@ -50,18 +55,26 @@ def apply(ctx: click.Context, named: str | None, verb: list[str]) -> None:
     _check_tables(path, data)
     for name, entries in tables:
         if not isinstance(entries, Mapping):
-            raise UsageError(f"{path}: {name} is no table", hint=f"begin it with [{name}]")
+            raise ConfigurationError(f"{path}: {name} is no table", hint=f"begin it with [{name}]")
         for key, value in entries.items():
             option = _option(ctx.command, key)
             if option is None:
                 if name == "defaults" and _is_option_of_any(key):
                     continue
-                raise UsageError(
+                raise ConfigurationError(
                     f"{path}: [{name}] names {key}, which is no option",
                     hint=f"smime-graph {' '.join(verb)} --help lists them",
                 )
             values[option.name or ""] = _value(path, name, key, value, option)
     ctx.default_map = values
+
+
+def source(ctx: click.Context) -> str:
+    """Which file the configuration came from, for what has to be said of what is missing in it."""
+    path = ctx.meta.get(__name__)
+    if path is not None:
+        return f"the configuration is {path}"
+    return f"there is no configuration file {user_file() or 'of the user'}"
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -70,14 +83,14 @@ def _read(path: Path) -> dict[str, Any]:
             data = file.read(_LIMIT + 1)
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or "no file name"
-        raise UsageError(f"configuration {path} cannot be read: {reason}") from error
+        raise ConfigurationError(f"configuration {path} cannot be read: {reason}") from error
     if len(data) > _LIMIT:
-        raise UsageError(f"configuration {path} is larger than {_LIMIT} octets")
+        raise ConfigurationError(f"configuration {path} is larger than {_LIMIT} octets")
     try:
         return tomllib.loads(data.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         where = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "not UTF-8 text"
-        raise UsageError(
+        raise ConfigurationError(
             f"configuration {path} is no TOML: {where}", hint="strings stand in quotes"
         ) from None
 
@@ -88,7 +101,7 @@ def _check_tables(path: Path, data: Mapping[str, Any]) -> None:
     known = {"defaults", *(verb for verbs in VERBS.values() for verb in verbs)}
     for name in data:
         if name not in known:
-            raise UsageError(
+            raise ConfigurationError(
                 f"{path}: {name} is neither [defaults] nor the table of a verb",
                 hint="options stand in a table: put [defaults] above those of every verb",
             )
@@ -115,12 +128,12 @@ def _is_option_of_any(key: str) -> bool:
 def _value(path: Path, table: str, key: str, value: Any, option: click.Option) -> Any:
     items = value if isinstance(value, list) else [value]
     if isinstance(value, list) and not option.multiple:
-        raise UsageError(f"{path}: [{table}] {key} is a list, wanted one value")
+        raise ConfigurationError(f"{path}: [{table}] {key} is a list, wanted one value")
     if any(isinstance(item, (list, Mapping)) for item in items):
-        raise UsageError(f"{path}: [{table}] {key} is neither a value nor a list of them")
+        raise ConfigurationError(f"{path}: [{table}] {key} is neither a value nor a list of them")
     if option.is_flag != any(isinstance(item, bool) for item in items):
         wanted = "true or false" if option.is_flag else "a text or a number"
-        raise UsageError(f"{path}: [{table}] {key}: {wanted} was wanted")
+        raise ConfigurationError(f"{path}: [{table}] {key}: {wanted} was wanted")
     if getattr(option.type, "is_path", False):
         items = [_beside(path, item) for item in items]
     return items if option.multiple else items[0]

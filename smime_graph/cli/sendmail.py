@@ -23,7 +23,7 @@ from ..errors import (
     SmimeGraphError,
     UsageError,
 )
-from . import files, mailbox, options
+from . import config, files, mailbox, options
 from .make import protected
 from .options import Given, option, verb
 from .program import Verb
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ..smime.entity import HeaderField
 
 # sysexits.h
-_USAGE, _DATA, _OURS, _AGAIN, _PERMISSION = 64, 65, 70, 75, 77
+_USAGE, _DATA, _OURS, _AGAIN, _PERMISSION, _CONFIGURATION = 64, 65, 70, 75, 77, 78
 
 _NOT_HERE = {
     "a": "ARPANET mode", "d": "a daemon", "D": "a daemon", "h": "host status", "H": "host status",
@@ -52,6 +52,8 @@ def sysexit_of(error: BaseException) -> int:
 
     if isinstance(error, WrongPassword) or isinstance(error.__cause__, PermissionError):
         return _PERMISSION
+    if isinstance(error, config.ConfigurationError):
+        return _CONFIGURATION
     if isinstance(error, (UsageError, click.ClickException)):
         return _USAGE
     if isinstance(error, GraphThrottled):
@@ -146,8 +148,8 @@ class SendmailVerb(Verb):
 
     status_text = (
         "Exit status (sysexits.h): 0 sent; 64 usage; 65 the message or a certificate; 70 a bug of"
-        " ours, or nobody knows whether it was sent; 75 not sent, try again; 77 no permission; 130"
-        " interrupted."
+        " ours, or nobody knows whether it was sent; 75 not sent, try again; 77 no permission; 78"
+        " the configuration, or nobody to sign with; 130 interrupted."
     )
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -193,6 +195,7 @@ class SendmailVerb(Verb):
 @mailbox.mailbox
 @save
 @option("--from", "sender_address", metavar="ADDRESS", help="From where the message has none.")
+@option("--unsigned", is_flag=True, help="Send without a signature if there is no --signer.")
 @option("--domain", metavar="NAME", help="Completes names without a domain, as root in cron mail.")
 @click.pass_context
 def sendmail(ctx: click.Context, /, **given: Any) -> None:
@@ -204,7 +207,8 @@ def sendmail(ctx: click.Context, /, **given: Any) -> None:
     the message. -f, -F: address and name where From is missing. -q: there is no queue. Other
     options of sendmail are ignored; -bs and other modes are refused.
 
-    What signs and seals it is named in [sendmail] of the configuration, or by the options below:
+    What signs and seals it is named in [sendmail] of the configuration, or by the options below;
+    without a signer nothing is sent, unless unsigned = true stands there:
 
     \b
     [sendmail]
@@ -221,11 +225,22 @@ def sendmail(ctx: click.Context, /, **given: Any) -> None:
         raise UsageError(
             "no recipients are named", hint="name them as arguments, or use -t for those of To, Cc"
         )
+    _check_signer(ctx, given)
     data = files.read("-", what="message")
     with mailbox.client(given) as graph:
         raw = protected(prepared(data, invocation, given), given)
         with mailbox.sending():
             graph.send(raw, save_to_sent_items=given["save_to_sent_items"], via="auto")
+
+
+def _check_signer(ctx: click.Context, given: Given) -> None:
+    """A configuration that was not found must not turn signed mail into mail in the clear."""
+    if not given["signer"] and not given["unsigned"]:
+        raise config.ConfigurationError(
+            f"nobody to sign with: {config.source(ctx)}",
+            hint="name the signer in [sendmail] of the configuration, or, for mail that nobody"
+            " signs, unsigned = true",
+        )
 
 
 # --- the message ----------------------------------------------------------------------------------

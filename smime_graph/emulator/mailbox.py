@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import secrets
 import sqlite3
 import threading
@@ -131,11 +132,12 @@ class Store:
     def __init__(self, data: str | Path = ":memory:") -> None:
         self._lock = threading.RLock()
         self._closed = False
+        _make_private(data)
         try:
             self._db = sqlite3.connect(
                 str(data), timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError) as error:  # ValueError: a NUL in the name
             raise UsageError(f"{data}: cannot be opened as a mailbox file: {error}") from None
         try:
             self._db.execute("PRAGMA foreign_keys = ON")
@@ -400,6 +402,16 @@ class Store:
             "INSERT INTO known_headers VALUES (?, ?) ON CONFLICT DO NOTHING", (account.number, name)
         )
         return cursor.rowcount == 0
+
+
+def _make_private(data: str | Path) -> None:
+    """A new file is the owner's alone: it holds mail. SQLite gives its journal the same mode."""
+    if str(data) in ("", ":memory:"):
+        return
+    try:
+        os.close(os.open(data, os.O_RDWR | os.O_CREAT, 0o600))
+    except (OSError, ValueError):  # SQLite says what is wrong with it
+        return
 
 
 def new_id(prefix: str) -> str:

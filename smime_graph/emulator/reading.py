@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -27,8 +28,7 @@ def list_messages(call: Call) -> Response:
     account = account_for(call)
     folder = folder_for(call, account)
     _check_options(call, _OPTIONS)
-    top = _number(call, "$top", default=10, least=1, most=call.rules.page_limit)
-    skip = _number(call, "$skip", default=0, least=0, most=2**31 - 1)
+    top, skip = _window(call)
     found = call.store.list(
         account,
         now=call.now,
@@ -38,21 +38,38 @@ def list_messages(call: Call) -> Response:
         limit=top + 1,
         skip=skip,
     )
-    selected = _selected(call)
-    context = f"{context_of(call, account)}/messages"
-    answer: dict[str, Any] = {
-        "@odata.context": context,
-        "value": [
-            _only(shapes.message(account, item, immutable=call.immutable), selected)
-            for item in found[:top]
-        ],
-    }
-    if len(found) > top:
+    selected = _selected(call, "message", shapes.MESSAGE_PROPERTIES)
+    value = [
+        _only(shapes.message(account, item, immutable=call.immutable), selected)
+        for item in found[:top]
+    ]
+    return _page(call, account, "messages", value, following=len(found) > top, top=top, skip=skip)
+
+
+def _page(
+    call: Call,
+    account: Account,
+    name: str,
+    value: Sequence[dict[str, Any]],
+    *,
+    following: bool,
+    top: int,
+    skip: int,
+) -> Response:
+    answer: dict[str, Any] = {"@odata.context": f"{context_of(call, account)}/{name}"}
+    answer["value"] = value
+    if following:
         path = call.request.target.partition("#")[0].partition("?")[0]
         path = re.sub(r"\A[A-Za-z][A-Za-z0-9+.-]*://[^/]*", "", path)
-        following = {**call.query, "$top": str(top), "$skip": str(skip + top)}
-        answer["@odata.nextLink"] = f"{call.request.origin}{path}?{urlencode(following, safe='$')}"
+        query = {**call.query, "$top": str(top), "$skip": str(skip + top)}
+        answer["@odata.nextLink"] = f"{call.request.origin}{path}?{urlencode(query, safe='$')}"
     return json_response(200, answer)
+
+
+def _window(call: Call) -> tuple[int, int]:
+    """$top and $skip; a page has ten without them ("Paging", "List mailFolders")."""
+    top = _number(call, "$top", default=10, least=1, most=call.rules.page_limit)
+    return top, _number(call, "$skip", default=0, least=0, most=2**31 - 1)
 
 
 def _check_options(call: Call, known: frozenset[str]) -> None:
@@ -94,36 +111,36 @@ def _oldest_first(call: Call) -> bool:
     return (match[1] or "").strip().lower() != "desc"
 
 
-def _selected(call: Call) -> frozenset[str] | None:
+def _selected(call: Call, kind: str, properties: Mapping[str, str]) -> frozenset[str] | None:
     text = call.query.get("$select")
     if text is None:
         return None
     names = set()
     for part in text.split(","):
-        name = shapes.MESSAGE_PROPERTIES.get(part.strip().lower())
+        name = properties.get(part.strip().lower())
         if name is None:
             # General knowledge.
             raise Refusal(
                 400,
                 "RequestBroker--ParseUri",
                 f"Could not find a property named '{part.strip()[:60]}' on type "
-                f"'microsoft.graph.message'.",
+                f"'microsoft.graph.{kind}'.",
             )
         names.add(name)
     return frozenset(names)
 
 
-def _only(message: dict[str, Any], selected: frozenset[str] | None) -> dict[str, Any]:
+def _only(resource: dict[str, Any], selected: frozenset[str] | None) -> dict[str, Any]:
     if selected is None:
-        return message
-    return {n: v for n, v in message.items() if n in selected or n in ("id", "@odata.etag")}
+        return resource
+    return {n: v for n, v in resource.items() if n in selected or n in ("id", "@odata.etag")}
 
 
 def get_message(call: Call) -> Response:
     account = account_for(call)
     item = item_for(call, account)
     _check_options(call, frozenset({"$select"}))
-    selected = _selected(call)
+    selected = _selected(call, "message", shapes.MESSAGE_PROPERTIES)
     context = {"@odata.context": f"{context_of(call, account)}/messages/$entity"}
     message = shapes.message(account, item, immutable=call.immutable)
     return json_response(200, context | _only(message, selected))
@@ -151,18 +168,22 @@ def _folder_shape(call: Call, account: Account, name: str) -> dict[str, Any]:
 
 def list_folders(call: Call) -> Response:
     account = account_for(call)
-    _check_options(call, frozenset())
-    folders = [_folder_shape(call, account, name) for name in FOLDERS]
-    return json_response(
-        200, {"@odata.context": f"{context_of(call, account)}/mailFolders", "value": folders}
+    _check_options(call, frozenset({"$top", "$skip", "$select"}))
+    top, skip = _window(call)
+    selected = _selected(call, "mailFolder", shapes.FOLDER_PROPERTIES)
+    names = list(FOLDERS)[skip:]
+    value = [_only(_folder_shape(call, account, name), selected) for name in names[:top]]
+    return _page(
+        call, account, "mailFolders", value, following=len(names) > top, top=top, skip=skip
     )
 
 
 def get_folder(call: Call) -> Response:
     account = account_for(call)
-    _check_options(call, frozenset())
+    _check_options(call, frozenset({"$select"}))
+    selected = _selected(call, "mailFolder", shapes.FOLDER_PROPERTIES)
     name = folder_for(call, account)
     if name is None:
         raise not_found()
     context = {"@odata.context": f"{context_of(call, account)}/mailFolders/$entity"}
-    return json_response(200, context | _folder_shape(call, account, name))
+    return json_response(200, context | _only(_folder_shape(call, account, name), selected))

@@ -188,6 +188,7 @@ _MAIL_FOLDER = {
     "isHidden": "Edm.Boolean",
 }
 MESSAGE_PROPERTIES = {name.lower(): name for name in ("id", *_OUTLOOK_ITEM, *_MESSAGE)}
+FOLDER_PROPERTIES = {name.lower(): name for name in ("id", *_MAIL_FOLDER)}
 
 _KEY = ("<Key>", '<PropertyRef Name="id"/>', "</Key>")
 

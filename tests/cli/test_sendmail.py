@@ -153,6 +153,67 @@ def test_nobody_gets_what_the_arguments_do_not_name(send: Run, received: Run) ->
     assert received("bob") is None
 
 
+UNSIGNED = CONFIG.replace('signer = "alice.key"\nrecipient = ["bob.pem", "carol.pem"]\n', "")
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (None, ()),  # not found: the user's own is not there
+        ("", ()),
+        ("[defaults]\n", ()),
+        ("[send]\nsigner = 'alice.key'\n", ()),  # of another verb
+        (UNSIGNED, ()),
+        (UNSIGNED + "unsigned = false\n", ()),
+        (UNSIGNED + 'recipient = "bob.pem"\n', ()),  # encrypted is not signed
+        (UNSIGNED, ("--recipient-password-file", "password")),
+    ],
+)
+def test_what_nobody_signs_is_not_sent_unless_that_is_said(
+    here: Path, call: Run, received: Run, config: str | None, words: tuple[str, ...]
+) -> None:
+    env = {"SMIME_GRAPH_EMULATOR_DATA": "box.db", "SMIME_GRAPH_FROM": "alice@contoso.com"}
+    if config is not None:
+        (here / "c.toml").write_text(config)
+        env["SMIME_GRAPH_CONFIG"] = "c.toml"
+    result = call("sendmail", "-t", *words, stdin=b"To: bob@contoso.com\n\nx\n", env=env)
+    assert (result.status, result.out) == (78, b"")
+    assert result.err.startswith("smime-graph: error: nobody to sign with: ")
+    assert ("c.toml" if config is not None else "smime-graph/config.toml") in result.err
+    assert "unsigned = true" in result.err
+    found = call("list", "--emulator-data", "box.db", "--user", "bob@contoso.com", "--json")
+    assert json.loads(found.out)["messages"] == []
+
+
+def test_mail_that_nobody_signs_is_sent_where_that_is_said(here: Path, call: Run) -> None:
+    (here / "c.toml").write_text(UNSIGNED + "unsigned = true\n")
+    env = {"SMIME_GRAPH_CONFIG": "c.toml"}
+    result = call("sendmail", "-t", stdin=b"To: bob@contoso.com\n\nin the clear\n", env=env)
+    assert (result.status, result.out, result.err) == (0, b"", "")
+    asked = ("--emulator-data", "box.db")
+    found = call("list", *asked, "--user", "bob@contoso.com", "--folder", "inbox", "--json")
+    (copy,) = json.loads(found.out)["messages"]
+    assert b"in the clear" in call("fetch", copy["id"], *asked).out
+
+
+def test_unsigned_takes_nothing_from_who_does_sign(here: Path, send: Run, received: Run) -> None:
+    assert send("-t", "--unsigned", stdin="To: bob@contoso.com\n\nx\n").status == 0
+    assert str(received("bob")).endswith("\n\nx\n")  # unsealed, so it was signed
+
+
+@pytest.mark.parametrize(
+    "config",
+    ["[sendmail", "sendmail = 3\n", "[sendmail]\nsinger = 'x'\n", "[sendmail]\nunsigned = 'yes'\n"],
+)
+def test_a_configuration_that_makes_no_sense_is_78(here: Path, call: Run, config: str) -> None:
+    (here / "c.toml").write_text(config)
+    for named in ("c.toml", "not-there.toml"):
+        env = {"SMIME_GRAPH_CONFIG": named}
+        result = call("sendmail", "-t", stdin=b"To: bob@contoso.com\n\nx\n", env=env)
+        assert result.status == 78, result.err
+        assert named in result.err
+
+
 @pytest.mark.parametrize(
     ("words", "ends"),
     [((), True), (("-oem",), True), (("-i",), False), (("-oi",), False), (("-ti",), False)]

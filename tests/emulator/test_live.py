@@ -644,6 +644,24 @@ def test_folders_are_found_by_name_and_by_id(client: httpx.Client, original: str
     assert value.status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("?$top=0", 400),
+        ("?$skip=x", 400),
+        ("?$select=subject", 400),
+        ("?$filter=displayName eq 'Inbox'", 501),
+        ("?$expand=childFolders", 501),
+        ("/inbox?$select=nothing", 400),
+        ("/inbox?$top=1", 501),
+    ],
+)
+def test_a_query_of_folders_that_is_not_understood_is_refused(
+    client: httpx.Client, query: str, status: int
+) -> None:
+    assert code_of(client.get(f"/me/mailFolders{query}"))[0] == status
+
+
 def test_paths_may_be_escaped_and_in_other_spellings(
     client: httpx.Client, post: Post, mail: Mail, original: str
 ) -> None:

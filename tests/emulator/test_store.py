@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -253,3 +254,25 @@ def test_the_package_needs_no_httpx_until_a_transport_is_made() -> None:
     )
     root = Path(smime_graph.__file__).parent.parent
     subprocess.run([sys.executable, "-c", code], cwd=root, check=True, timeout=60)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of files are POSIX's")
+def test_a_new_mailbox_file_is_its_owners_alone(tmp_path: Path, mail: Callable[..., bytes]) -> None:
+    before = os.umask(0)
+    try:
+        (tmp_path / "link").symlink_to(tmp_path / "behind")
+        for name in ("new", "link"):
+            with Emulator(data=tmp_path / name) as emulator:
+                emulator.mailbox("alice@contoso.com").put(mail())
+        (tmp_path / "shared").touch(0o640)  # as its owner made it
+        with Emulator(data=tmp_path / "shared") as emulator:
+            emulator.mailbox("alice@contoso.com").put(mail())
+    finally:
+        os.umask(before)
+    modes = {name: (tmp_path / name).stat().st_mode & 0o777 for name in ("new", "link", "shared")}
+    assert modes == {"new": 0o600, "link": 0o600, "shared": 0o640}
+
+
+def test_a_name_that_no_file_can_have_is_our_error() -> None:
+    with pytest.raises(UsageError, match="mailbox file"):
+        Emulator(data="a\0b")
