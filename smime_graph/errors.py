@@ -1,6 +1,6 @@
 """Every exception this package raises on purpose, by who must act.
 
-    SmimeGraphError                    .hint: what to do next
+    SmimeGraphError                    .hint: what to do next; .disposition where it ended a send
     ├── UsageError (ValueError)        you: the call makes no sense
     ├── MalformedMessage               them: these bytes are not what they claim to be
     ├── UnsupportedAlgorithm           well formed, but no row in the table         .oid .where
@@ -22,13 +22,30 @@ No key, password, token or upload URL is ever part of one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 from .findings import Report
 from .oids import WITHOUT_PRIMITIVE
 
+# What became of a message: nothing was carried out, and it may be sent again; nobody knows, and it
+# may not be, unasked; Graph said no for good, and nothing was sent.
+Disposition: TypeAlias = Literal["not-sent", "unknown", "refused"]
+
 
 class SmimeGraphError(Exception):
-    """Base of every error of this package; `hint` says what to do next, or is None."""
+    """Base of every error of this package; `hint` says what to do next, or is None.
+
+    Every error of a call that sends (`send`, `reply`, `reply_all`, `forward`, `send_draft`) has a
+    `disposition`, and with it what is known: `message_id` (the Message-ID, with its angle
+    brackets), `draft_id` (Graph's id of a draft that was made or was to be sent). An error of any
+    call to Graph has the `client_request_id` that Microsoft's support finds the request by. Each is
+    None where there is none.
+    """
+
+    disposition: Disposition | None = None
+    message_id: str | None = None
+    draft_id: str | None = None
+    client_request_id: str | None = None
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)

@@ -201,6 +201,14 @@ def as_json(error: BaseException, *, verb: str | None) -> dict[str, Any]:
         found["retryAfter"] = error.retry_after
     if isinstance(error, GraphUnreachable):
         found["maybeSent"] = error.maybe_sent
+    if isinstance(error, SmimeGraphError):
+        known = {
+            "disposition": error.disposition,
+            "messageId": error.message_id,
+            "draftId": error.draft_id,
+            "clientRequestId": error.client_request_id,
+        }
+        found |= {name: value for name, value in known.items() if value is not None}
     return found
 
 

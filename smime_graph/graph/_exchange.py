@@ -28,20 +28,21 @@ def ask(request: Request) -> Flow[Response | NoAnswer]:
     Safe for a send as well: 401 is decided before anything is carried out.
     """
     token: str = yield NeedToken()
-    answer: Response | NoAnswer = yield _stamped(request, token)
+    answer = yield from _once(request, token)
     if isinstance(answer, Response) and answer.status == 401:
         fresh: str = yield NeedToken(rejected=token)
         if fresh != token:
-            answer = yield _stamped(request, fresh)
+            answer = yield from _once(request, fresh)
     return answer
 
 
-def _stamped(request: Request, token: str) -> Request:
+def _once(request: Request, token: str) -> Flow[Response | NoAnswer]:
     # A GUID of its own on every request, as Graph's "Best practices" asks: support finds it by
     # that.
-    return replace(
-        request, token=token, headers={**request.headers, "client-request-id": str(uuid.uuid4())}
-    )
+    name = str(uuid.uuid4())
+    headers = {**request.headers, "client-request-id": name}
+    answer: Response | NoAnswer = yield replace(request, token=token, headers=headers)
+    return replace(answer, client_request_id=name)
 
 
 def attempt(box: Mailbox, request: Request, *, safe: bool) -> Flow[Response | NoAnswer]:
@@ -78,38 +79,53 @@ def attempt(box: Mailbox, request: Request, *, safe: bool) -> Flow[Response | No
 
 def _throttled(answer: Response | NoAnswer, *, wait: float, attempts: int) -> GraphThrottled:
     got = _answers.describe(answer) if isinstance(answer, Response) else answer.reason
-    return GraphThrottled(
+    error = GraphThrottled(
         f"Graph is throttling: after attempt {attempts} it asks to wait {wait:.0f} s: {got}",
         retry_after=wait,
         hint="nothing was carried out: try again after that time, with fewer requests at once",
     )
+    error.client_request_id = answer.client_request_id
+    return error
 
 
 def done(box: Mailbox, answer: Response | NoAnswer, *, ok: Collection[int]) -> Response:
     """The answer, if it is one of those wanted and whole; otherwise the error that it is."""
-    if isinstance(answer, NoAnswer) or answer.status not in ok:
-        raise failure(box, answer)
+    if isinstance(answer, Response) and answer.status in ok:
+        broken = _broken(answer)
+        if broken is None:
+            return answer
+        broken.client_request_id = answer.client_request_id
+        raise broken
+    raise failure(box, answer)
+
+
+def _broken(answer: Response) -> GraphError | None:
     if answer.headers.get("content-encoding", "identity") != "identity":
-        raise GraphError("Graph's answer is compressed, which was not asked for")
+        return GraphError("Graph's answer is compressed, which was not asked for")
     if answer.end == "limit":
-        raise GraphError(
+        return GraphError(
             f"Graph's answer is longer than the limit: {len(answer.body)} bytes were read",
             hint="if the message is wanted all the same, fetch it with a higher limit",
         )
     if answer.end == "lost":
-        raise GraphUnreachable(
+        return GraphUnreachable(
             f"Graph's answer broke off after {len(answer.body)} bytes", hint="try again"
         )
-    return answer
+    return None
 
 
-def failure(box: Mailbox, answer: Response | NoAnswer) -> GraphError:
+def failure(box: Mailbox, answer: Response | NoAnswer, *, hint: str | None = None) -> GraphError:
+    """The error that an answer is which is not one of those wanted; `hint` wins over the tables."""
+    error: GraphError
     if isinstance(answer, Response):
-        return _answers.refused(answer, host=box.host)
-    return GraphUnreachable(
-        f"no answer from {box.host}: {answer.reason}",
-        hint="check the network and the url; nothing was sent, so it is safe to try again",
-    )
+        error = _answers.refused(answer, host=box.host, hint=hint)
+    else:
+        error = GraphUnreachable(
+            f"no answer from {box.host}: {answer.reason}",
+            hint="check the network and the url; nothing was sent, so it is safe to try again",
+        )
+    error.client_request_id = answer.client_request_id
+    return error
 
 
 def get(box: Mailbox, *path: str, **query: str) -> Request:

@@ -161,9 +161,9 @@ def update_draft(box: Mailbox, message_id: str, raw: bytes) -> Flow[MessageRef]:
     request = Request("PUT", box.at("messages", message_id, "$value"), headers, body)
     answer = yield from _exchange.attempt(box, request, safe=True)
     if isinstance(answer, Response) and answer.status == 405:
-        raise _answers.refused(
+        raise _exchange.failure(
+            box,
             answer,
-            host=box.host,
             hint="Graph cannot replace the MIME of a draft: make a new one and delete the old one",
         )
     data = _answers.resource(_exchange.done(box, answer, ok=(200,)))

@@ -413,3 +413,27 @@ def test_any_message_is_sent_whole_or_refused(drive, raw):
         assert bodies == []
     else:
         assert len(bodies) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda: httpx.Response(400, content=b"{}"),
+        lambda: httpx.Response(429, content=b"{}"),
+        lambda: httpx.Response(200, headers={"Content-Encoding": "br"}, content=b""),
+        lambda: httpx.ConnectError("refused"),
+    ],
+)
+def test_an_error_has_the_client_request_id_of_the_last_request(call, answer):
+    seen = []
+
+    def handler(request):
+        seen.append(request.headers["client-request-id"])
+        made = answer()
+        if isinstance(made, Exception):
+            raise made
+        return made
+
+    with pytest.raises(GraphError) as caught:
+        call(handler, "fetch", "id")
+    assert caught.value.client_request_id == seen[-1]
