@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from cryptography import x509
@@ -23,6 +24,7 @@ from ..findings import Finding, finding
 _MAX_LABEL = 63  # RFC 1035 2.3.4; also keeps punycode, which is quadratic, cheap
 _MAX_DOMAIN = 255
 _MAX_FIELD = 256 * 1024  # characters: some 8,000 recipients
+MAX_ADDRESSES = 1000  # of one certificate; a person has a dozen
 
 
 # --- header fields --------------------------------------------------------------------------------
@@ -206,7 +208,26 @@ def _a_labels(domain: str) -> str | None:
     return ".".join(labels)
 
 
-def _canonical(address: str, *, exact_local_part: bool = False) -> tuple[str, str] | None:
+Mailbox = tuple[str, str]
+"""Local part and domain in the one form in which mailboxes are compared."""
+
+# what nearly every address is; the long way comes to the same
+_PLAIN = re.compile(
+    r"([a-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*)"
+    r"@((?:[a-z0-9-]{1,63}\.)*[a-z0-9-]{1,63})"
+)
+
+
+def mailbox(address: str, *, exact_local_part: bool = False) -> Mailbox | None:
+    """The form in which mailboxes are compared (RFC 8550 3, RFC 9598 5); None for no addr-spec.
+
+    The domain is lower-case A-labels. An ASCII local part is compared without regard to case unless
+    `exact_local_part` (Apple Mail and OpenSSL do so); one with other characters always exactly.
+    Where many are compared with many, make this of each once and compare sets of them.
+    """
+    plain = _PLAIN.fullmatch(address)
+    if plain is not None and len(plain[2]) <= _MAX_DOMAIN and "=?" not in address:
+        return plain[1], plain[2]
     try:
         local, domain = _addr_spec(_tokens(address))
     except MalformedMessage:
@@ -220,15 +241,16 @@ def _canonical(address: str, *, exact_local_part: bool = False) -> tuple[str, st
     return None if labels is None else (local, labels)
 
 
-def matches(address: str, certificate_address: str, *, exact_local_part: bool = False) -> bool:
-    """Whether two addr-specs are the same mailbox (RFC 8550 3, RFC 9598 5).
+@lru_cache(maxsize=16)
+def mailboxes(addresses: tuple[str, ...]) -> frozenset[Mailbox]:
+    """Those of the addresses that are addr-specs, in the form in which they are compared."""
+    return frozenset(one for address in addresses if (one := mailbox(address)) is not None)
 
-    The domain is compared as lower-case A-labels. An ASCII local part is compared without regard to
-    case unless `exact_local_part` (Apple Mail and OpenSSL do so); one with other characters always
-    exactly. False where either is not an addr-spec.
-    """
-    one = _canonical(address, exact_local_part=exact_local_part)
-    return one is not None and one == _canonical(
+
+def matches(address: str, certificate_address: str, *, exact_local_part: bool = False) -> bool:
+    """Whether two addr-specs are one mailbox, as `mailbox` says; False where either is none."""
+    one = mailbox(address, exact_local_part=exact_local_part)
+    return one is not None and one == mailbox(
         certificate_address, exact_local_part=exact_local_part
     )
 
@@ -236,13 +258,15 @@ def matches(address: str, certificate_address: str, *, exact_local_part: bool = 
 # --- certificates ---------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=32)
 def addresses(certificate: Certificate) -> tuple[str, ...]:
     """The mail addresses that a certificate binds, each once: subjectAltName first, then the
     subject.
 
     rfc822Name, SmtpUTF8Mailbox (RFC 9598) and the PKCS #9 emailAddress of the subject (RFC 8550 3);
     never the common name. What is not an addr-spec, or holds control characters, is left out; so is
-    everything of an extension that cannot be parsed. Never raises.
+    everything of an extension that cannot be parsed, and what follows the first
+    `MAX_ADDRESSES`. Never raises.
     """
     found: list[str] = []
     try:
@@ -266,9 +290,9 @@ def addresses(certificate: Certificate) -> tuple[str, ...]:
                 found.append(attribute.value)
     except (ValueError, TypeError, MalformedMessage):
         pass
-    once: dict[tuple[str, str], str] = {}
-    for address in found:
-        if (key := _canonical(address)) is not None:
+    once: dict[Mailbox, str] = {}
+    for address in found[:MAX_ADDRESSES]:
+        if (key := mailbox(address)) is not None:
             once.setdefault(key, address)
     return tuple(once.values())
 
@@ -290,21 +314,17 @@ def constraint_findings(chain: Sequence[Certificate]) -> list[Finding]:
     all three kinds, each is held to the constraints here: otherwise a constrained authority could
     name anyone.
     """
-    mailboxes = [(text, _canonical(text)) for text in addresses(chain[0])]
+    held = [(text, key) for text in addresses(chain[0]) if (key := mailbox(text)) is not None]
     findings: list[Finding] = []
     for issuer in chain[1:]:
         try:
             constraints = issuer.extensions.get_extension_for_class(x509.NameConstraints).value
         except (x509.ExtensionNotFound, MalformedMessage):
             continue  # a malformed extension is a finding of its own
-        permitted = _mail_subtrees(constraints.permitted_subtrees)
-        excluded = _mail_subtrees(constraints.excluded_subtrees)
-        for text, mailbox in mailboxes:
-            if mailbox is None:
-                continue
-            if (permitted and not any(_in_subtree(mailbox, base) for base in permitted)) or any(
-                base == "" or _in_subtree(mailbox, base) for base in excluded
-            ):
+        permitted = _Subtrees(constraints.permitted_subtrees)
+        excluded = _Subtrees(constraints.excluded_subtrees)
+        for text, key in held:
+            if (permitted and key not in permitted) or "" in excluded.hosts or key in excluded:
                 findings.append(
                     finding(
                         "pki.path.invalid",
@@ -316,16 +336,25 @@ def constraint_findings(chain: Sequence[Certificate]) -> list[Finding]:
     return findings
 
 
-def _mail_subtrees(names: Sequence[x509.GeneralName] | None) -> list[str]:
-    return [name.value for name in names or () if isinstance(name, x509.RFC822Name)]
+class _Subtrees:
+    """The rfc822Name subtrees of a constraint (RFC 5280 4.2.1.10), each read once.
 
+    A subtree is a mailbox, a host, or with a leading "." every host below; "" is undefined.
+    """
 
-def _in_subtree(mailbox: tuple[str, str], base: str) -> bool:
-    """A mailbox, a host, or with a leading "." every host below (RFC 5280 4.2.1.10); "" is
-    undefined."""
-    domain = mailbox[1]
-    if "@" in base:
-        return mailbox == _canonical(base)
-    if base.startswith("."):
-        return domain.endswith(base.lower()) and len(domain) > len(base)
-    return bool(base) and domain == base.lower()
+    __slots__ = ("_mailboxes", "hosts")
+
+    def __init__(self, names: Iterable[x509.GeneralName] | None) -> None:
+        bases = [name.value for name in names or () if isinstance(name, x509.RFC822Name)]
+        self.hosts = {base.lower() for base in bases if "@" not in base}
+        self._mailboxes = {mailbox(base) for base in bases if "@" in base}
+
+    def __bool__(self) -> bool:
+        return bool(self.hosts or self._mailboxes)
+
+    def __contains__(self, key: Mailbox) -> bool:
+        host = key[1]
+        if key in self._mailboxes or host in self.hosts:
+            return True
+        labels = host.split(".")
+        return any("." + ".".join(labels[n:]) in self.hosts for n in range(1, len(labels)))

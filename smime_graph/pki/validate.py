@@ -7,7 +7,7 @@ from datetime import datetime
 
 from ..cms.certificate import Certificate
 from ..findings import Finding, finding
-from .address import addresses, matches
+from .address import addresses, mailbox, mailboxes
 from .path import PathReport, SignatureChecks, build_path
 from .trust import TrustStore
 from .usage import MINIMUM_RSA_BITS, Use, require_aware, usage_findings, validity_findings
@@ -64,7 +64,7 @@ def _address_findings(certificate: Certificate, address: str) -> list[Finding]:
     if not held:
         text = f"names no mail address, so nothing ties it to {address}"
         return [finding("pki.address.none", where, _printable(text))]
-    if any(matches(address, one) for one in held):
+    if mailbox(address) in mailboxes(held):
         return []
     text = f"belongs to {', '.join(held[:10])}, not to {address}"
     return [finding("pki.address.mismatch", where, _printable(text))]

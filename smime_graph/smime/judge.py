@@ -29,7 +29,7 @@ from ..errors import (
     VerificationFailed,
 )
 from ..findings import Finding, Severity, finding
-from ..pki.address import addresses, matches, parse_header_addresses
+from ..pki.address import addresses, mailbox, mailboxes, parse_header_addresses
 from ..pki.identity import Identity
 from ..pki.path import SignatureChecks
 from ..pki.trust import TrustStore
@@ -365,8 +365,9 @@ class _Senders:
         if not held:
             text = "the signer's certificate names no mail address, so nothing ties it to the From"
             return None, [finding("pki.address.none", where, text, severity=severity)]
-        if any(matches(sender, one) for sender in self.addresses for one in held):
-            if not self.inside or any(matches(one, own) for one in self.inside for own in held):
+        own = mailboxes(held)
+        if not own.isdisjoint(mailboxes(self.addresses)):
+            if not self.inside or not own.isdisjoint(mailboxes(self.inside)):
                 return True, []
             text = (
                 f"signed by {', '.join(held[:5])}, but the content has a From of its own: "
@@ -383,7 +384,8 @@ class _Senders:
         RFC 8550 3 is content with the Sender, or with one of several in the From.
         """
         held = [one for signer in signers if signer.accepted for one in signer.emails]
-        silent = [one for one in self.authors if not any(matches(one, own) for own in held)]
+        believed = mailboxes(tuple(held))
+        silent = [one for one in self.authors if mailbox(one) not in believed]
         if not held or not silent:
             return []
         text = _printable(f"from {', '.join(silent[:5])}, but signed by {', '.join(held[:5])}")

@@ -22,7 +22,7 @@ from ..cms.keys import SigningKey
 from ..cms.recipients import AnyKey, AnyRecipient
 from ..errors import MalformedMessage, SignatureInvalid, UsageError
 from ..findings import Finding, Report, finding
-from ..pki.address import addresses, header_addresses, matches
+from ..pki.address import addresses, header_addresses, mailboxes
 from ..pki.trust import TrustStore
 from ..policy import EXCHANGE, Policy
 from .entity import Entity
@@ -106,9 +106,9 @@ def _asking(opened: Opened) -> Signer | None:
 def _is_asked(request: ReceiptRequest, certificate: Certificate) -> bool:
     if isinstance(request.from_, str):
         return True
-    held = addresses(certificate)
-    return certificate.subject in request.from_names or any(
-        matches(asked, one) for asked in request.from_ for one in held
+    held = mailboxes(addresses(certificate))
+    return certificate.subject in request.from_names or not held.isdisjoint(
+        mailboxes(request.from_)
     )
 
 
