@@ -35,6 +35,7 @@ from ..findings import Finding, Report, Severity, finding
 from .address import constraint_findings
 from .trust import TrustStore
 from .usage import (
+    authority_fault,
     chain_findings,
     extension_findings,
     key_findings,
@@ -118,7 +119,8 @@ def build_path(
     store. `at` is the time to judge for and needs a time zone (UsageError). SHA-1 and MD5
     signatures, and issuing keys below 2048 bits, are errors, or with `accept_weak` (reading old
     mail) warnings. A certificate that is itself an anchor is its own path. Revocation is not judged
-    here, nor what the certificate is for.
+    here, nor what the certificate is for. An anchor that may not issue (`usage.authority_fault`)
+    vouches for itself alone.
     """
     require_aware(at)
     checks = checks or SignatureChecks()
@@ -177,6 +179,7 @@ class _Search:
         self._dead_end, self._deepest = certificate, 0
         self._steps = 0
         self._bad_signature: tuple[Certificate, Certificate, str] | None = None
+        self._no_authority: tuple[Certificate, Certificate, str] | None = None
 
     def paths(self) -> Iterator[tuple[Certificate, ...]]:
         if self._start in self._anchors:
@@ -203,7 +206,11 @@ class _Search:
             if (fault := self._checks.fault(chain[-1], issuer)) is not None:
                 self._bad_signature = self._bad_signature or (chain[-1], issuer, fault)
             elif issuer in self._anchors:
-                yield (*chain, issuer)
+                # the anchor's own constraints hold (RFC 5937), the one on issuing first of all
+                if (lack := authority_fault(issuer)) is not None:
+                    self._no_authority = self._no_authority or (chain[-1], issuer, lack)
+                else:
+                    yield (*chain, issuer)
             elif len(chain) < MAX_CHAIN - 1:
                 yield from self._extensions((*chain, issuer))
 
@@ -240,6 +247,13 @@ class _Search:
         if not has_anchors:
             text = "no trust anchors were given"
             return finding("pki.trust.no-anchors", self._start.description, text)
+        if self._no_authority is not None:
+            certificate, anchor, lack = self._no_authority
+            text = (
+                f"issued by {anchor.description}, which is trusted for itself alone: it is no "
+                f"authority, {lack}"
+            )
+            return finding("pki.path.invalid", certificate.description, text)
         if self._bad_signature is not None:
             certificate, issuer, fault = self._bad_signature
             text = f"the signature is not by {issuer.description}, named as its issuer: {fault}"

@@ -27,9 +27,10 @@ class TrustStore:
     """The roots you believe, and further certificates that may stand between them and a person's.
 
     An anchor is believed as it is: its own signature is not checked, and it may be an intermediate
-    authority or one person's certificate. `certificates` are not believed, only used to build
-    paths. Nothing is ever taken from the operating system, and nothing is fetched. Revocation
-    evidence (CRLs and OCSP responses) belongs here as well, as given by the caller.
+    authority or one person's certificate, which vouches for itself alone. `certificates` are not
+    believed, only used to build paths. Nothing is ever taken from the operating system, and nothing
+    is fetched. Revocation evidence (CRLs and OCSP responses) belongs here as well, as given by the
+    caller.
     """
 
     anchors: tuple[Certificate, ...]

@@ -126,6 +126,33 @@ def extension_findings(certificate: Certificate) -> list[Finding]:
     ]
 
 
+def authority_fault(anchor: Certificate) -> str | None:
+    """Why an anchor may not issue certificates; None if it may.
+
+    RFC 5280 6.1.1 d takes an anchor for a name and a key, and leaves to whoever configures it what
+    it is good for. People pin the certificates of people, though, and such a key must not make
+    others: an anchor is held to what is asked of an authority within a path (RFC 5280 4.2.1.9,
+    6.1.4 k and n), cA and, where there is a keyUsage, keyCertSign. One that cannot say so, since
+    it is of version 1 or 2 and has no extensions, may issue if it is self-issued, because it was
+    given by hand (6.1.4 k: "verified ... through out-of-band means"); OpenSSL draws the same line.
+    """
+    try:
+        extensions, version = anchor.extensions, anchor.x509.version
+    except MalformedMessage as error:
+        return f"since its extensions cannot be read: {error}"
+    constraints = _extension(anchor, x509.BasicConstraints)
+    if constraints is None:
+        if version is x509.Version.v1 and not len(extensions) and anchor.subject == anchor.issuer:
+            return None
+        return "it has no basicConstraints"
+    if not constraints.ca:
+        return "its basicConstraints say CA:FALSE"
+    usage = _extension(anchor, x509.KeyUsage)
+    if usage is not None and not usage.key_cert_sign:
+        return "its key usage lacks keyCertSign"
+    return None
+
+
 def chain_findings(chain: Sequence[Certificate]) -> list[Finding]:
     """Authorities between a certificate and its anchor that may not issue for mail.
 

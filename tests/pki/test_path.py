@@ -138,6 +138,84 @@ def test_an_intermediate_can_be_the_anchor() -> None:
     assert build(alice, anchors=[middle()]).chain == chain(alice, middle())
 
 
+def without(made: Made, by: Made, *extensions: x509.ObjectIdentifier) -> Made:
+    """The same without these extensions, signed again; version 1 where none is left."""
+    tbs = list(ber.read(ber.read(made.certificate.der, "").children()[0].raw, ""))
+    kept = [
+        one.raw
+        for one in tbs[-1].only("extensions")
+        if one.children()[0].as_oid() not in {oid.dotted_string for oid in extensions}
+    ]
+    parts = [one.raw for one in tbs[:-1]] + [ber.context(3, ber.sequence(*kept))]
+    body = ber.sequence(*(parts if kept else parts[1:-1]))
+    signature = by.key.sign(body, ec.ECDSA(hashes.SHA256()))
+    der = ber.sequence(body, tbs[2].raw, ber.bit_string(signature))
+    return Made(Certificate(der), made.key, made.subject)
+
+
+EVERY_EXTENSION = (
+    x509.BasicConstraints.oid,
+    x509.KeyUsage.oid,
+    x509.SubjectKeyIdentifier.oid,
+    x509.AuthorityKeyIdentifier.oid,
+    x509.SubjectAlternativeName.oid,
+)
+
+
+def pinned_people() -> dict[str, Made]:
+    mallory = make("Mallory", ca=False)
+    carol = make("Carol", root(), ca=False)
+    return {
+        "self-signed, CA:FALSE": mallory,
+        "self-signed, no basicConstraints": without(mallory, mallory, x509.BasicConstraints.oid),
+        "self-signed, neither": without(
+            mallory, mallory, x509.BasicConstraints.oid, x509.KeyUsage.oid
+        ),
+        "self-signed, CA:TRUE without keyCertSign": make("Mallory", cert_sign=False),
+        "of an authority, CA:FALSE": carol,
+        "of an authority, no basicConstraints": without(carol, root(), x509.BasicConstraints.oid),
+        "of an authority, version 1": without(carol, root(), *EVERY_EXTENSION),
+        "of an authority, keyCertSign alone": without(
+            make("Carol", root()), root(), x509.BasicConstraints.oid
+        ),
+        "extensions that cannot be read": make(
+            "Mallory",
+            more=[(x509.UnrecognizedExtension(x509.ExtendedKeyUsage.oid, b"\x30\x01"), False)],
+        ),
+    }
+
+
+@pytest.mark.parametrize("which", pinned_people())
+def test_an_anchor_that_may_not_issue_vouches_for_itself_alone(which: str) -> None:
+    pinned = pinned_people()[which]
+    by = Made(pinned.certificate, pinned.key, pinned.subject)
+    alice = leaf(by)
+    # an authority of the same name and key, and one in between, change nothing
+    twin = make(pinned.subject.rfc4514_string().removeprefix("CN="), private=pinned.key)
+    between = make("Between", by)
+    for who, others in ((alice, ()), (alice, (twin,)), (leaf(between), (between, twin))):
+        for anchors in ([pinned], [pinned, root()]):
+            report = build(who, *others, anchors=anchors)
+            assert not report.ok, others
+            assert report.chain == ()
+    report = build(alice, anchors=[pinned])
+    assert codes(report.findings) == ["pki.path.invalid"]
+    assert "trusted for itself alone" in report.findings[0].text
+    if "cannot be read" not in which:
+        assert build(pinned, anchors=[pinned]).findings == ()
+        assert build(pinned, anchors=[pinned]).chain == (pinned.certificate,)
+    # the same key in another certificate of this person is not what was pinned
+    again = make("Mallory", ca=False, private=pinned.key, serial=99)
+    assert not build(again, anchors=[pinned]).ok
+
+
+@pytest.mark.parametrize("extensions", [EVERY_EXTENSION, (x509.KeyUsage.oid,), ()])
+def test_an_anchor_that_may_issue_does(extensions: Sequence[x509.ObjectIdentifier]) -> None:
+    """Without a keyUsage nothing is limited; of version 1 it cannot say more (RFC 5280 6.1.4 k)."""
+    anchor = without(make("Old root"), make("Old root"), *extensions)
+    assert build(leaf(anchor, identified=False), anchors=[anchor]).ok
+
+
 def test_certificates_of_the_store_complete_a_path_but_are_not_believed() -> None:
     alice = leaf(middle())
     store = TrustStore((root().certificate,), (middle().certificate,))

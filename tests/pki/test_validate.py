@@ -562,6 +562,16 @@ def test_a_certificate_that_the_user_pinned_needs_nobody_else_but_still_expires(
     assert judge(issued, anchor=issued).findings == ()
 
 
+@pytest.mark.parametrize("use", ["sign", "encrypt"])
+def test_what_a_pinned_certificate_is_for_is_judged_all_the_same(use: Use) -> None:
+    pinned = mailer().make()
+    issued = mailer(serial=1001).make(pinned, key_name="other")
+    assert judge(pinned, anchor=pinned, use=use).ok
+    assert errors(judge(issued, anchor=pinned, use=use)) == {"pki.path.invalid"}
+    report = judge(pinned, anchor=pinned, use=use, address="mallory@example.com")
+    assert errors(report) == {"pki.address.mismatch"}
+
+
 def test_an_expired_anchor_is_a_warning() -> None:
     top = authority("Root", end=NOW - timedelta(days=1)).make(key_name="Root")
     report = judge(mailer().make(issuing()), issuing(), anchor=top)
