@@ -96,7 +96,7 @@ CATALOGUE: dict[str, tuple[Severity, str]] = {
     "alg.unsupported": (_W, "RFC 5652 5.1"),
     "alg.refused": (_E, "RFC 8551 6"),
     "alg.weak": (_W, "RFC 8551 appendix B"),
-    "alg.key.weak": (_E, "RFC 8551 4.1"),
+    "alg.key.weak": (_E, "RFC 8551 4.3, 4.4, 6"),
     # pki: certificates and paths
     "pki.trust.no-anchors": (_E, "RFC 5280 6.1.1"),
     "pki.path.none": (_E, "RFC 5280 6.1"),

@@ -35,7 +35,8 @@ class Policy:
     # the kinds of key that sign and that are encrypted to (`algorithms.KEY_KINDS`); None: every
     # kind
     keys: frozenset[str] | None = None
-    # RFC 8551 4.1, 4.2: nothing is made with less, what is read is flagged, below 1024 refused
+    # RFC 8551 4.2, 4.4: nothing is made with less; 4.3, 6: what is read is flagged, below 1024
+    # refused
     minimum_rsa_bits: int = 2048
     sends: bool = True  # whether anything is signed or encrypted at all
     sender_must_match: bool = True  # From or Sender is an address of the signer, on both sides

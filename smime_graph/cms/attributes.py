@@ -292,17 +292,17 @@ def _named_certificate(node: Node, oid: str) -> _NamedCertificate:
     return _NamedCertificate(digest, hashed, issuers, serial)
 
 
-def looks_like_signed_attributes(content: bytes | memoryview) -> bool:
-    """Whether a content signed without attributes is itself a DER SET of signed attributes.
+_MESSAGE_DIGEST = ber.oid(oids.MESSAGE_DIGEST)[2:]
 
-    Its signature could have been made over attributes, and moved: such content is refused
-    (draft-ietf-lamps-cms-euf-cma-signeddata).
+
+def looks_like_signed_attributes(content: bytes | memoryview) -> bool:
+    """Whether a content signed without attributes may itself be a SET of signed attributes.
+
+    Its signature could have been made over the attributes of another message, or of a
+    countersignature, which has no contentType (RFC 5652 11.4), and moved here: such content is
+    refused (draft-ietf-lamps-cms-euf-cma-signeddata). What is asked is less than whether it is a
+    well-formed set, so that no limit of the reader, and no BER that other software signs, is a way
+    around it: a tag of SET in front, and the identifier of messageDigest anywhere (RFC 5652 5.3: it
+    is in every such set). Mail that begins with "1" has no such octets.
     """
-    if len(content) > 65536 or not content or content[0] != ber.SET:
-        return False
-    try:
-        node = ber.read(bytes(content), "content", tag=ber.SET)
-        attributes = Attributes(node)
-    except MalformedMessage:
-        return False
-    return oids.CONTENT_TYPE in attributes and oids.MESSAGE_DIGEST in attributes
+    return bool(content) and content[0] == ber.SET and _MESSAGE_DIGEST in bytes(content)

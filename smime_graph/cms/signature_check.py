@@ -149,7 +149,9 @@ def _check(
             )
         if attributes.looks_like_signed_attributes(content):
             found.append(
-                finding("cms.attributes.confusable", where, "the content is a set of attributes")
+                finding(
+                    "cms.attributes.confusable", where, "the content may be a set of attributes"
+                )
             )
     else:
         findings, intact, signing_time = _check_attributes(

@@ -31,7 +31,7 @@ from ..findings import Finding, Severity, finding
 Use = Literal["sign", "encrypt"]
 _Kind = TypeVar("_Kind", bound=x509.ExtensionType)
 
-MINIMUM_RSA_BITS = 2048  # RFC 8550 4.3, RFC 8551 4.2 to 4.5
+MINIMUM_RSA_BITS = 2048  # RFC 8550 4.3, RFC 8551 4.2 to 4.4
 _READABLE_RSA_BITS = 1024  # below, anyone can make the private key: no policy helps
 _MINIMUM_EC_BITS = 224
 
@@ -184,10 +184,10 @@ def key_findings(
 ) -> list[Finding]:
     """Whether the certificate's key is long enough.
 
-    RFC 8551 4.2 to 4.5 say SHOULD NOT below 2048 bits of RSA, for reading and writing alike, and
-    RFC 8550 6 demands a warning: an error, so, and with `accept_weak` (old mail, reading only) a
-    warning from 1024 bits on. Shorter keys are factored for small money: an error always. DSA is
-    held to the same lengths.
+    RFC 8551 4.2 to 4.4 say SHOULD NOT below 2048 bits of RSA, for signing, verifying and encrypting
+    alike, and section 6 and RFC 8550 6 demand a warning: an error, so, and with `accept_weak` (old
+    mail, reading only) a warning from 1024 bits on. Shorter keys are factored for small money: an
+    error always. DSA is held to the same lengths.
     """
     where = certificate.description
     try:

@@ -14,7 +14,7 @@ from smime_graph.cms import attributes, ber, parameters, signature_check, signed
 from smime_graph.cms.certificate import Certificate
 from smime_graph.cms.signature_check import Check
 from smime_graph.errors import MalformedMessage, UnsupportedAlgorithm
-from smime_graph.findings import codes
+from smime_graph.findings import Severity, codes
 from smime_graph.pki.identity import Identity
 from smime_graph.pki.issue import CA
 from smime_graph.policy import ARCHIVE, EXCHANGE, Policy
@@ -279,12 +279,37 @@ def test_a_large_content_is_not_hashed_for_every_signer_anew(
 
 def test_attributes_cannot_be_moved_into_the_content(alice: Identity) -> None:
     """draft-ietf-lamps-cms-euf-cma-signeddata: attributes of one message as content of another."""
-    moved = ber.set_of(
+    usual = [
         attributes.content_type(oids.DATA),
         attributes.message_digest(SHA256.compute(CONTENT)),
-    )
-    forged = make(alice, content=moved, with_attributes=False)
-    assert "cms.attributes.confusable" in codes(check(forged).findings)
+    ]
+    filler = attributes.attribute("1.2.3.4", ber.octet_string(b"x" * 70_000))
+    many = [attributes.attribute(f"1.2.3.{number}", ber.null()) for number in range(5000)]
+    within = ber.octet_string(b"")
+    for _ in range(ber.MAX_DEPTH + 1):
+        within = b"\x30\x80" + within + b"\0\0"
+    for moved in (
+        ber.set_of(*usual),
+        ber.set_of(*usual, filler),
+        ber.set_of(*usual, *many),
+        ber.set_of(usual[1]),  # of a countersignature
+        ber.set_of(usual[1], attributes.signing_certificate_v2(alice.certificate)),
+        b"\x31\x80" + b"".join(usual) + b"\0\0",
+        # what only some readers can take apart
+        ber.set_of(*usual, attributes.attribute("1.2.3.4", within)),
+        ber.set_of(*usual, b"\x30\x00"),
+        ber.set_of(usual[0], ber.sequence(ber.oid(oids.MESSAGE_DIGEST), ber.null(), ber.null())),
+    ):
+        forged = make(alice, content=moved, with_attributes=False)
+        (found,) = check(forged).findings
+        assert (found.code, found.severity) == ("cms.attributes.confusable", Severity.ERROR)
+        # signed in a message of its own it is harmless
+        assert check(make(alice, content=moved)).findings == ()
+
+
+def test_content_that_begins_like_a_set_is_no_set(alice: Identity) -> None:
+    for content in (b"1: a header\r\n\r\nhello\r\n", ber.set_of(ber.integer(1))):
+        assert check(make(alice, content=content, with_attributes=False)).findings == ()
 
 
 def test_a_weak_digest_is_refused_and_flagged_by_the_archive(alice_rsa: Identity) -> None:

@@ -361,6 +361,8 @@ def test_old_mail_may_have_keys_of_1024_bits_but_never_shorter() -> None:
     old = judge(mailer(kind="rsa1024").make(issuing()), issuing(), accept_weak=True)
     assert old.ok
     assert codes(old.findings) == ["alg.key.weak"]
+    # verifying is 4.3, encrypting 4.4, the warning 6; 4.1 is about making keys
+    assert old.findings[0].source == "RFC 8551 4.3, 4.4, 6"
     assert judge(mailer().make(issuing()), issuing(), minimum_rsa_bits=3072).has("alg.key.weak")
 
 

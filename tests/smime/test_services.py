@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -353,6 +354,55 @@ def test_a_bad_countersignature_is_a_warning_and_takes_nothing_from_the_signatur
         assert codes(report.findings) == ["cms.countersignature.invalid"], text
         if "ASN.1" not in text:
             assert text in report.findings[0].text
+
+
+@pytest.mark.parametrize("clear", [False, True])
+def test_a_countersignature_cannot_be_turned_into_a_message(
+    plain: bytes,
+    bob: Identity,
+    now: datetime,
+    report_on: Callable[[bytes], MessageReport],
+    clear: bool,
+) -> None:
+    """NEW-1: what Bob signed were attributes, and they are no content of his."""
+    der = countersign(plain, signer=bob, policy=EXCHANGE, at=now)
+    unsigned = signed_data.read(der).signers[0].unsigned_attributes
+    assert unsigned is not None
+    counter = signed_data.read_signer(unsigned.values(oids.COUNTERSIGNATURE)[0], 0)
+    assert counter.signed_attributes is not None
+    content = ber.tlv(ber.SET, counter.signed_attributes.node.contents)
+    info = ber.sequence(
+        ber.integer(1),
+        bob.certificate.issuer_and_serial,
+        counter.digest_algorithm.raw,
+        counter.signature_algorithm.raw,
+        ber.octet_string(counter.signature),
+    )
+    inside = b"" if clear else ber.context(0, ber.octet_string(content))
+    forged = signed_data.content_info(
+        oids.SIGNED_DATA,
+        [
+            ber.integer(1),
+            ber.set_of(counter.digest_algorithm.raw),
+            ber.sequence(ber.oid(oids.DATA), inside),
+            ber.tlv(0xA0, bob.certificate.der),
+            ber.set_of(info),
+        ],
+    )
+    if clear:
+        forged = (
+            b"From: bob@contoso.com\r\nMIME-Version: 1.0\r\nContent-Type: multipart/signed; "
+            b'protocol="application/pkcs7-signature"; micalg=sha-256; boundary=b\r\n\r\n--b\r\n'
+            + content
+            + b"\r\n--b\r\nContent-Type: application/pkcs7-signature\r\n"
+            + b"Content-Transfer-Encoding: base64\r\n\r\n"
+            + b64encode(forged)
+            + b"\r\n--b--\r\n"
+        )
+    report = report_on(forged)
+    assert [signer.valid for signer in report.signers] == [True]
+    assert not report.accepted
+    assert "cms.attributes.confusable" in codes(report.errors)
 
 
 def test_a_countersignature_moved_to_another_signature_is_not_valid(

@@ -116,7 +116,7 @@ _SIGNED_AS_RECEIVED = (
     "octets that were signed are those that came"
 )
 _TRAILING = "an octet stands behind the value, whose encoding had ended (X.690 8.1.1)"
-_WEAK_KEY = "RSA under 1024 bits is not to be accepted at all (RFC 8551 4.1)"
+_WEAK_KEY = "RSA under 1024 bits is not to be accepted at all (RFC 8551 4.3, 6)"
 _INHERITED = "the DSA key inherits its parameters (RFC 3279 2.3.2): no primitive takes such a key"
 _TIME_ZONE = "signingTime in UTCTime must be in GMT and end with Z (RFC 5652 11.3)"
 _NO_DIGEST = "digestAlgorithm names a signature algorithm of OIW, no digest (RFC 5652 10.1.1)"
