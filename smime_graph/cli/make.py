@@ -47,7 +47,8 @@ def protected(raw: bytes, given: Given) -> bytes:
                 hint="put the certificates of the recipients into the folder",
             )
     asked, label = _receipt_request(given), _label(given)
-    with terminal.working("signing and encrypting"):
+    doing = " and ".join(["signing"] * bool(signers) + ["encrypting"] * bool(everyone))
+    with terminal.working(doing):
         if not everyone:
             return wrap.sign(
                 raw,

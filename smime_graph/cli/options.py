@@ -188,7 +188,12 @@ sealing = combined(
         is_flag=True,
         help="Do not encrypt to the signer's own certificate as well.",
     ),
-    option("--compress", is_flag=True, help="Compress what was signed before it is encrypted."),
+    option(
+        "--compress",
+        is_flag=True,
+        help="Compress what was signed before it is encrypted. Not every program reads that:"
+        " Thunderbird 153 and 157 show an empty body.",
+    ),
 )
 
 

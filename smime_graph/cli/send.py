@@ -205,13 +205,15 @@ def _opened(raw: bytes, given: Given) -> tuple[bytes, bool]:
     """The original in the clear, and whether it was encrypted."""
     from ..policy import ARCHIVE
     from ..smime.examine import inspect
+    from ..smime.judge import ENCRYPTED, outer_header
+    from ..smime.report import MessageReport, Opened
     from ..smime.unwrap import peel
     from .open import unsealed
 
     layers = inspect(raw)
     if not layers:
         return raw, False
-    encrypted = any(layer.type in ("enveloped-data", "auth-enveloped-data") for layer in layers)
+    encrypted = any(layer.type in ENCRYPTED for layer in layers)
     if encrypted and not given["identity"]:
         raise UsageError(
             "the original is encrypted, so its text cannot be quoted without the key",
@@ -221,22 +223,14 @@ def _opened(raw: bytes, given: Given) -> tuple[bytes, bool]:
     if encrypted or given["trust"]:
         # an answer that quotes what nobody checked is an oracle for whoever changed it on its way
         opened = unsealed(raw, given)
-        hidden = ("enveloped-data", "auth-enveloped-data")
-        return opened.raw, any(layer.type in hidden for layer in opened.layers)
+        return opened.raw, any(layer.type in ENCRYPTED for layer in opened.layers)
     terminal.complain(
         "warning", "the signature of the original is not checked: no --trust is given"
     )
     peeled = peel(raw, identities=(), policy=ARCHIVE)
     if peeled.error is not None:
         raise peeled.error
-    return _header(raw) + peeled.content, False
-
-
-def _header(raw: bytes) -> bytes:
-    from ..smime.entity import Entity, crlf, is_mime_field
-
-    fields = [crlf(f.raw) for f in Entity(raw).fields if f.name and not is_mime_field(f)]
-    return b"".join([*fields, b"MIME-Version: 1.0\r\n"])
+    return Opened(peeled.content, outer_header(raw), MessageReport()).raw, False
 
 
 def _sender(opened: bytes, given: Given) -> str:

@@ -225,7 +225,11 @@ def _receivers(
 
 
 def _unique(found: Iterable[str]) -> list[str]:
-    return list({one.casefold(): one for one in reversed([*found])}.values())[::-1]
+    """Each once, where and as it stands first."""
+    once: dict[str, str] = {}
+    for one in found:
+        once.setdefault(one.casefold(), one)
+    return list(once.values())
 
 
 def _subject(subject: str, kind: Kind) -> str:

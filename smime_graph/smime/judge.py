@@ -329,11 +329,12 @@ class _Senders:
     policy: Policy
     authors: tuple[str, ...] = ()
     inside: tuple[str, ...] = ()
+    is_named: bool = False  # by the caller, whatever From says
 
     @classmethod
     def of(cls, raw: bytes, content: bytes, given: str | None, policy: Policy) -> _Senders:
         if given is not None:
-            return cls((given,), False, None, policy)
+            return cls((given,), False, None, policy, is_named=True)
         try:
             authors = others = None
             if not unwrap.is_bare_cms(raw):
@@ -375,7 +376,8 @@ class _Senders:
             )
             text = _printable(text)
             return False, [finding("pki.address.mismatch", where, text, severity=severity)]
-        text = f"signed by {', '.join(held[:5])}, but the message is from {self.text or 'nobody'}"
+        wanted = "the sender must be" if self.is_named else "the message is from"
+        text = f"signed by {', '.join(held[:5])}, but {wanted} {self.text or 'nobody'}"
         return False, [finding("pki.address.mismatch", where, _printable(text), severity=severity)]
 
     def who_did_not_sign(self, signers: Sequence[Signer]) -> list[Finding]:

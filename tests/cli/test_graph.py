@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from smime_graph.cli import mailbox
+
 from .conftest import MESSAGE, Run, start
 
 DATA = ("--emulator-data", "box.db")
@@ -147,6 +149,28 @@ def test_a_sealed_original_that_is_not_accepted_is_not_quoted(call: Run, receive
     result = call(*asked, "--signer", "bob.key", "--recipient", "alice.pem")
     assert result.status == 1
     assert "no-anchors" in result.err
+
+
+@pytest.mark.parametrize("trust", [(), ("--trust", "roots.pem")], ids=["unchecked", "checked"])
+def test_a_header_with_bare_crs_moves_nothing_into_the_body(
+    here: Path, call: Run, monkeypatch: pytest.MonkeyPatch, trust: tuple[str, ...]
+) -> None:
+    html = MESSAGE.replace(b"\n\nthe", b"\nContent-Type: text/html\n\nthe")
+    signed = call("sign", "--signer", "alice.key", stdin=html).out
+    assert call("send", *DATA, stdin=signed).status == 0
+    (message,) = inbox(call, "bob@contoso.com")
+    # our client sends no such header: another one did
+    note = b"X-Note: see below\r\rpay 666\r\nX-Name : a\r\r"
+    raw = signed.replace(b"Subject: ", note + b"\r\nSubject: ")
+    monkeypatch.setattr(mailbox, "original", lambda _graph, _id: raw)
+    asked = ("forward", message["id"], *DATA, "--to", "carol@contoso.com", *trust)
+    result = call(*asked, "--from", "bob@contoso.com")
+    assert result.status == 0, result.err
+    (sent,) = inbox(call, "carol@contoso.com")
+    (attached,) = parsed(call("fetch", sent["id"], *DATA).out).iter_attachments()
+    inner = attached.get_content()
+    assert inner["Subject"] == "Figures"
+    assert inner.get_content() == "the figures\n"
 
 
 def test_a_reply_to_all_leaves_oneself_out(here: Path, call: Run) -> None:

@@ -7,13 +7,14 @@ import os
 import pty
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
 import pytest
 
 from smime_graph import __version__
-from smime_graph.cli import options, program
+from smime_graph.cli import options, program, terminal
 from smime_graph.policy import POLICIES
 
 from .conftest import MESSAGE, PASSWORD, Run
@@ -303,3 +304,31 @@ def test_times_and_policies_are_read_as_they_are_documented() -> None:
         "2026-11-22T06:13:00+00:00"
     )
     assert options.PolicyName().convert("rfc8551", None, None) is POLICIES["rfc8551"]
+
+
+@pytest.mark.parametrize("verb", ["seal", "send"])
+def test_who_compresses_is_told_who_cannot_read_it(call: Run, verb: str) -> None:
+    assert "Thunderbird 153 and 157" in " ".join(call(verb, "--help").out.decode().split())
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        (("sign", "--signer", "alice.key"), "signing"),
+        (("encrypt", "--recipient", "bob.pem"), "encrypting"),
+        (("seal", "--signer", "alice.key", "--recipient", "bob.pem"), "signing and encrypting"),
+    ],
+)
+def test_progress_names_what_is_done(
+    call: Run, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], wanted: str
+) -> None:
+    said: list[str] = []
+
+    def working(what: str) -> nullcontext[None]:
+        said.append(what)
+        return nullcontext()
+
+    monkeypatch.setattr(terminal, "working", working)
+    verb, *rest = options
+    assert call(verb, "m.eml", *rest).status == 0
+    assert said == [wanted]

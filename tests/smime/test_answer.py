@@ -65,6 +65,16 @@ def test_a_reply_to_all_leaves_out_oneself_and_names_nobody_twice() -> None:
     assert message["Cc"] == "carol@contoso.com"
 
 
+def test_a_reply_to_all_has_the_order_and_the_spelling_of_the_original() -> None:
+    original = (
+        b"From: ann@x.y\r\nTo: Ben@x.y, ann@x.y, carl@x.y, BEN@x.y\r\n"
+        b"Cc: Dora@x.y, carl@x.y, emil@x.y, dora@x.y\r\n\r\nx\r\n"
+    )
+    message = built(original, "reply-all")
+    assert message["To"] == "ann@x.y, Ben@x.y, carl@x.y"
+    assert message["Cc"] == "Dora@x.y, emil@x.y"
+
+
 def test_a_reply_goes_where_it_is_asked_for() -> None:
     original = ORIGINAL.replace(b"Subject", b"Reply-To: list@contoso.com\r\nSubject")
     assert built(original)["To"] == "list@contoso.com"

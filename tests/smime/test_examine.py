@@ -265,6 +265,16 @@ def test_the_signer_must_be_the_from(
     assert verify(raw, trust=trust, at=now, policy=policy).signer is not None
 
 
+def test_a_sender_who_was_named_is_not_said_to_have_written_it(
+    alice: Identity, message: bytes, trust: TrustStore, now: datetime
+) -> None:
+    signed = sign(message, signer=alice, at=now)
+    report = examine(signed, trust=trust, at=now, sender="bob@contoso.com")
+    (one,) = report.errors
+    assert one.code == "pki.address.mismatch"
+    assert one.text == "signed by alice@contoso.com, but the sender must be bob@contoso.com"
+
+
 @pytest.mark.parametrize(
     "forgery",
     [
