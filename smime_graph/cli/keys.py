@@ -13,7 +13,7 @@ from ..cms.recipients import AnyKey, AnyRecipient
 from ..cms.shared_secret import Password
 from ..errors import MalformedMessage, SmimeGraphError, UsageError
 from ..pki import pkcs11
-from ..pki.address import addresses, matches, parse_header_addresses
+from ..pki.address import Mailbox, addresses, mailbox, mailboxes, parse_header_addresses
 from ..pki.identity import (
     Contact,
     Identity,
@@ -268,20 +268,16 @@ def _from_folder(path: str, raw: bytes, given: Given) -> list[Contact]:
         names = sorted(p for p in Path(path).iterdir() if p.is_file() and p.name[0] != ".")
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    held: list[tuple[Certificate, tuple[str, ...]]] = []
-    for name in names[:_MOST_FILES]:
-        held += [(one, addresses(one)) for one in _certificates_in(name)]
     now = given.get("at") or datetime.now(UTC)
-    chosen: list[Contact] = []
-    for wanted in message_addresses(raw):
-        fit = [
-            one
-            for one, emails in held
-            if any(matches(wanted, email) for email in emails) and _is_usable(one, now)
-        ]
-        if fit:
-            chosen.append(Contact(max(fit, key=lambda one: one.not_after)))
-    return chosen
+    held: dict[Mailbox, list[Certificate]] = {}
+    for name in names[:_MOST_FILES]:
+        for one in _certificates_in(name):
+            for whose in mailboxes(addresses(one)) if _is_usable(one, now) else ():
+                held.setdefault(whose, []).append(one)
+    fit = [
+        held[w] for one in message_addresses(raw) if (w := mailbox(one)) is not None and w in held
+    ]
+    return [Contact(max(one, key=lambda certificate: certificate.not_after)) for one in fit]
 
 
 def _certificates_in(path: Path) -> Iterable[Certificate]:

@@ -238,12 +238,12 @@ def _sender(opened: bytes, given: Given) -> str:
     if given["sender_address"]:
         return str(given["sender_address"])
     if given["signer"]:
-        from ..pki.address import matches
+        from ..pki.address import mailbox, mailboxes
         from . import keys
 
         held = [one for signer in keys.KeyRing.of(given).signers() for one in signer.emails]
-        asked = keys.message_addresses(opened)
-        fit = [one for one in held if any(matches(one, other) for other in asked)]
+        asked = mailboxes(tuple(keys.message_addresses(opened)))
+        fit = [one for one in held if mailbox(one) in asked]
         if fit or held:
             return (fit or held)[0]
     if given["user"] != "me" and "@" in given["user"]:

@@ -389,7 +389,7 @@ def _blind(
     fields: list[HeaderField], invocation: Invocation, domain: str | None
 ) -> list[HeaderField]:
     """A Bcc for the arguments that stand in no header."""
-    from ..pki.address import matches, parse_header_addresses
+    from ..pki.address import mailbox, mailboxes, parse_header_addresses
 
     named = [
         one
@@ -402,7 +402,8 @@ def _blind(
         for piece in argument.split(","):
             if piece.strip():
                 asked += parse_header_addresses(_complete(piece, domain, "the command line"))
-    others = [one for one in named if not any(matches(one, other) for other in asked)]
+    wanted, shown = mailboxes(tuple(asked)), mailboxes(tuple(named))
+    others = [one for one in named if mailbox(one) not in wanted]
     if others and not invocation.from_header:
         raise UsageError(
             f"the header names {', '.join(others[:10])}, whom the arguments do not: Graph would"
@@ -413,7 +414,7 @@ def _blind(
         raise MalformedMessage(
             "the message names no recipient in To, Cc or Bcc", hint="name one, there or as argument"
         )
-    unseen = [one for one in asked if not any(matches(one, other) for other in named)]
+    unseen = [one for one in asked if mailbox(one) not in shown]
     unique = list(dict.fromkeys(unseen))
     return [_field("Bcc", ",\r\n ".join(unique))] if unique else []
 

@@ -21,7 +21,7 @@ from html import unescape
 from typing import Literal
 
 from ..errors import MalformedMessage, UsageError
-from ..pki.address import matches, parse_header_addresses
+from ..pki.address import mailbox, parse_header_addresses
 from .entity import MAX_DEPTH, Entity, split_multipart
 
 Kind = Literal["reply", "reply-all", "forward"]
@@ -214,22 +214,22 @@ def _receivers(
     if kind == "reply":
         return _unique(receivers), []
     everyone = _unique([*receivers, *source.addresses("To")])
-    others = [one for one in everyone if not matches(one, mine)]
+    others = [one for one in everyone if _key(one) != _key(mine)]
     main = others or _unique(receivers)
-    copies = [
-        one
-        for one in _unique(source.addresses("Cc"))
-        if not matches(one, mine) and not any(matches(one, other) for other in main)
-    ]
-    return main, copies
+    named = {_key(one) for one in (mine, *main)}
+    return main, [one for one in _unique(source.addresses("Cc")) if _key(one) not in named]
 
 
 def _unique(found: Iterable[str]) -> list[str]:
     """Each once, where and as it stands first."""
-    once: dict[str, str] = {}
+    once: dict[object, str] = {}
     for one in found:
-        once.setdefault(one.casefold(), one)
+        once.setdefault(_key(one), one)
     return list(once.values())
+
+
+def _key(address: str) -> object:
+    return mailbox(address) or address
 
 
 def _subject(subject: str, kind: Kind) -> str:

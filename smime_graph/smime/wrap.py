@@ -20,14 +20,14 @@ from ..cms import compressed_data, enveloped_data, ess, signed_data
 from ..cms import recipients as cms_recipients
 from ..cms.certificate import Certificate
 from ..cms.ess import ReceiptRequest
-from ..cms.keys import SigningKey
+from ..cms.keys import Recipient, SigningKey
 from ..cms.labels import SecurityLabel, security_label
 from ..cms.recipient_info import RecipientIdentifierForm
 from ..cms.recipients import AnyRecipient
 from ..cms.shared_secret import Password, SharedKey
 from ..cms.signed_data import SignerIdentifier
 from ..errors import MalformedMessage, PolicyRefusal, UsageError
-from ..pki.address import addresses, matches, parse_header_addresses
+from ..pki.address import addresses, mailbox, mailboxes, parse_header_addresses
 from ..pki.trust import TrustStore
 from ..pki.validate import validate
 from ..policy import EXCHANGE, Policy
@@ -159,6 +159,12 @@ def as_list(given: Sequence[T], name: str) -> list[T]:
     raise UsageError(f"{name} is a list, not {type(given).__name__}", hint=f"write {name}=[...]")
 
 
+def emails(recipient: Recipient) -> tuple[str, ...]:
+    """The addresses of somebody with a certificate: those it binds, and the one that was named."""
+    named = () if recipient.email is None else (recipient.email,)
+    return (*addresses(recipient.certificate), *named)
+
+
 def with_signers(
     recipients: Sequence[AnyRecipient], signers: Sequence[SigningKey], policy: Policy
 ) -> list[AnyRecipient]:
@@ -246,7 +252,7 @@ class Outgoing:
                 "the message has no From", hint="add a From field with the signer's address"
             )
         held = [one for signer in signers for one in addresses(signer.certificate)]
-        if not any(matches(sender, one) for sender in senders for one in held):
+        if mailboxes(tuple(senders)).isdisjoint(mailboxes(tuple(held))):
             raise PolicyRefusal(
                 f"From is {', '.join(senders)}, but the signer is "
                 f"{', '.join(held) or signers[0].certificate.description}",
@@ -275,17 +281,8 @@ class Outgoing:
             return  # who knows the password is not for us to say
         if not self.policy.every_recipient_must_read:
             return
-        readers = [
-            one
-            for recipient in known
-            for one in (*addresses(recipient.certificate), recipient.email)
-            if one is not None
-        ]
-        without = [
-            address
-            for address in self.addresses("To", "Cc", "Bcc")
-            if not any(matches(address, reader) for reader in readers)
-        ]
+        readers = mailboxes(tuple(address for one in known for address in emails(one)))
+        without = [one for one in self.addresses("To", "Cc", "Bcc") if mailbox(one) not in readers]
         if without:
             raise PolicyRefusal(
                 f"no certificate is given for {', '.join(dict.fromkeys(without))}",

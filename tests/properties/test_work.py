@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from smime_graph import examine
+from smime_graph import Contact, encrypt, examine
 from smime_graph.pki import address
+from smime_graph.smime.answer import answer
 
-from .large import World, from_and_names, name_constraints
+from .large import World, addresses, from_and_names, name_constraints
 
 
 @pytest.fixture(scope="session")
@@ -59,3 +60,30 @@ def test_names_and_constraints_are_each_read_a_few_times(
     report = examine(raw, trust=world.trust)
     assert report.signers[0].trusted is not (permitted and mailboxes)
     assert calls[0] <= 6 * 400
+
+
+def test_the_addresses_of_an_answer_are_each_read_a_few_times(counted: Any) -> None:
+    to = addresses(300, domain="To.Example.Org")
+    original = b"From: A@X.Y\r\nTo: %b\r\nCc: %b, %b\r\n\r\nx\r\n" % (
+        to,
+        addresses(300, domain="Cc.Example.Org"),
+        to,
+    )
+    calls = counted(address, "_addr_spec")
+    made = answer(original, kind="reply-all", sender="u1@to.example.org")
+    assert (made["To"].count("@"), made["Cc"].count("@")) == (300, 300)
+    assert calls[0] <= 10 * 600
+
+
+def test_the_addresses_of_recipients_are_each_read_a_few_times(world: World, counted: Any) -> None:
+    count = 60
+    names = [f"U{n}@Example.Org" for n in range(count)]
+    contacts = []
+    for name in names:
+        certificate = world.ca.issue(name, key="p256", use="encrypt").encryption_certificate
+        assert certificate is not None
+        contacts.append(Contact(certificate))
+    raw = f"From: a@x.y\r\nTo: {', '.join(names).lower()}\r\nCc: {', '.join(names)}\r\n\r\nx"
+    calls = counted(address, "_addr_spec")
+    encrypt(raw.encode(), recipients=contacts)
+    assert calls[0] <= 10 * count

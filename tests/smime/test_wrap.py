@@ -305,6 +305,13 @@ def test_a_recipient_who_could_not_read_it(
     assert seal(raw, signer=alice, recipients=[to_bob], at=now, policy=policy)
 
 
+def test_what_cannot_be_compared_is_nobody_s_address(to_bob: Contact, now: datetime) -> None:
+    raw = "From: alice@contoso.com\nTo: x@\u212aontoso.com\n\nhello\n".encode()
+    recipient = Contact(to_bob.certificate, email="no address")
+    with refused("encrypt.recipient-without-certificate"):
+        encrypt(raw, recipients=[recipient], at=now)
+
+
 def test_recipients_that_cannot_be_read_are_not_guessed(
     alice: Identity, to_bob: Contact, now: datetime
 ) -> None:
