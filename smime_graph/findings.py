@@ -118,6 +118,7 @@ CATALOGUE: dict[str, tuple[Severity, str]] = {
     "pki.address.mismatch": (_E, "RFC 8550 3"),
     # smime: the message around the CMS
     "smime.unsigned": (_E, "RFC 8551 3.5"),
+    "smime.header": (_W, "RFC 5322 2.2"),
     "smime.micalg": (_W, "RFC 8551 3.5.3.2"),
     "smime.protocol": (_W, "RFC 8551 3.5.3.2"),
     "smime.errant-layer": (_W, "RFC 9787 6.2"),

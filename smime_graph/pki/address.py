@@ -98,6 +98,9 @@ def _addr_spec(tokens: Sequence[_Token]) -> tuple[str, str]:
     # an encoded-word is not allowed here (RFC 2047 5), but some readers decode it all the same
     if kinds.count("@") != 1 or not all(token.glued for token in tokens[1:]) or "=?" in text:
         raise MalformedMessage("address field: not exactly one local-part@domain")
+    if "\ufffd" in text:
+        # octets that are no UTF-8 (see `HeaderField.value`): different ones would look the same
+        raise MalformedMessage("address field: an address in an unknown character set")
     at = kinds.index("@")
     local = "".join(token.text for token in tokens[:at])
     domain = "".join(token.text for token in tokens[at + 1 :])

@@ -32,6 +32,7 @@ MAX_LINE = 998  # RFC 5322 2.1.1
 _MAX_PARAMETERS = 4096  # characters of one Content-Type that are looked at
 
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:")
+_UNPRINTABLE = re.compile(rb"[^\t -~]")
 _BLANK_LINE = re.compile(rb"(?:\A|(?<=\n))\r?\n")
 _AFTER_DELIMITER = re.compile(rb"(--)?[ \t]*(?:\r?\n|\Z)")
 _BARE_CR = re.compile(rb"\r(?!\n)")
@@ -47,7 +48,12 @@ _PARAMETER = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class HeaderField:
-    """One header field as it stands, folding and line ends included; `name` may be ""."""
+    """One header field as it stands, folding and line ends included.
+
+    `name` is "" for a line that is no field, and for everything behind a name that holds more than
+    printable ASCII (RFC 5322 2.2): readers that trim it see another field there than we do, so
+    nobody can say what the rest of the header is.
+    """
 
     name: str
     raw: bytes
@@ -57,6 +63,12 @@ class HeaderField:
         """The value unfolded, as UTF-8 (U+FFFD for what is not), encoded-words as they are."""
         _, _, value = self.raw.partition(b":")
         return re.sub(r"\r?\n(?=[ \t])", "", value.decode("utf-8", "replace")).strip()
+
+
+def has_unprintable_name(raw: bytes) -> bool:
+    """Whether the name of this field holds more than printable ASCII, folding included."""
+    name, colon, _ = raw.partition(b":")
+    return bool(colon) and _UNPRINTABLE.search(name) is not None
 
 
 def is_mime_field(field: HeaderField) -> bool:
@@ -170,12 +182,17 @@ def _read_header(raw: bytes) -> tuple[tuple[HeaderField, ...], int, bool]:
     stop = len(raw) if end is None else end.start()
     fields: list[HeaderField] = []
     lines: list[bytes] = []
+    is_readable = True
 
     def finish() -> None:
+        nonlocal is_readable
         if lines:
             field = b"".join(lines)
             match = _FIELD.match(field)
-            fields.append(HeaderField(match.group(1).decode() if match else "", field))
+            if match is None and has_unprintable_name(field):
+                is_readable = False
+            name = match.group(1).decode() if match and is_readable else ""
+            fields.append(HeaderField(name, field))
             lines.clear()
 
     for line in raw[:stop].split(b"\n"):
@@ -410,6 +427,9 @@ def encode_base64(data: bytes) -> bytes:
 
 def _header(entity: Entity, encoding: bytes | None) -> Iterator[bytes]:
     """The header in 7 bits and its blank line; `encoding` replaces the transfer encoding."""
+    if encoding is not None and any(has_unprintable_name(f.raw) for f in entity.fields):
+        # a field that is added would stand behind it, where nobody reads it
+        raise MalformedMessage("a part has a header field whose name is not printable ASCII")
     for field in entity.fields:
         if encoding is not None and field.name.lower() == "content-transfer-encoding":
             continue

@@ -36,7 +36,7 @@ from ..pki.trust import TrustStore
 from ..pki.validate import validate
 from ..policy import Policy
 from . import services, unwrap
-from .entity import Entity, HeaderField, crlf, is_mime_field
+from .entity import MAX_HEADER, Entity, HeaderField, crlf, is_mime_field
 from .report import Layer, MessageReport, Opened, Signer, Summary
 from .services import Clearance, Verified
 from .unwrap import Peeled, SignedLayer
@@ -48,8 +48,10 @@ _CLOCK_SKEW = timedelta(hours=1)
 # What may be wrong with one signer without a doubt about another
 _OF_ONE_SIGNER = ("pki.", "alg.", "cms.signer.certificate-missing")
 
-# A From in a header, as it is found by readers that take a bare CR for a line end
-_FROM_LINE = re.compile(rb"(?:\A|[\r\n])from[ \t]*:", re.IGNORECASE)
+# A From in a header, as it is found by readers that take a bare CR, or what else ends a line on
+# some system, for a line end
+_FROM_LINE = re.compile(rb"(?:\A|[\x00-\x08\x0a-\x1f])from[ \t]*:", re.IGNORECASE)
+_NO_NAME = re.compile(rb"[^!-~]")
 _BARE_CR = re.compile(rb"\r(?!\n)")
 
 ENCRYPTED = ("enveloped-data", "auth-enveloped-data", "encrypted-data")
@@ -135,7 +137,10 @@ def _judge(
     clearance: Clearance | None,
 ) -> MessageReport:
     found = list(peeled.findings)
-    senders = _Senders.of(raw, peeled.content, sender, policy)
+    inside = None if peeled.content is raw else _entity_inside(peeled.content)
+    if inside is not None and inside.fields and inside.fields[0].name:
+        found += unwrap.header_findings(inside, "content")
+    senders = _Senders.of(peeled, inside, sender, policy)
     pool = (*peeled.certificates, *certificates)
     budget = SignatureChecks()
     judge = services.Judge(trust, pool, policy, at, budget)
@@ -181,6 +186,7 @@ def _judge(
     if not peeled.signed and peeled.error is None:
         severity = Severity.WARNING if policy.accept_unsigned else Severity.ERROR
         found.append(finding("smime.unsigned", "message", "nobody signed it", severity=severity))
+        found += senders.hidden(severity)
     accepted_signer = any(signer.accepted for signer in signers)
     layers = tuple(peeled.layers)
     encrypted = [layer for layer in layers if layer.type in ENCRYPTED]
@@ -319,8 +325,9 @@ def _judge_signer(
 class _Senders:
     """Whom the signer must be: the address given, or From and Sender of the message.
 
-    `authors` are the addresses of the From that is shown, `inside` those of one in the header of
-    the content, which readers may show instead (RFC 9788 4.4).
+    `authors` are the addresses of the From that is shown, `inside` those of each From that stands
+    further in, in the header of a layer or of the content: readers may show that one instead (RFC
+    9788 4.4). `is_ambiguous` where readers would not agree on which From there is.
     """
 
     addresses: tuple[str, ...]
@@ -328,28 +335,38 @@ class _Senders:
     fault: str | None
     policy: Policy
     authors: tuple[str, ...] = ()
-    inside: tuple[str, ...] = ()
+    inside: tuple[tuple[str, ...], ...] = ()
+    is_ambiguous: bool = False
     is_named: bool = False  # by the caller, whatever From says
 
     @classmethod
-    def of(cls, raw: bytes, content: bytes, given: str | None, policy: Policy) -> _Senders:
+    def of(
+        cls, peeled: Peeled, content: Entity | None, given: str | None, policy: Policy
+    ) -> _Senders:
         if given is not None:
             return cls((given,), False, None, policy, is_named=True)
+        authors = others = None
+        outer = peeled.outer
+        headers = [one for one in (outer, *peeled.between, content) if one is not None]
+        if (fault := next(filter(None, map(_ambiguity, headers)), None)) is not None:
+            return cls((), False, fault, policy, is_ambiguous=True)
         try:
-            authors = others = None
-            if not unwrap.is_bare_cms(raw):
-                entity = Entity(raw)
-                authors = _from(entity)
-                for extra in entity.all("Sender")[:1]:
+            if outer is not None:
+                authors = _from(outer)
+                for extra in outer.all("Sender")[:1]:
                     others = parse_header_addresses(extra.value)
-            inside = None if content is raw else _from_inside(content)
+            inside = tuple(found for one in headers if one is not outer and (found := _from(one)))
         except MalformedMessage as error:
             return cls((), False, f"From cannot be read: {error}", policy)
-        shown = inside if authors is None else authors
-        if shown is None and others is None:
+        if authors == ():
+            return cls((), False, "the From names nobody", policy)
+        if authors is None and not inside:
+            if outer is not None and not all(is_mime_field(one) for one in outer.fields):
+                # RFC 5322 3.6: a Sender is one beside the From, and never instead of it
+                return cls((), False, "the header has other fields, but no From", policy)
             return cls((), True, None, policy)
-        shown = shown or ()
-        return cls((*shown, *(others or ())), False, None, policy, shown, inside or ())
+        shown = authors if authors is not None else inside[0]
+        return cls((*shown, *(others or ())), False, None, policy, shown, inside)
 
     @property
     def text(self) -> str | None:
@@ -368,17 +385,26 @@ class _Senders:
             return None, [finding("pki.address.none", where, text, severity=severity)]
         own = mailboxes(held)
         if not own.isdisjoint(mailboxes(self.addresses)):
-            if not self.inside or not own.isdisjoint(mailboxes(self.inside)):
+            other = next((one for one in self.inside if own.isdisjoint(mailboxes(one))), None)
+            if other is None:
                 return True, []
             text = (
                 f"signed by {', '.join(held[:5])}, but the content has a From of its own: "
-                f"{', '.join(self.inside[:5])}"
+                f"{', '.join(other[:5])}"
             )
             text = _printable(text)
             return False, [finding("pki.address.mismatch", where, text, severity=severity)]
         wanted = "the sender must be" if self.is_named else "the message is from"
         text = f"signed by {', '.join(held[:5])}, but {wanted} {self.text or 'nobody'}"
         return False, [finding("pki.address.mismatch", where, _printable(text), severity=severity)]
+
+    def hidden(self, severity: Severity) -> list[Finding]:
+        """For mail that nobody signed: whether its From is one that not every reader sees."""
+        if not self.is_ambiguous or self.fault is None:
+            return []
+        if not self.policy.sender_must_match:
+            severity = Severity.WARNING
+        return [finding("pki.address.mismatch", "message", self.fault, severity=severity)]
 
     def who_did_not_sign(self, signers: Sequence[Signer]) -> list[Finding]:
         """Authors beside the one who signed: it is they whom a reader is shown.
@@ -395,23 +421,34 @@ class _Senders:
 
 
 def _from(entity: Entity) -> tuple[str, ...] | None:
-    """The addresses of From; MalformedMessage where readers would not agree which it is."""
     fields = entity.all("From")
-    seen = len(_FROM_LINE.findall(entity.header))
-    if len(fields) > 1 or seen != len(fields):
-        raise MalformedMessage(f"the header has {max(seen, len(fields))} From fields")
     return parse_header_addresses(fields[0].value) if fields else None
 
 
-def _from_inside(content: bytes) -> tuple[str, ...] | None:
+def _ambiguity(entity: Entity) -> str | None:
+    """Why readers would not agree on the From of this header; None if they do."""
+    fields = len(entity.all("From"))
+    # what a reader may take for one that trims names, or reads on where we stop
+    trimmed = sum(
+        _NO_NAME.sub(b"", one.raw.partition(b":")[0]).lower() == b"from" and b":" in one.raw
+        for one in entity.fields
+        if not one.name or one.name.lower() == "from"
+    )
+    seen = max(len(_FROM_LINE.findall(entity.header)), trimmed, fields)
+    if seen == fields <= 1:
+        return None
+    if seen == 1:
+        return "the header has a From that not every reader sees"
+    return f"the header has {seen} From fields"
+
+
+def _entity_inside(content: bytes) -> Entity | None:
+    """The content as an entity; None where it is none, as what was signed need not be."""
     try:
-        entity = Entity(content)
-    except MalformedMessage:
-        # what was signed need not be MIME, and of that no header is shown
-        if _FROM_LINE.search(content) is None:
-            return None
-        raise
-    return _from(entity)
+        return Entity(content)
+    except MalformedMessage:  # the header is too long to be one, but who knows what readers do
+        start = content[:MAX_HEADER]
+        return Entity(start) if _FROM_LINE.search(start) is not None else None
 
 
 def _printable(text: str) -> str:

@@ -20,7 +20,7 @@ from ..cms.signed_data import SignedData, SignerInfo
 from ..errors import MalformedMessage, SmimeGraphError, UnsupportedAlgorithm, UsageError
 from ..findings import Finding, finding
 from ..policy import Policy
-from .entity import Entity, crlf, decode_base64, split_multipart
+from .entity import Entity, crlf, decode_base64, has_unprintable_name, split_multipart
 from .report import Layer, LayerRecipient, LayerSigner, LayerType
 
 MAX_LAYERS = 16  # a triple wrap has three
@@ -49,9 +49,15 @@ class SignedLayer:
 
 @dataclass(slots=True)
 class Peeled:
-    """A message without its layers, as far as they came off; `error` is what stopped it."""
+    """A message without its layers, as far as they came off; `error` is what stopped it.
+
+    `outer` is the message as it came, None for a bare CMS; `between` are the headers of the layers
+    inside, the outermost first.
+    """
 
     content: bytes
+    outer: Entity | None = None
+    between: list[Entity] = field(default_factory=list)
     layers: list[Layer] = field(default_factory=list)
     signed: list[SignedLayer] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -81,16 +87,21 @@ def is_bare_cms(raw: bytes) -> bool:
     return raw.startswith(tuple(b"-----BEGIN %b-----" % label for label in _LABELS))
 
 
-def recognise(raw: bytes, path: str) -> Cms | None:
+def entity_of(raw: bytes) -> Entity | None:
+    """The entity that this is, or None for a bare CMS; MalformedMessage for a header too long."""
+    return None if is_bare_cms(raw) else Entity(raw)
+
+
+def recognise(raw: bytes, path: str, entity: Entity | None = None) -> Cms | None:
     """The CMS that this entity is, or None if it is no S/MIME; MalformedMessage if broken.
 
     Exchange and OWA send octet-stream named smime.p7m, old software x-pkcs7-*; a bare CMS in DER or
-    PEM, as a saved attachment is, is taken too.
+    PEM, as a saved attachment is, is taken too. `entity` is what `entity_of` made of `raw`.
     """
     if is_bare_cms(raw):
         match = _PEM.match(raw)
         return Cms(raw if match is None else decode_base64(match.group(2)), None, None)
-    entity = Entity(raw)
+    entity = entity or Entity(raw)
     kind = entity.content_type
     if kind.value == "multipart/signed":
         return _recognise_clear(entity, path)
@@ -129,6 +140,25 @@ def _recognise_clear(entity: Entity, path: str) -> Cms | None:
     return Cms(signature.decoded_body(), content, kind.parameters.get("micalg", ""), tuple(found))
 
 
+def header_findings(entity: Entity, where: str) -> list[Finding]:
+    """The first line of the header that is no field, and the one behind which nothing is read."""
+    found: list[Finding] = []
+    for number, line in enumerate(entity.fields, 1):
+        if line.name or (number == 1 and line.raw.startswith(b"From ")):
+            continue  # a field, or the separator line of a mailbox file
+        if has_unprintable_name(line.raw):
+            name = line.raw.partition(b":")[0]
+            text = (
+                f"the name of header field {number} is {name[:40]!r}, which is not printable "
+                "ASCII: nothing from there on is taken for header"
+            )
+            return [finding("smime.header", where, text)]
+        if not found:
+            text = f"header line {number} is no field: {line.raw[:40]!r}"
+            found = [finding("smime.header", where, text)]
+    return found
+
+
 def must_be_bytes(raw: object) -> None:
     """UsageError for text: what was signed is octets, and decoding them has lost some."""
     if not isinstance(raw, bytes | bytearray):
@@ -155,15 +185,22 @@ def peel(
     peeled = Peeled(raw)
     path = "1"
     try:
-        while (cms := recognise(peeled.content, path)) is not None:
+        peeled.outer = entity = entity_of(raw)
+        if entity is not None:
+            peeled.findings += header_findings(entity, "message")
+        while (cms := recognise(peeled.content, path, entity)) is not None:
             if len(peeled.layers) >= MAX_LAYERS:
                 raise MalformedMessage(f"more than {MAX_LAYERS} S/MIME layers")
+            if peeled.layers and entity is not None:
+                peeled.between.append(Entity(entity.header))
+                peeled.findings += header_findings(entity, f"layer {path}")
             peeled.findings += cms.findings
             _take_off(peeled, cms, path, identities, policy, content)
             content = None
             path += ".1"
             if stop_after is not None or peeled.layers[-1].type in _LAST:
                 break
+            entity = entity_of(peeled.content)
         else:
             peeled.findings += _errant(peeled.content, path)
     except SmimeGraphError as error:
