@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import GraphError, UsageError
+from ..errors import GraphError, MalformedMessage, SmimeGraphError, UsageError
 from . import files, mailbox, options, terminal
-from .make import protected
+from .make import completed, ready
 from .open import report_to_show
 from .options import message, option, verb
 from .program import run_of
 
 if TYPE_CHECKING:
-    from ..cms.certificate import Certificate
     from ..graph import GraphClient
 
 # What arrives. Users of Graph miss other fields at the recipient's (microsoft-graph-docs-contrib
@@ -36,74 +35,117 @@ _KEPT = frozenset(
 def check(message: str, **given: Any) -> None:
     """Say what would go wrong on sending; no request is made.
 
-    The size against the limit (Graph counts the request, in base64), recipients without a
-    certificate, header fields that Graph is known to drop. Exit status 1 if it could not be sent.
+    What send would refuse before its first request, in its words and with its exit status: size
+    against the limit (Graph counts the request, in base64), recipients without a certificate. And
+    header fields that Graph is known to drop, which are no reason not to send.
 
     \b
     smime-graph check mail.eml --signer alice.p12 --recipient bob.pem
     """
-    from ..cms.shared_secret import Password, SharedKey
-    from ..smime.entity import Entity
-    from . import keys
-
     raw = files.read_message(message)
-    fields = Entity(raw).fields
-    to = keys.message_addresses(raw)
-    everyone = keys.recipients(given, raw)
-    held = [one.certificate for one in everyone if not isinstance(one, (Password, SharedKey))]
-    # who knows a password is not for us to say
-    without = _without_certificate(to, held) if len(held) == len(everyone) else []
-    ready = raw if given["recipient"] and without else protected(raw, given)
-    request = (len(ready) + 2) // 3 * 4
-    names = [f.name for f in fields if f.name and f.name.lower() not in _KEPT]
-    names = [name for name in names if not name.lower().startswith("content-")]
-    doubtful = [name for name in names if name.lower().startswith("x-")]
-    lost = [name for name in names if name not in doubtful]
-    problems: list[str] = []
-    if not to:
-        problems.append("the message names no recipient in To, Cc or Bcc")
-    if given["recipient"] and without:
-        problems.append(f"no certificate is given for {', '.join(without)}")
-    if request > given["size_limit"]:
-        problems.append(
-            f"the request has {request} bytes, the limit is {given['size_limit']}; base64 is paid"
-            " for attachments, for the CMS around them, and for the request"
-        )
+    made, problems = _refusals(raw, given)
+    texts = list(dict.fromkeys(str(one) for one in problems))
     facts: dict[str, Any] = {
         "verdict": "rejected" if problems else "accepted",
         "size": {
             "message": len(raw),
-            "protected": len(ready),
-            "request": request,
+            "protected": len(made),
+            "request": (len(made) + 2) // 3 * 4,
             "limit": given["size_limit"],
         },
-        "recipients": [
-            {"address": one, "certificate": bool(everyone) and one not in without} for one in to
-        ],
-        "headers": {"dropped": lost, "uncertain": doubtful},
-        "problems": problems,
+        "recipients": _recipients(raw, given),
+        "headers": _headers(raw),
+        "problems": texts,
     }
     if run_of(click.get_current_context()).json:
         files.write_json(facts)
     else:
-        size = facts["size"]
+        size, headers = facts["size"], facts["headers"]
         lines = [
             f"{facts['verdict']}: {size['message']} bytes, {size['protected']} when it is"
-            f" protected, {request} as a request (limit {given['size_limit']})"
+            f" protected, {size['request']} as a request (limit {given['size_limit']})"
         ]
-        lines += [f"problem: {one}" for one in problems]
-        lines += [f"header: {one} is not delivered, as users of Graph report" for one in lost]
-        lines += [f"header: {one} may be lost on its first delivery" for one in doubtful]
+        lines += [f"problem: {one}" for one in texts]
+        lines += [
+            f"header: {one} is not delivered, as users of Graph report"
+            for one in headers["dropped"]
+        ]
+        lines += [
+            f"header: {one} may be lost on its first delivery" for one in headers["uncertain"]
+        ]
         files.write_lines(lines)
     if problems:
-        click.get_current_context().exit(terminal.Status.NO)
+        click.get_current_context().exit(terminal.status_of(problems[0]))
 
 
-def _without_certificate(to: list[str], held: list[Certificate]) -> list[str]:
+def _refusals(raw: bytes, given: options.Given) -> tuple[bytes, list[SmimeGraphError]]:
+    """What send would submit, and what it would refuse first; then what else it would refuse.
+
+    Raises what makes no sense whatever the message is: key files that are not there, and the like.
+    """
+    from ..graph import _mailbox, _outgoing
+
+    problems: list[SmimeGraphError] = []
+    made = raw
+    for step in (ready, completed):
+        try:
+            made = step(raw, given)
+            break
+        except UsageError:
+            raise
+        except SmimeGraphError as error:
+            problems.append(error)
+    box = _mailbox.mailbox(wire=given["wire"], size_limit=given["size_limit"])
+    for check_one in (
+        lambda: _outgoing.check_to_send(made, recipients=True),
+        lambda: _outgoing.body_of_action(box, made, save=True),
+    ):
+        try:
+            check_one()
+        except SmimeGraphError as error:
+            problems.append(error)
+    return made, problems
+
+
+def _headers(raw: bytes) -> dict[str, list[str]]:
+    from ..smime.entity import Entity
+
+    names = [field.name for field in Entity(raw).fields if field.name]
+    names = [
+        name
+        for name in names
+        if name.lower() not in _KEPT and not name.lower().startswith("content-")
+    ]
+    doubtful = [name for name in names if name.lower().startswith("x-")]
+    return {"dropped": [name for name in names if name not in doubtful], "uncertain": doubtful}
+
+
+def _recipients(raw: bytes, given: options.Given) -> list[dict[str, Any]]:
+    """Who gets it, and for whom a certificate is there: those of the signers count, too."""
+    from ..cms.shared_secret import Password, SharedKey
     from ..pki.address import addresses, matches
+    from ..smime import wrap
+    from . import keys
 
-    known = [one for certificate in held for one in addresses(certificate)]
-    return [one for one in to if not any(matches(one, other) for other in known)]
+    try:
+        to = keys.message_addresses(raw)
+        everyone = keys.recipients(given, raw)
+    except MalformedMessage:
+        return []  # which of the problems it is, is said there
+    signers = keys.KeyRing.of(given).signers()
+    everyone = wrap.with_signers(everyone, signers, options.policy_of(given))
+    known = [
+        address
+        for one in everyone
+        if not isinstance(one, (Password, SharedKey))
+        for address in addresses(one.certificate)
+    ]
+    # who knows a password is not for us to say
+    anybody = any(isinstance(one, (Password, SharedKey)) for one in everyone)
+    return [
+        {"address": one, "certificate": anybody or any(matches(one, other) for other in known)}
+        for one in to
+    ]
 
 
 @verb("round-trip")

@@ -8,7 +8,7 @@ import click
 
 from ..errors import UsageError
 from . import files, mailbox, options
-from .make import protected
+from .make import protected, ready
 from .options import message, option, verb
 
 
@@ -33,7 +33,7 @@ def draft(message: str, **given: Any) -> None:
             "a draft answers one message in one way",
             hint="give one of --reply-to, --reply-all-to and --forward-of",
         )
-    raw = protected(files.read_message(message), given)
+    raw = ready(files.read_message(message), given)
     with mailbox.client(given) as graph:
         with mailbox.sending():
             if not named:

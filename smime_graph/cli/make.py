@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -77,6 +78,28 @@ def protected(raw: bytes, given: Given) -> bytes:
             receipt_request=asked,
             label=label,
         )
+
+
+def ready(raw: bytes, given: Given) -> bytes:
+    """What is submitted of a message: protected as the options say, with what it lacked.
+
+    `send` and `check` both ask this. Raises what `protected` and `completed` raise.
+    """
+    return completed(protected(raw, given), given)
+
+
+def completed(raw: bytes, given: Given) -> bytes:
+    """The message with a Message-ID and a Date above its header where it has none.
+
+    Nothing that is there is touched: it may be signed. MalformedMessage if it is no message.
+    """
+    from ..graph._outgoing import header_fields
+    from ..smime.entity import Entity
+    from ..smime.wrap import missing_fields
+
+    header_fields(raw)  # what has no header must not be given one
+    added = b"".join(missing_fields(Entity(raw), given.get("at") or datetime.now(UTC)))
+    return (added if b"\r\n" in raw[:1000] else added.replace(b"\r\n", b"\n")) + raw
 
 
 def _receipt_request(given: Given) -> ReceiptRequest | None:

@@ -10,7 +10,7 @@ import click
 
 from ..errors import PolicyRefusal, UsageError
 from . import files, mailbox, options, terminal
-from .make import protected
+from .make import ready
 from .options import FILE, Given, combined, message, option, verb
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def check_save(given: Given) -> None:
 def send(message: str, **given: Any) -> None:
     """Send a message to its To, Cc and Bcc; with --signer and --recipient it is sealed first.
 
-    Without them it goes as it is. A send whose answer is lost is never repeated.
+    Without them it goes as it is, with a Message-ID and a Date if it has none. A send whose answer
+    is lost is never repeated. check says what would be refused.
 
     \b
     smime-graph send sealed.eml --token-file token
@@ -60,7 +61,7 @@ def send(message: str, **given: Any) -> None:
     """
     via: Literal["auto", "sendmail", "draft"] = given["via"]
     check_save(given)
-    raw = protected(files.read_message(message), given)
+    raw = ready(files.read_message(message), given)
     with mailbox.client(given) as graph:
         with mailbox.sending():
             ref = graph.send(raw, save_to_sent_items=given["save_to_sent_items"], via=via)
@@ -155,7 +156,7 @@ def _answer(kind: Kind, message_id: str, message: str | None, given: Given) -> N
 
 
 def _finished(message: str | None, given: Given) -> bytes:
-    return protected(files.read_message(message or "-"), given)
+    return ready(files.read_message(message or "-"), given)
 
 
 def _built(graph: GraphClient, kind: Kind, message_id: str, given: Given) -> bytes:
@@ -184,7 +185,7 @@ def _built(graph: GraphClient, kind: Kind, message_id: str, given: Given) -> byt
         at=given["at"],
     )
     _warn_of_reply_to(opened, kind)
-    return protected(made.as_bytes(), given)
+    return ready(made.as_bytes(), given)
 
 
 def _attachment(path: str) -> Any:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,7 +23,7 @@ from ..errors import (
     UsageError,
 )
 from . import config, files, mailbox, options
-from .make import protected
+from .make import ready
 from .options import Given, option, verb
 from .program import Verb
 from .send import check_save, save
@@ -228,7 +227,7 @@ def sendmail(ctx: click.Context, /, **given: Any) -> None:
     _check_signer(ctx, given)
     data = files.read("-", what="message")
     with mailbox.client(given) as graph:
-        raw = protected(prepared(data, invocation, given), given)
+        raw = ready(prepared(data, invocation, given), given)
         with mailbox.sending():
             graph.send(raw, save_to_sent_items=given["save_to_sent_items"], via="auto")
 
@@ -247,10 +246,7 @@ def _check_signer(ctx: click.Context, given: Given) -> None:
 
 
 def prepared(data: bytes, invocation: Invocation, given: Given) -> bytes:
-    """The message as a mail server would complete it: recipients, From, Date, Message-ID."""
-    import uuid
-    from email.utils import format_datetime
-
+    """The message as a mail server would complete it: its recipients and its From."""
     header, body = _split(data if invocation.dots_are_text else _until_dot(data))
     domain = given["domain"]
     fields = [_qualified(field, domain) for field in header]
@@ -259,14 +255,6 @@ def prepared(data: bytes, invocation: Invocation, given: Given) -> bytes:
     if not any(field.name.lower() == "from" for field in fields):
         fields.append(author.field(invocation.full_name))
     fields += _blind(fields, invocation, domain)
-    names = {field.name.lower() for field in fields}
-    if "message-id" not in names:
-        place = author.address.rpartition("@")[2] if author.address else "localhost"
-        place = place if place.isascii() else "localhost"
-        fields.append(_field("Message-ID", f"<{uuid.uuid4()}@{place}>"))
-    if "date" not in names:
-        moment = given["at"] or datetime.now(UTC)
-        fields.append(_field("Date", format_datetime(moment.astimezone(UTC))))
     return b"".join([*(field.raw for field in fields), b"\r\n", body])
 
 

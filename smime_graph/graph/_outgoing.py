@@ -32,10 +32,11 @@ def check_to_send(raw: bytes, *, recipients: bool) -> str:
     """Check a message that is about to be sent, and give its Message-ID, with its angle brackets.
 
     A message without Message-ID is refused: after a lost answer nothing else could tell whether it
-    was sent. MalformedMessage if it is no message, if it lacks the id, or if it lacks an
-    address while `recipients` are taken from its header (a reply has those of the original).
+    was sent. MalformedMessage if it is no message, if it lacks the id or one author, or if it lacks
+    an address while `recipients` are taken from its header (a reply has those of the original).
     """
     fields = header_fields(raw)
+    _check_author([value for name, value in fields if name == "from"])
     if recipients and not any(
         _has_address(value) for name, value in fields if name in ("to", "cc", "bcc")
     ):
@@ -106,8 +107,30 @@ def header_fields(raw: bytes) -> list[tuple[str, str]]:
     ]
 
 
+def _check_author(found: list[str]) -> None:
+    # RFC 5322 3.6: exactly one From. What Graph does with a message that has none, or more than
+    # one, is documented nowhere; its message resource has one `from`.
+    if len(found) != 1:
+        raise MalformedMessage(
+            f"the message has {len(found) or 'no'} From {'fields' if found else 'field'},"
+            " wanted one",
+            hint="say who writes in one From field, before the message is signed",
+        )
+    count = sum(map(_has_address, re.split("[,;]", _bare(found[0]))))
+    if count != 1:
+        raise MalformedMessage(
+            f"From names {count or 'no'} address{'es' if count else ''}, wanted one",
+            hint="put the address of the mailbox that sends into From; Graph has one for a message",
+        )
+
+
 def _has_address(value: str) -> bool:
-    return bool(_ADDRESS.search(_COMMENT.sub(" ", _QUOTED.sub("q", value))))
+    return bool(_ADDRESS.search(_bare(value)))
+
+
+def _bare(value: str) -> str:
+    """A field's value without its comments and quoted strings, which may look like anything."""
+    return _COMMENT.sub(" ", _QUOTED.sub("q", value))
 
 
 def body_of_action(box: Mailbox, raw: bytes, *, save: bool | None = None) -> tuple[str, bytes]:

@@ -334,20 +334,31 @@ class Outgoing:
     def around(self, entity: bytes) -> bytes:
         """The fields that stay outside, those that were missing, and the entity with its own."""
         fields = [_closed(crlf(field.raw)) for field in self._outer]
-        if not self.message.all("Message-ID"):
-            fields.append(f"Message-ID: {self._message_id()}\r\n".encode())
-        if not self.message.all("Date"):
-            fields.append(f"Date: {format_datetime(self.at.astimezone(UTC))}\r\n".encode())
+        fields += missing_fields(self.message, self.at)
         return b"".join([*fields, b"MIME-Version: 1.0\r\n", entity])
 
-    def _message_id(self) -> str:
-        """Fixed before signing, so that a send whose answer is lost can be looked up by it."""
-        try:
-            domain = self.addresses("From")[0].rpartition("@")[2]
-            domain = domain if domain.isascii() else domain.encode("idna").decode()
-        except (MalformedMessage, IndexError, UnicodeError):
-            domain = "localhost"
-        return f"<{uuid.uuid4()}@{domain}>"
+
+def missing_fields(message: Entity, at: datetime) -> list[bytes]:
+    """Message-ID and Date for a message that lacks them.
+
+    The id is fixed before signing and before a send, so that a send whose answer is lost can be
+    looked up by it.
+    """
+    fields: list[bytes] = []
+    if not message.all("Message-ID"):
+        fields.append(f"Message-ID: <{uuid.uuid4()}@{_domain(message)}>\r\n".encode())
+    if not message.all("Date"):
+        fields.append(f"Date: {format_datetime(at.astimezone(UTC))}\r\n".encode())
+    return fields
+
+
+def _domain(message: Entity) -> str:
+    """The author's, for a Message-ID."""
+    try:
+        domain = parse_header_addresses(message.all("From")[0].value)[0].rpartition("@")[2]
+        return domain if domain.isascii() else domain.encode("idna").decode()
+    except (MalformedMessage, IndexError, UnicodeError):
+        return "localhost"
 
 
 def _closed(raw: bytes) -> bytes:

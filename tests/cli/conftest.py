@@ -36,7 +36,9 @@ FAULTY = {
     "empty": b"",
     "two-froms.eml": b"From: alice@contoso.com\nFrom: eve@contoso.com\nTo: bob@contoso.com\n\nx\n",
     "nobody.eml": b"From: alice@contoso.com\nMessage-ID: <1@x.y>\n\nx\n",
-    "no-id.eml": b"From: alice@contoso.com\nTo: bob@contoso.com\n\nx\n",
+    "no-from.eml": b"To: bob@contoso.com\nMessage-ID: <1@x.y>\n\nx\n",
+    "two-ids.eml": b"From: alice@contoso.com\nTo: bob@contoso.com\nMessage-ID: <1@x.y>\n"
+    b"Message-ID: <2@x.y>\n\nx\n",
 }
 
 

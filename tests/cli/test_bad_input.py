@@ -110,7 +110,8 @@ TABLE: list[tuple[str, tuple[str, ...], int, str]] = [
     ("output is nowhere", ("sign", "m.eml", *SIGN, "-o", "no/such/folder"), 2, "no/such/folder"),
     ("full disk", ("sign", "m.eml", *SIGN, "-o", "/dev/full"), 2, "No space left"),
     ("no recipients", ("send", "nobody.eml", *EMULATED), 1, "no recipient"),
-    ("no Message-ID", ("send", "no-id.eml", *EMULATED), 1, "Message-ID"),
+    ("two Message-IDs", ("send", "two-ids.eml", *EMULATED), 1, "2 Message-ID fields"),
+    ("no author", ("send", "no-from.eml", *EMULATED), 1, "no From"),
     (
         "a copy that cannot be refused",
         ("send", "m.eml", *EMULATED, "--no-save-to-sent-items"),

@@ -201,6 +201,22 @@ def nothing_is_sent(request):
             "no recipient",
         ),
         (RAW.replace(b"bob@contoso.com", b"(bob@contoso.com)"), MalformedMessage, "no recipient"),
+        (without(b"From:"), MalformedMessage, "no From"),
+        (
+            without(b"From:").replace(b"Subject:", b"Sender: a@b\r\nSubject:"),
+            MalformedMessage,
+            "no From",
+        ),
+        (b"From: alice@contoso.com\r\n" + RAW, MalformedMessage, "2 From fields"),
+        (b"FROM : eve@contoso.com\r\n" + RAW, MalformedMessage, "2 From fields"),
+        (RAW.replace(b"alice@contoso.com", b"alice"), MalformedMessage, "no address"),
+        (
+            RAW.replace(b"alice@contoso.com", b'"alice@contoso.com" <>'),
+            MalformedMessage,
+            "no address",
+        ),
+        (RAW.replace(b"alice@", b"eve@x, alice@"), MalformedMessage, "2 addresses"),
+        (RAW.replace(b"alice@", b"we: eve@x; alice@"), MalformedMessage, "2 addresses"),
         (without(b"Message-ID:"), MalformedMessage, "no Message-ID"),
         (RAW.replace(b"<m1@contoso.com>", b"m1@contoso.com"), MalformedMessage, "Message-ID"),
         (RAW.replace(b"<m1@", b"<m\xff1@"), MalformedMessage, "Message-ID is malformed"),
@@ -239,6 +255,22 @@ def test_every_way_to_write_an_address_counts_as_one(to):
     assert _outgoing.check_to_send(raw, recipients=True) == "<m1@contoso.com>"
     only_bcc = raw.replace(b"To:", b"BCC :")
     assert _outgoing.check_to_send(only_bcc, recipients=True) == "<m1@contoso.com>"
+
+
+@pytest.mark.parametrize(
+    "author",
+    [
+        b"Alice <alice@contoso.com>",
+        b"alice@contoso.com <alice@contoso.com>",
+        b'"a@b, c@d" <alice@contoso.com>',
+        b"alice@contoso.com (of c@d, e@f)",
+        b"Alice\r\n <alice@contoso.com>",
+        "Zo\u00eb <zo\u00eb@ex\u00e4mple.com>".encode(),
+    ],
+)
+def test_every_way_to_write_one_author_is_one(author):
+    raw = RAW.replace(b"alice@contoso.com", author)
+    assert _outgoing.check_to_send(raw, recipients=True) == "<m1@contoso.com>"
 
 
 def test_bare_line_feeds_and_a_missing_body_are_still_a_message():
