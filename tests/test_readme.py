@@ -44,6 +44,19 @@ def test_its_programs_run(number: int, tmp_path: Path) -> None:
         assert done.stdout.strip() == blocks("")[1].strip()
 
 
+@pytest.mark.parametrize("number", range(len(blocks("python"))))
+def test_its_programs_pass_a_strict_type_checker(number: int, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(blocks("python")[number])
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "program.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_its_commands_print_what_it_shows(tmp_path: Path) -> None:
     env = {
         **os.environ,
