@@ -209,25 +209,26 @@ class Store:
         return account
 
     def account_by_address(self, address: str) -> Account | None:
-        return self._account("key = ?1", address.lower())
+        return self._account("key = :value", address.lower())
 
     def account(self, name: str) -> Account | None:
         """Find a mailbox by address (any case) or by the user's id."""
-        return self._account("key = ?1 OR guid = ?1", name.lower())
+        return self._account("key = :value OR guid = :value", name.lower())
 
     def account_of(self, item: Item) -> Account:
-        account = self._account("number = ?1", item.mailbox)
+        account = self._account("number = :value", item.mailbox)
         if account is None:
             raise LookupError("a message without a mailbox")
         return account
 
     def first_account(self) -> Account | None:
-        return self._account("?1 = ?1 ORDER BY number LIMIT 1", 0)
+        return self._account("number >= :value ORDER BY number LIMIT 1", 0)
 
     def _account(self, where: str, value: object) -> Account | None:
+        # parameters by name: sqlite3 of Python 3.12.1 warns of ?1, which its successors take
         row = self._db.execute(
             f"SELECT number, address, guid FROM mailboxes WHERE {where}",  # noqa: S608 - constants above
-            (value,),
+            {"value": value},
         ).fetchone()
         return Account(*row) if row else None
 
@@ -373,11 +374,11 @@ class Store:
         """Drop the bytes, unless they are in a mailbox or have left the building."""
         for digest in (kept.digest, kept.shown):
             self._db.execute(
-                "DELETE FROM contents WHERE digest = ?1 "
-                "AND NOT EXISTS (SELECT 1 FROM messages WHERE digest = ?1) "
-                "AND NOT EXISTS (SELECT 1 FROM messages WHERE shown = ?1) "
-                "AND NOT EXISTS (SELECT 1 FROM outbound WHERE digest = ?1)",
-                (digest,),
+                "DELETE FROM contents WHERE digest = :digest "
+                "AND NOT EXISTS (SELECT 1 FROM messages WHERE digest = :digest) "
+                "AND NOT EXISTS (SELECT 1 FROM messages WHERE shown = :digest) "
+                "AND NOT EXISTS (SELECT 1 FROM outbound WHERE digest = :digest)",
+                {"digest": digest},
             )
 
     # What left the building, and what a mailbox has seen
