@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Generator
 from datetime import UTC, datetime
 
 import pytest
@@ -12,6 +14,18 @@ from smime_graph.pki.issue import CA
 from smime_graph.pki.trust import TrustStore
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With REQUIRE_PEERS=1 a test that is skipped because something "is not installed" fails."""
+    report = yield
+    if os.environ.get("REQUIRE_PEERS") == "1" and report.skipped:
+        reason = str(report.longrepr[-1]) if isinstance(report.longrepr, tuple) else ""
+        if "is not installed" in reason:
+            report.outcome = "failed"
+            report.longrepr = f"REQUIRE_PEERS=1: {reason.removeprefix('Skipped: ')}"
+    return report
 
 
 @pytest.fixture(scope="session")

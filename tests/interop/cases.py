@@ -320,4 +320,10 @@ def _encryption_cases() -> tuple[EncryptionCase, ...]:
 
 ENCRYPTION = _encryption_cases()
 
+# No weak row is written by us, and RFC 9709 by no peer
+MADE = tuple(case for case in (*SIGNING, *ENCRYPTION) if not case.weak and not case.theirs_only)
+READ = (*SIGNING, *(case for case in ENCRYPTION if not case.derived))
+COMPRESSION = "zlib"  # the one row of compressed data
+ROWS = (*(case.name for case in SIGNING), *(case.name for case in ENCRYPTION), COMPRESSION)
+
 OUR_NO = (Rejected, SmimeGraphError)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 # "made": by us, read by the peer. "read": by us, made by the peer.
 Direction = Literal["made", "read"]
 DIRECTIONS: tuple[Direction, ...] = ("made", "read")
 
+README = Path(__file__).parents[2] / "README.md"
 BEGIN, END = "<!-- matrix -->", "<!-- /matrix -->"
 
 LEGEND = (
@@ -23,7 +25,7 @@ LEGEND = (
 class Outcome:
     """What came of one attempt; `reason` says why it is not "ok"."""
 
-    state: Literal["ok", "fails", "lacks", "failed"]
+    state: Literal["ok", "fails", "failed"]
     reason: str = ""
 
 
@@ -34,9 +36,14 @@ class Matrix:
     rows: tuple[str, ...] = ()
     outcomes: dict[tuple[str, str, Direction], Outcome] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)  # of the peers' drivers, by label
+    newer: list[str] = field(default_factory=list)  # what is known to fail, and did not
 
     def record(self, row: str, label: str, direction: Direction, outcome: Outcome) -> None:
         self.outcomes[row, label, direction] = outcome
+
+    def attempted(self, label: str) -> set[tuple[str, Direction]]:
+        return {(row, direction) for row, who, direction in self.outcomes if who == label}
 
     def labels(self) -> list[str]:
         return sorted({label for _, label, _ in self.outcomes}, key=str.casefold)
@@ -58,7 +65,7 @@ class Matrix:
         found: dict[tuple[str, str], list[str]] = {}
         for (row, label, direction), outcome in self.outcomes.items():
             if outcome.state != "ok":
-                verb = {"fails": "", "lacks": "", "failed": "FAILED: "}[outcome.state]
+                verb = {"fails": "", "failed": "FAILED: "}[outcome.state]
                 found.setdefault((label, verb + outcome.reason), []).append(f"{direction} {row}")
         for (label, reason), attempts in sorted(found.items()):
             yield label, reason, attempts

@@ -8,32 +8,27 @@ from smime_graph.cms import compressed_data
 from smime_graph.errors import MalformedMessage
 from smime_graph.policy import EXCHANGE
 
-from .cases import CONTENT
-from .conftest import COMPRESSION, PEERS, Try
+from .cases import COMPRESSION, CONTENT
+from .conftest import COMPRESSORS, Try
 from .peers.bouncycastle import BouncyCastle
-from .peers.peer import Cannot, Peer, Refused
+from .peers.peer import Peer, Refused
 
 
-def compressor(peer: Peer) -> BouncyCastle:
-    if not isinstance(peer, BouncyCastle):
-        raise Cannot("no compressed data")
-    return peer
-
-
-@pytest.mark.parametrize("peer", PEERS, indirect=True)
+@pytest.mark.parametrize("peer", COMPRESSORS, indirect=True)
 def test_a_peer_reads_what_we_compress_and_nothing_else(peer: Peer, attempt: Try) -> None:
     with attempt("made", COMPRESSION):
-        castle = compressor(peer)
+        assert isinstance(peer, BouncyCastle)
         cms = compressed_data.compress(CONTENT * 1000)
-        assert castle.decompress(cms) == CONTENT * 1000
+        assert peer.decompress(cms) == CONTENT * 1000
         with pytest.raises(Refused):
-            castle.decompress(cms[:-1] + bytes((cms[-1] ^ 1,)))  # zlib's check value
+            peer.decompress(cms[:-1] + bytes((cms[-1] ^ 1,)))  # zlib's check value
 
 
-@pytest.mark.parametrize("peer", PEERS, indirect=True)
+@pytest.mark.parametrize("peer", COMPRESSORS, indirect=True)
 def test_we_read_what_a_peer_compresses_and_nothing_else(peer: Peer, attempt: Try) -> None:
     with attempt("read", COMPRESSION):
-        cms = compressor(peer).compress(CONTENT * 1000)
+        assert isinstance(peer, BouncyCastle)
+        cms = peer.compress(CONTENT * 1000)
         assert compressed_data.decompress(cms, policy=EXCHANGE) == CONTENT * 1000
         damaged = bytearray(cms)
         damaged[len(cms) // 2] ^= 1

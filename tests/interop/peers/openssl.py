@@ -5,24 +5,46 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from ..cases import EncryptionCase, Reader, SigningCase
+from ..matrix import Direction
 from ..people import PASSWORD, SHARED_KEY, People, Person
-from .peer import Cannot, Known, checked, need, run
+from .peer import Known, checked, need, run
 
 _LEGACY = ("-provider", "legacy", "-provider", "default")  # RC2
 _WRAPS = {"des-ede3-wrap": "des3-wrap"}
 _CIPHERS = {"des-ede3-cbc": "des3", "rc2-cbc": "rc2-128"}
 
+_NO_X = "no X25519 and X448 (RFC 8418 3.2)"
+_NO_CCM = "no AES-CCM (RFC 5084 3.1)"
+_NO_ML_DSA = "no ML-DSA (RFC 9882 3) before OpenSSL 3.5"
+_NO_ML_KEM = "no ML-KEM (RFC 9936 2) before OpenSSL 3.6"
+_NO_FILE = "ossl_store_handle_load_result:unsupported"
+_NO_CIPHER = "ossl_cms_EncryptedContent_init_bio:unknown cipher"
 KNOWN = (
-    Known("read", "ecdsa sha3-256 .*", "signs with ECDSA and SHA-3 in no CMS"),
-    Known("both", "ed25519 .*|ed448 .*", "no Ed25519 and Ed448 in CMS (invalid digest)"),
-    Known("both", "ml-dsa-.*", "no ML-DSA before OpenSSL 3.5"),
-    Known("read", "aes256-gcm to a password", "makes no password recipient under GCM"),
-    Known("both", "aes...-ccm", "no AES-CCM in CMS"),
-    Known("both", "chacha20-poly1305", "no ChaCha20-Poly1305 in CMS"),
-    Known("both", ".* X(25519|448)|ml-kem-.*", "no such recipients"),
-    Known("both", "cek-hkdf-.*", "no derived content keys (RFC 9709)"),
+    Known("read", "ecdsa sha3-256 .*", "unsupported signature", "no ECDSA with SHA-3 (RFC 9688 3)"),
+    Known("made", "ed25519 .*", "invalid digest", "no Ed25519 (RFC 8419 3) before OpenSSL 3.5"),
+    Known("read", "ed25519 .*", "datafinal error", "no Ed25519 (RFC 8419 3) before OpenSSL 3.5"),
+    Known("made", "ed448 .*", "unknown digest algorithm", "no id-shake256-len (RFC 8419 2.3)"),
+    Known("read", "ed448 .*", "Algorithm (shake256-len", "no id-shake256-len (RFC 8419 2.3)"),
+    Known("made", "ml-dsa-.*", "certificate verify error", _NO_ML_DSA),
+    Known("read", "ml-dsa-.*", _NO_FILE, _NO_ML_DSA),
+    Known(
+        "read",
+        "aes256-gcm to a password",
+        "recipient_password",
+        "no RFC 5652 6.2.4 with GCM",
+    ),
+    Known("made", "aes...-ccm", "cipher parameter initialisation error", _NO_CCM),
+    Known("read", "aes...-ccm", "CMS_final:cms lib", _NO_CCM),
+    Known("made", "chacha20-poly1305", _NO_CIPHER, "no ChaCha20-Poly1305 (RFC 8103 3)"),
+    Known("read", "chacha20-poly1305", "CMS_final:cms lib", "no ChaCha20-Poly1305 (RFC 8103 3)"),
+    Known("made", ".* X(25519|448)", "no matching recipient", _NO_X),
+    Known("read", ".* X(25519|448)", "operation not supported for this keytype", _NO_X),
+    Known("made", "ml-kem-.*", _NO_FILE, _NO_ML_KEM),
+    Known("read", "ml-kem-.*", "CMS_add1_recipient:error getting public key", _NO_ML_KEM),
+    Known("made", "cek-hkdf-.*", _NO_CIPHER, "no derived content keys (RFC 9709 2)"),
 )
 
 
@@ -33,13 +55,17 @@ class OpenSsl:
     people: People
     folder: Path
     label: str
-    known: Sequence[Known] = KNOWN
+    known: ClassVar[Sequence[Known]] = KNOWN
 
     @classmethod
     def start(cls, people: People, folder: Path) -> OpenSsl:
         need("openssl", "openssl")
         words = checked(run("openssl", "version", folder=folder)).decode().split()
         return cls(people, folder, f"OpenSSL {'.'.join(words[1].split('.')[:2])}")
+
+    @staticmethod
+    def lacks(direction: Direction, case: SigningCase | EncryptionCase) -> str | None:
+        return None
 
     def _cms(self, *words: str | Path, stdin: bytes = b"") -> bytes:
         out = self.folder / "out"
@@ -106,9 +132,6 @@ class OpenSsl:
         else:
             words += ["-recip", reader.certificate_file, "-inkey", reader.key_file]
         return self._cms(*words, stdin=cms)
-
-    def compress(self, content: bytes) -> bytes:
-        raise Cannot("Debian builds it without zlib")
 
     def close(self) -> None:
         pass

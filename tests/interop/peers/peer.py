@@ -1,8 +1,8 @@
 """What a peer is: another implementation of CMS that makes and reads in a process of its own.
 
-A driver raises `Refused` where the peer says no, and `Cannot` where it has no such operation at
-all, with what it lacks. `known` tells of attempts that fail and why; they are made all the same,
-so that a newer version is noticed.
+A driver raises `Refused` where the peer says no. What it has no operation for at all is not tried:
+`lacks` tells so. What it tries and fails at stands in `known`, with the words that it says then;
+it is tried all the same, so that a newer version is noticed.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol, Self
 
 from ..cases import EncryptionCase, Reader, SigningCase
-from ..people import Person
+from ..matrix import Direction
+from ..people import People, Person
 
 PATIENCE = 60  # seconds for one answer of a peer; most take a hundredth of one
 
@@ -26,31 +27,40 @@ class Refused(Exception):
     """The peer says no."""
 
 
-class Cannot(Exception):
-    """The peer has no such operation; the text says which."""
-
-
 class Missing(Exception):
     """The peer is not installed; the text says what to install."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """Attempts that fail: `direction` is "made" by us, "read" by us, or "both"."""
+    """Attempts at which the peer fails, by one defect: its refusal in these words is forgiven.
 
-    direction: str
+    Nothing else is: no error of ours, no other words, no wrong content, and where the attempt
+    succeeds the excuse is stale and the test fails.
+    """
+
+    direction: Direction
     row: str  # a regular expression that the whole name of the case matches
-    reason: str
+    says: str  # what stands in the refusal, to the letter
+    reason: str  # with the section that the peer does not implement
 
-    def covers(self, direction: str, row: str) -> bool:
-        return self.direction in (direction, "both") and re.fullmatch(self.row, row) is not None
+    def covers(self, direction: Direction, row: str) -> bool:
+        return self.direction == direction and re.fullmatch(self.row, row) is not None
 
 
 class Peer(Protocol):
     """One implementation, ready to work; `label` is its name and version."""
 
     label: str
-    known: Sequence[Known]
+    known: ClassVar[Sequence[Known]]
+
+    @classmethod
+    def start(cls, people: People, folder: Path) -> Self:
+        """Raises Missing."""
+
+    @staticmethod
+    def lacks(direction: Direction, case: SigningCase | EncryptionCase) -> str | None:
+        """Why the peer, or its driver, never does this; None where it is to be tried."""
 
     def sign(self, case: SigningCase, content: bytes, signers: Sequence[Person]) -> bytes: ...
 

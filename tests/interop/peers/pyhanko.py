@@ -7,12 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import ClassVar
 
 from ..cases import EncryptionCase, Reader, SigningCase
+from ..matrix import Direction
 from ..people import People, Person
-from .peer import Cannot, Known, Missing, Refused
+from .peer import Known, Missing, Refused
 
-KNOWN = (Known("read", "rsassa-pkcs1v15 sha3-256", "asn1crypto cannot name RSA with SHA-3"),)
+KNOWN = (
+    Known(
+        "read",
+        "rsassa-pkcs1v15 sha3-256",
+        "'sha3_256_rsa'",
+        "asn1crypto cannot name RSA with SHA-3 (RFC 9688 3.1)",
+    ),
+)
 
 
 @dataclass
@@ -21,7 +30,7 @@ class PyHanko:
 
     people: People
     label: str
-    known: Sequence[Known] = KNOWN
+    known: ClassVar[Sequence[Known]] = KNOWN
 
     @classmethod
     def start(cls, people: People, folder: Path) -> PyHanko:
@@ -31,13 +40,19 @@ class PyHanko:
             raise Missing("pyHanko is not installed: pip install pyhanko") from None
         return cls(people, f"pyHanko {'.'.join(version.split('.')[:2])}")
 
+    @staticmethod
+    def lacks(direction: Direction, case: SigningCase | EncryptionCase) -> str | None:
+        if isinstance(case, EncryptionCase):
+            return "signatures only"
+        if len(case.keys) > 1 or (direction == "read" and case.ski):
+            return "one signer, and signs as one named by issuer"
+        if direction == "read" and case.weak:
+            return f"does not sign with {case.row} and {case.digest}"
+        return None
+
     def sign(self, case: SigningCase, content: bytes, signers: Sequence[Person]) -> bytes:
         from pyhanko.sign.signers import SimpleSigner
 
-        if len(signers) > 1 or case.ski:
-            raise Cannot("signs with one key, named by issuer")
-        if case.weak:
-            raise Cannot(f"does not sign with {case.row} and {case.digest}")
         (person,) = signers
         signer = SimpleSigner.load(  # type: ignore[no-untyped-call]
             str(person.key_file),
@@ -65,8 +80,6 @@ class PyHanko:
         from pyhanko.sign.validation.generic_cms import async_validate_cms_signature
         from pyhanko_certvalidator import ValidationContext
 
-        if len(case.keys) > 1:
-            raise Cannot("verifies one signer")
         try:
             signed = ContentInfo.load(cms, strict=True)["content"]
             root = self.people.ca.certificate.der
@@ -89,10 +102,10 @@ class PyHanko:
         return inside
 
     def encrypt(self, case: EncryptionCase, content: bytes, to: Sequence[Reader]) -> bytes:
-        raise Cannot("signatures only")
+        raise NotImplementedError
 
     def decrypt(self, case: EncryptionCase, cms: bytes, reader: Reader) -> bytes:
-        raise Cannot("signatures only")
+        raise NotImplementedError
 
     def close(self) -> None:
         pass
