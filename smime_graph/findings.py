@@ -75,6 +75,7 @@ CATALOGUE: dict[str, tuple[Severity, str]] = {
     # cms: is the signature itself right?
     "cms.signer.none": (_E, "RFC 8551 3.8"),
     "cms.signer.certificate-missing": (_E, "RFC 5652 5.6"),
+    "cms.signer.unchecked": (_E, "RFC 5652 5.1"),
     "cms.signer.unknown-version": (_W, "RFC 5652 5.1"),
     "cms.digest.mismatch": (_E, "RFC 5652 5.6"),
     "cms.signature.invalid": (_E, "RFC 5652 5.6"),
@@ -118,6 +119,8 @@ CATALOGUE: dict[str, tuple[Severity, str]] = {
     "pki.address.mismatch": (_E, "RFC 8550 3"),
     # smime: the message around the CMS
     "smime.unsigned": (_E, "RFC 8551 3.5"),
+    "smime.signature-outside": (_E, "RFC 8551 3.7"),
+    "smime.unreadable": (_E, "RFC 8551 3.10"),
     "smime.header": (_W, "RFC 5322 2.2"),
     "smime.micalg": (_W, "RFC 8551 3.5.3.2"),
     "smime.protocol": (_W, "RFC 8551 3.5.3.2"),

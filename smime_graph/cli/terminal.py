@@ -109,6 +109,8 @@ _HINTS = {
 # What to do about a finding that made a message unacceptable
 _HINTS_BY_CODE = {
     "smime.unsigned": "inspect shows what the message is",
+    "smime.signature-outside": "ask the sender to sign before encrypting, as seal does",
+    "cms.signer.unchecked": "ask the sender for another algorithm",
     "cms.digest.mismatch": "the content was changed on its way: ask for the message again",
     "cms.signature.invalid": "the signature was changed or made up: ask the sender",
     "pki.path.none": "if you believe its root, name it: --trust FILE",
@@ -142,7 +144,8 @@ def _lines(error: BaseException) -> list[str]:
 
     if isinstance(error, VerificationFailed) and error.report.errors:
         found = dict.fromkeys(f"{f.where}: {f.text} [{f.code}]" for f in error.report.errors)
-        return list(found)[:20]
+        more = [f"and {len(found) - 20} more: examine shows them all"] if len(found) > 20 else []
+        return [*list(found)[:20], *more]
     return [text_of(error)]
 
 

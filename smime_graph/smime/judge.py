@@ -3,7 +3,8 @@
 The rules of "accepted": at least one signer is accepted (intact, valid, trusted, and the From or
 Sender), and no signer's signature is broken; a signer with an unknown algorithm is a warning (RFC
 5652 5.1); unsigned mail is rejected unless the policy lets it pass. A signature around an encrypted
-layer covers ciphertext only, so its signer is never the one that is accepted.
+layer covers ciphertext only, so its signer is never the one that is accepted. A report is accepted
+exactly if none of its findings is an error: nothing is rejected without a reason that is told.
 """
 
 from __future__ import annotations
@@ -73,11 +74,12 @@ class Judged:
             errors = report.errors
             believed = all(signer.intact and signer.valid for signer in report.signers)
             kind: type[VerificationFailed] = SignatureInvalid
-            if report.signers and believed:
-                refused = all(item.code == "smime.label.refused" for item in errors)
-                kind = VerificationFailed if refused and errors else CertificateRejected
+            if all(item.code == "smime.label.refused" for item in errors):
+                kind = VerificationFailed
+            elif report.signers and believed and any(one.covers_body for one in report.signers):
+                kind = CertificateRejected
             texts = "; ".join(dict.fromkeys(f"{f.where}: {f.text}" for f in errors[:3]))
-            raise kind(texts or "no signature is accepted", report, hint=_hint(errors))
+            raise kind(texts, report, hint=_hint(errors))
         return Opened(self.peeled.content, self.header, report)
 
 
@@ -110,10 +112,9 @@ def open_message(
         content=content,
         stop_after="signed-data" if only == "signed-data" else None,
     )
-    report = _judge(peeled, raw, trust, sender, policy, moment, certificates, clearance)
     if only == "signed-data" and peeled.layers and peeled.layers[0].type in ENCRYPTED:
-        error = MalformedMessage("the message is encrypted", hint="unseal it with the key")
-        report = replace(report, error=error, accepted=False)
+        peeled.error = MalformedMessage("the message is encrypted", hint="unseal it with the key")
+    report = _judge(peeled, raw, trust, sender, policy, moment, certificates, clearance)
     return Judged(peeled, report, outer_header(raw))
 
 
@@ -188,6 +189,10 @@ def _judge(
         found.append(finding("smime.unsigned", "message", "nobody signed it", severity=severity))
         found += senders.hidden(severity)
     accepted_signer = any(signer.accepted for signer in signers)
+    if peeled.error is not None:
+        found.append(finding("smime.unreadable", "message", str(peeled.error)))
+    else:
+        found += _why_not_accepted(signers, found)
     layers = tuple(peeled.layers)
     encrypted = [layer for layer in layers if layer.type in ENCRYPTED]
     authenticated = accepted_signer or (
@@ -195,24 +200,40 @@ def _judge(
     )
     if encrypted and not authenticated and peeled.error is None:
         found.append(unauthenticated(layers))
-    broken = any(signer.intact is False or signer.valid is False for signer in signers)
-    unsigned_passes = policy.accept_unsigned and not peeled.signed
-    accepted = (
-        peeled.error is None
-        and (accepted_signer or unsigned_passes)
-        and not broken
-        and not any(f.severity is Severity.ERROR for f in found)
-    )
     return MessageReport(
         tuple(found),
         layers=layers,
         signers=tuple(signers),
         summary=_summary(layers, signers, peeled.error),
         authenticated=authenticated,
-        accepted=accepted,
+        accepted=(accepted_signer or (policy.accept_unsigned and not peeled.signed))
+        and not any(f.severity is Severity.ERROR for f in found),
         error=peeled.error,
         labels=labels,
     )
+
+
+def _why_not_accepted(signers: Sequence[Signer], found: Sequence[Finding]) -> list[Finding]:
+    """An error for every signer who stands in the way of "accepted" and has none yet."""
+    said = {f.where.partition(",")[0] for f in found if f.severity is Severity.ERROR}
+    texts: dict[str, list[str]] = {signer.where: [] for signer in signers}
+    for item in found:
+        texts.get(item.where, []).append(item.text)
+    is_one_accepted = any(signer.accepted for signer in signers)
+    reasons: list[Finding] = []
+    for signer in signers:
+        if not is_one_accepted and not signer.covers_body:
+            text = "what was signed is encrypted, so the signature covers nothing that is read"
+            reasons.append(finding("smime.signature-outside", signer.where, text))
+        elif signer.where in said:
+            continue
+        elif signer.intact is False or signer.valid is False:
+            reasons.append(finding("cms.signature.invalid", signer.where, "not a good signature"))
+        elif not is_one_accepted:
+            why = "; ".join(dict.fromkeys(texts[signer.where])) or "no reason is known"
+            text = f"the signature could not be checked: {why}"
+            reasons.append(finding("cms.signer.unchecked", signer.where, text))
+    return reasons
 
 
 def _checks(

@@ -710,3 +710,48 @@ def test_an_author_who_did_not_sign_is_named(
     (one,) = report.findings
     assert (one.code, one.severity) == ("pki.address.mismatch", Severity.WARNING)
     assert "from alice@contoso.com" in one.text
+
+
+# --- no rejection without a reason --------------------------------------------------------
+
+
+def test_a_signature_around_encryption_says_why_it_counts_for_nothing(
+    alice: Identity,
+    bob: Identity,
+    to_bob: Contact,
+    message: bytes,
+    trust: TrustStore,
+    now: datetime,
+) -> None:
+    raw = sign(encrypt(message, recipients=[to_bob], at=now), signer=alice, at=now)
+    report = examine(raw, identities=[bob], trust=trust, at=now)
+    assert codes(report.errors) == ["smime.signature-outside"]
+    with pytest.raises(SignatureInvalid, match="what was signed is encrypted"):
+        unseal(raw, identities=[bob], trust=trust, at=now)
+    # signed inside as well, as RFC 2634 1.1 has it, there is nothing to say
+    sealed = seal(message, signer=alice, recipients=[to_bob], at=now)
+    triple = sign(sealed, signer=alice, at=now)
+    assert examine(triple, identities=[bob], trust=trust, at=now).findings == ()
+
+
+def test_a_signature_that_cannot_be_checked_says_what_is_missing(
+    alice: Identity, trust: TrustStore, now: datetime
+) -> None:
+    der, _ = signed_data.sign(INNER, [alice], detached=False, policy=EXCHANGE, at=now)
+    known, unknown = (ber.sequence(ber.oid(f"2.16.840.1.101.3.4.2.{n}")) for n in (1, 99))
+    raw = b"From: alice@contoso.com\r\n" + pkcs7_mime("signed-data", der.replace(known, unknown))
+    report = examine(raw, trust=trust, at=now)
+    assert codes(report.errors) == ["cms.signer.unchecked"]
+    with pytest.raises(SignatureInvalid, match=r"could not be checked: .*2\.16\.840.*\.99"):
+        verify(raw, trust=trust, at=now)
+
+
+def test_what_stopped_the_reading_is_among_the_findings(
+    sealed: bytes, alice: Identity, mallory: Identity, trust: TrustStore, now: datetime
+) -> None:
+    careless = EXCHANGE.but("careless", accept_unsigned=True)
+    for raw in (sealed, sealed[:-100], b"X: y\r\n" * 200_000):
+        report = examine(raw, identities=[mallory], trust=trust, at=now, policy=careless)
+        assert codes(report.errors) == ["smime.unreadable"]
+        assert report.errors[0].text == str(report.error)
+        assert not report.accepted
