@@ -3,6 +3,7 @@
     SmimeGraphError                    .hint: what to do next; .disposition where it ended a send
     ├── UsageError (ValueError)        you: the call makes no sense
     ├── MalformedMessage               them: these bytes are not what they claim to be
+    │   └── LimitReached               ... or ask for more work than one message is granted
     ├── UnsupportedAlgorithm           well formed, but no row in the table         .oid .where
     ├── PolicyRefusal                  we could, the policy says no                 .rule .policy
     ├── NoMatchingIdentity             nothing here is for us                       .addressed_to
@@ -58,6 +59,10 @@ class UsageError(SmimeGraphError, ValueError):
 
 class MalformedMessage(SmimeGraphError):
     """These bytes are not what they claim to be."""
+
+
+class LimitReached(MalformedMessage):
+    """Reading this takes more work than one message is granted (see `budget`)."""
 
 
 class UnsupportedAlgorithm(SmimeGraphError):

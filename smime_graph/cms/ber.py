@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 
+from ..budget import ELEMENT, Budget
 from ..errors import MalformedMessage
 
 BOOLEAN = 0x01
@@ -37,6 +38,8 @@ MAX_ELEMENTS = 1_000_000
 # needs 12 in all.
 MAX_DEPTH = 32
 _MAX_OID_OCTETS = 64
+# Elements are paid for in advance, so many at a time.
+_ADVANCE = 256
 # Serial numbers have 20 octets, and the odd one more; Python writes no number of over 4300 digits
 # as text, which is where an error would put it.
 _MAX_INTEGER_OCTETS = 1024
@@ -118,26 +121,38 @@ def time(moment: datetime) -> bytes:
 
 
 class _Source:
-    """The buffer, what is known of its indefinite lengths, and how much may still be read."""
+    """The buffer, what is known of its indefinite lengths, and how much may still be read.
 
-    __slots__ = ("budget", "buffer", "ends", "what")
+    `left` elements may be read before more are paid for out of the message's budget; without one
+    there are `MAX_ELEMENTS` of them.
+    """
 
-    def __init__(self, buffer: bytes, what: str) -> None:
+    __slots__ = ("_budget", "buffer", "ends", "left", "what")
+
+    def __init__(self, buffer: bytes, what: str, budget: Budget | None = None) -> None:
         self.buffer = buffer
         self.what = what
+        self._budget = budget
         self.ends: dict[
             int, int
         ] = {}  # where an indefinite contents begins -> where its 00 00 stands
-        self.budget = MAX_ELEMENTS
+        self.left = MAX_ELEMENTS if budget is None else 0
+
+    def _pay(self, pos: int) -> None:
+        """Pay for more elements, the one at `pos` among them."""
+        if self._budget is None:
+            raise self.fault(f"more than {MAX_ELEMENTS} ASN.1 elements", pos)
+        self._budget.spend("ASN.1 elements", ELEMENT * _ADVANCE)
+        self.left += _ADVANCE
 
     def fault(self, text: str, offset: int) -> MalformedMessage:
         return MalformedMessage(f"{self.what}: {text} at offset {offset}")
 
     def header(self, pos: int, limit: int) -> tuple[int, int, int]:
         """Tag, start and end (-1: indefinite) of the contents of the element at `pos`."""
-        self.budget -= 1
-        if self.budget < 0:
-            raise self.fault(f"more than {MAX_ELEMENTS} ASN.1 elements", pos)
+        self.left -= 1
+        if self.left < 0:
+            self._pay(pos)
         buffer = self.buffer
         if pos + 2 > limit:
             raise self.fault("ASN.1 element is cut off", pos)
@@ -199,7 +214,7 @@ class _Source:
 
     def node(self, pos: int, limit: int) -> Node:
         body = pos + 2
-        if body <= limit and self.budget > 0:
+        if body <= limit and self.left > 0:
             # what nearly every element is: a tag of one octet, a length of one or three
             buffer = self.buffer
             tag, length = buffer[pos], buffer[pos + 1]
@@ -212,7 +227,7 @@ class _Source:
                 else:
                     stop = limit + 1
                 if stop <= limit:
-                    self.budget -= 1
+                    self.left -= 1
                     return Node(self, tag, pos, body, stop, stop)
         tag, body, stop = self.header(pos, limit)
         if stop >= 0:
@@ -421,9 +436,12 @@ class Fields:
             raise self._next.fault(f"{self._name} has an element too many")
 
 
-def read(buffer: bytes, what: str, *, tag: int = SEQUENCE) -> Node:
-    """The one element that fills `buffer`; trailing octets are an error."""
-    source = _Source(buffer, what)
+def read(buffer: bytes, what: str, *, tag: int = SEQUENCE, budget: Budget | None = None) -> Node:
+    """The one element that fills `buffer`; trailing octets are an error.
+
+    What is read of it later is paid for out of `budget`, too.
+    """
+    source = _Source(buffer, what, budget)
     node = source.node(0, len(buffer)).expect(tag, what)
     if node.end != len(buffer):
         raise source.fault(f"{len(buffer) - node.end} octets of trailing data", node.end)

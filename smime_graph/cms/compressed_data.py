@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from .. import algorithms, oids
 from ..algorithms import Compression
+from ..budget import INFLATED_OCTET, Budget
 from ..errors import MalformedMessage
 from ..policy import Policy
 from . import ber
@@ -15,10 +16,14 @@ from .parameters import AlgorithmIdentifier
 from .recipient_info import judged
 from .signed_data import content_info, read_content_info
 
-# As large as Exchange lets a message be at the most; a bomb of 100 KB could ask for a hundred MB
+# As large as Exchange lets a message be at the most
 MAX_CONTENT = 150 << 20
-# zlib reaches 1032; text rarely 20
+# zlib reaches 1032, mail rarely 20
 _MAX_RATIO = 1000
+# A bomb of up to a megabyte costs no more memory than honest mail of 25 MB.
+_MAX_OF_A_MEGABYTE = 24 << 20
+_MAX_RATIO_BEYOND = 50
+_MEGABYTE = 1 << 20
 
 
 def compress(content: bytes) -> bytes:
@@ -35,9 +40,11 @@ def compress(content: bytes) -> bytes:
     )
 
 
-def decompress(der: bytes, *, policy: Policy, limit: int = MAX_CONTENT) -> bytes:
+def decompress(
+    der: bytes, *, policy: Policy, limit: int = MAX_CONTENT, budget: Budget | None = None
+) -> bytes:
     """The content of a CompressedData, at most `limit` octets. Raises MalformedMessage."""
-    _, node = read_content_info(der, oids.COMPRESSED_DATA)
+    _, node = read_content_info(der, oids.COMPRESSED_DATA, budget=budget)
     name = "CompressedData"
     fields = Fields(node.expect(ber.SEQUENCE, name), name)
     fields.any("version").as_integer(f"{name} version")
@@ -54,9 +61,14 @@ def decompress(der: bytes, *, policy: Policy, limit: int = MAX_CONTENT) -> bytes
     )
     if not algorithm.has_no_parameters:
         raise MalformedMessage(f"{name}: {row.name} has parameters")
-    bound = min(limit, max(len(content), 1024) * _MAX_RATIO)
+    beyond = max(len(content) - _MEGABYTE, 0)
+    bound = min(
+        limit,
+        max(len(content), 1024) * _MAX_RATIO,
+        _MAX_OF_A_MEGABYTE + beyond * _MAX_RATIO_BEYOND,
+    )
     try:
-        return row.decompress(content, bound)
+        inflated = row.decompress(content, bound)
     except OverflowError:
         raise MalformedMessage(
             f"{name}: {len(content)} octets become more than {bound}",
@@ -64,3 +76,6 @@ def decompress(der: bytes, *, policy: Policy, limit: int = MAX_CONTENT) -> bytes
         ) from None
     except ValueError:
         raise MalformedMessage(f"{name}: the {row.name} stream is broken") from None
+    if budget is not None:
+        budget.spend("decompression", INFLATED_OCTET * len(inflated))
+    return inflated

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from .. import oids
+from ..budget import Budget
 from ..errors import MalformedMessage, UsageError
 from ..findings import Severity
 from ..policy import Policy
@@ -27,9 +28,14 @@ _MAX_DEPTH = 4  # a notary of a notary is rare, a chain of hundreds an attack
 
 
 @dataclass(slots=True)
-class Budget:
-    """How many further signatures (over signatures, in timestamps) one message may cost us."""
+class Further:
+    """How many further signatures (over signatures, in timestamps) one message may have checked.
 
+    Anybody can add them, so that they are few keeps the rest of the message's budget for those that
+    decide.
+    """
+
+    budget: Budget
     left: int = 16
 
     def take(self) -> bool:
@@ -148,7 +154,7 @@ def check(
     *,
     certificates: Iterable[Certificate],
     policy: Policy,
-    budget: Budget,
+    further: Further,
     depth: int = 1,
 ) -> tuple[tuple[Countersignature, ...], list[str]]:
     """The countersignatures beside one signature, checked, and what could not be read of them.
@@ -161,7 +167,7 @@ def check(
     faults: list[str] = []
     known = tuple(certificates)
     for value in info.unsigned_attributes.values(oids.COUNTERSIGNATURE):
-        if depth > _MAX_DEPTH or not budget.take():
+        if depth > _MAX_DEPTH or not further.take():
             faults.append("there are more countersignatures than are checked")
             break
         try:
@@ -170,9 +176,11 @@ def check(
             faults.append(str(error))
             continue
         result = signature_check.check_countersignature(
-            one, info.signature, policy=policy, certificates=known
+            one, info.signature, policy=policy, certificates=known, budget=further.budget
         )
-        over, deeper = check(one, certificates=known, policy=policy, budget=budget, depth=depth + 1)
+        over, deeper = check(
+            one, certificates=known, policy=policy, further=further, depth=depth + 1
+        )
         faults += deeper
         wrong = [item.text for item in result.findings if item.severity is Severity.ERROR]
         if result.valid is None and not wrong:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from .. import oids
 from ..algorithms import ContentCipher
+from ..budget import PRIVATE_KEY, Budget
 from ..errors import (
     DecryptionFailed,
     MalformedMessage,
@@ -105,9 +106,9 @@ def cipher_name(algorithm: AlgorithmIdentifier) -> str:
         return algorithm.oid
 
 
-def read(der: bytes) -> EnvelopedData:
+def read(der: bytes, *, budget: Budget | None = None) -> EnvelopedData:
     """The (Auth)EnvelopedData in a ContentInfo, BER or DER. Raises MalformedMessage."""
-    kind, node = read_content_info(der)
+    kind, node = read_content_info(der, budget=budget)
     authenticated = kind == oids.AUTH_ENVELOPED_DATA
     if not authenticated and kind != oids.ENVELOPED_DATA:
         raise MalformedMessage(f"ContentInfo: content type {kind} is not encrypted data")
@@ -159,7 +160,13 @@ def read_encrypted_content(fields: Fields) -> tuple[str, AlgorithmIdentifier, me
     return content_type, algorithm, encrypted.as_octets("encryptedContent", tag=0x80)
 
 
-def decrypt(enveloped: EnvelopedData, keys: Sequence[AnyKey], *, policy: Policy) -> bytes:
+def decrypt(
+    enveloped: EnvelopedData,
+    keys: Sequence[AnyKey],
+    *,
+    policy: Policy,
+    budget: Budget | None = None,
+) -> bytes:
     """The content, decrypted with the first of the keys that can.
 
     Nothing is released before the tag of an AuthEnvelopedData is checked. Raises
@@ -191,6 +198,8 @@ def decrypt(enveloped: EnvelopedData, keys: Sequence[AnyKey], *, policy: Policy)
         passwords += recipient.kind == "pwri"
         if passwords > MAX_PASSWORD_ATTEMPTS:
             continue
+        if budget is not None:
+            budget.spend("private keys", PRIVATE_KEY)
         try:
             cek = recipients.unwrap(
                 recipient,

@@ -10,10 +10,12 @@ from itertools import islice
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 
 from .. import oids
 from ..algorithms import KEY_KINDS, Digest, PssParameters, SignatureScheme
-from ..errors import MalformedMessage, UnsupportedAlgorithm
+from ..budget import COMPARISON, DIGESTED_OCTET, PARSED, Budget
+from ..errors import LimitReached, MalformedMessage, UnsupportedAlgorithm
 from ..findings import Finding, finding
 from ..policy import Policy
 from . import attributes, ber, parameters
@@ -21,13 +23,12 @@ from .attributes import Attributes
 from .certificate import Certificate
 from .signed_data import SignedData, SignerInfo
 
+_MULTIPLICATION = 2.8e-7  # of two bits, in the unit of a budget
+# reads the attribute, which may name many, and digests the certificate
+_NAMED_BY_DIGEST = 100
 # Certificates that claim to be one signer's: a renewed one has its key identifier, hundreds are an
 # attack, and each costs every signer a signature check.
 _MAX_CANDIDATES = 10
-# Without signed attributes every check hashes the content anew: a hundred signers with ten
-# candidates each would do so a thousand times.
-_LARGE_CONTENT = 1 << 20
-_MAX_SIGNERS_OF_LARGE_CONTENT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,26 @@ class Check:
     findings: tuple[Finding, ...]
 
 
+def price(certificate: Certificate, octets: int) -> float:
+    """What a check with the certificate's key of a signature over so many octets costs (`budget`).
+
+    The exponent of an RSA key may be as long as its modulus: then it is that of a private key.
+    """
+    digest = octets * DIGESTED_OCTET
+    try:
+        key = certificate.public_key
+    except (MalformedMessage, UnsupportedAlgorithm):
+        return PARSED
+    if isinstance(key, rsa.RSAPublicKey):
+        exponent = key.public_numbers().e.bit_length()
+        return PARSED + digest + key.key_size**2 * exponent * _MULTIPLICATION
+    if isinstance(key, dsa.DSAPublicKey):
+        return PARSED + digest + key.key_size**2 * 512 * _MULTIPLICATION
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.key_size > 256:
+        return 1200 + digest
+    return 350 + digest
+
+
 def check(
     signed: SignedData,
     signer: SignerInfo,
@@ -56,15 +77,17 @@ def check(
     policy: Policy,
     certificates: Iterable[Certificate] = (),
     hashed: dict[str, bytes] | None = None,
+    budget: Budget | None = None,
 ) -> Check:
     """Check one signer over the content (RFC 5652 5.4, 5.6). Raises nothing it can report.
 
     `certificates` are further ones that may be the signer's. `hashed` remembers digests of the
-    content between the signers of a message, by the digest's name.
+    content between the signers of a message, by the digest's name. `budget` is the message's.
     """
     hashed = {} if hashed is None else hashed
+    budget = budget or Budget(len(content))
     known = dict.fromkeys((*signed.certificates, *certificates))
-    return _check_anything(signer, content, signed.content_type, policy, known, hashed)
+    return _check_anything(signer, content, signed.content_type, policy, known, hashed, budget)
 
 
 def check_countersignature(
@@ -73,9 +96,11 @@ def check_countersignature(
     *,
     policy: Policy,
     certificates: Iterable[Certificate],
+    budget: Budget | None = None,
 ) -> Check:
     """Check a Countersignature over the octets of another signer's signature (RFC 5652 11.4)."""
-    return _check_anything(signer, signature, None, policy, dict.fromkeys(certificates), {})
+    known = dict.fromkeys(certificates)
+    return _check_anything(signer, signature, None, policy, known, {}, budget or Budget())
 
 
 def _check_anything(
@@ -83,11 +108,15 @@ def _check_anything(
     content: bytes | memoryview,
     content_type: str | None,
     policy: Policy,
-    known: Iterable[Certificate],
+    known: dict[Certificate, None],
     hashed: dict[str, bytes],
+    budget: Budget,
 ) -> Check:
     try:
-        return _check(signer, content, content_type, policy, known, hashed)
+        return _check(signer, content, content_type, policy, known, hashed, budget)
+    except LimitReached as error:
+        found = (finding("smime.limit", signer.where, f"not checked: {error}"),)
+        return Check(None, None, None, None, None, None, found)
     except MalformedMessage as error:
         found = (finding("cms.attributes.malformed", signer.where, str(error)),)
         return Check(None, None, None, None, False, None, found)
@@ -98,12 +127,13 @@ def _check(
     content: bytes | memoryview,
     content_type: str | None,
     policy: Policy,
-    known: Iterable[Certificate],
+    known: dict[Certificate, None],
     hashed: dict[str, bytes],
+    budget: Budget,
 ) -> Check:
     where, found = signer.where, []
     attrs = signer.signed_attributes
-    bindings = _bindings(signer, attrs, known)
+    bindings = _bindings(signer, attrs, known, budget)
     candidates = sorted(bindings, key=lambda one: bool(bindings[one]))
     certificate = candidates[0] if candidates else None
     signing_time = None
@@ -132,13 +162,6 @@ def _check(
         found += attributes.check_unsigned(signer.unsigned_attributes, where)
     intact: bool | None
     if attrs is None:
-        if signer.index >= _MAX_SIGNERS_OF_LARGE_CONTENT and len(content) > _LARGE_CONTENT:
-            text = (
-                f"not checked: of signatures without attributes over {len(content)} octets the "
-                f"first {_MAX_SIGNERS_OF_LARGE_CONTENT} are"
-            )
-            found.append(finding("smime.limit", where, text))
-            return Check(certificate, digest, scheme, None, None, None, tuple(found))
         intact = True  # the signature itself is over the content
         messages: list[bytes | memoryview] = [content]
         if fixed is None:
@@ -155,7 +178,7 @@ def _check(
             )
     else:
         findings, intact, signing_time = _check_attributes(
-            signer, attrs, digest, content, content_type, hashed
+            signer, attrs, digest, content, content_type, hashed, budget
         )
         found += findings
         if fixed is not None and fixed is not digest:
@@ -193,6 +216,7 @@ def _check(
     valid = False
     for candidate in candidates:  # RFC 8551 2.6: every certificate with a matching identifier
         for number, message in enumerate(messages):
+            budget.spend("signatures", price(candidate, len(message)))
             if _is_valid(candidate, scheme, signer.signature, message, fixed, pss):
                 certificate, valid = candidate, True
                 if number:
@@ -210,7 +234,7 @@ def _check(
 
 
 def _bindings(
-    signer: SignerInfo, attrs: Attributes | None, known: Iterable[Certificate]
+    signer: SignerInfo, attrs: Attributes | None, known: dict[Certificate, None], budget: Budget
 ) -> dict[Certificate, list[Finding]]:
     """The certificates that may be the signer's, and what their signingCertificate has against
     each.
@@ -218,6 +242,7 @@ def _bindings(
     RFC 5035 2, cases 2 and 4: the attribute is signed and `sid` is not, so where none that `sid`
     names is the right one, one that the attribute names is.
     """
+    budget.spend("certificates", COMPARISON * len(known))
     if attrs is None or not attributes.names_signing_certificate(attrs):
         return {one: [] for one in islice(filter(signer.matches, known), _MAX_CANDIDATES)}
     found: dict[Certificate, list[Finding]] = {}
@@ -225,6 +250,7 @@ def _bindings(
         found[one] = attributes.check_signing_certificate(attrs, one, signer.where)
     if all(found.values()):
         for one in known:
+            budget.spend("certificates", _NAMED_BY_DIGEST + DIGESTED_OCTET * len(one.der))
             if not attributes.check_signing_certificate(attrs, one, signer.where):
                 return {one: [], **found}
     return found
@@ -237,6 +263,7 @@ def _check_attributes(
     content: bytes | memoryview,
     content_type: str | None,
     hashed: dict[str, bytes],
+    budget: Budget,
 ) -> tuple[list[Finding], bool, datetime | None]:
     where = signer.where
     found = attributes.check_repetitions(attrs, where)
@@ -258,6 +285,7 @@ def _check_attributes(
     value = attrs.single(oids.MESSAGE_DIGEST)
     if value is not None:
         if digest.name not in hashed:
+            budget.spend("digests", DIGESTED_OCTET * len(content))
             hashed[digest.name] = digest.compute(content)
         intact = compare_digest(bytes(value.as_octets("messageDigest")), hashed[digest.name])
         if not intact:

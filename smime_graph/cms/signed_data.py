@@ -20,6 +20,7 @@ from typing import Literal
 
 from .. import algorithms, oids
 from ..algorithms import KEY_KINDS, Digest, SignatureScheme
+from ..budget import Budget
 from ..errors import MalformedMessage, PolicyRefusal, UnsupportedAlgorithm, UsageError
 from ..policy import Policy
 from . import attributes, ber, capabilities, names, parameters
@@ -266,9 +267,11 @@ def describe_issuer_and_serial(der: bytes) -> str:
     return f"{names.text(issuer)};0x{serial:x}"
 
 
-def read_content_info(der: bytes, expected: str | None = None) -> tuple[str, Node]:
+def read_content_info(
+    der: bytes, expected: str | None = None, *, budget: Budget | None = None
+) -> tuple[str, Node]:
     """Content type and content of a ContentInfo that fills `der`; MalformedMessage otherwise."""
-    fields = Fields(ber.read(der, "ContentInfo"), "ContentInfo")
+    fields = Fields(ber.read(der, "ContentInfo", budget=budget), "ContentInfo")
     oid = fields.any("contentType").as_oid("contentType")
     if expected is not None and oid != expected:
         raise MalformedMessage(f"ContentInfo: content type is {oid} instead of {expected}")
@@ -277,9 +280,9 @@ def read_content_info(der: bytes, expected: str | None = None) -> tuple[str, Nod
     return oid, content
 
 
-def read(der: bytes) -> SignedData:
+def read(der: bytes, *, budget: Budget | None = None) -> SignedData:
     """The SignedData in a ContentInfo, BER or DER. Raises MalformedMessage."""
-    _, node = read_content_info(der, oids.SIGNED_DATA)
+    _, node = read_content_info(der, oids.SIGNED_DATA, budget=budget)
     fields = Fields(node.expect(ber.SEQUENCE, "SignedData"), "SignedData")
     version = fields.any("version").as_integer("SignedData version")
     digest_algorithms = tuple(

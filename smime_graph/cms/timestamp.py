@@ -19,6 +19,7 @@ from hmac import compare_digest
 
 from .. import oids
 from ..algorithms import Digest
+from ..budget import Budget
 from ..errors import MalformedMessage
 from ..findings import Severity
 from ..policy import Policy
@@ -88,12 +89,16 @@ def _read_time(node: Node) -> datetime:
     return whole.replace(microsecond=int(fraction))
 
 
-def check(token: bytes, signature: bytes, *, policy: Policy) -> Timestamp:
+def check(
+    token: bytes, signature: bytes, *, policy: Policy, budget: Budget | None = None
+) -> Timestamp:
     """The token over the octets of a signature (RFC 3161 appendix A), and what is wrong with it.
+
+    `budget` is that of the message with the signature.
 
     Raises MalformedMessage, or UnsupportedAlgorithm for an imprint of unknown digest.
     """
-    signed = signed_data.read(token)
+    signed = signed_data.read(token, budget=budget)
     if signed.content is None:
         raise MalformedMessage("timestamp token: it has no content")
     if signed.content_type != oids.TST_INFO:
@@ -102,7 +107,7 @@ def check(token: bytes, signature: bytes, *, policy: Policy) -> Timestamp:
         raise MalformedMessage(f"timestamp token: {len(signed.signers)} signers instead of 1")
     info = read_info(bytes(signed.content))
     signer = signed.signers[0]
-    result = signature_check.check(signed, signer, signed.content, policy=policy)
+    result = signature_check.check(signed, signer, signed.content, policy=policy, budget=budget)
     faults = [item.text for item in result.findings if item.severity is Severity.ERROR]
     if result.valid is None and not faults:
         faults = [item.text for item in result.findings]

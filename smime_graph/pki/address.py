@@ -23,7 +23,8 @@ from ..findings import Finding, finding
 
 _MAX_LABEL = 63  # RFC 1035 2.3.4; also keeps punycode, which is quadratic, cheap
 _MAX_DOMAIN = 255
-_MAX_FIELD = 256 * 1024  # characters: some 8,000 recipients
+_MAX_FIELD = 256 * 1024  # characters
+_MAX_TOKENS = 60_000  # some 5,000 recipients with their names
 MAX_ADDRESSES = 1000  # of one certificate; a person has a dozen
 
 
@@ -71,6 +72,8 @@ def _tokens(text: str) -> list[_Token]:
         if kind == "space":
             glued = False
             continue
+        if len(tokens) >= _MAX_TOKENS:
+            raise MalformedMessage(f"address field: more than {_MAX_TOKENS} words and signs")
         tokens.append(_Token(match[0] if kind == "special" else kind, match[0], glued))
         glued = True
     return tokens

@@ -28,9 +28,11 @@ from cryptography.hazmat.primitives.asymmetric import (
 )
 
 from .. import oids
+from ..budget import PARSED, PATH, PATH_OCTET, STEP, Budget
 from ..cms import ber
 from ..cms.certificate import Certificate
-from ..errors import MalformedMessage, UnsupportedAlgorithm
+from ..cms.signature_check import price
+from ..errors import LimitReached, MalformedMessage, UnsupportedAlgorithm
 from ..findings import Finding, Report, Severity, finding
 from .address import constraint_findings
 from .trust import TrustStore
@@ -76,32 +78,52 @@ class PathReport(Report):
     chain: tuple[Certificate, ...] = ()
 
 
-class _LimitReached(Exception):
-    """The search would cost more than its budget."""
-
-
 class SignatureChecks:
     """How many signatures of certificates may still be checked, and the answers so far.
 
     One for each message: hand the same to every `build_path` for it, so that a message with many
-    signers costs no more than one with few.
+    signers costs no more than one with few. `budget` is the message's, out of which the checks, the
+    search and the judging are paid for.
     """
 
-    __slots__ = ("_answers", "_left")
+    __slots__ = ("_answers", "_left", "_pools", "_reports", "budget")
 
-    def __init__(self, limit: int = MAX_SIGNATURE_CHECKS) -> None:
+    def __init__(self, limit: int = MAX_SIGNATURE_CHECKS, budget: Budget | None = None) -> None:
+        self.budget = budget or Budget()
         self._left = limit
         self._answers: dict[tuple[bytes, bytes], str | None] = {}
+        self._pools: dict[tuple[int, int], _Pool] = {}
+        self._reports: dict[tuple[_Pool, Certificate, datetime, bool], PathReport] = {}
 
     def fault(self, certificate: Certificate, issuer: Certificate) -> str | None:
-        """None if `issuer`'s key made the signature of `certificate`, otherwise why not."""
+        """None if `issuer`'s key made the signature of `certificate`, otherwise why not.
+
+        Raises LimitReached where it would be one check too many.
+        """
         key = (certificate.der, issuer.public_key_info)
         if key not in self._answers:
             if self._left <= 0:
-                raise _LimitReached
+                raise LimitReached(f"more than {MAX_SIGNATURE_CHECKS} signatures of certificates")
             self._left -= 1
+            self.budget.spend("signatures", price(issuer, len(certificate.der)))
             self._answers[key] = _signature_fault(certificate, issuer)
         return self._answers[key]
+
+    def pool(self, trust: TrustStore, certificates: Iterable[Certificate]) -> _Pool:
+        """Where issuers are looked for; that of the same two objects is made once."""
+        key = (id(trust), id(certificates))
+        if key not in self._pools:
+            self._pools[key] = _Pool(trust, certificates)
+        return self._pools[key]
+
+    def report(
+        self, certificate: Certificate, pool: _Pool, at: datetime, accept_weak: bool
+    ) -> PathReport:
+        """The best path; one certificate is judged once for each time, whoever asks."""
+        key = (pool, certificate, at, accept_weak)
+        if key not in self._reports:
+            self._reports[key] = _best(certificate, pool, at, accept_weak, self)
+        return self._reports[key]
 
 
 def build_path(
@@ -124,7 +146,17 @@ def build_path(
     """
     require_aware(at)
     checks = checks or SignatureChecks()
-    search = _Search(certificate, trust, certificates, checks)
+    return checks.report(certificate, checks.pool(trust, certificates), at, accept_weak)
+
+
+def _best(
+    certificate: Certificate,
+    pool: _Pool,
+    at: datetime,
+    accept_weak: bool,
+    checks: SignatureChecks,
+) -> PathReport:
+    search = _Search(certificate, pool, checks)
     best: PathReport | None = None
     limit = ""
     try:
@@ -132,20 +164,22 @@ def build_path(
             if count == _MAX_JUDGED:
                 limit = f"more than {_MAX_JUDGED} paths"
                 break
+            octets = sum(len(one.der) for one in chain)
+            checks.budget.spend("certification paths", PATH + octets * PATH_OCTET)
             report = PathReport(tuple(_judge(chain, at, accept_weak)), chain)
             if report.ok:
                 return report
             if best is None or len(report.errors) < len(best.errors):
                 best = report
-    except _LimitReached:
-        limit = f"more than {MAX_SIGNATURE_CHECKS} signatures or {_MAX_STEPS} steps"
+    except LimitReached as error:
+        limit = str(error)
     if best is None:
         findings = validity_findings(certificate, at=at) + extension_findings(certificate)
         if not limit:
-            findings.append(search.why_none(bool(trust.anchors)))
+            findings.append(search.why_none())
         best = PathReport(tuple(findings))
     if limit:
-        text = f"no good path found, and {limit} would be needed to look further"
+        text = f"no good path found, and to look further is too much: {limit}"
         best = PathReport(
             (*best.findings, finding("pki.path.limit", certificate.description, text)), best.chain
         )
@@ -155,27 +189,68 @@ def build_path(
 # --- the search -----------------------------------------------------------------------------------
 
 
-class _Search:
-    """Paths from one certificate to the anchors, over checked signatures only."""
+class _Pool:
+    """The certificates among which issuers are looked for, by their subjects."""
 
-    def __init__(
-        self,
-        certificate: Certificate,
-        trust: TrustStore,
-        certificates: Iterable[Certificate],
-        checks: SignatureChecks,
-    ) -> None:
-        self._start = certificate
-        self._anchors = frozenset(trust.anchors)
+    __slots__ = ("_by_issuer", "_by_subject", "_names", "_sources", "anchors", "certificates")
+
+    def __init__(self, trust: TrustStore, certificates: Iterable[Certificate]) -> None:
+        self._sources = (trust, certificates)  # kept, because it is known by their identity
+        self.anchors = frozenset(trust.anchors)
         # anchors first: nothing that is sent along can use up the budget before them
-        self._pool = tuple(
+        self.certificates = tuple(
             c
             for c in dict.fromkeys((*trust.anchors, *trust.certificates, *certificates))
             if len(c.der) <= _MAX_CERTIFICATE
         )
-        self._checks = checks
+        self._by_subject: dict[bytes, list[Certificate]] = {}
+        for one in self.certificates:
+            self._by_subject.setdefault(one.subject, []).append(one)
+        self._names: dict[object, list[Certificate]] | None = None
         self._by_issuer: dict[tuple[bytes, bytes | None], list[Certificate]] = {}
-        self._names: dict[bytes, object] = {}
+
+    def candidates(self, certificate: Certificate, budget: Budget) -> list[Certificate]:
+        """Those whose subject is the certificate's issuer, the likeliest first."""
+        name, key_id = certificate.issuer, _authority_key_identifier(certificate)
+        if (known := self._by_issuer.get((name, key_id))) is None:
+            known = list(self._by_subject.get(name, ()))
+            if not known:
+                known = list(self._of_name(certificate, budget))
+            if key_id is not None and len(known) > 1:
+                # a hint of the issuer, not a condition (RFC 4158 3.5.12); the anchors stay in front
+                known.sort(
+                    key=lambda c: (c not in self.anchors, c.subject_key_identifier != key_id)
+                )
+            self._by_issuer[name, key_id] = known
+        return known
+
+    def _of_name(self, certificate: Certificate, budget: Budget) -> list[Certificate]:
+        if self._names is None:
+            self._names = {}
+            for subject, found in self._by_subject.items():
+                budget.spend("certificates", PARSED + len(subject))
+                self._names.setdefault(_name(subject, found[0], "subject"), []).extend(found)
+        budget.spend("certificates", PARSED + len(certificate.issuer))
+        return self._names.get(_name(certificate.issuer, certificate, "issuer"), [])
+
+
+def _name(der: bytes, certificate: Certificate, which: str) -> object:
+    """A name as RFC 5280 7.1 compares it: without case, and with single blanks."""
+    try:
+        name: x509.Name = getattr(certificate.x509, which)
+        return tuple(frozenset((a.oid, _caseless(a.value)) for a in rdn) for rdn in name.rdns)
+    except (MalformedMessage, ValueError, TypeError):
+        return der
+
+
+class _Search:
+    """Paths from one certificate to the anchors, over checked signatures only."""
+
+    def __init__(self, certificate: Certificate, pool: _Pool, checks: SignatureChecks) -> None:
+        self._start = certificate
+        self._pool = pool
+        self._anchors = pool.anchors
+        self._checks = checks
         self._dead_end, self._deepest = certificate, 0
         self._steps = 0
         self._bad_signature: tuple[Certificate, Certificate, str] | None = None
@@ -193,10 +268,11 @@ class _Search:
         # is tried, so certificates that were merely added cannot use up the budget.
         if len(chain) > self._deepest:
             self._dead_end, self._deepest = chain[-1], len(chain)
-        for issuer in self._candidates(chain[-1]):
+        for issuer in self._pool.candidates(chain[-1], self._checks.budget):
             self._steps += 1
             if self._steps > _MAX_STEPS:
-                raise _LimitReached
+                raise LimitReached(f"more than {_MAX_STEPS} steps")
+            self._checks.budget.spend("certification paths", STEP)
             # RFC 4158 2.4.2: no name and key twice; two with one key are tried in turn
             if any(
                 c.subject == issuer.subject and c.public_key_info == issuer.public_key_info
@@ -214,37 +290,9 @@ class _Search:
             elif len(chain) < MAX_CHAIN - 1:
                 yield from self._extensions((*chain, issuer))
 
-    def _candidates(self, certificate: Certificate) -> list[Certificate]:
-        """Those whose subject is the certificate's issuer, the likeliest first."""
-        name, key_id = certificate.issuer, _authority_key_identifier(certificate)
-        if (known := self._by_issuer.get((name, key_id))) is None:
-            known = [c for c in self._pool if c.subject == name]
-            if not known:
-                wanted = self._name(name, certificate, "issuer")
-                known = [c for c in self._pool if self._name(c.subject, c, "subject") == wanted]
-            if key_id is not None and len(known) > 1:
-                # a hint of the issuer, not a condition (RFC 4158 3.5.12); the anchors stay in front
-                known.sort(
-                    key=lambda c: (c not in self._anchors, c.subject_key_identifier != key_id)
-                )
-            self._by_issuer[name, key_id] = known
-        return known
-
-    def _name(self, der: bytes, certificate: Certificate, which: str) -> object:
-        """A name as RFC 5280 7.1 compares it: without case, and with single blanks."""
-        if der not in self._names:
-            try:
-                name: x509.Name = getattr(certificate.x509, which)
-                self._names[der] = tuple(
-                    frozenset((a.oid, _caseless(a.value)) for a in rdn) for rdn in name.rdns
-                )
-            except (MalformedMessage, ValueError, TypeError):
-                self._names[der] = der
-        return self._names[der]
-
-    def why_none(self, has_anchors: bool) -> Finding:
+    def why_none(self) -> Finding:
         """The finding for a search that ended without a path."""
-        if not has_anchors:
+        if not self._anchors:
             text = "no trust anchors were given"
             return finding("pki.trust.no-anchors", self._start.description, text)
         if self._no_authority is not None:
@@ -292,6 +340,8 @@ def _signature_fault(certificate: Certificate, issuer: Certificate) -> str | Non
             # RFC 5280 4.1.1.2: otherwise the algorithm could be replaced without breaking the
             # signature
             return "the two statements of the signature algorithm differ"
+        # cryptography lets the number of unused bits be another one
+        outer.any("signatureValue").as_bits("signatureValue")
         _verify(certificate.x509, tbs.raw, issuer)
     except InvalidSignature:
         return "it does not verify"

@@ -28,6 +28,7 @@ from ..errors import MalformedMessage
 MAX_DEPTH = 40  # of nested multiparts
 MAX_PARTS = 10_000
 MAX_HEADER = 1 << 20  # octets of one header block; Exchange allows 128 KB
+MAX_HEADER_LINES = 20_000  # of one header block: some 10,000 recipients on a line each
 MAX_LINE = 998  # RFC 5322 2.1.1
 _MAX_PARAMETERS = 4096  # characters of one Content-Type that are looked at
 
@@ -117,7 +118,8 @@ class ContentType:
 class Entity:
     """A MIME entity, or a whole message: exactly these bytes, with the header parsed.
 
-    Raises MalformedMessage if the header block is longer than `MAX_HEADER`.
+    Raises MalformedMessage if the header block is longer than `MAX_HEADER`, or has more than
+    `MAX_HEADER_LINES`.
     """
 
     __slots__ = ("_body_start", "fields", "has_blank_line", "raw")
@@ -180,6 +182,8 @@ def _read_header(raw: bytes) -> tuple[tuple[HeaderField, ...], int, bool]:
     if end is None and len(raw) > MAX_HEADER:
         raise MalformedMessage(f"the header is longer than {MAX_HEADER} octets")
     stop = len(raw) if end is None else end.start()
+    if raw.count(b"\n", 0, stop) > MAX_HEADER_LINES:
+        raise MalformedMessage(f"the header has more than {MAX_HEADER_LINES} lines")
     fields: list[HeaderField] = []
     lines: list[bytes] = []
     is_readable = True

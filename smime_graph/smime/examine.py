@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from ..budget import Budget
 from ..cms import signed_data
 from ..cms.certificate import Certificate
 from ..cms.recipients import AnyKey
@@ -136,15 +137,16 @@ def inspect(raw: bytes) -> tuple[Layer, ...]:
     Raises MalformedMessage, or UnsupportedAlgorithm for a content type that is not S/MIME's.
     """
     unwrap.must_be_bytes(raw)
+    budget = Budget(len(raw))
     layers: list[Layer] = []
     path, current = "1", raw
-    while (cms := unwrap.recognise(current, path)) is not None:
-        layers.append(unwrap.describe(cms, path))
+    while (cms := unwrap.recognise(current, path, unwrap.entity_of(current, budget))) is not None:
+        layers.append(unwrap.describe(cms, path, budget))
         if layers[-1].type != "signed-data" or len(layers) >= unwrap.MAX_LAYERS:
             break
         inner = cms.content
         if inner is None:
-            inner_view = signed_data.read(cms.der).content
+            inner_view = signed_data.read(cms.der, budget=budget).content
             if inner_view is None:
                 break
             inner = bytes(inner_view)

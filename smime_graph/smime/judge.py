@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from ..algorithms import Digest, by_oid
 from ..cms import signature_check
 from ..cms.certificate import Certificate
+from ..cms.countersign import Further
 from ..cms.recipients import AnyKey
 from ..cms.signature_check import Check
 from ..cms.signed_data import SignerInfo
@@ -143,8 +144,8 @@ def _judge(
         found += unwrap.header_findings(inside, "content")
     senders = _Senders.of(peeled, inside, sender, policy)
     pool = (*peeled.certificates, *certificates)
-    budget = SignatureChecks()
-    judge = services.Judge(trust, pool, policy, at, budget)
+    checks = SignatureChecks(budget=peeled.budget)
+    judge = services.Judge(trust, pool, policy, at, checks, Further(peeled.budget))
     last_encrypted = max(
         (i for i, layer in enumerate(peeled.layers) if layer.type in ENCRYPTED), default=-1
     )
@@ -159,7 +160,7 @@ def _judge(
             found.append(finding("cms.signer.none", where, "nobody signed this layer"))
         for check, where, info in _checks(layer, peeled, policy, certificates):
             judged, findings = _judge_signer(
-                check, info, where, layer, covers, senders, trust, pool, policy, at, budget
+                check, info, where, layer, covers, senders, trust, pool, policy, at, checks
             )
             found += findings
             if check.intact and check.valid and check.digest is not None:
@@ -251,6 +252,7 @@ def _checks(
                 policy=policy,
                 certificates=certificates,
                 hashed=hashed,
+                budget=peeled.budget,
             )
             for signer in layer.signed.signers
         ]
@@ -279,7 +281,7 @@ def _judge_signer(
     pool: Sequence[Certificate],
     policy: Policy,
     at: datetime,
-    budget: SignatureChecks,
+    checks: SignatureChecks,
 ) -> tuple[Signer, list[Finding]]:
     found = [replace(f, where=where) for f in check.findings]
     certificate = check.certificate
@@ -294,7 +296,7 @@ def _judge_signer(
             at=at,
             minimum_rsa_bits=policy.minimum_rsa_bits,
             accept_weak=policy.accept_weak_certificates,
-            checks=budget,
+            checks=checks,
         )
         found += [replace(f, where=f"{where}, {f.where}") for f in report.findings]
         found += services.check_path(info, report.chain, where)
@@ -313,7 +315,7 @@ def _judge_signer(
                 at=moment,
                 minimum_rsa_bits=policy.minimum_rsa_bits,
                 accept_weak=policy.accept_weak_certificates,
-                checks=budget,
+                checks=checks,
             ).ok
         same, findings = senders.compare(certificate, where)
         found += findings

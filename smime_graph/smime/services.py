@@ -8,7 +8,7 @@ unsigned, so a bad one is a warning and takes nothing from the signature it stan
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from cryptography import x509
@@ -17,7 +17,7 @@ from .. import oids
 from ..algorithms import Digest
 from ..cms import attributes, countersign, ess, timestamp
 from ..cms.certificate import Certificate
-from ..cms.countersign import Budget, Countersignature
+from ..cms.countersign import Countersignature, Further
 from ..cms.labels import SecurityLabel
 from ..cms.signed_data import SignedData, SignerInfo
 from ..errors import MalformedMessage, UnsupportedAlgorithm
@@ -46,7 +46,7 @@ class Judge:
     policy: Policy
     at: datetime
     checks: SignatureChecks
-    budget: Budget = field(default_factory=Budget)
+    further: Further
 
 
 def attest(
@@ -62,7 +62,7 @@ def attest(
         return replace(signer, services=services), found
     known = dict.fromkeys((*signed.certificates, *judge.certificates))
     checked, faults = countersign.check(
-        info, certificates=known, policy=judge.policy, budget=judge.budget
+        info, certificates=known, policy=judge.policy, further=judge.further
     )
     countersigners = tuple(_countersigner(one, judge) for one in checked)
     faults += [fault for one in countersigners for fault in _faults_of(one)]
@@ -140,11 +140,13 @@ def _timestamps(
     faults: list[str] = []
     assert info.unsigned_attributes is not None  # noqa: S101 - by the caller
     for value in info.unsigned_attributes.values(oids.TIMESTAMP_TOKEN):
-        if not judge.budget.take():
+        if not judge.further.take():
             faults.append("there are more timestamps than are checked")
             break
         try:
-            one = timestamp.check(value.raw, info.signature, policy=judge.policy)
+            one = timestamp.check(
+                value.raw, info.signature, policy=judge.policy, budget=judge.further.budget
+            )
         except (MalformedMessage, UnsupportedAlgorithm) as error:
             faults.append(str(error))
             continue

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from .. import oids
 from ..algorithms import Digest, SignatureScheme, by_oid
+from ..budget import HEADER_LINE, Budget
 from ..cms import compressed_data, encrypted_data, enveloped_data, parameters, signed_data
 from ..cms.certificate import Certificate
 from ..cms.enveloped_data import EnvelopedData, cipher_name
@@ -56,6 +57,7 @@ class Peeled:
     """
 
     content: bytes
+    budget: Budget
     outer: Entity | None = None
     between: list[Entity] = field(default_factory=list)
     layers: list[Layer] = field(default_factory=list)
@@ -87,9 +89,14 @@ def is_bare_cms(raw: bytes) -> bool:
     return raw.startswith(tuple(b"-----BEGIN %b-----" % label for label in _LABELS))
 
 
-def entity_of(raw: bytes) -> Entity | None:
+def entity_of(raw: bytes, budget: Budget | None = None) -> Entity | None:
     """The entity that this is, or None for a bare CMS; MalformedMessage for a header too long."""
-    return None if is_bare_cms(raw) else Entity(raw)
+    if is_bare_cms(raw):
+        return None
+    entity = Entity(raw)
+    if budget is not None:
+        budget.spend("header lines", HEADER_LINE * entity.header.count(b"\n"))
+    return entity
 
 
 def recognise(raw: bytes, path: str, entity: Entity | None = None) -> Cms | None:
@@ -182,10 +189,10 @@ def peel(
     first layer, which must be of this type, auth-enveloped-data being one of enveloped-data.
     """
     must_be_bytes(raw)
-    peeled = Peeled(raw)
+    peeled = Peeled(raw, Budget(len(raw) + len(content or b"")))
     path = "1"
     try:
-        peeled.outer = entity = entity_of(raw)
+        peeled.outer = entity = entity_of(raw, peeled.budget)
         if entity is not None:
             peeled.findings += header_findings(entity, "message")
         while (cms := recognise(peeled.content, path, entity)) is not None:
@@ -200,7 +207,7 @@ def peel(
             path += ".1"
             if stop_after is not None or peeled.layers[-1].type in _LAST:
                 break
-            entity = entity_of(peeled.content)
+            entity = entity_of(peeled.content, peeled.budget)
         else:
             peeled.findings += _errant(peeled.content, path)
     except SmimeGraphError as error:
@@ -216,9 +223,10 @@ def _take_off(
     policy: Policy,
     content: bytes | None,
 ) -> None:
-    oid, _ = signed_data.read_content_info(cms.der)
+    budget = peeled.budget
+    oid, _ = signed_data.read_content_info(cms.der, budget=budget)
     if oid == oids.SIGNED_DATA:
-        signed = signed_data.read(cms.der)
+        signed = signed_data.read(cms.der, budget=budget)
         peeled.layers.append(describe_signed(signed, cms, path))
         if not signed.signers and signed.content is None:
             peeled.signed.append(SignedLayer(path, signed, (b"",), None))
@@ -240,17 +248,17 @@ def _take_off(
         raise MalformedMessage("the signature of a multipart/signed is no SignedData")
     if content is not None:
         raise MalformedMessage("the content given has no signature: the message is none")
-    peeled.layers.append(describe(cms, path))
+    peeled.layers.append(describe(cms, path, budget))
     if oid == oids.COMPRESSED_DATA:
-        peeled.content = compressed_data.decompress(cms.der, policy=policy)
+        peeled.content = compressed_data.decompress(cms.der, policy=policy, budget=budget)
         return
     if oid == oids.ENCRYPTED_DATA:
         algorithm, _ = encrypted_data.read(cms.der)
         peeled.content = encrypted_data.decrypt(cms.der, identities, policy=policy)
     else:
-        enveloped = enveloped_data.read(cms.der)
+        enveloped = enveloped_data.read(cms.der, budget=budget)
         algorithm = enveloped.algorithm
-        peeled.content = enveloped_data.decrypt(enveloped, identities, policy=policy)
+        peeled.content = enveloped_data.decrypt(enveloped, identities, policy=policy, budget=budget)
     cipher = parameters.read_cipher(algorithm, f"layer {path}").cipher
     # whichever recipient it was read as: the weakest way to the content key is everybody's
     used = dict.fromkeys((cipher.name, *(one.algorithm for one in peeled.layers[-1].recipients)))
@@ -280,13 +288,13 @@ def _contents(signed: SignedData, outside: bytes | None) -> tuple[bytes | memory
 # --- describing, without a key or a judgement ---------------------------------------------
 
 
-def describe(cms: Cms, path: str) -> Layer:
+def describe(cms: Cms, path: str, budget: Budget) -> Layer:
     """The layer as it says of itself. Raises MalformedMessage or UnsupportedAlgorithm."""
-    oid, _ = signed_data.read_content_info(cms.der)
+    oid, _ = signed_data.read_content_info(cms.der, budget=budget)
     if oid == oids.SIGNED_DATA:
-        return describe_signed(signed_data.read(cms.der), cms, path)
+        return describe_signed(signed_data.read(cms.der, budget=budget), cms, path)
     if oid in (oids.ENVELOPED_DATA, oids.AUTH_ENVELOPED_DATA):
-        return describe_enveloped(enveloped_data.read(cms.der), cms, path)
+        return describe_enveloped(enveloped_data.read(cms.der, budget=budget), cms, path)
     if oid == oids.ENCRYPTED_DATA:
         name = cipher_name(encrypted_data.read(cms.der)[0])
         return Layer("encrypted-data", path, len(cms.der), cipher=name)

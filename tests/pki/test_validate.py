@@ -635,6 +635,20 @@ def test_the_signers_of_one_message_share_its_budget() -> None:
     assert errors(third) == {"pki.path.limit"}
 
 
+def test_a_signature_is_whole_octets() -> None:
+    """With its last bit clear one unused bit would leave it as it is, in another certificate."""
+    for serial in range(1000, 1100):
+        good = mailer(serial=serial).make(issuing()).certificate
+        if not good.der[-1] & 1:
+            break
+    assert not good.der[-1] & 1
+    start = good.der.rindex(b"\x03\x82\x01\x01\0") + 4
+    other = Certificate(good.der[:start] + b"\x01" + good.der[start + 1 :])
+    trust = TrustStore((root().certificate,), (issuing().certificate,))
+    assert validate(good, use="sign", trust=trust, at=NOW).ok
+    assert errors(validate(other, use="sign", trust=trust, at=NOW)) == {"pki.path.invalid"}
+
+
 @functools.cache
 def _flipped_store() -> tuple[Made, TrustStore]:
     middle = authority(more=[(EXAMPLE, True)]).make(root("p256"), key_name="issuing")

@@ -1,0 +1,73 @@
+"""What reading one message may cost: work is counted, never time: every machine says the same.
+
+A `Budget` belongs to one message. It is handed down to whatever does the work, so that a message of
+many cheap layers gets no more than one with a single expensive one. Everything is counted in one
+unit, about a microsecond of a slow machine, by the prices below; what grows only with the length of
+the message, such as undoing base64, is not counted. Limits of number (layers, signers,
+certificates, recipients) stand where those things are read.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from .errors import LimitReached
+
+Work = Literal[
+    "ASN.1 elements",
+    "certificates",
+    "certification paths",
+    "decompression",
+    "digests",
+    "header lines",
+    "mail addresses",
+    "private keys",
+    "signatures",
+]
+
+# 0.7 s for a message of 1 MB. A longer one may ask for more: honest mail of 25 MB is digested once
+# or twice a layer, and one in BER has some elements a KB.
+_BASE = 400_000
+_FOR_EACH_OCTET = 0.3
+
+ELEMENT = 2  # with what is made of it
+HEADER_LINE = 6  # every reader of the header looks at it once more
+ADDRESS = 20
+DIGESTED_OCTET = 0.005  # SHA3-512, the slowest
+INFLATED_OCTET = 0.01
+PATH = 4000  # RFC 5280 6.1 over one path, by pyhanko-certvalidator
+PATH_OCTET = 0.5  # of its certificates, as asn1crypto parses them
+PRIVATE_KEY = 5000  # RSA-4096
+STEP = 5  # of the search for a path
+PARSED = 50  # a certificate, by cryptography
+COMPARISON = 2  # of a certificate with what names one
+
+
+class Budget:
+    """The work that one message of `size` octets may still ask for.
+
+    Once it has run out it stays so: what was not looked at is never taken for good.
+    """
+
+    __slots__ = ("_left", "_spent", "limit")
+
+    def __init__(self, size: int = 0) -> None:
+        self.limit = int(_BASE + size * _FOR_EACH_OCTET)
+        self._left: float = self.limit
+        self._spent: dict[str, float] = {}
+
+    def spend(self, work: Work, units: float) -> None:
+        """Count work that is about to be done. Raises LimitReached where it may not be."""
+        self._spent[work] = self._spent.get(work, 0) + units
+        self._left -= units
+        if self._left < 0:
+            raise LimitReached(
+                self._fault(),
+                hint="it was made to be expensive, or it holds too much for one message",
+            )
+
+    def _fault(self) -> str:
+        asked = sum(self._spent.values())
+        most = sorted(self._spent, key=lambda work: -self._spent[work])[:3]
+        shares = ", ".join(f"{work} {100 * self._spent[work] / asked:.0f} %" for work in most)
+        return f"reading the message takes more work than the {self.limit} units granted: {shares}"
