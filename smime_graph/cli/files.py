@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ..arguments import file_name
 from ..errors import UsageError
 
 MESSAGE_LIMIT = 256 * 1024 * 1024  # the largest message that an Exchange mailbox can be set to: 150
@@ -32,6 +33,7 @@ def read_message(path: str) -> bytes:
 
 def read(path: str, *, what: str, limit: int = MESSAGE_LIMIT) -> bytes:
     """The octets of a file, or of standard input for "-"; UsageError names `what` and the file."""
+    name = "standard input" if path == "-" else file_name(path)
     if path == "-":
         if sys.stdin is None:
             raise UsageError("standard input is closed", hint=f"name a file with the {what}")
@@ -39,18 +41,19 @@ def read(path: str, *, what: str, limit: int = MESSAGE_LIMIT) -> bytes:
             from . import terminal
 
             terminal.complain("note", f"reading the {what} from the terminal; Ctrl-D ends it")
-        data = _read(sys.stdin.buffer, "standard input", limit)
+        data = _read(sys.stdin.buffer, name, limit)
     else:
         try:
             with Path(path).open("rb") as file:
-                data = _read(file, path, limit)
+                data = _read(file, name, limit)
         except (OSError, ValueError) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or "no file name"
+            # anew: the original repeats what may be a secret in place of a path
+            cause = OSError(error.errno, reason) if isinstance(error, OSError) else None
             raise UsageError(
-                f"{path} cannot be read: {reason}", hint=f"name a file with the {what}"
-            ) from error
+                f"{name} cannot be read: {reason}", hint=f"name a file with the {what}"
+            ) from cause
     if len(data) > limit:
-        name = "standard input" if path == "-" else path
         raise UsageError(f"{name} is larger than {limit} octets: not read as a {what}")
     return data
 
@@ -68,9 +71,9 @@ def read_secret(path: str, *, what: str) -> str:
     try:
         line = data.decode("utf-8-sig").split("\n", 1)[0].removesuffix("\r")
     except UnicodeDecodeError:
-        raise UsageError(f"{path}: the {what} is not UTF-8") from None
+        raise UsageError(f"{file_name(path)}: the {what} is not UTF-8") from None
     if not line:
-        raise UsageError(f"{path} holds no {what} on its first line")
+        raise UsageError(f"{file_name(path)} holds no {what} on its first line")
     return line
 
 

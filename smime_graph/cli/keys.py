@@ -22,12 +22,12 @@ from ..pki.identity import (
     load_identities,
     read_certificates,
 )
-from ..pki.keyfile import kind_of
+from ..pki.keyfile import files_of, is_folder
 from ..pki.pkcs11_uri import TokenUri
 from ..pki.trust import TrustStore
 from ..smime.entity import Entity
 from ..smime.examine import examine
-from . import files
+from . import files, terminal
 from .options import Given
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_BESIDE = (".pem", ".crt", ".cer")
 _LARGEST_CERTIFICATE_FILE = 1 << 20
 _MOST_FILES = 10_000
 
@@ -76,7 +75,7 @@ class KeyRing:
         return [
             self._open_token(path, number)
             if pkcs11.is_uri(path)
-            else self._open(path, number, lambda p, path=path: _load_one(path, p))  # type: ignore[misc]
+            else self._open(path, number, lambda p, path=path: Identity.load(path, *p[:1]))  # type: ignore[misc]
             for number, path in enumerate(self._signers)
         ]
 
@@ -127,35 +126,14 @@ class KeyRing:
         return [password] if password else []
 
 
-def _load_one(path: str, passwords: Sequence[str]) -> Identity:
-    password = passwords[0] if passwords else None
-    certificates = _certificates_beside(path)
-    if certificates is not None:
-        return Identity.from_pem(path, password, certificates=certificates)
-    return Identity.load(path, password)
-
-
 def _load_all(path: str, passwords: Sequence[str]) -> Sequence[Identity]:
-    certificates = _certificates_beside(path)
-    if certificates is not None:
-        password = passwords[0] if passwords else None
-        return [Identity.from_pem(path, password, certificates=certificates)]
-    return load_identities(path, passwords)
+    return load_identities(path, passwords, passed_over=_warn_of_closed)
 
 
-def _certificates_beside(path: str) -> str | None:
-    """NAME.pem beside NAME.key, where that is a PEM key without a certificate."""
-    here = Path(path)
-    try:
-        if not here.is_file() or here.stat().st_size > _LARGEST_CERTIFICATE_FILE:
-            return None
-        data = here.read_bytes()
-    except (OSError, ValueError):
-        return None  # reading it as a key file says what is wrong
-    if b"PRIVATE KEY-----" not in data or b"-----BEGIN CERTIFICATE-----" in data:
-        return None
-    stem = path.removesuffix(here.suffix) if here.suffix == ".key" else path
-    return next((stem + end for end in _BESIDE if Path(stem + end).is_file()), None)
+def _warn_of_closed(error: UsageError) -> None:
+    terminal.complain("warning", f"{error}: passed over")
+    if error.hint is not None:
+        terminal.hint(terminal.hint_of(error, verb=None) or error.hint)
 
 
 def _from_keyring(path: str) -> str | None:
@@ -182,10 +160,8 @@ def _from_terminal(path: str) -> str | None:
             return None
     import getpass
 
-    from .terminal import printable
-
     try:
-        return getpass.getpass(f"password of {printable(path)}: ") or None
+        return getpass.getpass(f"password of {terminal.printable(path)}: ") or None
     except EOFError:
         return None
 
@@ -215,7 +191,7 @@ def recipients(given: Given, raw: bytes) -> list[AnyRecipient]:
     """Those of `--recipient`: files, and of a folder those that the message is for; passwords."""
     found: dict[Certificate, Contact] = {}
     for path in given.get("recipient") or ():
-        chosen = _from_folder(path, raw, given) if Path(path).is_dir() else [_from_file(path)]
+        chosen = _from_folder(path, raw, given) if is_folder(path) else [_from_file(path)]
         for contact in chosen:
             found.setdefault(contact.certificate, contact)
     return [*found.values(), *recipient_passwords(given)]
@@ -223,14 +199,7 @@ def recipients(given: Given, raw: bytes) -> list[AnyRecipient]:
 
 def _from_file(path: str) -> Contact:
     data = files.read(path, what="certificate", limit=files.MESSAGE_LIMIT)
-    small = data if len(data) <= _LARGEST_CERTIFICATE_FILE else b""
-    # a bare CMS is a SEQUENCE too; what is a certificate says so by its shape
-    if b"-----BEGIN CERTIFICATE-----" in small[:65536] or kind_of(small) == "certificate":
-        return Contact.load(path)
-    contact = _from_signed_message(path, data)
-    if contact is not None:
-        return contact
-    return Contact.load(path)  # neither: it says what it is not
+    return _from_signed_message(path, data) or Contact.load(path)
 
 
 def _from_signed_message(path: str, data: bytes) -> Contact | None:
@@ -264,13 +233,9 @@ def _from_signed_message(path: str, data: bytes) -> Contact | None:
 
 def _from_folder(path: str, raw: bytes, given: Given) -> list[Contact]:
     """For each address of the message the certificate in the folder that is good for longest."""
-    try:
-        names = sorted(p for p in Path(path).iterdir() if p.is_file() and p.name[0] != ".")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     now = given.get("at") or datetime.now(UTC)
     held: dict[Mailbox, list[Certificate]] = {}
-    for name in names[:_MOST_FILES]:
+    for name in files_of(path)[:_MOST_FILES]:
         for one in _certificates_in(name):
             for whose in mailboxes(addresses(one)) if _is_usable(one, now) else ():
                 held.setdefault(whose, []).append(one)
@@ -284,8 +249,7 @@ def _certificates_in(path: Path) -> Iterable[Certificate]:
     try:
         if path.stat().st_size > _LARGEST_CERTIFICATE_FILE:
             return ()
-        data = path.read_bytes()
-        return read_certificates(data) if kind_of(data) in ("pem", "certificate") else ()
+        return read_certificates(path)
     except (OSError, UsageError):
         return ()  # a folder may hold other things; who is without a certificate is told by name
 

@@ -119,7 +119,7 @@ trust = option(
     type=FILE,
     multiple=True,
     metavar="FILE",
-    help="Root certificates that are believed (PEM or DER).",
+    help="Root certificates that are believed (PEM, DER, .p7b), or a folder of them.",
 )
 
 _signing = combined(
@@ -162,7 +162,7 @@ _encrypting = combined(
         type=FILE,
         multiple=True,
         metavar="FILE",
-        help="A certificate (PEM or DER), a signed message to take it from, or a folder of"
+        help="A certificate (PEM, DER, .p7b), a signed message to take it from, or a folder of"
         " certificates, of which those of the message's recipients are used.",
     ),
     option(

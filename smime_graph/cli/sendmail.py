@@ -229,7 +229,8 @@ def sendmail(ctx: click.Context, /, **given: Any) -> None:
     with mailbox.client(given) as graph:
         raw = ready(prepared(data, invocation, given), given)
         with mailbox.sending():
-            graph.send(raw, save_to_sent_items=given["save_to_sent_items"], via="auto")
+            ref = graph.send(raw, save_to_sent_items=given["save_to_sent_items"], via="auto")
+        mailbox.tell(ref)
 
 
 def _check_signer(ctx: click.Context, given: Given) -> None:
@@ -341,7 +342,7 @@ class _From:
             return None
         from .keys import KeyRing
 
-        held = [one for signer in KeyRing(self._given).signers() for one in signer.emails]
+        held = [one for signer in KeyRing.of(self._given).signers() for one in signer.emails]
         return held[0] if held else None
 
     def in_place_of(self, field: HeaderField) -> HeaderField:

@@ -448,6 +448,14 @@ def read(buffer: bytes, what: str, *, tag: int = SEQUENCE, budget: Budget | None
     return node
 
 
+def end_of(buffer: bytes) -> int:
+    """Where the first element ends, of whatever kind; 0 where there is no whole one."""
+    try:
+        return _Source(buffer, "DER").node(0, len(buffer)).end
+    except MalformedMessage:
+        return 0
+
+
 def spans(
     buffer: bytes, what: str, *, start: int, stop: int, count: int
 ) -> list[tuple[int, int, int, int]]:

@@ -20,6 +20,7 @@ from typing import TypeVar
 import cryptography.x509 as pyca
 from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.utils import CryptographyDeprecationWarning
 
 from ..errors import MalformedMessage, UnsupportedAlgorithm
@@ -50,6 +51,13 @@ class Certificate:
         if tuple(field[0] for field in fields) != _TBS_TAGS:
             raise MalformedMessage("Certificate: its tbsCertificate is not shaped like one")
         self._serial, _, self._issuer, _, self._subject, self._spki = fields
+
+    @classmethod
+    def from_argument(cls, value: object) -> Certificate | None:
+        """One of `cryptography`, wherever a certificate is wanted (see `arguments`)."""
+        return (
+            cls(value.public_bytes(Encoding.DER)) if isinstance(value, pyca.Certificate) else None
+        )
 
     def _sequence(self, start: int, stop: int) -> tuple[int, int]:
         """Where the contents of the SEQUENCE between the offsets begin and end."""

@@ -5,9 +5,8 @@ A key belongs to a certificate by its public key; names and labels of a file dec
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from cryptography import x509
@@ -16,6 +15,7 @@ from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
 from cryptography.hazmat.primitives import serialization as ser
 
 from .. import oids
+from ..arguments import check_fields, checked
 from ..cms import ber
 from ..cms.certificate import Certificate
 from ..errors import MalformedMessage, UnsupportedAlgorithm, UsageError
@@ -23,10 +23,14 @@ from . import pkcs12
 from .keyfile import (
     PKCS12_ARMOUR,
     KeyFile,
+    Kind,
     Password,
     Source,
     armour,
+    certificates_beside,
     export,
+    files_of,
+    is_folder,
     kind_of,
     name_of,
     naming,
@@ -111,6 +115,7 @@ class Identity:
     encryption: Identity | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if _public_key_of(self.private_key) != _public_key_in(self.certificate):
             raise UsageError(
                 f"the private key is not that of the certificate {self.certificate.description}",
@@ -118,17 +123,22 @@ class Identity:
             )
 
     @classmethod
+    @checked
     def load(cls, path: Source, password: Password = None) -> Identity:
         """The one person in a key file: PKCS#12 or PEM, as its content says.
+
+        `path` may be the content itself: bytes, or text that is PEM. Where a file NAME.key holds
+        no certificate, that of NAME.pem, .crt or .cer beside it is used.
 
         Of several key pairs the one that may sign and expires last is the identity, one that is for
         encryption its `encryption`. Raises WrongPassword, and UsageError where the file holds no
         key, no certificate for it, or several people (`load_identities` gives them all).
         """
-        name = name_of(path)
-        return _one_person(read_key_file(path, passwords=_passwords(password)), name)
+        found = read_key_file(path, passwords=_passwords(password))
+        return _one_person(_completed(found, path), name_of(path))
 
     @classmethod
+    @checked
     def from_pkcs12(cls, source: Source, password: Password) -> Identity:
         """As `load`, for a PKCS#12 file (DER, BER or PEM-armoured) only."""
         name = name_of(source)
@@ -138,13 +148,16 @@ class Identity:
         return _one_person(parse(data, _passwords(password), name), name)
 
     @classmethod
+    @checked
     def from_pem(
         cls, source: Source, password: Password = None, *, certificates: Source | None = None
     ) -> Identity:
         """As `load`, for PEM only; `certificates` is a second file where the key stands alone."""
         name = name_of(source)
         found = parse_pem(read_bytes(source), _passwords(password), name)
-        if certificates is not None:
+        if certificates is None:
+            found = _completed(found, source)
+        else:
             more = read_certificates(certificates)
             found = KeyFile(found.keys, (*found.certificates, *more))
         return _one_person(found, name)
@@ -168,6 +181,7 @@ class Identity:
             return self.encryption.certificate
         return self.certificate if allows_encryption(self.certificate) else None
 
+    @checked
     def to_pem(self, password: str | bytes | None = None) -> bytes:
         """Keys, certificates and chains as PEM; without a password the keys are in the clear.
 
@@ -186,6 +200,7 @@ class Identity:
             parts += [armour(c) for c in (identity.certificate, *identity.chain)]
         return b"".join(dict.fromkeys(parts))
 
+    @checked
     def to_pkcs12(self, password: str | bytes, *, encryption: Encryption = "aes-256") -> bytes:
         """Keys, certificates and chains as PKCS#12, DER.
 
@@ -218,12 +233,16 @@ class Contact:
     email: str | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.capabilities is None:
             object.__setattr__(self, "capabilities", _announced(self.certificate))
 
     @classmethod
+    @checked
     def load(cls, path: Source, *, email: str | None = None) -> Contact:
-        """The one person's certificate in a file, PEM or DER.
+        """The one person's certificate in a file: PEM, DER, or a certs-only message (`.p7b`).
+
+        `path` may be the content itself: bytes, or text that is PEM.
 
         Of several the one that is not an authority's and allows encryption. Raises UsageError where
         that leaves none or several.
@@ -232,13 +251,17 @@ class Contact:
         return cls(_recipient(read_certificates(path), name), email=email)
 
     @classmethod
+    @checked
     def from_pem(cls, source: Source, *, email: str | None = None) -> Contact:
         """As `load`, for PEM only."""
         name = name_of(source)
-        found = parse_pem(read_bytes(source), None, name)
-        return cls(_recipient(found.certificates, name), email=email)
+        found = parse_pem(read_bytes(source), None, name).certificates
+        if not found:
+            raise UsageError(f"{name} holds no certificate in PEM", hint="use Contact.load")
+        return cls(_recipient(found, name), email=email)
 
     @classmethod
+    @checked
     def from_der(cls, source: Source, *, email: str | None = None) -> Contact:
         """As `load`, for one certificate in DER."""
         name = name_of(source)
@@ -262,8 +285,6 @@ def _announced(certificate: Certificate) -> tuple[bytes, ...] | None:
 
 
 def _recipient(certificates: Sequence[Certificate], name: str) -> Certificate:
-    if not certificates:
-        raise UsageError(f"{name} holds no certificate", hint="give a certificate in PEM or DER")
     if len(certificates) == 1:
         return certificates[0]
     leaves = [c for c in dict.fromkeys(certificates) if not _is_authority(c)]
@@ -290,35 +311,55 @@ def _is_authority(certificate: Certificate) -> bool:
     return found.value.ca
 
 
-def load_identities(source: Source, passwords: Sequence[str | bytes] = ()) -> tuple[Identity, ...]:
+@checked
+def load_identities(
+    source: Source,
+    passwords: Sequence[str | bytes] = (),
+    *,
+    passed_over: Callable[[UsageError], None] | None = None,
+) -> tuple[Identity, ...]:
     """Every key pair of a file, or of the files of a folder (not of folders in it), for decryption.
 
     Expired and replaced ones are among them, each as an identity of its own; in a folder a key and
-    its certificate may stand in two files. Files that hold neither are passed over. Raises
-    WrongPassword for a file that no password opens, UsageError if no key has a certificate.
+    its certificate may stand in two files. Files that hold neither are passed over, and so are
+    those of a folder that cannot be opened where others can: `passed_over` is given the error of
+    each. Raises WrongPassword for a file that no password opens, UsageError if no key has a
+    certificate.
     """
-    if isinstance(source, bytes) or not Path(source).is_dir():
-        return tuple(_pair(read_key_file(source, passwords=passwords), name_of(source)))
-    folder = Path(source)
-    try:
-        files = sorted(p for p in folder.iterdir() if p.is_file() and p.name[0] != ".")
-    except OSError as error:
-        raise UsageError(f"{folder} cannot be read: {error.strerror}") from error
+    if isinstance(source, bytes) or not is_folder(source):
+        found = _completed(read_key_file(source, passwords=passwords), source)
+        return tuple(_pair(found, name_of(source)))
     keys: list[Any] = []
     certificates: list[Certificate] = []
-    for file in files:
-        data = read_bytes(file, too_large=b"")
-        kind = kind_of(data)
+    closed: list[UsageError] = []
+    for file in files_of(source):
+        kind: Kind | None = None
         try:
+            data = read_bytes(file, too_large=b"")
+            kind = kind_of(data)
             found = parse(data, passwords, name_of(file)) if kind else KeyFile((), ())
-        except UsageError:
-            if kind != "certificate":
-                raise
-            continue  # a request or a revocation list, which have the same outline
+        except UsageError as error:
+            # a request or a revocation list have the outline of a certificate
+            if kind not in ("certificate", "pkcs7"):
+                closed.append(error)
+            continue
         keys += found.keys
         certificates += found.certificates
+    if closed and (passed_over is None or not keys):
+        raise next((one for one in closed if isinstance(one, WrongPassword)), closed[0])
     everything = KeyFile(tuple(keys), tuple(dict.fromkeys(certificates)))
-    return tuple(_pair(everything, name_of(source)))
+    pairs = tuple(_pair(everything, name_of(source)))
+    if passed_over is not None:
+        for one in closed:
+            passed_over(one)
+    return pairs
+
+
+def _completed(found: KeyFile, source: Source) -> KeyFile:
+    """A key that stands alone in its file, with the certificates of the file beside it."""
+    if not found.keys or found.certificates:
+        return found
+    return KeyFile(found.keys, certificates_beside(source))
 
 
 # --- which key belongs to which certificate ------------------------------------------------------

@@ -26,11 +26,12 @@ from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from .. import oids
+from ..arguments import checked, file_name
 from ..cms import ber
 from ..cms.certificate import Certificate
 from ..errors import UsageError
 from .identity import Identity
-from .keyfile import armour, export, read_key_file
+from .keyfile import armour, export, is_folder, read_key_file
 from .profile import (
     ANY_POLICY,
     KEY_KINDS,
@@ -305,12 +306,14 @@ class CA:
         self.directory = folder
 
     @classmethod
+    @checked
     def load(cls, directory: str | os.PathLike[str], *, at: datetime | None = None) -> CA:
         """The authority that `save` wrote; raises UsageError where there is none."""
         folder = Path(directory)
-        if not (folder / _KEY).exists():
+        if not is_folder(directory) or not (folder / _KEY).exists():
             raise UsageError(
-                f"{folder} holds no certification authority", hint="make one: smime-graph ca init"
+                f"{file_name(folder)} holds no certification authority",
+                hint="make one: smime-graph ca init",
             )
         keys = read_key_file(folder / _KEY).keys
         certificates = read_key_file(folder / _CERTIFICATES).certificates

@@ -1,24 +1,31 @@
 """Files of keys and certificates, read by what they hold and not by their names.
 
 PEM (RFC 7468) with keys and certificates in any order - PKCS#8, PKCS#1, SEC 1, encrypted or not,
-PEM-armoured PKCS#12 - or one DER object. Which key belongs to which certificate is decided in
-`identity`.
+PEM-armoured PKCS#12 - or one DER object, a certs-only message among them (RFC 8551 3.8: `.p7b`,
+`.p7c`), as such or as mail. Which key belongs to which certificate is decided in `identity`.
+
+What is read is a path, or the content itself: octets, or text that is PEM. No error repeats any of
+it.
 """
 
 from __future__ import annotations
 
 import binascii
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.parser import BytesParser
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
 from cryptography.hazmat.primitives import serialization as ser
 
-from ..cms import ber
+from .. import oids
+from ..arguments import checked, file_name
+from ..cms import ber, signed_data
 from ..cms.certificate import Certificate
 from ..errors import MalformedMessage, SmimeGraphError, UsageError
 from . import pkcs12
@@ -29,16 +36,29 @@ _T = TypeVar("_T")
 
 Source = str | os.PathLike[str] | bytes
 Password = str | bytes | None
-Kind = Literal["pem", "pkcs12", "key", "encrypted key", "certificate"]
+Kind = Literal["pem", "pkcs12", "key", "encrypted key", "certificate", "pkcs7"]
 
 PKCS12_ARMOUR = (b"-----BEGIN PKCS12-----", b"-----BEGIN PFX-----")
+# RFC 7468 5 and 8; the last is what OpenSSL calls the certificate of a request for one
+_CERTIFICATES = ("CERTIFICATE", "X509 CERTIFICATE", "PKCS7", "CMS")
+# RFC 8551 3.2, 5280's media type (RFC 2585 4.1), and Microsoft's for .p7b
+_MEDIA_TYPES = (
+    "application/pkcs7-mime",
+    "application/x-pkcs7-mime",
+    "application/x-pkcs7-certificates",
+    "application/pkix-cert",
+)
+_BESIDE = (".pem", ".crt", ".cer")
 
 _MAX_FILE = 1 << 20
+_MAX_HEADER = 1 << 16
 # Checking an RSA-8192 key (4,700 octets) takes 4 seconds, RSA-4096 half a second: this bounds a
 # file to half a minute.
 _MAX_KEY = 5_000
 _MAX_KEYS = 40_000
 _MAX_CERTIFICATES = 500  # each may be tried as the issuer of each
+
+_CERTIFICATE_HINT = "give a certificate in PEM (-----BEGIN CERTIFICATE-----), DER or .p7b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +69,48 @@ class KeyFile:
     certificates: tuple[Certificate, ...]
 
 
+@checked
 def read_key_file(source: Source, *, passwords: Sequence[str | bytes] = ()) -> KeyFile:
     """All private keys and certificates of a file; each password is tried, "" being one too.
 
     Raises WrongPassword if the file is encrypted and none of them opens it, UsageError if it cannot
-    be read or holds something else. At most 1 MiB and 10 million iterations for a password.
+    be read or holds something else. At most 1 MiB, and `pbe.MAX_ITERATIONS` for a password.
     """
     return parse(read_bytes(source), passwords, name_of(source))
 
 
-def read_certificates(source: Source) -> tuple[Certificate, ...]:
-    """The certificates of a PEM or DER file, in its order; keys beside them are left alone."""
-    return parse(read_bytes(source), None, name_of(source)).certificates
+@checked
+def read_certificates(
+    source: Source, *, limit: int = _MAX_FILE, most: int = _MAX_CERTIFICATES
+) -> tuple[Certificate, ...]:
+    """The certificates of a file, in its order: PEM, DER, or a certs-only message.
+
+    Keys beside them are left alone. Raises UsageError where there is none, one is broken, there are
+    more than `most`, or the file is larger than `limit` octets.
+    """
+    name = name_of(source)
+    data = read_bytes(source, limit=limit)
+    found = parse(data, None, name, most=most).certificates
+    if found:
+        return found
+    holds = "holds no certificate" if data.strip() else "is empty"
+    if kind_of(data) == "pkcs12" or any(label in data for label in PKCS12_ARMOUR):
+        holds = "is a PKCS#12 file, whose certificates are locked up with the key"
+    elif data[:1] == b"\x30" and kind_of(data) is None:
+        holds = "holds no certificate, or one that is malformed"
+    elif b"PRIVATE KEY-----" in data or kind_of(data) in ("key", "encrypted key"):
+        holds = "holds no certificate, only a private key"
+    raise UsageError(f"{name} {holds}", hint=_CERTIFICATE_HINT)
+
+
+def certificates_beside(source: Source) -> tuple[Certificate, ...]:
+    """Those of NAME.pem, .crt or .cer beside the key file NAME.key; none where there is no such."""
+    if isinstance(source, bytes) or _is_text(source):
+        return ()
+    path = os.fsdecode(source)
+    stem = path.removesuffix(".key")
+    found = next((stem + end for end in _BESIDE if Path(stem + end).is_file()), None)
+    return () if found is None or found == path else read_certificates(found)
 
 
 def armour(certificate: Certificate) -> bytes:
@@ -80,52 +130,124 @@ def export(key: Any, encoding: ser.Encoding, protection: ser.KeySerializationEnc
 
 
 def name_of(source: Source) -> str:
-    return "the key file" if isinstance(source, bytes) else os.fspath(source)
+    if isinstance(source, bytes):
+        return "the bytes given"
+    return "the text given" if _is_text(source) else file_name(source)
 
 
-def read_bytes(source: Source, *, too_large: bytes | None = None) -> bytes:
-    data = source
-    if not isinstance(data, bytes):
-        path = Path(data)
-        try:
-            with path.open("rb") as file:
-                data = file.read(_MAX_FILE + 1)
-        except (OSError, ValueError) as error:
-            reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-            hint = "use load_identities for a folder" if path.is_dir() else None
-            raise UsageError(f"{path} cannot be read: {reason}", hint=hint) from error
-    if len(data) > _MAX_FILE:
+def _is_text(source: str | os.PathLike[str]) -> bool:
+    """Whether this is PEM and no path: from a vault or the environment it comes as text."""
+    return isinstance(source, str) and "-----BEGIN " in source
+
+
+def read_bytes(source: Source, *, too_large: bytes | None = None, limit: int = _MAX_FILE) -> bytes:
+    """The octets of a file, or those given; what may stand around a DER object is taken off."""
+    if isinstance(source, bytes):
+        data = source
+    elif _is_text(source):
+        data = os.fsdecode(source).encode("utf-8", "replace")
+    else:
+        data = _read_file(source, limit)
+    if len(data) > limit:
         if too_large is not None:
             return too_large
-        raise UsageError(f"{name_of(source)} is larger than {_MAX_FILE} octets: not a key file")
-    return data
+        raise UsageError(f"{name_of(source)} is larger than {limit} octets: not a key file")
+    return _bare(data)
+
+
+def _read_file(path: str | os.PathLike[str], limit: int) -> bytes:
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(limit + 1)
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or "no file name"
+        hint = "give one of the files in it" if is_folder(path) else "give a file that can be read"
+        # anew: the original quotes what was given, which may be a key in place of a path
+        cause = OSError(error.errno, reason) if isinstance(error, OSError) else None
+        raise UsageError(f"{file_name(path)} cannot be read: {reason}", hint=hint) from cause
+
+
+def is_folder(source: Source) -> bool:
+    # not Path.is_dir, which raises where a text is too long, or otherwise unfit, to be a path
+    return not isinstance(source, bytes) and os.path.isdir(source)  # noqa: PTH112
+
+
+def files_of(folder: str | os.PathLike[str]) -> list[Path]:
+    """The files of a folder in the order of their names, without hidden ones and folders in it."""
+    try:
+        return sorted(p for p in Path(folder).iterdir() if p.is_file() and p.name[0] != ".")
+    except OSError as error:
+        raise UsageError(f"{file_name(folder)} cannot be read: {error.strerror}") from error
+
+
+def _bare(data: bytes) -> bytes:
+    """The DER without white space behind it, or out of the mail that carries it; PEM as it is."""
+    if b"-----BEGIN " in data:
+        return data
+    return _without_blanks(data) if data[:1] == b"\x30" else _carried(data) or data
+
+
+def _without_blanks(der: bytes) -> bytes:
+    end = ber.end_of(der)
+    return der if der[end:].strip() else der[:end]
+
+
+def _carried(data: bytes) -> bytes | None:
+    """The certificates that a mail is, which carries nothing else (RFC 8551 3.8)."""
+    end = re.search(rb"\r?\n\r?\n", data[:_MAX_HEADER])
+    if end is None or b"application/" not in data[: end.start()].lower():
+        return None
+    header = BytesParser().parsebytes(data[: end.end()], headersonly=True)
+    if header.get_content_type() not in _MEDIA_TYPES:
+        return None
+    content = data[end.end() :]
+    if str(header.get("Content-Transfer-Encoding", "")).strip().lower() == "base64":
+        try:
+            content = binascii.a2b_base64(content)
+        except binascii.Error:
+            return None
+    content = _without_blanks(content)
+    return content if kind_of(content) in ("pkcs7", "certificate") else None
 
 
 @contextmanager
-def naming(name: str) -> Iterator[None]:
-    """Whatever is wrong inside is a UsageError that names the file."""
+def naming(name: str, *, hint: str | None = None) -> Iterator[None]:
+    """Whatever is wrong inside is a UsageError that names the file; `hint` where it has none."""
     try:
         yield
     except WrongPassword as error:
         raise WrongPassword(f"{name}: {error}", hint=error.hint) from None
     except SmimeGraphError as error:
-        raise UsageError(f"{name}: {error}", hint=error.hint) from error
+        raise UsageError(f"{name}: {error}", hint=error.hint or hint) from error
 
 
 class _Collector:
     """Puts keys and certificates together; `passwords` None leaves encrypted things alone."""
 
-    def __init__(self, passwords: Sequence[str | bytes] | None) -> None:
+    def __init__(self, passwords: Sequence[str | bytes] | None, most: int) -> None:
+        self._most = most
         self.keys: list[Any] = []
         self.certificates: list[Certificate] = []
         self.wants_keys = passwords is not None
         self._attempts = [(p, Budget()) for p in dict.fromkeys(passwords or (None,))]
         self._octets = 0
 
-    def add_certificate(self, der: bytes) -> None:
-        if len(self.certificates) == _MAX_CERTIFICATES:
-            raise UsageError(f"it holds more than {_MAX_CERTIFICATES} certificates")
-        self.certificates.append(Certificate(der))
+    def add_certificates(self, der: bytes) -> None:
+        """A certificate, or a certs-only message, which Microsoft's CA labels as one in PEM."""
+        if kind_of(der) == "pkcs7":
+            for certificate in _carried_by(der):
+                self._add(certificate)
+            return
+        try:
+            self._add(Certificate(der))
+        except MalformedMessage as error:
+            number = len(self.certificates) + 1
+            raise MalformedMessage(f"certificate {number} in it is malformed: {error}") from None
+
+    def _add(self, certificate: Certificate) -> None:
+        if len(self.certificates) == self._most:
+            raise UsageError(f"it holds more than {self._most} certificates")
+        self.certificates.append(certificate)
 
     def add_key(self, der: bytes) -> None:
         self._octets += len(der)
@@ -141,7 +263,7 @@ class _Collector:
         for key in bags.keys:
             self.add_key(key)
         for certificate in bags.certificates:
-            self.add_certificate(certificate)
+            self.add_certificates(certificate)
 
     def _unlock(self, read: Callable[..., _T], der: bytes) -> _T:
         wrong: WrongPassword | None = None
@@ -167,19 +289,38 @@ class _Collector:
         return KeyFile(tuple(self.keys), tuple(self.certificates))
 
 
-def parse(data: bytes, passwords: Sequence[str | bytes] | None, name: str) -> KeyFile:
+def _carried_by(der: bytes) -> tuple[Certificate, ...]:
+    signed = signed_data.read(der)
+    if signed.signers:
+        # what comes along with a signature is anybody's choice
+        raise UsageError(
+            "it is a signed message, from which no certificates are taken here",
+            hint="give the certificates themselves: PEM, DER or .p7b",
+        )
+    return signed.certificates
+
+
+def parse(
+    data: bytes,
+    passwords: Sequence[str | bytes] | None,
+    name: str,
+    *,
+    most: int = _MAX_CERTIFICATES,
+) -> KeyFile:
     if (kind := kind_of(data)) == "pem":
-        return parse_pem(data, passwords, name)
+        return parse_pem(data, passwords, name, most=most)
     if kind is None:
+        if passwords is None:
+            return KeyFile((), ())
         raise UsageError(
             f"{name} holds neither a key nor a certificate, in PEM or DER",
             hint="give a PKCS#12 (.p12, .pfx) or PEM file",
         )
-    collector = _Collector(passwords)
-    with naming(name):
+    collector = _Collector(passwords, most)
+    with naming(name, hint=_CERTIFICATE_HINT if passwords is None else None):
         match kind:
-            case "certificate":
-                collector.add_certificate(data)
+            case "certificate" | "pkcs7":
+                collector.add_certificates(data)
             case "pkcs12" if collector.wants_keys:
                 collector.add_pkcs12(data)
             case "key" if collector.wants_keys:
@@ -204,15 +345,30 @@ def kind_of(data: bytes) -> Kind | None:
         return "pkcs12" if elements[0].contents == b"\x03" else "key"
     if tags == [ber.SEQUENCE, ber.OCTET_STRING]:
         return "encrypted key"
+    if tags == [ber.OBJECT_IDENTIFIER, 0xA0] and elements[0].raw == ber.oid(oids.SIGNED_DATA):
+        return "pkcs7"
     return "certificate" if tags == [ber.SEQUENCE, ber.SEQUENCE, ber.BIT_STRING] else None
 
 
-def parse_pem(data: bytes, passwords: Sequence[str | bytes] | None, name: str) -> KeyFile:
-    collector = _Collector(passwords)
-    with naming(name):
+def parse_pem(
+    data: bytes,
+    passwords: Sequence[str | bytes] | None,
+    name: str,
+    *,
+    most: int = _MAX_CERTIFICATES,
+) -> KeyFile:
+    collector = _Collector(passwords, most)
+    with naming(name, hint=_CERTIFICATE_HINT if passwords is None else None):
         for label, body, block in _pem_blocks(data):
-            if label in ("CERTIFICATE", "X509 CERTIFICATE"):
-                collector.add_certificate(_unarmour(label, body))
+            if label in _CERTIFICATES:
+                collector.add_certificates(_unarmour(label, body))
+            elif label == "TRUSTED CERTIFICATE":
+                # OpenSSL's own form carries restrictions behind the certificate; ignoring them
+                # would widen trust
+                raise UsageError(
+                    "it holds a TRUSTED CERTIFICATE, which only OpenSSL reads",
+                    hint="convert it: openssl x509 -in FILE -out FILE.pem",
+                )
             elif not collector.wants_keys:
                 continue
             elif label in ("PKCS12", "PFX"):

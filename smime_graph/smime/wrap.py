@@ -16,6 +16,7 @@ from email.message import Message
 from email.utils import format_datetime
 from typing import TypeVar
 
+from ..arguments import checked
 from ..cms import compressed_data, enveloped_data, ess, signed_data
 from ..cms import recipients as cms_recipients
 from ..cms.certificate import Certificate
@@ -138,6 +139,7 @@ def compress(
     return outgoing.around(pkcs7_mime(COMPRESSED, der))
 
 
+@checked
 def certs_only(certificates: Sequence[Certificate]) -> bytes:
     """A MIME entity that carries certificates and is signed by nobody (RFC 8551 3.8)."""
     if not certificates:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from smime_graph.cli import keys
 from smime_graph.cli.sendmail import Invocation, read_arguments, sysexit_of
 from smime_graph.errors import (
     GraphError,
@@ -21,7 +22,7 @@ from smime_graph.errors import (
     UsageError,
 )
 
-from .conftest import Result, Run
+from .conftest import PASSWORD, Result, Run
 
 WRAPPER = Path(__file__).resolve().parents[2] / "scripts" / "sendmail"
 CONFIG = """
@@ -327,6 +328,28 @@ def test_arguments_are_read_as_getopt_does() -> None:
     for words in (["-bs"], ["-Z"], ["-f"]):
         with pytest.raises(UsageError):
             read_arguments(words)
+
+
+def test_a_password_is_asked_for_once(send: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def answer(path: str) -> str:
+        asked.append(path)
+        return PASSWORD
+
+    monkeypatch.setattr(keys, "_from_terminal", answer)
+    monkeypatch.setattr(keys, "_from_keyring", lambda _: None)
+    result = send("-t", "--signer", "alice.p12", stdin="To: bob@contoso.com\n\nx\n")
+    assert result.status == 0, result.err
+    assert asked == ["alice.p12"]
+
+
+def test_what_became_of_the_message_is_one_json_object(send: Run) -> None:
+    result = send("-t", "--json", stdin="To: bob@contoso.com\nMessage-ID: <7@x.y>\n\nx\n")
+    assert result.status == 0, result.err
+    told = json.loads(result.out)
+    assert (told["internetMessageId"], told["status"]) == ("<7@x.y>", "accepted")
+    assert send("-t", stdin="To: bob@contoso.com\n\nx\n").out == b""
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")

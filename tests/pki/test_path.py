@@ -28,8 +28,9 @@ from smime_graph.cms.certificate import Certificate
 from smime_graph.errors import UsageError
 from smime_graph.findings import codes
 from smime_graph.pki import path
+from smime_graph.pki.keyfile import read_certificates
 from smime_graph.pki.path import MAX_CHAIN, PathReport, build_path
-from smime_graph.pki.trust import TrustStore, read_certificates
+from smime_graph.pki.trust import TrustStore
 from smime_graph.pki.validate import validate
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -612,7 +613,7 @@ def load(files: str) -> list[Certificate]:
         certificate
         for name in files.split(";")
         if name and not name.endswith(".crl")
-        for certificate in read_certificates((VECTORS / name).read_bytes(), name=name)
+        for certificate in read_certificates(VECTORS / name)
     ]
 
 

@@ -63,7 +63,7 @@ def test_further_certificates_are_kept_apart_from_the_anchors() -> None:
         (b" \n", "is empty"),
         (b"no certificate here", "holds no certificate"),
         (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "holds no certificate"),
-        (b"-----BEGIN CERTIFICATE-----\nAAAA\n", "holds no certificate"),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA\n", "does not end"),
         (b"-----BEGIN CERTIFICATE-----\nA*AA\n-----END CERTIFICATE-----", "is not base64"),
         (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", "is malformed"),
         (der("a")[:-1], "is malformed"),
@@ -90,8 +90,8 @@ def test_the_broken_certificate_of_a_bundle_is_named() -> None:
 
 
 def test_a_file_that_cannot_be_read_is_refused_with_advice(tmp_path: Path) -> None:
-    for path in (tmp_path / "absent.pem", tmp_path, "a\0b"):
-        with pytest.raises(UsageError, match="cannot read") as caught:
+    for path in (tmp_path / "absent.pem", tmp_path / "absent" / "root.pem", "a\0b"):
+        with pytest.raises(UsageError, match="cannot be read") as caught:
             TrustStore.from_pem(path)
         assert caught.value.hint
 
