@@ -12,7 +12,7 @@
     │   ├── SignatureInvalid           not intact, or not valid
     │   └── CertificateRejected        valid, but not believed
     └── GraphError
-        ├── GraphUnreachable           no answer: nothing is known about what Graph did
+        ├── GraphUnreachable           no answer, or none that tells what Graph did
         ├── GraphThrottled             .retry_after: after our own patience ran out
         └── GraphRefused               .status .code .message .request_id
 
@@ -131,14 +131,12 @@ class GraphError(SmimeGraphError):
 
 
 class GraphUnreachable(GraphError):
-    """No answer came: nothing is known about what Graph did.
+    """No answer came, or none that tells what Graph did."""
 
-    `maybe_sent` is True when the request may have been carried out all the same.
-    """
-
-    def __init__(self, message: str, *, maybe_sent: bool = False, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.maybe_sent = maybe_sent
+    @property
+    def maybe_sent(self) -> bool:
+        """True when a message may have been sent all the same: `disposition` is `unknown`."""
+        return self.disposition == "unknown"
 
 
 class GraphThrottled(GraphError):

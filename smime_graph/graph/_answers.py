@@ -120,6 +120,31 @@ def error_of(answer: Response) -> tuple[str, str, str | None]:
     )
 
 
+# Graph's own codes for "you are throttled, nothing was done, come back": Outlook's, as met ("over
+# its MailboxConcurrency limit"), and the one of "Microsoft Graph error responses". A gateway has
+# others, or none.
+_THROTTLING = frozenset({"ApplicationThrottled", "activityLimitReached"})
+
+
+def is_throttling(answer: Response) -> bool:
+    """Does Graph itself say that it throttles? Then it has carried nothing out."""
+    return answer.status == 429 and error_of(answer)[0] in _THROTTLING
+
+
+def media_type(answer: Response) -> str:
+    """The media type of an answer in lower case, without parameters; empty where it has none."""
+    return answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def date_of(answer: Response) -> float | None:
+    """When the server made this answer, by its own clock, in Unix seconds (RFC 9110 6.6.1)."""
+    try:
+        when = parsedate_to_datetime(answer.headers.get("date", ""))
+        return when.replace(tzinfo=when.tzinfo or UTC).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
 def request_id_of(answer: Response) -> str | None:
     found = answer.headers.get("request-id")
     return printable(found, limit=80) if found else None
@@ -147,8 +172,8 @@ def message_ref(
         status=status or ("draft" if data.get("isDraft") is True else "stored"),
         subject=_text(data.get("subject")),
         sender=_text(sender),
-        sent_at=_time(data.get("sentDateTime")),
-        received_at=_time(data.get("receivedDateTime")),
+        sent_at=time_of(data.get("sentDateTime")),
+        received_at=time_of(data.get("receivedDateTime")),
         folder_id=_text(data.get("parentFolderId")),
         change_key=_text(data.get("changeKey")),
         request_id=request_id,
@@ -232,7 +257,8 @@ def _count(value: object) -> int:
     return value if isinstance(value, int) and value >= 0 else 0
 
 
-def _time(value: object) -> datetime | None:
+def time_of(value: object) -> datetime | None:
+    """An Edm.DateTimeOffset; None where it is none."""
     if not isinstance(value, str):
         return None
     try:

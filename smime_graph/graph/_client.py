@@ -13,12 +13,13 @@ import inspect
 import time
 import typing
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
 import httpx
 
-from ..errors import SmimeGraphError, UsageError
+from ..errors import UsageError
 from . import _answers, _flows
 from ._mailbox import Cloud, Mailbox, Wire, mailbox, seconds
 from ._wire import ERROR_BODY_LIMIT, Effect, Flow, NeedToken, NoAnswer, Pause, Request, Response
@@ -155,22 +156,23 @@ class GraphClient(_Operations):
         self._http.close()
 
     def _run(self, flow: Flow[T]) -> T:
-        if self._http.is_closed:
-            raise _closed()
         answer: Any = None
-        error: SmimeGraphError | None = None
+        error: BaseException | None = None
         while True:
             try:
                 effect = flow.send(answer) if error is None else flow.throw(error)
             except StopIteration as done:
                 return typing.cast("T", done.value)
-            answer = error = None
+            finally:
+                answer = error = None  # or an error and this frame would keep each other alive
             try:
                 answer = self._carry_out(effect)
-            except SmimeGraphError as failure:
-                error = failure  # the flow decides what a failure means, above all in mid-send
+            except BaseException as failure:  # noqa: BLE001 - the flow raises it again
+                error = failure  # and decides what it means, above all in mid-send
 
     def _carry_out(self, effect: Effect) -> Any:
+        if self._http.is_closed:
+            raise _closed()
         if isinstance(effect, NeedToken):
             return self._tokens.token(effect.rejected)
         if isinstance(effect, Pause):
@@ -186,7 +188,7 @@ class GraphClient(_Operations):
                         break
                 else:
                     reading.end = "whole"
-        except httpx.TransportError as error:
+        except _LOST as error:
             return reading.broken(error)
         return reading.response()
 
@@ -238,22 +240,23 @@ class AsyncGraphClient(_Operations):
         await self._http.aclose()
 
     async def _run(self, flow: Flow[T]) -> T:
-        if self._http.is_closed:
-            raise _closed()
         answer: Any = None
-        error: SmimeGraphError | None = None
+        error: BaseException | None = None
         while True:
             try:
                 effect = flow.send(answer) if error is None else flow.throw(error)
             except StopIteration as done:
                 return typing.cast("T", done.value)
-            answer = error = None
+            finally:
+                answer = error = None  # or an error and this frame would keep each other alive
             try:
                 answer = await self._carry_out(effect)
-            except SmimeGraphError as failure:
+            except BaseException as failure:  # noqa: BLE001 - the flow raises it again
                 error = failure
 
     async def _carry_out(self, effect: Effect) -> Any:
+        if self._http.is_closed:
+            raise _closed()
         if isinstance(effect, NeedToken):
             return await self._tokens.token_async(effect.rejected)
         if isinstance(effect, Pause):
@@ -268,15 +271,19 @@ class AsyncGraphClient(_Operations):
                         break
                 else:
                     reading.end = "whole"
-        except httpx.TransportError as error:
+        except _LOST as error:
             return reading.broken(error)
         return reading.response()
 
 
+# What httpx raises for a request that fails. InvalidURL is no HTTPError, and an unusable host name
+# is a UnicodeError of the resolver's.
+_LOST = (httpx.HTTPError, httpx.InvalidURL, UnicodeError)
+
 # Whether a request left this machine before it failed. httpx connects, and is through with TLS,
 # before it writes; a failed write is not always told apart from a failed read (httpcore goes on to
 # read the answer). The most specific class counts.
-_FAILURES: dict[type[httpx.TransportError], tuple[Literal["yes", "no", "unknown"], str]] = {
+_FAILURES: dict[type[Exception], tuple[Literal["yes", "no", "unknown"], str]] = {
     httpx.ConnectError: ("no", "could not connect"),
     httpx.ConnectTimeout: ("no", "could not connect in time"),
     httpx.PoolTimeout: ("no", "no free connection in time"),
@@ -284,11 +291,13 @@ _FAILURES: dict[type[httpx.TransportError], tuple[Literal["yes", "no", "unknown"
     httpx.UnsupportedProtocol: ("no", "the address cannot be reached by HTTP"),
     httpx.ReadTimeout: ("yes", "no answer in time"),
     httpx.WriteTimeout: ("unknown", "the request could not be written in time"),
-    httpx.TransportError: ("unknown", "the connection was lost"),
+    httpx.HTTPError: ("unknown", "the connection was lost"),
+    httpx.InvalidURL: ("no", "the address cannot be reached by HTTP"),
+    UnicodeError: ("no", "the host has no usable name"),
 }
 
 
-def no_answer(error: httpx.TransportError) -> NoAnswer:
+def no_answer(error: Exception) -> NoAnswer:
     """What a failure of httpx means for the request; its text shows only if nothing was written."""
     kind = next(k for k in type(error).__mro__ if k in _FAILURES)
     sent, words = _FAILURES[kind]
@@ -301,6 +310,7 @@ class _Reading:
 
     def __init__(self, request: Request, clock: Callable[[], float], timeout: float) -> None:
         self._request, self._clock = request, clock
+        self._asked = clock()
         # httpx's timeout is for each wait; a byte for each of them would keep us for years. So a
         # body also has ten waits, and 16 KiB a second, in all.
         self._patience = 10 * timeout + request.limit / 16384
@@ -324,15 +334,24 @@ class _Reading:
             return True
         return self._clock() - self._began > self._patience
 
-    def broken(self, error: httpx.TransportError) -> Response | NoAnswer:
+    def broken(self, error: Exception) -> Response | NoAnswer:
         """What there is after a failure: a status line counts, even if the body was lost."""
-        return no_answer(error) if self._got is None else self.response()
+        if self._got is not None:
+            return self.response()
+        return replace(no_answer(error), began_at=self._asked)
 
     def response(self) -> Response:
         if self._got is None:
             raise ValueError("no answer was begun")
         headers = {name.lower(): value for name, value in self._got.headers.items()}
-        return Response(self._got.status_code, headers, bytes(self._body), self.end, self._began)
+        return Response(
+            self._got.status_code,
+            headers,
+            bytes(self._body),
+            self.end,
+            received_at=self._began,
+            began_at=self._asked,
+        )
 
 
 def _sent(request: Request) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from ..errors import GraphError, GraphThrottled, GraphUnreachable
 from . import _answers
 from ._mailbox import Mailbox
+from ._sending import Sending
 from ._wire import Flow, NeedToken, NoAnswer, Pause, Request, Response
 
 # Seconds. We wait so long when asked to; Exchange's windows are 5 and 10 minutes ("Throttling
@@ -22,46 +23,64 @@ _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 30.0
 HEADERS = {"Prefer": 'IdType="ImmutableId"'}
 
 
-def ask(request: Request) -> Flow[Response | NoAnswer]:
+def ask(request: Request, *, sending: Sending | None = None) -> Flow[Response | NoAnswer]:
     """One request with a token; a 401 gets one new token and one more try.
 
-    Safe for a send as well: 401 is decided before anything is carried out.
+    Safe for a send as well: 401 is decided before anything is carried out. What the request means
+    for a message on its way is noted in `sending`.
     """
     token: str = yield NeedToken()
-    answer = yield from _once(request, token)
+    answer = yield from _once(request, token, sending)
     if isinstance(answer, Response) and answer.status == 401:
         fresh: str = yield NeedToken(rejected=token)
         if fresh != token:
-            answer = yield from _once(request, fresh)
+            answer = yield from _once(request, fresh, sending)
     return answer
 
 
-def _once(request: Request, token: str) -> Flow[Response | NoAnswer]:
+def _once(request: Request, token: str, sending: Sending | None) -> Flow[Response | NoAnswer]:
     # A GUID of its own on every request, as Graph's "Best practices" asks: support finds it by
     # that.
     name = str(uuid.uuid4())
     headers = {**request.headers, "client-request-id": name}
+    if sending is not None:
+        sending.client_request_id, sending.disposition = name, "unknown"
     answer: Response | NoAnswer = yield replace(request, token=token, headers=headers)
+    if sending is not None:
+        if _nothing_was_done(answer):
+            sending.disposition = "not-sent"
+        if sending.began_at is None and not (isinstance(answer, NoAnswer) and answer.sent == "no"):
+            sending.began_at = answer.began_at
     return replace(answer, client_request_id=name)
 
 
-def attempt(box: Mailbox, request: Request, *, safe: bool) -> Flow[Response | NoAnswer]:
+def _nothing_was_done(answer: Response | NoAnswer) -> bool:
+    """Is it proven that the request was not carried out, and may it be made again?"""
+    if isinstance(answer, NoAnswer):
+        return answer.sent == "no"
+    return answer.status == 401 or _answers.is_throttling(answer)
+
+
+def attempt(
+    box: Mailbox, request: Request, *, safe: bool, sending: Sending | None = None
+) -> Flow[Response | NoAnswer]:
     """Ask, and ask again after a failure that allows it; the last answer, whatever it is.
 
-    429, and 503 with Retry-After, are turned away at the gate: throttling is decided before a
-    request is carried out, and Graph tells everybody, senders included, to wait and repeat it
-    ("Throttling guidance"). 503 without Retry-After, 500, 502 and 504 come from gateways too and
-    prove nothing, so they are repeated only where that is `safe`. Raises GraphThrottled when the
-    wait is too long, or the last attempt is used up.
+    What is not `safe` is repeated only after a proof that nothing was done: the request never left,
+    or Graph itself says in its own words that it throttles, which it decides before a request is
+    carried out ("Throttling guidance"). Any other 429, every 503, with or without Retry-After, and
+    every other 5xx may come from a gateway that has passed the request on. Raises GraphThrottled
+    when the wait is too long, or the last attempt is used up.
     """
     for attempt in range(box.retries + 1):
-        answer = yield from ask(request)
+        answer = yield from ask(request, sending=sending)
         asked = _answers.retry_after(answer) if isinstance(answer, Response) else None
         if isinstance(answer, NoAnswer):
             again = safe or answer.sent == "no"
             turned_away = False
         else:
-            turned_away = answer.status == 429 or (answer.status == 503 and asked is not None)
+            busy = answer.status == 429 or (answer.status == 503 and asked is not None)
+            turned_away = _answers.is_throttling(answer) or (safe and busy)
             lost = answer.status in (502, 503, 504) or answer.end == "lost"
             again = turned_away or (safe and lost)
         if not again:
@@ -73,6 +92,8 @@ def attempt(box: Mailbox, request: Request, *, safe: bool) -> Flow[Response | No
             raise _throttled(answer, wait=asked or backoff, attempts=attempt + 1)
         if last:
             break
+        if sending is not None and turned_away:
+            sending.repeated = True
         yield Pause(min(wait, LONGEST_WAIT + 1.0))
     return answer
 

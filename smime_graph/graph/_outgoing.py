@@ -6,6 +6,7 @@ Nothing here changes a byte of the message: it may be signed.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import pybase64
 
@@ -18,6 +19,9 @@ _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:(.*)", re.DOTALL)  # RFC 5322 2.2, 4.5 
 # An unclosed quote runs to the end, so that every alternative matches and the search stays linear.
 _QUOTED = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _COMMENT = re.compile(r"\([^()]*+\)")
+_PIECE = re.compile(
+    r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|\([^()]*+\)|<[^<>]*+>|[,;:]|[^"(<,;:]++|.', re.DOTALL
+)
 _ADDRESS = re.compile(r"[^\s<>@,;:()]@[^\s<>@,;:()]")
 _MESSAGE_ID = re.compile(r"<[^\s<>\x00-\x1f\x7f]{1,990}>")
 
@@ -131,6 +135,37 @@ def _has_address(value: str) -> bool:
 def _bare(value: str) -> str:
     """A field's value without its comments and quoted strings, which may look like anything."""
     return _COMMENT.sub(" ", _QUOTED.sub("q", value))
+
+
+def recipients(raw: bytes) -> frozenset[str]:
+    """The addresses in To, Cc and Bcc of a message that was checked, in lower case.
+
+    They are for comparison with what Graph shows: an address that is written in a way that is not
+    understood here (with a route, in quotes) is in it as something that equals none.
+    """
+    fields = header_fields(raw)
+    return frozenset(
+        address
+        for name, value in fields
+        if name in ("to", "cc", "bcc")
+        for address in _addresses(value)
+    )
+
+
+def _addresses(value: str) -> Iterator[str]:
+    bare, angle = "", ""
+    for piece in (*_PIECE.findall(value), ","):
+        if piece in (",", ";"):
+            address = (angle or bare).strip().lower()
+            if address:
+                yield address
+            bare, angle = "", ""
+        elif piece == ":":  # what stood before it is the name of a group
+            bare, angle = "", ""
+        elif piece.startswith("<") and piece.endswith(">"):
+            angle = piece[1:-1]
+        elif not piece.startswith("("):
+            bare += piece
 
 
 def body_of_action(box: Mailbox, raw: bytes, *, save: bool | None = None) -> tuple[str, bytes]:

@@ -49,8 +49,8 @@ class Response:
     """The status line came, so Graph did answer; header names are lower case.
 
     `end` tells how the body ended: `whole`, cut at our `limit`, or `lost` on the way. `received_at`
-    is in Unix seconds (a `Retry-After` date is measured against it). `client_request_id` is that of
-    the request, which the flow puts there.
+    is in Unix seconds (a `Retry-After` date is measured against it), and so is `began_at`, when the
+    request was begun. `client_request_id` is that of the request, which the flow puts there.
     """
 
     status: int
@@ -58,6 +58,7 @@ class Response:
     body: bytes = field(default=b"", repr=False)
     end: Literal["whole", "limit", "lost"] = "whole"
     received_at: float = 0.0
+    began_at: float = 0.0
     client_request_id: str | None = None
 
 
@@ -71,6 +72,7 @@ class NoAnswer:
 
     sent: Literal["yes", "no", "unknown"]
     reason: str
+    began_at: float = 0.0
     client_request_id: str | None = None
 
 

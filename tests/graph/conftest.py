@@ -8,7 +8,9 @@ import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from email import message_from_bytes
+from email.utils import formatdate, getaddresses
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -47,6 +49,8 @@ class Driver:
         **kwargs: Any,
     ) -> Any:
         common: dict[str, Any] = {"clock": lambda: self.now, **(settings or {})}
+        if isinstance(handler, FakeGraph):
+            handler.clock = lambda: self.now + handler.ahead
         if self.kind == "sync":
             with GraphClient(
                 credential, transport=httpx.MockTransport(handler), sleep=self._sleep, **common
@@ -92,19 +96,36 @@ class FakeGraph:
     """A mailbox that delivers, and fails as its scripts say.
 
     `faults` is for requests that change something, `look_faults` for those that read; each list is
-    used up from its front. A fault is (carried out?, answer or exception), or None for none.
+    used up from its front. A fault is (carried out?, answer or exception), or None for none. Its
+    clock is `ahead` of the client's. `ORIGINAL` is what is answered to.
     """
+
+    ORIGINAL = {  # noqa: RUF012 - nobody changes it
+        "id": "id",
+        "from": {"emailAddress": {"address": "Bob@contoso.com"}},
+        "toRecipients": [{"emailAddress": {"address": "alice@contoso.com"}}],
+        "ccRecipients": [],
+    }
 
     faults: list[Any] = field(default_factory=list)
     look_faults: list[Any] = field(default_factory=list)
     lag: int = 0  # looks until a sent message shows
     to_self: bool = False
+    ahead: float = 0.0
+    dated: bool = True
+    clock: Callable[[], float] = lambda: NOW
     delivered: list[bytes] = field(default_factory=list)
     items: dict[str, dict[str, Any]] = field(default_factory=dict)
     bodies: dict[str, bytes] = field(default_factory=dict)
     requests: list[httpx.Request] = field(default_factory=list)
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
+        answer = self._answer(request)
+        if self.dated:
+            answer.headers["Date"] = formatdate(self.clock(), usegmt=True)
+        return answer
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
         looks = request.method == "GET"
         script = self.look_faults if looks else self.faults
@@ -127,22 +148,36 @@ class FakeGraph:
             item = path.split("/")[-2]
             if not self.items.get(item, {}).get("isDraft"):
                 return error(404, "ErrorItemNotFound")
-            self.items[item]["isDraft"] = False
+            self.items[item] |= {"isDraft": False, "folder": "sentitems"}
             self.delivered.append(self.bodies[item])
             return httpx.Response(202)
         raw = base64.b64decode(request.content, validate=True)
         if path.endswith(("/messages", "/createReply", "/createReplyAll", "/createForward")):
-            return httpx.Response(201, json=self._keep(raw, draft=True))
+            return httpx.Response(201, json=self.keep(raw, folder="drafts"))
         self.delivered.append(raw)
-        for _ in range(2 if self.to_self else 1):
-            self._keep(raw, draft=False)
+        for folder in ("inbox", "sentitems") if self.to_self else ("sentitems",):
+            self.keep(raw, folder=folder)
         return httpx.Response(202, headers={"request-id": "r-202"})
 
-    def _keep(self, raw: bytes, *, draft: bool) -> dict[str, Any]:
+    def keep(self, raw: bytes, *, folder: str, **properties: Any) -> dict[str, Any]:
+        header = message_from_bytes(raw)
+        people = {
+            f"{name}Recipients": [
+                {"emailAddress": {"address": one}}
+                for _, one in getaddresses(header.get_all(name, []))
+            ]
+            for name in ("to", "cc", "bcc")
+        }
+        made = datetime.fromtimestamp(int(self.clock()), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         item = {
             "id": f"AAMk-{len(self.items)}",
-            "internetMessageId": message_from_bytes(raw)["Message-ID"],
-            "isDraft": draft,
+            "internetMessageId": header["Message-ID"],
+            "isDraft": folder == "drafts",
+            "folder": folder,
+            "createdDateTime": made,
+            "from": {"emailAddress": {"address": header["From"]}},
+            **people,
+            **properties,
         }
         self.items[item["id"]] = item
         self.bodies[item["id"]] = raw
@@ -150,14 +185,18 @@ class FakeGraph:
 
     def _look(self, request: httpx.Request) -> httpx.Response:
         query = parse_qs(request.url.query.decode())
+        path = unquote(request.url.path)
+        place = re.search("/mailFolders/([^/]+)/", path)
+        shown = [i for i in self.items.values() if place is None or i["folder"] == place[1]]
         if "$filter" not in query:
-            item = self.items.get(unquote(request.url.path.split("/")[-1]))
-            return httpx.Response(200, json=item) if item else error(404, "ErrorItemNotFound")
+            wanted = path.split("/")[-1]
+            found = [i for i in [*shown, self.ORIGINAL] if i["id"] == wanted]
+            return httpx.Response(200, json=found[0]) if found else error(404, "ErrorItemNotFound")
         self.lag -= 1
         match = re.fullmatch(r"internetMessageId eq '(.*)'", query["$filter"][0])
         assert match
         wanted = match[1].replace("''", "'")
-        found = [i for i in self.items.values() if i["internetMessageId"] == wanted]
+        found = [i for i in shown if i["internetMessageId"] == wanted]
         return httpx.Response(200, json={"value": found if self.lag < 0 else []})
 
 

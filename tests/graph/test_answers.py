@@ -38,7 +38,8 @@ class Script:
 
 
 def busy(status=429, **headers):
-    return lambda: httpx.Response(status, headers=headers)
+    body = {"error": {"code": "ApplicationThrottled", "message": "over its limit"}}
+    return lambda: httpx.Response(status, headers=headers, content=json.dumps(body).encode())
 
 
 # --- repeating and waiting -----------------------------------------------------------------------
@@ -60,7 +61,7 @@ def test_what_changes_nothing_is_simply_asked_again(call, raw, method, failure):
         return made
 
     args = {"list": (), "update_draft": ("id", raw)}.get(method, ("id",))
-    good = httpx.Response(200, json={"id": "x", "value": []})
+    good = httpx.Response(200, content=b'{"id": "x", "value": []}')
     script = Script(answer, answer, lambda: good)
     call(script, method, *args)
     assert len(script.requests) == 3
@@ -125,7 +126,8 @@ def test_retry_after_is_honoured(call, header, least, most):
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize(("header", "wait"), [("61", 61), ("999999999", 999999999)])
 def test_a_wait_beyond_our_patience_is_for_the_caller(call, raw, status, header, wait):
-    for method, args in (("fetch", ("id",)), ("send", (raw,)), ("draft", (raw,))):
+    changing = [("send", (raw,)), ("draft", (raw,)), ("send_draft", ("id",))]
+    for method, args in (("fetch", ("id",)), *(changing if status == 429 else [])):
         script = Script(busy(status, **{"Retry-After": header}))
         with pytest.raises(GraphThrottled) as caught:
             call(script, method, *args)
@@ -158,7 +160,7 @@ def test_throttling_that_does_not_end_is_told_with_the_last_wait(call, raw):
         (400, "ErrorMessageSizeExceeded", "SMTP"),
         (413, "BadRequest", "SMTP"),
         (415, "RequestBodyRead", "wire="),
-        (507, "ErrorQuotaExceeded", "full"),
+        (400, "ErrorQuotaExceeded", "full"),
     ],
 )
 def test_a_refusal_says_what_it_means_and_what_to_do(call, raw, graph_error, status, code, hint):
@@ -437,3 +439,54 @@ def test_an_error_has_the_client_request_id_of_the_last_request(call, answer):
     with pytest.raises(GraphError) as caught:
         call(handler, "fetch", "id")
     assert caught.value.client_request_id == seen[-1]
+
+
+# --- not what was asked for ----------------------------------------------------------------------
+
+HTML = b"<!DOCTYPE html><html><body>please log in</body></html>"
+
+
+@pytest.mark.parametrize("kind", ["text/html", "Text/HTML; charset=utf-8", "application/json"])
+def test_a_page_is_no_message(call, kind):
+    def handler(request):
+        return httpx.Response(200, headers={"Content-Type": kind}, content=HTML)
+
+    with pytest.raises(GraphError, match="wanted text/plain") as caught:
+        call(handler, "fetch", "id")
+    assert "log-in" in caught.value.hint
+    assert caught.value.client_request_id
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "TEXT/PLAIN; charset=utf-8", None])
+def test_a_message_is_text_plain(call, kind):
+    headers = {"Content-Type": kind} if kind else {}
+    answer = httpx.Response(200, headers=headers, content=b"Subject: x\r\n\r\n")
+    assert call(lambda request: answer, "fetch", "id") == b"Subject: x\r\n\r\n"
+
+
+@pytest.mark.parametrize("status", [200, 201])
+@pytest.mark.parametrize(
+    "method",
+    ["get", "list", "folders", "draft", "create_reply", "create_reply_all", "create_forward"],
+)
+def test_a_page_is_no_json(call, raw, method, status):
+    def handler(request):
+        return httpx.Response(status, headers={"Content-Type": "text/html"}, content=HTML)
+
+    args = {"list": (), "folders": (), "draft": (raw,), "get": ("id",)}.get(method, ("id", raw))
+    with pytest.raises(GraphError):
+        call(handler, method, *args)
+
+
+@pytest.mark.parametrize(
+    ("method", "status"),
+    [("get", 201), ("get", 202), ("list", 206), ("fetch", 206), ("draft", 200), ("draft", 202)],
+)
+def test_a_status_that_is_not_documented_is_no_success(call, raw, method, status):
+    def handler(request):
+        return httpx.Response(status, content=b'{"id": "x", "value": [], "isDraft": true}')
+
+    args = {"list": (), "draft": (raw,)}.get(method, ("id",))
+    with pytest.raises(GraphRefused) as caught:
+        call(handler, method, *args)
+    assert caught.value.status == status

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import uuid
+from datetime import UTC, datetime
+
 import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smime_graph.errors import GraphError, GraphRefused, GraphThrottled, GraphUnreachable
+from smime_graph.errors import (
+    GraphError,
+    GraphRefused,
+    GraphUnreachable,
+    MalformedMessage,
+    UsageError,
+)
+from smime_graph.graph import AsyncGraphClient
 
 ID = "<m1@contoso.com>"
 
 
 def gateway(status: int, **headers: str) -> httpx.Response:
     return httpx.Response(status, headers=headers, content=b"<html>gateway</html>")
+
+
+def page(status: int) -> httpx.Response:
+    return httpx.Response(status, headers={"Content-Type": "text/html"}, content=b"<html>log in")
+
+
+def graph_says(status: int, code: str, **headers: str) -> httpx.Response:
+    return httpx.Response(status, headers=headers, json={"error": {"code": code, "message": "no"}})
 
 
 def lost():
@@ -30,17 +50,25 @@ LOSSES = {
     "408": lambda: gateway(408),
     "500": lambda: gateway(500),
     "502": lambda: gateway(502),
+    "501": lambda: gateway(501),
     "503 without retry-after": lambda: gateway(503),
+    "503 with retry-after": lambda: gateway(503, **{"Retry-After": "1"}),
+    "503 in Graph's words": lambda: graph_says(503, "ErrorServerBusy", **{"Retry-After": "1"}),
+    "429 of a gateway": lambda: gateway(429, **{"Retry-After": "1"}),
+    "429 of a gateway without retry-after": lambda: gateway(429),
+    "429 in other words": lambda: graph_says(429, "UnknownError", **{"Retry-After": "1"}),
     "504": lambda: gateway(504),
     "520": lambda: gateway(520),
+    "507": lambda: graph_says(507, "ErrorQuotaExceeded"),
     "200 instead of 202": lambda: httpx.Response(200),
+    "200 of a proxy": lambda: page(200),
+    "202 of a proxy": lambda: page(202),
 }
 
 # What proves that it was not.
 PROOFS = {
-    "429": lambda: gateway(429, **{"Retry-After": "2"}),
-    "429 without retry-after": lambda: gateway(429),
-    "503 with retry-after": lambda: gateway(503, **{"Retry-After": "2"}),
+    "429": lambda: graph_says(429, "ApplicationThrottled", **{"Retry-After": "2"}),
+    "429 without retry-after": lambda: graph_says(429, "activityLimitReached"),
     "connection refused": lambda: httpx.ConnectError("refused"),
     "connect timeout": lambda: httpx.ConnectTimeout("timed out"),
     "pool timeout": lambda: httpx.PoolTimeout("timed out"),
@@ -95,9 +123,10 @@ def test_a_sent_message_that_shows_late_is_found_late(call, fake, raw):
     assert call.pauses == [1.0, 2.0, 4.0, 8.0, 15.0]
 
 
-def test_mail_to_oneself_has_two_copies_and_either_proves_it(call, fake, raw):
+def test_mail_to_oneself_has_two_copies_and_the_one_in_sent_items_proves_it(call, fake, raw):
     graph = fake(faults=[(True, gateway(504))], to_self=True)
-    assert call(graph, "send", raw).status == "confirmed"
+    ref = call(graph, "send", raw)
+    assert (ref.status, ref.id) == ("confirmed", "AAMk-1")
     assert len(graph.items) == 2
     assert len(graph.delivered) == 1
 
@@ -125,23 +154,121 @@ def test_a_look_up_that_fails_is_tried_again_and_waits_as_it_is_asked_to(call, f
     assert call.pauses == [1.0, 2.0, 20.0, 8.0]
 
 
-def test_a_draft_or_another_message_proves_nothing(call, fake, raw):
-    others = [
-        {"id": "1", "internetMessageId": ID, "isDraft": True},
-        {"id": "2", "internetMessageId": "<other@x>", "isDraft": False},
-        {"id": "3", "internetMessageId": ID},
-        {"id": "4", "internetMessageId": ID, "isDraft": 0},
-        "nonsense",
-    ]
+# What lies in the mailbox when the request is lost that was never carried out.
+OLDER = {
+    "sent a second before": {"createdDateTime": "2027-01-15T07:59:59Z"},
+    "sent last year": {"createdDateTime": "2026-01-15T08:00:00Z"},
+    "sent to others": {"toRecipients": [{"emailAddress": {"address": "eve@contoso.com"}}]},
+    "sent to fewer": {"toRecipients": []},
+    "sent to more": {"ccRecipients": [{"emailAddress": {"address": "eve@contoso.com"}}]},
+    "sent to somebody without an address": {"ccRecipients": [{"emailAddress": {}}]},
+    "another message": {"internetMessageId": "<other@x>"},
+    "a draft": {"isDraft": True},
+    "nobody says whether it is a draft": {"isDraft": 0},
+    "nobody says when it was made": {"createdDateTime": None},
+    "it has a date only": {"createdDateTime": "2027-01-15", "sentDateTime": "2027-01-15T08:00:01Z"},
+    "received": {"folder": "inbox"},
+    "received from a stranger": {"folder": "inbox", "from": {"emailAddress": {"address": "e@x"}}},
+    "deleted": {"folder": "deleteditems"},
+}
 
-    def handler(request):
-        if request.method == "POST":
-            return gateway(504)
-        return httpx.Response(200, json={"value": others})
 
-    with pytest.raises(GraphUnreachable, match="in the mailbox as a draft") as caught:
-        call(handler, "send", raw)
-    assert caught.value.maybe_sent
+@pytest.mark.parametrize("how", SENDS)
+@pytest.mark.parametrize("older", OLDER)
+@pytest.mark.parametrize("ahead", [0.0, 86_400.0, -86_400.0])
+def test_a_copy_that_is_not_of_this_attempt_proves_nothing(call, fake, raw, how, older, ahead):
+    graph = fake(faults=[(False, lost())], ahead=ahead)
+    call.now += 0.25
+    graph.clock = lambda: call.now + ahead
+    properties = dict(OLDER[older])
+    if str(properties.get("createdDateTime", "")).endswith("Z"):
+        made = datetime.fromisoformat(properties["createdDateTime"]).timestamp() + ahead
+        properties["createdDateTime"] = datetime.fromtimestamp(made, UTC).isoformat()
+    graph.keep(raw, **{"folder": "sentitems", **properties})
+    with pytest.raises(GraphUnreachable, match="not known whether") as caught:
+        SENDS[how](call, graph, raw)
+    assert caught.value.disposition == "unknown"
+    assert graph.delivered == []
+
+
+@pytest.mark.parametrize("how", SENDS)
+@pytest.mark.parametrize("ahead", [0.0, 86_400.5, -86_400.5])
+def test_the_servers_clock_decides_and_not_ours(call, fake, raw, how, ahead):
+    graph = fake(faults=[(True, lost())], ahead=ahead, lag=2)
+    assert SENDS[how](call, graph, raw).status == "confirmed"
+    assert graph.delivered == [raw]
+
+
+def test_a_server_that_does_not_tell_its_time_leaves_it_unknown(call, fake, raw):
+    graph = fake(faults=[(True, lost())], dated=False)
+    with pytest.raises(GraphUnreachable, match="does not tell its time") as caught:
+        call(graph, "send", raw)
+    assert caught.value.disposition == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("method", "original", "sent_to", "proven"),
+    [
+        ("reply", {"from": "bob"}, "bob", True),
+        ("reply", {"from": "bob"}, "bob carol", True),  # carol is in the header of the reply
+        ("reply", {"from": "bob"}, "carol", False),
+        ("reply", {"from": "bob"}, "bob eve", False),
+        ("reply", {"from": "bob", "replyTo": "dan"}, "dan", True),
+        ("reply", {"from": "bob", "toRecipients": "alice eve"}, "bob eve", False),
+        ("reply_all", {"from": "bob", "toRecipients": "alice eve"}, "bob eve", True),
+        ("reply_all", {"from": "bob", "toRecipients": "alice eve"}, "bob", False),
+        ("reply_all", {"from": "alice", "toRecipients": "eve"}, "eve", True),
+        ("reply_all", {"from": "bob", "ccRecipients": "eve"}, "eve", False),
+        ("reply_all", {"from": "bob", "ccRecipients": "eve"}, "bob eve dan", False),
+        ("reply", {}, "carol", False),
+    ],
+)
+def test_an_answer_is_proven_by_a_copy_to_the_people_of_the_original(
+    call, fake, raw, method, original, sent_to, proven
+):
+    def people(names):
+        return [{"emailAddress": {"address": f"{name}@contoso.com"}} for name in names.split()]
+
+    graph = fake(faults=[(False, lost())])
+    graph.ORIGINAL = {"id": "id"} | {
+        name: people(value)[0] if name == "from" else people(value)
+        for name, value in original.items()
+    }
+    raw = raw.replace(b"bob@", b"carol@")
+    graph.keep(raw, folder="sentitems", toRecipients=people(sent_to))
+    if proven:
+        assert call(graph, method, "id", raw).status == "confirmed"
+    else:
+        with pytest.raises(GraphUnreachable, match="is to others"):
+            call(graph, method, "id", raw)
+
+
+def test_an_answer_to_what_cannot_be_read_is_unknown(call, fake, raw, graph_error):
+    graph = fake(
+        faults=[(True, lost())], look_faults=[(False, graph_error(403, "ErrorAccessDenied"))]
+    )
+    with pytest.raises(GraphUnreachable, match="whom it answers is not known") as caught:
+        call(graph, "reply", "id", raw)
+    assert caught.value.disposition == "unknown"
+
+
+@pytest.mark.parametrize("how", [*SENDS, "draft"])
+def test_a_refusal_after_a_repetition_is_looked_up(call, fake, raw, graph_error, how):
+    # As a service that lies about its throttling would have it.
+    throttled = PROOFS["429"]()
+    refused = graph_error(400, "ErrorInvalidRecipients")
+    scripts = {True: [(True, throttled), (False, refused)], False: [(False, throttled), None]}
+    scripts[False][1] = (False, refused)
+    for carried_out, script in scripts.items():
+        graph = fake(faults=[None, *script] if how == "draft" else script)
+        send = SENDS.get(how, lambda call, graph, raw: call(graph, "send", raw, via="draft"))
+        if carried_out:
+            assert send(call, graph, raw).status == "confirmed"
+        else:
+            with pytest.raises(GraphRefused, match="ErrorInvalidRecipients") as caught:
+                send(call, graph, raw)
+            assert caught.value.disposition == "refused"
+        assert len(graph.delivered) == carried_out
 
 
 def test_a_token_that_cannot_be_had_for_the_look_up_still_says_maybe_sent(call, fake, raw):
@@ -169,13 +296,33 @@ def test_a_message_that_is_not_saved_is_not_looked_up(call, raw):
     assert len(requests) == 1
 
 
-def test_the_design_documents_200_is_a_success_in_its_own_form_only(call, raw):
+def test_the_design_documents_200_is_a_success_where_it_stands_there(call, fake, raw):
     def handler(request):
         return httpx.Response(200)
 
     for method in ("reply_all", "forward"):
         ref = call(handler, method, "id", raw, settings={"wire": "mime-content"})
         assert ref.status == "accepted"
+    for method, args in (("send", (raw,)), ("reply", ("id", raw)), ("send_draft", ("id",))):
+        with pytest.raises(GraphUnreachable):
+            call(fake(faults=[(False, httpx.Response(200))]), method, *args, settings=MIME)
+
+
+MIME = {"wire": "mime-content"}
+
+
+@pytest.mark.parametrize("how", SENDS)
+@pytest.mark.parametrize("wire", ["text-plain", "mime-content"])
+@pytest.mark.parametrize("status", [200, 201, 202, 203, 204])
+@pytest.mark.parametrize("kind", ["text/html", "application/xhtml+xml", "text/html; charset=x"])
+def test_a_page_is_no_acceptance(call, raw, how, wire, status, kind):
+    def handler(request):
+        answer = httpx.Response(status, headers={"Content-Type": kind}, content=b"<p>log in</p>")
+        return answer if status != 204 else httpx.Response(204)
+
+    with pytest.raises(GraphUnreachable) as caught:
+        SENDS[how](functools.partial(call, settings={"wire": wire}), handler, raw)
+    assert caught.value.disposition == "unknown"
 
 
 def test_an_accepted_send_counts_even_if_its_body_breaks_off(call, raw, stream):
@@ -198,32 +345,28 @@ def test_a_draft_that_was_sent_is_recognised_by_its_id(call, fake, raw, loss):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_a_draft_that_stays_one_is_sent_once_more(call, fake, raw, loss):
+def test_a_draft_that_stays_one_is_not_sent_again(call, fake, raw, loss):
     graph = fake(faults=[None, (False, LOSSES[loss]())])
-    ref = call(graph, "send", raw, via="draft")
-    assert graph.delivered == [raw]
-    assert len(graph.posts()) == 3
-    assert ref.status == "accepted"
+    with pytest.raises(GraphUnreachable, match="draft still") as caught:
+        call(graph, "send", raw, via="draft")
+    assert caught.value.disposition == "unknown"
+    assert (caught.value.draft_id, caught.value.message_id) == ("AAMk-0", ID)
+    assert "get('AAMk-0')" in caught.value.hint
+    assert graph.delivered == []
+    assert len(graph.posts()) == 2
     assert sum(call.pauses) == 30.0  # the whole window passes first
 
 
-def test_a_draft_is_sent_at_most_twice(call, fake, raw):
-    graph = fake(faults=[None, (False, lost()), (False, lost()), (True, None)])
-    with pytest.raises(GraphUnreachable, match="draft still") as caught:
-        call(graph, "send", raw, via="draft")
-    assert caught.value.maybe_sent
-    assert "get('AAMk-0')" in caught.value.hint
-    assert len(graph.posts()) == 3
-
-
-def test_a_draft_that_left_between_the_attempts_is_found_sent(call, fake, raw, graph_error):
-    # The first attempt gets through late: after the last look, before the second attempt.
-    graph = fake(
-        faults=[None, (False, gateway(504)), (True, graph_error(404, "ErrorItemNotFound"))]
-    )
-    ref = call(graph, "send", raw, via="draft")
-    assert ref.status == "confirmed"
-    assert graph.delivered == [raw]
+@pytest.mark.parametrize("folder", ["inbox", "sentitems"])
+def test_an_item_that_was_no_draft_counts_as_sent_only_in_sent_items(call, fake, raw, folder):
+    graph = fake(faults=[(False, lost())])
+    item = graph.keep(raw, folder=folder)["id"]
+    if folder == "sentitems":
+        assert call(graph, "send_draft", item).status == "confirmed"
+        return
+    with pytest.raises(GraphUnreachable, match="not seen in Sent Items") as caught:
+        call(graph, "send_draft", item)
+    assert caught.value.disposition == "unknown"
 
 
 def test_a_draft_that_vanished_may_have_been_sent(call, graph_error):
@@ -262,16 +405,7 @@ def test_a_refused_draft_stays_and_the_error_says_where(call, fake, raw, graph_e
     assert "send_draft('AAMk-0')" in caught.value.hint
 
 
-def test_a_second_refusal_of_a_draft_that_is_still_there_is_that_refusal(
-    call, fake, raw, graph_error
-):
-    graph = fake(faults=[None, (False, lost()), (False, graph_error(403, "ErrorSendAsDenied"))])
-    with pytest.raises(GraphRefused, match="ErrorSendAsDenied"):
-        call(graph, "send", raw, via="draft")
-    assert graph.delivered == []
-
-
-@pytest.mark.parametrize("loss", [name for name in LOSSES if name != "200 instead of 202"])
+@pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("method", ["draft", "create_reply", "create_reply_all", "create_forward"])
 def test_making_a_draft_is_not_repeated_and_nothing_was_sent(call, fake, raw, method, loss):
     graph = fake(faults=[(True, LOSSES[loss]())])
@@ -288,6 +422,194 @@ def test_a_draft_whose_id_cannot_be_read_is_an_error_that_says_so(call, raw, bod
     with pytest.raises(GraphError) as caught:
         call(lambda request: httpx.Response(201, content=body), "draft", raw)
     assert "an unsent copy may lie in Drafts" in caught.value.hint
+
+
+# --- what an error says, whatever ends a send ----------------------------------------------------
+
+
+class Broken(Exception):
+    """What a program's own transport may raise."""
+
+
+def always(answer):
+    def handler(request):
+        made = answer()
+        if isinstance(made, BaseException):
+            raise made
+        return made
+
+    return handler
+
+
+ENDS = {
+    "refused": (lambda: graph_says(400, "ErrorInvalidRecipients"), "refused"),
+    "no right": (lambda: graph_says(403, "ErrorAccessDenied"), "refused"),
+    "token refused": (lambda: graph_says(401, "InvalidAuthenticationToken"), "refused"),
+    "redirect": (lambda: httpx.Response(302, headers={"Location": "https://x/"}), "refused"),
+    "throttled": (lambda: PROOFS["429"](), "not-sent"),
+    "throttled for long": (
+        lambda: graph_says(429, "ApplicationThrottled", **{"Retry-After": "600"}),
+        "not-sent",
+    ),
+    "not connected": (lambda: httpx.ConnectError("refused"), "not-sent"),
+    "no such address": (lambda: httpx.InvalidURL("no"), "not-sent"),
+    "no such host": (lambda: UnicodeError("label too long"), "not-sent"),
+    "lost": (lost, "unknown"),
+    "decoding": (lambda: httpx.DecodingError("no"), "unknown"),
+    "gateway": (lambda: gateway(504), "unknown"),
+}
+
+
+@pytest.mark.parametrize("how", [*SENDS, "send_draft"])
+@pytest.mark.parametrize("end", ENDS)
+def test_every_error_of_a_send_says_what_became_of_the_message(call, raw, how, end):
+    answer, disposition = ENDS[end]
+    send = SENDS.get(how, lambda call, graph, raw: call(graph, "send_draft", "AAMk-7"))
+    with pytest.raises(GraphError) as caught:
+        send(call, always(answer), raw)
+    error = caught.value
+    assert error.disposition == disposition
+    assert error.message_id == (None if how == "send_draft" else ID)
+    assert error.draft_id == ("AAMk-7" if how == "send_draft" else None)
+    assert uuid.UUID(error.client_request_id)
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_an_error_of_a_send_through_a_draft_names_the_draft(call, fake, raw, end):
+    answer, disposition = ENDS[end]
+    graph = fake()
+
+    def handler(request):
+        if request.url.path.endswith("/send"):
+            return always(answer)(request)
+        return graph(request)
+
+    with pytest.raises(GraphError) as caught:
+        call(handler, "send", raw, via="draft")
+    assert (caught.value.disposition, caught.value.draft_id) == (disposition, "AAMk-0")
+    assert "AAMk-0" in caught.value.hint
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_what_fails_while_the_draft_is_made_was_not_sent(call, raw, end):
+    with pytest.raises(GraphError) as caught:
+        call(always(ENDS[end][0]), "send", raw, via="draft")
+    assert caught.value.disposition in ("not-sent", "refused")
+    assert (caught.value.message_id, caught.value.draft_id) == (ID, None)
+
+
+@pytest.mark.parametrize("fails_at", [1, 2, 3])
+@pytest.mark.parametrize("failure", [RuntimeError("s3cret"), None])
+def test_a_credential_that_fails_says_it_too(call, fake, raw, fails_at, failure):
+    asked = []
+
+    def credential():
+        asked.append(1)
+        if len(asked) < fails_at:
+            return "token"
+        if failure is not None:
+            raise failure
+        return None
+
+    graph = fake(faults=[None, (True, lost())])
+    with pytest.raises((GraphError, UsageError)) as caught:
+        call(graph, "send", raw, via="draft", credential=credential)
+    error = caught.value
+    assert error.disposition == ("unknown" if fails_at == 3 else "not-sent")
+    assert (error.message_id, error.draft_id) == (ID, None if fails_at == 1 else "AAMk-0")
+
+
+@pytest.mark.parametrize("how", SENDS)
+def test_what_is_refused_before_any_request_was_not_sent(call, raw, how):
+    with pytest.raises(UsageError) as caught:
+        SENDS[how](functools.partial(call, settings={"size_limit": 10}), always(lost), raw)
+    assert (caught.value.disposition, caught.value.message_id) == ("not-sent", ID)
+    with pytest.raises(MalformedMessage) as malformed:
+        SENDS[how](call, always(lost), b"")
+    assert malformed.value.disposition == "not-sent"
+
+
+def told_by(error):
+    """The GraphError in the chain of an exception that is none of ours."""
+    chain = []
+    while error is not None:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    (found,) = [one for one in chain if isinstance(one, GraphError)]
+    return found
+
+
+@pytest.mark.parametrize("how", SENDS)
+@pytest.mark.parametrize("kind", [Broken, KeyboardInterrupt, SystemExit, MemoryError])
+def test_what_is_none_of_our_errors_stays_what_it_is_and_knows_it(call, raw, how, kind):
+    with pytest.raises(kind) as caught:
+        SENDS[how](call, always(kind), raw)
+    error = told_by(caught.value)
+    assert (error.disposition, error.message_id) == ("unknown", ID)
+    assert "may have been sent" in str(error)
+
+
+def test_an_interruption_before_anything_was_sent_knows_that(call, raw):
+    def credential():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        call(always(lost), "send", raw, credential=credential)
+    assert told_by(caught.value).disposition == "not-sent"
+
+
+def test_an_interruption_of_what_does_not_send_says_nothing_of_a_message(call, raw):
+    with pytest.raises(KeyboardInterrupt) as caught:
+        call(always(KeyboardInterrupt), "fetch", "id")
+    assert caught.value.__cause__ is None
+
+
+# At which request a task is cancelled: what is known then.
+MOMENTS = {
+    ("sendmail", 1): ("unknown", None),
+    ("sendmail", 2): ("unknown", None),
+    ("draft", 1): ("not-sent", None),
+    ("draft", 2): ("unknown", "AAMk-0"),
+    ("draft", 3): ("unknown", "AAMk-0"),
+}
+
+
+@pytest.mark.parametrize("way", ["wait_for", "timeout", "cancel"])
+@pytest.mark.parametrize(("via", "moment"), MOMENTS)
+def test_a_cancelled_send_tells_what_is_known(fake, raw, via, moment, way):
+    graph = fake(faults=[(True, lost())] if via == "sendmail" else [None, (True, lost())])
+    reached = asyncio.Event()
+
+    async def handler(request):
+        if len(graph.requests) == moment - 1:
+            reached.set()
+            await asyncio.sleep(600)
+        return graph(request)
+
+    async def no_sleep(seconds):
+        await asyncio.sleep(0)
+
+    async def run():
+        transport = httpx.MockTransport(handler)
+        async with AsyncGraphClient("token", transport=transport, sleep=no_sleep) as client:
+            if way == "wait_for":
+                await asyncio.wait_for(client.send(raw, via=via), 0.05)
+            elif way == "timeout":
+                async with asyncio.timeout(0.05):
+                    await client.send(raw, via=via)
+            else:
+                task = asyncio.create_task(client.send(raw, via=via))
+                await reached.wait()
+                task.cancel()
+                await task
+
+    expected = asyncio.CancelledError if way == "cancel" else TimeoutError
+    with pytest.raises(expected) as caught:
+        asyncio.run(run())
+    error = told_by(caught.value)
+    assert (error.disposition, error.draft_id) == MOMENTS[via, moment]
+    assert error.message_id == ID
+    assert bool(error.client_request_id) == (moment > 1 or via == "sendmail")
 
 
 # --- the property --------------------------------------------------------------------------------
@@ -321,13 +643,14 @@ def test_whatever_fails_no_message_goes_out_twice_and_nobody_is_misled(
     drive, fake, raw, faults, looks, lag, via, retries
 ):
     graph = fake(faults=[made(f) for f in faults], look_faults=[made(f) for f in looks], lag=lag)
+    told = None
     try:
         drive("sync")(graph, "send", raw, via=via, settings={"retries": retries})
-        claim = "sent"
-    except GraphUnreachable as error:
-        claim = "unknown" if error.maybe_sent else "not sent"
-    except (GraphRefused, GraphThrottled, GraphError):
-        claim = "not sent"
+    except GraphError as error:
+        told = error
+    claim = "sent" if told is None else told.disposition
+    assert claim in ("sent", "not-sent", "refused", "unknown")
+    assert told is None or told.message_id == ID
     assert len(graph.delivered) <= 1
     if claim != "unknown":
         assert len(graph.delivered) == (claim == "sent")

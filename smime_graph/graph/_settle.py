@@ -1,0 +1,311 @@
+"""How a send is settled when its answer does not say: what proves that it went out. No I/O.
+
+The proof is in the mailbox, and only there. For a message that was handed over whole it is a copy
+in Sent Items that Graph made after the attempt began, to the people it was to go to; for a draft,
+that this very item is a draft no longer. Neither a Message-ID alone proves anything (an earlier
+send has the same, and whoever writes to this mailbox may choose it), nor `sentDateTime` (which is
+the message's own Date). What is not proven is unknown, and unknown is never sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from ..errors import GraphUnreachable, SmimeGraphError
+from . import _answers, _exchange
+from ._mailbox import Mailbox, named
+from ._sending import LOOK_FIRST, Sending
+from ._wire import Flow, NoAnswer, Pause, Request, Response
+from .models import MessageRef
+
+# A sent message shows in the mailbox within a second as a rule, but Sent Items is known to lag.
+LOOK_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
+LOOK_PAGE = 100
+
+_PEOPLE = ("toRecipients", "ccRecipients", "bccRecipients")
+_COPY_FIELDS = ",".join((_answers.MESSAGE_FIELDS, "createdDateTime", *_PEOPLE))
+_ORIGINAL_FIELDS = "from,replyTo,toRecipients,ccRecipients"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the mailbox showed: the sent message, or why not; `unsent` if it shows that it was not.
+
+    An absence proves nothing after an answer that was lost: Graph makes the copy when it gets to
+    it.
+    """
+
+    ref: MessageRef | None
+    why: str
+    unsent: bool = False
+
+
+Sent: TypeAlias = Response | NoAnswer
+Look: TypeAlias = Callable[[Sending, Sent], Flow[Seen]]
+
+
+def deliver(
+    box: Mailbox, request: Request, sending: Sending, *, ok: Collection[int], look: Look
+) -> Flow[MessageRef]:
+    """Make the request that sends, and tell what became of it.
+
+    `ok` are the documented statuses of success. `look` is asked after every answer that proves
+    nothing, and after a refusal if the request had been repeated. Raises GraphThrottled and
+    GraphRefused for what was not sent, GraphUnreachable for that and for what nobody knows.
+    """
+    answer = yield from _exchange.attempt(box, request, safe=False, sending=sending)
+    if _accepted(answer, ok):
+        request_id = _exchange.request_id(answer)
+        return MessageRef(sending.draft_id, sending.message_id, "accepted", request_id=request_id)
+    unsure = uncertain(answer)
+    if unsure or sending.repeated:
+        sending.disposition = "unknown"
+        seen = yield from look(sending, answer)
+        if seen.ref is not None:
+            return seen.ref
+        if unsure or not seen.unsent:
+            raise _unknown(answer, sending, seen.why)
+    sending.disposition = "refused" if isinstance(answer, Response) else "not-sent"
+    raise _exchange.failure(box, answer)
+
+
+def _accepted(answer: Sent, ok: Collection[int]) -> bool:
+    if isinstance(answer, NoAnswer) or answer.status not in ok:
+        return False
+    # Graph answers 202 without a body. A page is somebody else's, for example a proxy's where one
+    # has to log in; and for 200, which every page has, whatever is no JSON is taken for one.
+    kind = _answers.media_type(answer)
+    empty = not answer.body.strip() and answer.end == "whole"
+    if answer.status == 202:
+        return empty or kind in ("", "application/json", "text/plain")
+    return empty or kind == "application/json"
+
+
+def uncertain(answer: Sent) -> bool:
+    """May the request have been carried out, although the answer does not say so?"""
+    if isinstance(answer, NoAnswer):
+        return answer.sent != "no"
+    # 408, 429 and 5xx are also what gateways answer for services that they lost sight of.
+    status = answer.status
+    if status == 429:
+        return not _answers.is_throttling(answer)
+    return 200 <= status < 300 or status == 408 or status >= 500
+
+
+def _unknown(answer: Sent, sending: Sending, why: str) -> GraphUnreachable:
+    got = answer.reason if isinstance(answer, NoAnswer) else _answers.describe(answer)
+    what = sending.message_id or "the message"
+    return GraphUnreachable(
+        f"it is not known whether the message was sent: {got}; {what}: {why}", hint=LOOK_FIRST
+    )
+
+
+# --- looking -------------------------------------------------------------------------------------
+
+
+def nowhere(_sending: Sending, _sent: Sent) -> Flow[Seen]:
+    """The look for a message of which no copy is kept."""
+    yield from ()
+    return Seen(None, "it was not to be saved, so there is nothing to look up")
+
+
+def at_sent_items(box: Mailbox, header: frozenset[str]) -> Look:
+    """The look for a message that goes to the addresses of its header."""
+
+    def look(sending: Sending, sent: Sent) -> Flow[Seen]:
+        def to_them(copy: Mapping[str, Any]) -> bool:
+            return addresses_of(copy, *_PEOPLE) == header
+
+        return (yield from _watch_sent_items(box, sending, sent, to_them))
+
+    return look
+
+
+def at_answer(
+    box: Mailbox,
+    original: str,
+    action: Literal["reply", "replyAll"],
+    header: frozenset[str],
+) -> Look:
+    """The look for an answer, which goes to people of the original.
+
+    To whom of its header as well is not documented, so they may be among the recipients and need
+    not be.
+    """
+
+    def look(sending: Sending, sent: Sent) -> Flow[Seen]:
+        try:
+            got = yield from _exchange.attempt(
+                box, _exchange.get(box, "messages", original, select=_ORIGINAL_FIELDS), safe=True
+            )
+            first = _answers.resource(_exchange.done(box, got, ok=(200,)))
+        except SmimeGraphError as error:
+            return Seen(None, f"whom it answers is not known: {error}")
+
+        def to_them(copy: Mapping[str, Any]) -> bool:
+            return _is_to(copy, first, header, everyone=action == "replyAll")
+
+        return (yield from _watch_sent_items(box, sending, sent, to_them))
+
+    return look
+
+
+def _is_to(
+    copy: Mapping[str, Any], first: Mapping[str, Any], header: frozenset[str], *, everyone: bool
+) -> bool:
+    own = addresses_of(copy, "from")
+    authors = addresses_of(first, "from", "replyTo")
+    others = addresses_of(first, "toRecipients", "ccRecipients") if everyone else frozenset()
+    got = addresses_of(copy, *_PEOPLE)
+    wanted = authors - own if everyone else authors
+    answered = bool(got & wanted) or (everyone and not wanted)
+    return bool(got) and answered and others - own <= got and got <= authors | others | header
+
+
+def addresses_of(data: Mapping[str, Any], *names: str) -> frozenset[str]:
+    """The addresses of some recipient properties, in lower case; "" for one that has none."""
+    people: list[object] = []
+    for name in names:
+        value = data.get(name)
+        people += value if isinstance(value, list) else [] if value is None else [value]
+    return frozenset(_address(person) for person in people)
+
+
+def _address(person: object) -> str:
+    inner = person.get("emailAddress") if isinstance(person, Mapping) else None
+    address = inner.get("address") if isinstance(inner, Mapping) else None
+    return address.strip().lower() if isinstance(address, str) else ""
+
+
+def _watch_sent_items(
+    box: Mailbox, sending: Sending, sent: Sent, to_them: Callable[[Mapping[str, Any]], bool]
+) -> Flow[Seen]:
+    message_id = sending.message_id or ""
+    request = _exchange.get(
+        box,
+        "mailFolders",
+        "sentitems",
+        "messages",
+        filter=by_message_id(message_id),
+        top=str(LOOK_PAGE),
+        select=_COPY_FIELDS,
+    )
+
+    def judge(answer: Response) -> Seen:
+        items, _ = _answers.collection(answer)
+        # The ids are compared again: a service that overlooks $filter lists other messages.
+        copies = [
+            item
+            for item in items
+            if isinstance(item, dict)
+            and item.get("internetMessageId") == message_id
+            and item.get("isDraft") is False
+        ]
+        if not copies:
+            return Seen(None, "Sent Items does not show it", unsent=True)
+        began = _began(sending, answer)
+        if began is None:
+            return Seen(None, "the server does not tell its time, so a copy may be an older one")
+        copies = [copy for copy in copies if _is_made_since(began, copy)]
+        if not copies:
+            return Seen(None, "Sent Items shows none but an older copy", unsent=True)
+        copies = [copy for copy in copies if to_them(copy)]
+        if not copies:
+            return Seen(None, "the copy in Sent Items is to others", unsent=True)
+        return _confirmed(copies[0], answer)
+
+    return (yield from _watch(request, sent, judge))
+
+
+def _began(sending: Sending, look: Response) -> float | None:
+    """The second in which the attempt began, by the server's clock.
+
+    Our own clock measures only how long ago that is. Date and createdDateTime are whole seconds, so
+    a copy of the second in which the attempt began counts as made since.
+    """
+    date = _answers.date_of(look)
+    if date is None or sending.began_at is None:
+        return None
+    return date - (look.began_at - sending.began_at)
+
+
+def _is_made_since(began: float, copy: Mapping[str, Any]) -> bool:
+    made = _answers.time_of(copy.get("createdDateTime"))
+    return made is not None and made.timestamp() >= began
+
+
+def at_draft(box: Mailbox, draft_id: str, *, known_as_draft: bool) -> Look:
+    """The look for a draft that was sent: the id is immutable, so the item is found again.
+
+    Unless it is `known_as_draft`, an item that is none proves nothing (an id of the inbox is none
+    either): then it has to lie in Sent Items.
+    """
+
+    def judge(answer: Response) -> Seen:
+        data = _answers.resource(answer)
+        if data.get("isDraft") is True:
+            return Seen(None, "it is a draft still", unsent=True)
+        if data.get("isDraft") is not False or data.get("id") != draft_id:
+            return Seen(None, "the mailbox does not say whether it is a draft")
+        return _confirmed(data, answer)
+
+    def look(_sending: Sending, sent: Sent) -> Flow[Seen]:
+        request = _exchange.get(box, "messages", draft_id, select=_answers.MESSAGE_FIELDS)
+        seen = yield from _watch(request, sent, judge)
+        if seen.ref is None or known_as_draft:
+            return seen
+        place = "mailFolders", "sentitems", "messages", draft_id
+        try:
+            there = yield from _exchange.attempt(box, _exchange.get(box, *place), safe=True)
+            _exchange.done(box, there, ok=(200,))
+        except SmimeGraphError as error:
+            return Seen(None, f"it is no draft, but not seen in Sent Items: {error}")
+        return seen
+
+    return look
+
+
+def _confirmed(data: object, answer: Response) -> Seen:
+    request_id = _answers.request_id_of(answer)
+    return Seen(_answers.message_ref(data, status="confirmed", request_id=request_id), "")
+
+
+def by_message_id(message_id: str) -> str:
+    """The filter for the copies of a message."""
+    # OData 4.01 5.1.1.14.1: a quote inside a literal is doubled. The angle brackets belong to the
+    # value.
+    quoted = named(message_id, what="internet_message_id").replace("'", "''")
+    return f"internetMessageId eq '{quoted}'"
+
+
+def _watch(request: Request, sent: Sent, judge: Callable[[Response], Seen]) -> Flow[Seen]:
+    """Look at the mailbox several times within half a minute, until `judge` sees the sent message.
+
+    Never raises: whatever goes wrong here, what is to be told is that nobody knows.
+    """
+    seen = Seen(None, "the mailbox was not asked")
+    asked = _answers.retry_after(sent) if isinstance(sent, Response) else None
+    for pause in LOOK_PAUSES:
+        yield Pause(max(pause, min(asked or 0.0, _exchange.LONGEST_WAIT)))
+        asked = None
+        # Only the last look counts: what an earlier one saw may have changed since.
+        try:
+            answer = yield from _exchange.ask(request)
+            if isinstance(answer, NoAnswer):
+                seen = Seen(None, f"looking it up failed: {answer.reason}")
+            elif answer.status in (401, 403):
+                return Seen(None, "no right to look it up (Mail.Read)")
+            elif answer.status == 404:
+                seen = Seen(None, "the mailbox does not show it")
+            elif answer.status == 200 and answer.end == "whole":
+                seen = judge(answer)
+            else:
+                asked = _answers.retry_after(answer)
+                seen = Seen(None, f"looking it up failed: {_answers.describe(answer)}")
+        except SmimeGraphError as error:
+            seen = Seen(None, f"looking it up failed: {error}")
+        if seen.ref is not None:
+            break
+    return seen
