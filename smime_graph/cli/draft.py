@@ -35,7 +35,7 @@ def draft(message: str, **given: Any) -> None:
         )
     raw = ready(files.read_message(message), given)
     with mailbox.client(given) as graph:
-        with mailbox.sending():
+        with mailbox.sending(done="put into Drafts"):
             if not named:
                 ref = graph.draft(raw)
             else:
@@ -66,7 +66,7 @@ def draft_update(message_id: str, message: str, **given: Any) -> None:
     """
     raw = protected(files.read_message(message), given)
     with mailbox.client(given) as graph:
-        with mailbox.sending():
+        with mailbox.sending(done="stored"):
             ref = graph.update_draft(message_id, raw)
         mailbox.tell(ref, done="stored")
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from ..errors import UsageError
+from ..errors import GraphError, UsageError
 from . import files, terminal
 from .options import FILE, Given, combined, option
 from .program import run_of
@@ -192,14 +192,22 @@ def tell(ref: MessageRef, *, print_id: bool = False, done: str = "sent") -> None
 
 
 @contextmanager
-def sending() -> Iterator[None]:
-    """Around a request that sends: who interrupts it must know what that means."""
+def sending(*, done: str = "sent") -> Iterator[None]:
+    """Around a request that changes something: who ends it in the middle must know what that means.
+
+    A call that sends knows it best, and leaves it as the cause of what ends the program.
+    """
     try:
         with terminal.working("talking to Graph"):
             yield
-    except KeyboardInterrupt:
-        terminal.complain("warning", "interrupted: the message may have been sent")
-        terminal.hint("look into Sent Items before you send it again")
+    except (KeyboardInterrupt, SystemExit) as stopped:
+        known = stopped.__cause__
+        if isinstance(known, GraphError):
+            terminal.complain("warning", str(known))
+            terminal.hint(terminal.hint_of(known, verb=None) or "")
+        else:
+            terminal.complain("warning", f"interrupted: the message may have been {done}")
+            terminal.hint("look into the mailbox before you repeat it")
         raise
 
 

@@ -53,12 +53,12 @@ def sysexit_of(error: BaseException) -> int:
         return _PERMISSION
     if isinstance(error, config.ConfigurationError):
         return _CONFIGURATION
+    if isinstance(error, SmimeGraphError) and error.disposition == "unknown":
+        return _OURS
     if isinstance(error, (UsageError, click.ClickException)):
         return _USAGE
-    if isinstance(error, GraphThrottled):
+    if isinstance(error, (GraphThrottled, GraphUnreachable)):
         return _AGAIN
-    if isinstance(error, GraphUnreachable):
-        return _OURS if error.maybe_sent else _AGAIN
     if isinstance(error, GraphRefused):
         if error.status in (401, 403):
             return _PERMISSION

@@ -27,8 +27,7 @@ class Status(IntEnum):
     USAGE = 2  # the call makes no sense, or its result cannot be written
     GRAPH = 3  # Graph refused, or could not be reached
     BUG = 70
-    INTERRUPTED = 130
-    TERMINATED = 143
+    INTERRUPTED = 130  # 129 and 143 by SIGHUP and SIGTERM: 128 and the number of the signal
 
 
 STATUS_TEXT = (
@@ -217,19 +216,27 @@ def as_json(error: BaseException, *, verb: str | None) -> dict[str, Any]:
 
 @contextmanager
 def termination_raises() -> Iterator[None]:
-    """SIGTERM ends the program by an exception, so that no half-written file stays behind."""
+    """SIGTERM and SIGHUP end the program by an exception: no half-written file stays behind, and
+    who ends a send is told what that means.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def end(_number: int, _frame: object) -> None:
-        raise SystemExit(Status.TERMINATED)
+    def end(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, end)
+    before: dict[signal.Signals, Any] = {}
+    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+        number = getattr(signal, name, None)
+        # nohup ignores SIGHUP on purpose
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            before[number] = signal.signal(number, end)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from smime_graph.cli import mailbox
+from smime_graph.emulator import Emulator, Fault
 
 from .conftest import MESSAGE, Run, start
 
@@ -293,6 +295,59 @@ def test_the_served_emulator_stops_when_it_is_told_to(
     served.process.send_signal(number)
     _, err = served.process.communicate(timeout=30)
     assert (served.process.returncode, err) == (status, b"")
+
+
+VERBS = {
+    "send": (("send", "m.eml"), "POST */sendMail", "<1@contoso.com> may have been sent"),
+    "sendmail": (("sendmail", "-t", "--config", "empty.toml"), "POST */sendMail", "may have been"),
+    "through a draft": (("send", "m.eml", "--via", "draft"), "POST */send", "may have been sent"),
+    "while the draft is made": (
+        ("send", "m.eml", "--via", "draft"),
+        "POST */messages",
+        "<1@contoso.com> was not sent",
+    ),
+    "reply": (("reply", "original", "m.eml"), "POST */reply", "may have been sent"),
+    "draft-send": (("draft-send", "unsent"), "POST */send", "may have been sent"),
+    "draft": (("draft", "m.eml"), "POST */messages", "may have been put into Drafts"),
+}
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+@pytest.mark.parametrize("verb", VERBS)
+def test_who_ends_a_send_is_told_that_it_may_have_gone(
+    here: Path, verb: str, number: int, status: int
+) -> None:
+    words, where, said = VERBS[verb]
+    (here / "empty.toml").write_text("[sendmail]\nunsigned = true\n")
+    with Emulator(me="alice@contoso.com", mailboxes=["bob@contoso.com"]) as emulator:
+        alice = emulator.mailbox("alice@contoso.com")
+        alice.put(MESSAGE.replace(b"<1@", b"<0@"), item_id="original")
+        alice.put(MESSAGE, folder="drafts", item_id="unsent")
+        emulator.faults.add(Fault.slow(60), on=where)
+        server = emulator.serve()
+        try:
+            at = ("--graph-url", server.url, "--token-file", "token")
+            process = start(*words, *at, stdin=subprocess.PIPE, cwd=here)
+            assert process.stdin is not None
+            process.stdin.write(MESSAGE)
+            process.stdin.close()
+            process.stdin = None
+            end = time.monotonic() + 50
+            while not any(entry.fault for entry in emulator.log):
+                assert time.monotonic() < end
+                assert process.poll() is None, process.communicate()[1]
+                time.sleep(0.02)
+            process.send_signal(number)
+            _, err = process.communicate(timeout=30)
+        finally:
+            server.close()
+    assert process.returncode == status
+    warning, hint = err.decode().splitlines()
+    assert warning.startswith("smime-graph: warning: interrupted: ")
+    assert said in warning
+    assert hint.startswith("hint: ")
 
 
 def test_every_emulator_has_a_token_of_its_own(here: Path, served: Served) -> None:

@@ -272,7 +272,9 @@ def test_closed_standard_streams_are_no_crash(here: Path) -> None:
         assert b"Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_an_interruption_leaves_no_partial_file(here: Path, number: int, status: int) -> None:
     os.mkfifo(here / "slow")
     before = set(here.iterdir())

@@ -289,7 +289,10 @@ def test_a_queue_run_has_nothing_to_do(send: Run) -> None:
 
 
 def test_only_what_was_not_sent_may_be_tried_again() -> None:
-    assert sysexit_of(GraphUnreachable("lost", maybe_sent=True)) == 70
+    for kind in (GraphUnreachable, GraphError, UsageError):
+        unknown = kind("lost")
+        unknown.disposition = "unknown"
+        assert sysexit_of(unknown) == 70
     assert sysexit_of(GraphUnreachable("no connection")) == 75
     assert sysexit_of(GraphThrottled("busy", retry_after=9)) == 75
     assert sysexit_of(GraphRefused(503, "x", "y")) == 75
