@@ -20,7 +20,7 @@ Work = Literal[
     "decompression",
     "digests",
     "header lines",
-    "mail addresses",
+    "name constraints",
     "private keys",
     "signatures",
 ]
@@ -32,11 +32,11 @@ _FOR_EACH_OCTET = 0.3
 
 ELEMENT = 2  # with what is made of it
 HEADER_LINE = 6  # every reader of the header looks at it once more
-ADDRESS = 20
 DIGESTED_OCTET = 0.005  # SHA3-512, the slowest
 INFLATED_OCTET = 0.01
 PATH = 4000  # RFC 5280 6.1 over one path, by pyhanko-certvalidator
 PATH_OCTET = 0.5  # of its certificates, as asn1crypto parses them
+CONSTRAINT = 4  # compared with a name
 PRIVATE_KEY = 5000  # RSA-4096
 STEP = 5  # of the search for a path
 PARSED = 50  # a certificate, by cryptography

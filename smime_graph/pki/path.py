@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import (
 )
 
 from .. import oids
-from ..budget import PARSED, PATH, PATH_OCTET, STEP, Budget
+from ..budget import CONSTRAINT, PARSED, PATH, PATH_OCTET, STEP, Budget
 from ..cms import ber
 from ..cms.certificate import Certificate
 from ..cms.signature_check import price
@@ -166,6 +166,7 @@ def _best(
                 break
             octets = sum(len(one.der) for one in chain)
             checks.budget.spend("certification paths", PATH + octets * PATH_OCTET)
+            checks.budget.spend("name constraints", CONSTRAINT * _constrained_names(chain))
             report = PathReport(tuple(_judge(chain, at, accept_weak)), chain)
             if report.ok:
                 return report
@@ -184,6 +185,23 @@ def _best(
             (*best.findings, finding("pki.path.limit", certificate.description, text)), best.chain
         )
     return best
+
+
+def _constrained_names(chain: Sequence[Certificate]) -> int:
+    """How many comparisons the name constraints ask for: the validator compares each with each."""
+    names = subtrees = 0
+    for certificate in chain:
+        try:
+            extensions = certificate.extensions
+        except MalformedMessage:
+            continue
+        for extension in extensions:
+            if isinstance(extension.value, x509.SubjectAlternativeName):
+                names += len(list(extension.value))
+            elif isinstance(extension.value, x509.NameConstraints):
+                subtrees += len(extension.value.permitted_subtrees or ())
+                subtrees += len(extension.value.excluded_subtrees or ())
+    return names * subtrees
 
 
 # --- the search -----------------------------------------------------------------------------------

@@ -87,3 +87,17 @@ def test_the_addresses_of_recipients_are_each_read_a_few_times(world: World, cou
     calls = counted(address, "_addr_spec")
     encrypt(raw.encode(), recipients=contacts)
     assert calls[0] <= 10 * count
+
+
+def test_more_constraints_and_names_than_can_be_compared_are_a_limit(world: World) -> None:
+    """The validator compares each with each; 50 with 1,000 are no trouble."""
+    few = examine(
+        name_constraints(world, names=50, constraints=1000, permitted=True), trust=world.trust
+    )
+    assert few.signers[0].trusted
+    many = examine(
+        name_constraints(world, names=1000, constraints=1000, permitted=True), trust=world.trust
+    )
+    assert not many.signers[0].trusted
+    assert many.has("pki.path.limit")
+    assert any("name constraints 9" in item.text for item in many.errors)
