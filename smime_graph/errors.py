@@ -23,7 +23,7 @@ No key, password, token or upload URL is ever part of one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 from .findings import Report
 from .oids import WITHOUT_PRIMITIVE
@@ -51,6 +51,28 @@ class SmimeGraphError(Exception):
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.hint = hint
+
+
+E = TypeVar("E", bound=SmimeGraphError)
+
+
+def kept(error: E) -> E:
+    """The error as a value that may be held: without the frames it came through and what led to it.
+
+    They hold the message, and may hold what was in it. To raise it, see `fresh`.
+    """
+    error.__traceback__ = error.__context__ = error.__cause__ = None
+    return error
+
+
+def fresh(error: E) -> E:
+    """The same error, to be raised in place of one that is kept: it collects the frames.
+
+    Raised itself, the one that is kept would hold them, and be in a cycle with them.
+    """
+    again = type(error).__new__(type(error), *error.args)
+    again.__dict__.update(error.__dict__)
+    return again
 
 
 class UsageError(SmimeGraphError, ValueError):

@@ -28,6 +28,8 @@ from ..errors import (
     PolicyRefusal,
     UnsupportedAlgorithm,
     UsageError,
+    fresh,
+    kept,
 )
 from ..policy import Policy
 from . import attributes, ber, parameters, recipients
@@ -211,11 +213,11 @@ def decrypt(
             tried += 1
             return encryption.decrypt(cek, enveloped.ciphertext, enveloped.mac, enveloped.aad)
         except (UnsupportedAlgorithm, PolicyRefusal, MalformedMessage) as error:
-            known = known or error
+            known = known or kept(error)
         except UsageError:
             raise  # the token with the key is gone: nothing is learnt about the message
         except (ValueError, TypeError):
             tried += 1  # whatever the primitive says
     if known is not None and not tried:
-        raise known
+        raise fresh(known)
     raise DecryptionFailed

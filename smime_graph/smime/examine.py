@@ -13,9 +13,7 @@ from ..budget import Budget
 from ..cms import signed_data
 from ..cms.certificate import Certificate
 from ..cms.recipients import AnyKey
-from ..errors import (
-    MalformedMessage,
-)
+from ..errors import MalformedMessage, fresh
 from ..pki.trust import TrustStore
 from ..policy import EXCHANGE, Policy
 from . import unwrap
@@ -62,7 +60,7 @@ def decrypt(raw: bytes, *, identities: Sequence[AnyKey], policy: Policy = EXCHAN
         raw, identities=key_pairs(identities), policy=policy, stop_after="enveloped-data"
     )
     if peeled.error is not None:
-        raise peeled.error
+        raise fresh(peeled.error)
     if not peeled.layers or peeled.layers[0].type not in ENCRYPTED:
         raise MalformedMessage("the message is not encrypted", hint="verify reads signed messages")
     layers = tuple(peeled.layers)
@@ -82,7 +80,7 @@ def decompress(raw: bytes, *, policy: Policy = EXCHANGE) -> Opened:
     if peeled.layers and peeled.layers[0].type != "compressed-data":
         raise MalformedMessage(f"the message is {peeled.layers[0].type}, not compressed-data")
     if peeled.error is not None:
-        raise peeled.error
+        raise fresh(peeled.error)
     if not peeled.layers:
         raise MalformedMessage(
             "the message is not compressed", hint="inspect shows what the message is"

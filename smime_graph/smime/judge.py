@@ -29,6 +29,7 @@ from ..errors import (
     UnsupportedAlgorithm,
     UsageError,
     VerificationFailed,
+    fresh,
 )
 from ..findings import Finding, Severity, finding
 from ..pki.address import addresses, mailbox, mailboxes, parse_header_addresses
@@ -69,19 +70,25 @@ class Judged:
 
     def raise_unless_accepted(self) -> Opened:
         report = self.report
-        if report.error is not None:
-            raise report.error
         if not report.accepted:
-            errors = report.errors
-            believed = all(signer.intact and signer.valid for signer in report.signers)
-            kind: type[VerificationFailed] = SignatureInvalid
-            if all(item.code == "smime.label.refused" for item in errors):
-                kind = VerificationFailed
-            elif report.signers and believed and any(one.covers_body for one in report.signers):
-                kind = CertificateRejected
-            texts = "; ".join(dict.fromkeys(f"{f.where}: {f.text}" for f in errors[:3]))
-            raise kind(texts, report, hint=_hint(errors))
+            del self  # whoever keeps the error shall not keep what was in the message
+            raise refusal(report)
         return Opened(self.peeled.content, self.header, report)
+
+
+def refusal(report: MessageReport) -> SmimeGraphError:
+    """What is raised for a message that is not accepted."""
+    if report.error is not None:
+        return fresh(report.error)
+    errors = report.errors
+    believed = all(signer.intact and signer.valid for signer in report.signers)
+    kind: type[VerificationFailed] = SignatureInvalid
+    if all(item.code == "smime.label.refused" for item in errors):
+        kind = VerificationFailed
+    elif report.signers and believed and any(one.covers_body for one in report.signers):
+        kind = CertificateRejected
+    texts = "; ".join(dict.fromkeys(f"{f.where}: {f.text}" for f in errors[:3]))
+    return kind(texts, report, hint=_hint(errors))
 
 
 def open_message(

@@ -26,7 +26,7 @@ from ..pki.address import addresses, header_addresses, mailboxes
 from ..pki.trust import TrustStore
 from ..policy import EXCHANGE, Policy
 from .entity import Entity
-from .judge import Judged, open_message
+from .judge import open_message, refusal
 from .report import MessageReport, Opened, Signer
 from .unwrap import recognise
 from .wrap import (
@@ -214,8 +214,9 @@ def verify_receipt(
 
     Raises what `unseal` raises, SignatureInvalid where it is no receipt for the original.
     """
-    judged, report = _examine(raw, original, identities, trust, sender, certificates, policy, at)
-    judged.raise_unless_accepted()
+    report = _examine(raw, original, identities, trust, sender, certificates, policy, at)
+    if not report.message.accepted:
+        raise refusal(report.message)
     if not report.accepted:
         texts = "; ".join(item.text for item in report.errors)
         raise SignatureInvalid(texts, report, hint="give the message that was sent, unchanged")
@@ -234,7 +235,7 @@ def examine_receipt(
     at: datetime | None = None,
 ) -> ReceiptReport:
     """As `verify_receipt`, but the report says it all and nothing that it can hold is raised."""
-    return _examine(raw, original, identities, trust, sender, certificates, policy, at)[1]
+    return _examine(raw, original, identities, trust, sender, certificates, policy, at)
 
 
 def _examine(
@@ -246,7 +247,7 @@ def _examine(
     certificates: Sequence[Certificate],
     policy: Policy,
     at: datetime | None,
-) -> tuple[Judged, ReceiptReport]:
+) -> ReceiptReport:
     judged = open_message(raw, identities, trust, sender, policy, at, None, certificates)
     message = judged.report
     found = list(message.findings)
@@ -254,17 +255,17 @@ def _examine(
     if message.error is not None or not layers or layers[-1].type != "signed-receipt":
         if message.error is None:
             found.append(finding("smime.receipt.none", "message", "this is no signed receipt"))
-        return judged, ReceiptReport(tuple(found), message)
+        return ReceiptReport(tuple(found), message)
     try:
         received = ess.read_receipt(judged.peeled.content)
     except MalformedMessage as error:
         found.append(finding("smime.receipt.none", "receipt", str(error)))
-        return judged, ReceiptReport(tuple(found), message)
+        return ReceiptReport(tuple(found), message)
     sent = open_message(original, identities, trust, None, policy, at, None, certificates).report
     confirmed, fault = _confirmed(received, judged.peeled.content, sent)
     if confirmed is None:
         found.append(_mismatch(fault))
-        return judged, ReceiptReport(tuple(found), message, received)
+        return ReceiptReport(tuple(found), message, received)
     signers = [one for one in message.signers if one.layer == layers[-1].path and one.accepted]
     signer = next((one for one in signers if _has_seen(one, confirmed)), None)
     if signer is None and signers:
@@ -272,7 +273,7 @@ def _examine(
     if signer is not None:
         found += _expected(signer, confirmed)
     accepted = message.accepted and signer is not None
-    report = ReceiptReport(
+    return ReceiptReport(
         tuple(found),
         message,
         received,
@@ -280,7 +281,6 @@ def _examine(
         confirmed if accepted else None,
         accepted,
     )
-    return judged, report
 
 
 def _mismatch(text: str) -> Finding:

@@ -201,7 +201,8 @@ class Opened:
         try:
             return message_from_bytes(self.raw, policy=policy.default)
         except RecursionError:
-            raise MalformedMessage("multiparts are nested too deep to be parsed") from None
+            pass  # and out of here, so that the error does not hold what was read
+        raise MalformedMessage("multiparts are nested too deep to be parsed")
 
 
 def _has_version(entity: bytes) -> bool:

@@ -18,7 +18,7 @@ from ..cms.certificate import Certificate
 from ..cms.enveloped_data import EnvelopedData, cipher_name
 from ..cms.recipients import AnyKey
 from ..cms.signed_data import SignedData, SignerInfo
-from ..errors import MalformedMessage, SmimeGraphError, UnsupportedAlgorithm, UsageError
+from ..errors import MalformedMessage, SmimeGraphError, UnsupportedAlgorithm, UsageError, kept
 from ..findings import Finding, finding
 from ..policy import Policy
 from .entity import Entity, crlf, decode_base64, has_unprintable_name, split_multipart
@@ -211,7 +211,7 @@ def peel(
         else:
             peeled.findings += _errant(peeled.content, path)
     except SmimeGraphError as error:
-        peeled.error = error
+        peeled.error = kept(error)
     return peeled
 
 
