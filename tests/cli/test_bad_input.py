@@ -258,6 +258,17 @@ def test_hostile_text_does_not_reach_the_terminal(call: Run) -> None:
     assert "\x1b" not in call("sign", "--\x1b[31m").err
 
 
+def test_no_line_of_the_terminal_is_longer_than_2000_characters(call: Run) -> None:
+    long = "x" * 3000
+    shown = terminal.printable(f"{long[:1999]}ab")
+    assert shown == f"{long[:1999]}a..."
+    assert terminal.printable(long[:2000]) == long[:2000]
+    for words in (["sign", "m.eml", "--at", long], [long], ["sign", f"--{long}"]):
+        lines = call(*words).err.splitlines()
+        assert any("xxxx..." in line for line in lines)
+        assert max(map(len, lines)) < 2100
+
+
 VERBS = (
     ("verify", "--trust", "roots.pem"),
     ("unseal", "--trust", "roots.pem", "--identity", "carol.key"),

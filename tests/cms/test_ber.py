@@ -37,11 +37,16 @@ def test_object_identifiers_come_back(first: int, second: int, rest: list[int]) 
     assert read(ber.oid(dotted), ber.OBJECT_IDENTIFIER).as_oid() == dotted
 
 
-@pytest.mark.parametrize("contents", ["", "80", "2a80", "2a8001", "ff" * 65])
-def test_an_object_identifier_that_is_none_is_refused(contents: str) -> None:
+@pytest.mark.parametrize("contents", ["", "80", "2a80", "2a8001", "2a" + "01" * 64])
+def test_an_object_identifier_that_is_none_or_over_64_octets_is_refused(contents: str) -> None:
     data = ber.tlv(ber.OBJECT_IDENTIFIER, bytes.fromhex(contents))
     with pytest.raises(MalformedMessage, match="is not an object identifier"):
         read(data, ber.OBJECT_IDENTIFIER).as_oid()
+
+
+def test_an_object_identifier_of_64_octets_is_read() -> None:
+    data = ber.tlv(ber.OBJECT_IDENTIFIER, b"\x2a" + b"\x01" * 63)
+    assert read(data, ber.OBJECT_IDENTIFIER).as_oid() == "1.2" + ".1" * 63
 
 
 @pytest.mark.parametrize(

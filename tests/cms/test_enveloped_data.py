@@ -11,7 +11,7 @@ import pytest
 
 from smime_graph import oids
 from smime_graph.algorithms import ContentCipher, by_name
-from smime_graph.cms import ber, enveloped_data, recipients
+from smime_graph.cms import ber, enveloped_data, parameters, recipients
 from smime_graph.cms.certificate import Certificate
 from smime_graph.errors import (
     DecryptionFailed,
@@ -360,3 +360,21 @@ def test_a_wrong_key_for_rc2_is_noticed_before_the_whole_text_is_read() -> None:
         with pytest.raises(ValueError):
             row.decrypt(bytes((number,)) * 5, bytes(8), bytes(1 << 18), b"", b"")
     assert time.process_time() - begun < 5
+
+
+@pytest.mark.parametrize("mode", ["gcm", "ccm"])
+@pytest.mark.parametrize(
+    ("size", "allowed"), [*((n, False) for n in (0, 4, 8, 10, 11, 17)), (12, True), (16, True)]
+)
+def test_a_tag_has_12_to_16_octets(size: int, allowed: bool, mode: str) -> None:
+    """RFC 5084 3.2; 3.1 would let CCM have tags of 4, which anybody makes in 2**32 tries."""
+    row = cipher(f"aes256-{mode}")
+    value = ber.sequence(ber.octet_string(bytes(12)), ber.integer(size))
+    identifier = parameters.AlgorithmIdentifier.read(
+        ber.read(ber.sequence(ber.oid(row.oid), value), "x"), "content"
+    )
+    if allowed:
+        assert parameters.read_cipher(identifier, "content").tag_size == size
+        return
+    with pytest.raises(MalformedMessage, match=f"content: tag of {size} octets, 12 to 16"):
+        parameters.read_cipher(identifier, "content")

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, mlkem, x448, x25519
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, mlkem, padding, x448, x25519
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
@@ -36,7 +37,14 @@ from smime_graph.algorithms import (
     KeyWrap,
     by_name,
 )
-from smime_graph.cms import ber, encrypted_data, enveloped_data, parameters, shared_secret
+from smime_graph.cms import (
+    ber,
+    encrypted_data,
+    enveloped_data,
+    key_transport,
+    parameters,
+    shared_secret,
+)
 from smime_graph.cms.shared_secret import MAX_ITERATIONS, Password, SharedKey
 from smime_graph.cms.signed_data import content_info
 
@@ -534,3 +542,58 @@ def test_a_derivation_without_a_cipher_is_refused(
     info = pwri(_SALT, ber.integer(1000), _SHA256, kek=derived(PASSWORD, 1000))
     with pytest.raises(error):
         opened(message(info, algorithm=algorithm), PASSWORD)
+
+
+# --- key transport ------------------------------------------------------------------------
+
+
+def ktri(algorithm: bytes, encrypted: bytes) -> bytes:
+    rid = ber.context(0, ber.octet_string(b"somebody"), constructed=False)
+    return ber.sequence(ber.integer(2), rid, algorithm, ber.octet_string(encrypted))
+
+
+V15 = ber.sequence(ber.oid(oids.RSA_ENCRYPTION), ber.null())
+
+
+class Answering:
+    """A private key on a token: its answer to every ciphertext, or the error that it raises."""
+
+    def __init__(self, answer: bytes | Exception) -> None:
+        self.answer = answer
+
+    def decrypt(self, *_: object) -> bytes:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.mark.parametrize("size", [16, 24, 32])
+@pytest.mark.parametrize("answer", [ValueError(), b"", bytes(15), bytes(33), bytes(200)], ids=repr)
+def test_a_random_content_key_takes_the_place_of_a_bad_one(
+    answer: bytes | Exception, size: int
+) -> None:
+    """RFC 3218 2.3.2: bad padding, and a key of the wrong size, go the way of a good key."""
+    info = key_transport.read(ber.read(ktri(V15, bytes(256)), "ktri"))
+    key = Answering(answer)
+    seen = {key_transport.unwrap(info, key, size, EXCHANGE) for _ in range(3)}
+    assert {len(one) for one in seen} == {size}
+    assert len(seen) == 3
+    good = Answering(CEK[:size])
+    assert key_transport.unwrap(info, good, size, EXCHANGE) == CEK[:size]
+
+
+@pytest.mark.parametrize("label", [b"", b"label", bytes(300)])
+def test_the_label_of_oaep_is_that_of_the_recipient_info(label: bytes, bob_rsa: Identity) -> None:
+    """RFC 3560 3: pSourceFunc. A message for another label is not opened."""
+
+    def algorithm(label: bytes) -> bytes:
+        source = ber.sequence(ber.oid(oids.P_SPECIFIED), ber.octet_string(label))
+        return ber.sequence(ber.oid(oids.RSAES_OAEP), ber.sequence(ber.context(2, source)))
+
+    oaep = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), label or None)
+    encrypted = bob_rsa.private_key.public_key().encrypt(CEK, oaep)
+    key = bare(bob_rsa.private_key)
+    assert opened(message(ktri(algorithm(label), encrypted)), key) == TEXT
+    for other in (b"another", label + b"x", label[:-1] if label else b"\x00"):
+        with pytest.raises(DecryptionFailed):
+            opened(message(ktri(algorithm(other), encrypted)), key)

@@ -510,3 +510,47 @@ def test_signing_time_changes_its_type_in_2050(alice: Identity, year: int) -> No
     at = datetime(year, 6, 1).astimezone()
     der, _ = signed_data.sign(CONTENT, [alice], detached=True, policy=EXCHANGE, at=at)
     assert check(der, CONTENT).signing_time == at - timedelta(microseconds=at.microsecond)
+
+
+@pytest.mark.parametrize(
+    ("salt", "read"), [(0, True), (1024, True), (1025, False), (-1, False), (2**40, False)]
+)
+def test_the_salt_of_pss_is_bounded(salt: int, read: bool) -> None:
+    """No key has room for more, and what allocates it would be told by a stranger."""
+    value = ber.sequence(ber.context(2, ber.integer(salt)))
+    node = ber.read(ber.sequence(ber.oid(oids.RSASSA_PSS), value), "signatureAlgorithm")
+    identifier = parameters.AlgorithmIdentifier.read(node, "x")
+    if read:
+        assert parameters.read_pss(identifier, "x").salt == salt
+        return
+    with pytest.raises(MalformedMessage, match=f"x: PSS salt of {salt} octets"):
+        parameters.read_pss(identifier, "x")
+
+
+def test_100_signers_are_read_and_101_are_not(alice: Identity, now: datetime) -> None:
+    def signed_by(number: int) -> bytes:
+        made, _ = signed_data.sign(
+            CONTENT, [alice] * number, detached=False, policy=EXCHANGE, at=now
+        )
+        return made
+
+    assert len(signed_data.read(signed_by(100)).signers) == 100
+    with pytest.raises(MalformedMessage, match="101 signers, at most 100 are read"):
+        signed_data.read(signed_by(101))
+
+
+def test_algorithm_protection_names_a_signature_or_a_mac_and_not_both(alice: Identity) -> None:
+    """RFC 6211 2: exactly one of signatureAlgorithm [1] and macAlgorithm [2]."""
+    digest = parameters.write_digest(SHA256)
+    signature = parameters.write_signature(by_name(SignatureScheme, "ecdsa"), SHA256)
+    mac = ber.sequence(ber.oid("1.2.840.113549.2.9"))
+    named, by_mac = ber.context(1, signature[2:]), ber.context(2, mac[2:])
+
+    def found(*which: bytes) -> list[str]:
+        value = ber.sequence(digest, *which)
+        attribute = ber.sequence(ber.oid(oids.CMS_ALGORITHM_PROTECTION), ber.set_of(value))
+        return codes(check(make(alice, attrs=lambda s: [*s, attribute])).findings)
+
+    assert found(named) == []
+    for wrong in ((named, by_mac), (by_mac,), ()):
+        assert found(*wrong) == ["cms.attributes.algorithm-protection"]

@@ -17,6 +17,7 @@ from smime_graph.errors import (
     GraphThrottled,
     GraphUnreachable,
     SmimeGraphError,
+    UsageError,
 )
 
 NOW = 1_800_000_000.0
@@ -236,6 +237,15 @@ def test_a_fetch_stops_at_its_limit(call, stream):
     with pytest.raises(GraphError, match="longer than the limit") as caught:
         call(handler, "fetch", "id", limit=9)
     assert "higher limit" in caught.value.hint
+
+
+@pytest.mark.parametrize("limit", [0, -1, None, 1.5, "1"])
+def test_a_limit_that_is_no_number_of_bytes_is_refused_before_anything_is_asked(call, limit):
+    def handler(request):
+        raise AssertionError("nothing was to be asked")
+
+    with pytest.raises(UsageError, match=f"limit is {limit!r}, wanted a number of bytes"):
+        call(handler, "fetch", "id", limit=limit)
 
 
 def test_an_answer_that_drips_is_given_up(call, stream):

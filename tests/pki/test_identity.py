@@ -149,6 +149,24 @@ def test_issuers_that_issued_each_other_are_not_followed_for_ever() -> None:
     assert issuers(leaf, names.values()) == (names[one], names[other])
 
 
+def test_twenty_authorities_of_one_name_are_tried_and_no_more(ca: CA) -> None:
+    other = CA("other", key="p256", at=AT)
+    namesakes = [other.create_intermediate("issuing", key="p256").certificate for _ in range(20)]
+    issuing = ca.create_intermediate("issuing", key="p256", path_length=None)
+    person = issuing.issue("a@contoso.com", key="p256").certificate
+    assert issuers(person, (*namesakes[:19], issuing.certificate)) == (issuing.certificate,)
+    assert issuers(person, (*namesakes, issuing.certificate)) == ()
+
+
+def test_a_chain_of_eight_issuers_is_found_and_no_longer_one(ca: CA) -> None:
+    line = [ca.create_intermediate("Depth 0", key="p256", path_length=None)]
+    for depth in range(1, 10):
+        line.append(line[-1].create_intermediate(f"Depth {depth}", key="p256", path_length=None))
+    person = line[-1].issue("a@contoso.com", key="p256").certificate
+    found = issuers(person, [authority.certificate for authority in line])
+    assert found == tuple(authority.certificate for authority in reversed(line[2:]))
+
+
 # --- two key pairs -------------------------------------------------------------------------------
 
 
