@@ -246,14 +246,13 @@ class _NamedCertificate:
     digest: Digest
     hash: bytes
     issuers: tuple[bytes, ...]
-    serial: bytes | None
+    serial: int | None
 
     def is_of(self, certificate: Certificate) -> bool:
         if self.hash != self.digest.compute(certificate.der):
             return False
-        return self.serial is None or (
-            self.serial == certificate.serial and certificate.issuer in self.issuers
-        )
+        serial = self.serial
+        return serial is None or any(certificate.is_named(one, serial) for one in self.issuers)
 
 
 def _named_certificates(value: Node, oid: str) -> list[_NamedCertificate]:
@@ -281,12 +280,13 @@ def _named_certificate(node: Node, oid: str) -> _NamedCertificate:
         digest = read_digest(AlgorithmIdentifier.read(algorithm, "hashAlgorithm"), "ESSCertIDv2")
     hashed = bytes(fields.any("certHash").as_octets("certHash"))
     issuers: tuple[bytes, ...] = ()
-    serial: bytes | None = None
+    serial: int | None = None
     if (issuer_serial := fields.optional(ber.SEQUENCE)) is not None:
         inner = Fields(issuer_serial, "IssuerSerial")
         names = inner.take(ber.SEQUENCE, "issuer")
         issuers = tuple(name.contents for name in names if name.tag == 0xA4)
-        serial = inner.take(ber.INTEGER, "serialNumber").raw
+        octets = inner.take(ber.INTEGER, "serialNumber").contents
+        serial = int.from_bytes(octets, "big", signed=True)
         inner.end()
     fields.end()
     return _NamedCertificate(digest, hashed, issuers, serial)

@@ -94,10 +94,34 @@ class Certificate:
     def serial_number(self) -> int:
         return int.from_bytes(self.der[self._serial[2] : self._serial[3]], "big", signed=True)
 
-    @property
+    @cached_property
     def issuer_and_serial(self) -> bytes:
         """IssuerAndSerialNumber (RFC 5652 10.2.4), DER, made of the received slices."""
         return ber.sequence(self.issuer, self.serial)
+
+    @cached_property
+    def canonical_issuer(self) -> bytes:
+        """The issuer as `names.canonical` has it: for comparing, never for sending."""
+        return names.canonical(self.issuer)
+
+    @cached_property
+    def canonical_subject(self) -> bytes:
+        """The subject as `names.canonical` has it."""
+        return names.canonical(self.subject)
+
+    @property
+    def is_self_issued(self) -> bool:
+        """Whether subject and issuer are the same name; nothing is said of the signature."""
+        return self.canonical_subject == self.canonical_issuer
+
+    def is_named(self, issuer: bytes, serial_number: int) -> bool:
+        """Whether an issuer (a Name in DER) and a serial number name it, by RFC 5280 7.1.
+
+        The one comparison for every such pair: of signers, recipients, originators, ESSCertIDs.
+        """
+        return self.serial_number == serial_number and (
+            self.issuer == issuer or self.canonical_issuer == names.canonical(issuer)
+        )
 
     @property
     def public_key_info(self) -> bytes:

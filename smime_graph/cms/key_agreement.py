@@ -37,6 +37,7 @@ from .recipient_info import (
     used,
     write_identifier,
 )
+from .signed_data import canonical_issuer_and_serial, is_named_by
 
 # RFC 5753 8 and 9, RFC 8418: the KDF's hash is as strong as the curve
 _USUAL = {
@@ -225,12 +226,12 @@ def _originator_key(
 def _certified_key(originator: Node, kind: str, certificates: Iterable[Certificate]) -> Any:
     issuer = key_identifier = None
     if originator.tag == ber.SEQUENCE:
-        issuer = originator.raw
+        issuer = canonical_issuer_and_serial(originator)
     elif originator.tag == 0x80:
         key_identifier = originator.contents
     for certificate in certificates:
         if KEY_KINDS.get(certificate.key_algorithm) == kind and (
-            certificate.issuer_and_serial == issuer
+            (issuer is not None and is_named_by(certificate, issuer))
             or (key_identifier and certificate.subject_key_identifier == key_identifier)
         ):
             return certificate.public_key

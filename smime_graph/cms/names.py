@@ -1,10 +1,13 @@
-"""X.501 names as text for people (RFC 4514). Names are compared by octets, never by this text.
+"""X.501 names: compared (RFC 5280 7.1), and as text for people (RFC 4514), which is never compared.
 
 Name ::= SEQUENCE OF RelativeDistinguishedName ::= SET OF SEQUENCE { type OBJECT IDENTIFIER,
 value ANY }
 """
 
 from __future__ import annotations
+
+import unicodedata
+from functools import lru_cache
 
 from .. import oids
 from ..errors import MalformedMessage
@@ -27,16 +30,66 @@ _SHORT_NAMES = {
     "0.9.2342.19200300.100.1.25": "DC",
     oids.EMAIL_ADDRESS: "emailAddress",
 }
-# UTF8String, PrintableString, TeletexString (in practice Latin-1), IA5String, UniversalString,
-# BMPString
+# UTF8String, NumericString, PrintableString, TeletexString (in practice Latin-1), IA5String,
+# VisibleString, UniversalString, BMPString
 _ENCODINGS = {
-    0x0C: "utf-8",
+    ber.UTF8_STRING: "utf-8",
+    0x12: "latin-1",
     0x13: "latin-1",
     0x14: "latin-1",
     0x16: "latin-1",
+    0x1A: "latin-1",
     0x1C: "utf-32-be",
     0x1E: "utf-16-be",
 }
+_MAX_REMEMBERED = 1024  # octets; an issuer's name has 100
+
+
+# --- compared -----------------------------------------------------------------------------
+
+
+def same(one: bytes, other: bytes) -> bool:
+    """Whether two DER Names are the same name by RFC 5280 7.1. Never raises."""
+    return one == other or canonical(one) == canonical(other)
+
+
+def canonical(name: bytes) -> bytes:
+    """A form that all encodings of one DER Name have in common, for comparing alone; never raises.
+
+    RFC 5280 7.1 compares without regard to the kind of string, to case, and to blanks at the ends
+    and repeated ones, the parts of an RDN in any order. A value that is no text is left as it is,
+    and so is what is no Name.
+    """
+    return _remembered(name) if len(name) <= _MAX_REMEMBERED else _canonical(name)
+
+
+def _canonical(name: bytes) -> bytes:
+    try:
+        relative = ber.read(name, "Name")
+        return ber.sequence(*(ber.set_of(*map(_comparable, rdn)) for rdn in relative))
+    except MalformedMessage:
+        return name
+
+
+_remembered = lru_cache(maxsize=512)(_canonical)
+
+
+def _comparable(pair: Node) -> bytes:
+    fields = Fields(pair, "AttributeTypeAndValue")
+    kind, value = fields.any("type"), fields.any("value")
+    fields.end()
+    if (encoding := _ENCODINGS.get(value.tag)) is None:
+        return pair.raw
+    try:
+        text = value.contents.decode(encoding)
+    except UnicodeDecodeError:
+        return pair.raw
+    # RFC 4518 2, as far as names differ in practice
+    prepared = " ".join(unicodedata.normalize("NFKC", text.casefold()).split())
+    return ber.sequence(kind.raw, ber.tlv(ber.UTF8_STRING, prepared.encode()))
+
+
+# --- shown --------------------------------------------------------------------------------
 
 
 def text(name: bytes) -> str:

@@ -16,7 +16,7 @@ from . import ber
 from .ber import Fields
 from .certificate import Certificate
 from .parameters import AlgorithmIdentifier
-from .signed_data import canonical_issuer_and_serial, describe_issuer_and_serial
+from .signed_data import canonical_issuer_and_serial, describe_issuer_and_serial, is_named_by
 
 RecipientIdentifierForm = Literal["issuer", "ski"]
 
@@ -71,7 +71,7 @@ class RecipientInfo:
 
     def matches(self, certificate: Certificate) -> bool:
         if self.issuer_and_serial is not None:
-            return certificate.issuer_and_serial == self.issuer_and_serial
+            return is_named_by(certificate, self.issuer_and_serial)
         return (
             self.key_identifier is not None
             and certificate.subject_key_identifier == self.key_identifier

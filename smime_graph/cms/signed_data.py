@@ -244,7 +244,9 @@ class SignerInfo:
     def matches(self, certificate: Certificate) -> bool:
         if self.key_identifier is not None:
             return certificate.subject_key_identifier == self.key_identifier
-        return certificate.issuer_and_serial == self.issuer_and_serial
+        return self.issuer_and_serial is not None and is_named_by(
+            certificate, self.issuer_and_serial
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,10 +263,22 @@ class SignedData:
 
 
 def describe_issuer_and_serial(der: bytes) -> str:
+    issuer, serial = _read_issuer_and_serial(der)
+    return f"{names.text(issuer)};0x{serial:x}"
+
+
+def is_named_by(certificate: Certificate, issuer_and_serial: bytes) -> bool:
+    """Whether an IssuerAndSerialNumber that `canonical_issuer_and_serial` gave is of this one."""
+    return certificate.issuer_and_serial == issuer_and_serial or certificate.is_named(
+        *_read_issuer_and_serial(issuer_and_serial)
+    )
+
+
+def _read_issuer_and_serial(der: bytes) -> tuple[bytes, int]:
     fields = Fields(ber.read(der, "IssuerAndSerialNumber"), "IssuerAndSerialNumber")
     issuer = fields.take(ber.SEQUENCE, "issuer").raw
-    serial = fields.take(ber.INTEGER, "serialNumber").as_integer()
-    return f"{names.text(issuer)};0x{serial:x}"
+    serial = fields.take(ber.INTEGER, "serialNumber").contents
+    return issuer, int.from_bytes(serial, "big", signed=True)
 
 
 def read_content_info(

@@ -11,7 +11,6 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
 from cryptography.hazmat.primitives import serialization as ser
 
 from .. import oids
@@ -40,6 +39,7 @@ from .keyfile import (
     read_certificates,
     read_key_file,
 )
+from .path import check_signature
 from .pbe import Encryption, WrongPassword
 
 __all__ = [
@@ -444,7 +444,7 @@ def _passwords(password: Password) -> tuple[str | bytes, ...]:
 
 
 def _same_person(one: Identity, other: Identity) -> bool:
-    return one.certificate.subject == other.certificate.subject or bool(
+    return one.certificate.canonical_subject == other.certificate.canonical_subject or bool(
         {e.casefold() for e in one.emails} & {e.casefold() for e in other.emails}
     )
 
@@ -458,13 +458,13 @@ def issuers(certificate: Certificate, candidates: Iterable[Certificate]) -> tupl
     """
     by_subject: dict[bytes, list[Certificate]] = {}
     for candidate in dict.fromkeys(candidates):
-        if candidate.subject != candidate.issuer:
-            by_subject.setdefault(candidate.subject, []).append(candidate)
+        if not candidate.is_self_issued:
+            by_subject.setdefault(candidate.canonical_subject, []).append(candidate)
     chain = [certificate]
     while len(chain) <= _MAX_CHAIN:
-        found = by_subject.get(chain[-1].issuer, [])[:_MAX_NAMESAKES]
+        found = by_subject.get(chain[-1].canonical_issuer, [])[:_MAX_NAMESAKES]
         nearest = next((c for c in found if c not in chain and _issued(chain[-1], c)), None)
-        if nearest is None or chain[-1].issuer == chain[-1].subject:
+        if nearest is None or chain[-1].is_self_issued:
             break
         chain.append(nearest)
     return tuple(chain[1:])
@@ -472,9 +472,9 @@ def issuers(certificate: Certificate, candidates: Iterable[Certificate]) -> tupl
 
 def _issued(certificate: Certificate, issuer: Certificate) -> bool:
     try:
-        certificate.x509.verify_directly_issued_by(issuer.x509)
-    except (InvalidSignature, ValueError, MalformedMessage):
+        check_signature(certificate, issuer)
+    except (InvalidSignature, MalformedMessage):
         return False
-    except (TypeError, _Unsupported):
+    except UnsupportedAlgorithm:
         return True
     return True

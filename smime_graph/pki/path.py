@@ -210,7 +210,7 @@ def _constrained_names(chain: Sequence[Certificate]) -> int:
 class _Pool:
     """The certificates among which issuers are looked for, by their subjects."""
 
-    __slots__ = ("_by_issuer", "_by_subject", "_names", "_sources", "anchors", "certificates")
+    __slots__ = ("_by_issuer", "_by_subject", "_sources", "anchors", "certificates")
 
     def __init__(self, trust: TrustStore, certificates: Iterable[Certificate]) -> None:
         self._sources = (trust, certificates)  # kept, because it is known by their identity
@@ -221,19 +221,22 @@ class _Pool:
             for c in dict.fromkeys((*trust.anchors, *trust.certificates, *certificates))
             if len(c.der) <= _MAX_CERTIFICATE
         )
-        self._by_subject: dict[bytes, list[Certificate]] = {}
-        for one in self.certificates:
-            self._by_subject.setdefault(one.subject, []).append(one)
-        self._names: dict[object, list[Certificate]] | None = None
+        self._by_subject: dict[bytes, list[Certificate]] | None = None
         self._by_issuer: dict[tuple[bytes, bytes | None], list[Certificate]] = {}
 
     def candidates(self, certificate: Certificate, budget: Budget) -> list[Certificate]:
         """Those whose subject is the certificate's issuer, the likeliest first."""
-        name, key_id = certificate.issuer, _authority_key_identifier(certificate)
+        if self._by_subject is None:
+            self._by_subject = {}
+            own = frozenset((*self._sources[0].anchors, *self._sources[0].certificates))
+            for one in self.certificates:
+                if one not in own:  # the store's are read once, for all messages
+                    budget.spend("certificates", PARSED + len(one.subject))
+                self._by_subject.setdefault(one.canonical_subject, []).append(one)
+        budget.spend("certificates", PARSED + len(certificate.issuer))
+        name, key_id = certificate.canonical_issuer, _authority_key_identifier(certificate)
         if (known := self._by_issuer.get((name, key_id))) is None:
             known = list(self._by_subject.get(name, ()))
-            if not known:
-                known = list(self._of_name(certificate, budget))
             if key_id is not None and len(known) > 1:
                 # a hint of the issuer, not a condition (RFC 4158 3.5.12); the anchors stay in front
                 known.sort(
@@ -241,24 +244,6 @@ class _Pool:
                 )
             self._by_issuer[name, key_id] = known
         return known
-
-    def _of_name(self, certificate: Certificate, budget: Budget) -> list[Certificate]:
-        if self._names is None:
-            self._names = {}
-            for subject, found in self._by_subject.items():
-                budget.spend("certificates", PARSED + len(subject))
-                self._names.setdefault(_name(subject, found[0], "subject"), []).extend(found)
-        budget.spend("certificates", PARSED + len(certificate.issuer))
-        return self._names.get(_name(certificate.issuer, certificate, "issuer"), [])
-
-
-def _name(der: bytes, certificate: Certificate, which: str) -> object:
-    """A name as RFC 5280 7.1 compares it: without case, and with single blanks."""
-    try:
-        name: x509.Name = getattr(certificate.x509, which)
-        return tuple(frozenset((a.oid, _caseless(a.value)) for a in rdn) for rdn in name.rdns)
-    except (MalformedMessage, ValueError, TypeError):
-        return der
 
 
 class _Search:
@@ -293,7 +278,8 @@ class _Search:
             self._checks.budget.spend("certification paths", STEP)
             # RFC 4158 2.4.2: no name and key twice; two with one key are tried in turn
             if any(
-                c.subject == issuer.subject and c.public_key_info == issuer.public_key_info
+                c.canonical_subject == issuer.canonical_subject
+                and c.public_key_info == issuer.public_key_info
                 for c in chain
             ):
                 continue
@@ -325,15 +311,11 @@ class _Search:
             text = f"the signature is not by {issuer.description}, named as its issuer: {fault}"
             return finding("pki.path.invalid", certificate.description, text)
         end = self._dead_end
-        if end.subject == end.issuer:
+        if end.is_self_issued:
             text = "self-issued, and not among the trust anchors"
         else:
             text = f"no certificate of its issuer {end.issuer_text} was given"
         return finding("pki.path.none", end.description, text)
-
-
-def _caseless(value: str | bytes) -> str | bytes:
-    return " ".join(value.casefold().split()) if isinstance(value, str) else value
 
 
 def _authority_key_identifier(certificate: Certificate) -> bytes | None:
@@ -345,30 +327,43 @@ def _authority_key_identifier(certificate: Certificate) -> bytes | None:
 
 
 def _signature_fault(certificate: Certificate, issuer: Certificate) -> str | None:
-    """None if the signature is good; over the bytes as received, never over a new encoding of
-    them."""
+    """None if the signature is good, otherwise what is wrong with it."""
     try:
-        outer = ber.Fields(ber.read(certificate.der, "Certificate"), "Certificate")
-        tbs = outer.take(ber.SEQUENCE, "tbsCertificate")
-        algorithm = outer.take(ber.SEQUENCE, "signatureAlgorithm").raw
-        inner = ber.Fields(tbs, "TBSCertificate")
-        inner.optional(0xA0)
-        inner.take(ber.INTEGER, "serialNumber")
-        if inner.take(ber.SEQUENCE, "signature").raw != algorithm:
-            # RFC 5280 4.1.1.2: otherwise the algorithm could be replaced without breaking the
-            # signature
-            return "the two statements of the signature algorithm differ"
-        # cryptography lets the number of unused bits be another one
-        outer.any("signatureValue").as_bits("signatureValue")
-        _verify(certificate.x509, tbs.raw, issuer)
-    except InvalidSignature:
-        return "it does not verify"
-    except (_Unsupported, UnsupportedAlgorithm):
-        oid = certificate.x509.signature_algorithm_oid.dotted_string
-        return f"algorithm {oid} with the issuer's key is not supported"
-    except (MalformedMessage, ValueError, TypeError) as error:
+        check_signature(certificate, issuer)
+    except InvalidSignature as error:
+        return str(error) or "it does not verify"
+    except UnsupportedAlgorithm as error:
+        return f"algorithm {error.oid} with the issuer's key is not supported"
+    except MalformedMessage as error:
         return f"it cannot be read: {error}"
     return None
+
+
+def check_signature(certificate: Certificate, issuer: Certificate) -> None:
+    """Check that `issuer`'s key made the signature of `certificate`; names are not looked at.
+
+    Over the bytes as received, never over a new encoding of them. Raises InvalidSignature,
+    UnsupportedAlgorithm, and MalformedMessage for what cannot be read.
+    """
+    outer = ber.Fields(ber.read(certificate.der, "Certificate"), "Certificate")
+    tbs = outer.take(ber.SEQUENCE, "tbsCertificate")
+    algorithm = outer.take(ber.SEQUENCE, "signatureAlgorithm")
+    inner = ber.Fields(tbs, "TBSCertificate")
+    inner.optional(0xA0)
+    inner.take(ber.INTEGER, "serialNumber")
+    if inner.take(ber.SEQUENCE, "signature").raw != algorithm.raw:
+        # RFC 5280 4.1.1.2: otherwise the algorithm could be replaced without breaking the
+        # signature
+        raise InvalidSignature("the two statements of the signature algorithm differ")
+    # cryptography lets the number of unused bits be another one
+    outer.any("signatureValue").as_bits("signatureValue")
+    try:
+        _verify(certificate.x509, tbs.raw, issuer)
+    except _Unsupported:
+        oid = ber.Fields(algorithm, "signatureAlgorithm").any("algorithm").as_oid()
+        raise UnsupportedAlgorithm(oid, where=f"signature of {certificate.description}") from None
+    except (ValueError, TypeError) as error:
+        raise MalformedMessage(str(error)) from error
 
 
 def _verify(certificate: x509.Certificate, tbs: bytes, issuer: Certificate) -> None:

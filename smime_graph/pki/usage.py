@@ -142,7 +142,7 @@ def authority_fault(anchor: Certificate) -> str | None:
         return f"since its extensions cannot be read: {error}"
     constraints = _extension(anchor, x509.BasicConstraints)
     if constraints is None:
-        if version is x509.Version.v1 and not len(extensions) and anchor.subject == anchor.issuer:
+        if version is x509.Version.v1 and not len(extensions) and anchor.is_self_issued:
             return None
         return "it has no basicConstraints"
     if not constraints.ca:

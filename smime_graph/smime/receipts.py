@@ -15,7 +15,7 @@ from hmac import compare_digest
 from typing import Literal
 
 from .. import oids
-from ..cms import ess, signed_data
+from ..cms import ess, names, signed_data
 from ..cms.certificate import Certificate
 from ..cms.ess import ContentHints, Receipt, ReceiptRequest
 from ..cms.keys import SigningKey
@@ -107,9 +107,9 @@ def _is_asked(request: ReceiptRequest, certificate: Certificate) -> bool:
     if isinstance(request.from_, str):
         return True
     held = mailboxes(addresses(certificate))
-    return certificate.subject in request.from_names or not held.isdisjoint(
-        mailboxes(request.from_)
-    )
+    if any(names.same(certificate.subject, one) for one in request.from_names):
+        return True
+    return not held.isdisjoint(mailboxes(request.from_))
 
 
 def receipt(
