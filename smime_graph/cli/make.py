@@ -17,17 +17,24 @@ if TYPE_CHECKING:
     from ..cms.labels import SecurityLabel
 
 
+def protects(given: Given) -> bool:
+    """Whether the options ask for a signature or for encryption."""
+    return any(given.get(name) for name in ("signer", "recipient", "recipient_password_file"))
+
+
 def protected(raw: bytes, given: Given) -> bytes:
     """The message signed, encrypted or sealed as the options say; as it is where they say nothing.
 
     Raises what `sign`, `encrypt` and `seal` raise.
     """
-    to_someone = bool(given.get("recipient") or given.get("recipient_password_file"))
-    if not given.get("signer") and not to_someone:
-        return raw
     from ..smime import wrap
+    from ..smime.entity import check_finished
     from . import keys
 
+    if not protects(given):
+        check_finished(raw)
+        return raw
+    to_someone = bool(given.get("recipient") or given.get("recipient_password_file"))
     policy = options.policy_of(given)
     at = given.get("at")
     signers = keys.KeyRing.of(given).signers()

@@ -23,7 +23,7 @@ from ..errors import (
     UsageError,
 )
 from . import config, files, mailbox, options
-from .make import ready
+from .make import protects, ready
 from .options import Given, option, verb
 from .program import Verb
 from .send import check_save, save
@@ -225,9 +225,12 @@ def sendmail(ctx: click.Context, /, **given: Any) -> None:
             "no recipients are named", hint="name them as arguments, or use -t for those of To, Cc"
         )
     _check_signer(ctx, given)
+    from ..smime.entity import crlf
+
     data = files.read("-", what="message")
     with mailbox.client(given) as graph:
-        raw = ready(prepared(data, invocation, given), given)
+        made = prepared(data, invocation, given)
+        raw = ready(made if protects(given) else crlf(made), given)
         with mailbox.sending():
             ref = graph.send(raw, save_to_sent_items=given["save_to_sent_items"], via="auto")
         mailbox.tell(ref)
@@ -265,11 +268,10 @@ def _until_dot(data: bytes) -> bytes:
 
 
 def _split(data: bytes) -> tuple[list[HeaderField], bytes]:
-    """The header, and the body with CRLF. A line that is no field begins the body, as ever."""
+    """The header with CRLF, and the body. A line that is no field begins the body, as ever."""
     from ..smime.entity import Entity, HeaderField, crlf
 
     data = re.sub(rb"\AFrom [^\r\n]*\r?\n", b"", data, count=1)  # the mark of a mailbox file
-    data = crlf(data)
     entity = Entity(data)
     found: list[HeaderField] = []
     position = 0
@@ -277,7 +279,8 @@ def _split(data: bytes) -> tuple[list[HeaderField], bytes]:
         if not field.name:
             return found, data[position:]
         position += len(field.raw)
-        raw = field.raw if field.raw.endswith(b"\r\n") else field.raw.rstrip(b"\r\n") + b"\r\n"
+        raw = crlf(field.raw)
+        raw = raw if raw.endswith(b"\r\n") else raw.rstrip(b"\r\n") + b"\r\n"
         found.append(HeaderField(field.name, raw))
     return found, entity.body
 

@@ -10,6 +10,7 @@ import re
 import secrets
 import uuid
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.message import Message
@@ -27,12 +28,19 @@ from ..cms.recipient_info import RecipientIdentifierForm
 from ..cms.recipients import AnyRecipient
 from ..cms.shared_secret import Password, SharedKey
 from ..cms.signed_data import SignerIdentifier
-from ..errors import MalformedMessage, PolicyRefusal, UsageError
+from ..errors import MalformedMessage, PolicyRefusal, SmimeGraphError, UsageError
 from ..pki.address import addresses, mailbox, mailboxes, parse_header_addresses
 from ..pki.trust import TrustStore
 from ..pki.validate import validate
 from ..policy import EXCHANGE, Policy
-from .entity import Entity, canonical_entity, crlf, encode_base64, is_mime_field
+from .entity import (
+    Entity,
+    canonical_entity,
+    encode_base64,
+    folded_field,
+    has_data_lines,
+    is_mime_field,
+)
 
 T = TypeVar("T")
 
@@ -331,11 +339,12 @@ class Outgoing:
         if not any(field.name.lower() == "content-type" for field in self._inner):
             # an entity without a header has been seen to lose its body (Thunderbird bug 1893039)
             fields.insert(0, _default_content_type(self.message.body))
-        return canonical_entity(b"".join([*fields, b"\n", self.message.body]), clear=clear)
+        end = b"\r\n" if self.message.header.endswith(b"\r\n") else b"\n"
+        return canonical_entity(b"".join([*fields, end, self.message.body]), clear=clear)
 
     def around(self, entity: bytes) -> bytes:
         """The fields that stay outside, those that were missing, and the entity with its own."""
-        fields = [_closed(crlf(field.raw)) for field in self._outer]
+        fields = [folded_field(field) for field in self._outer]
         fields += missing_fields(self.message, self.at)
         return b"".join([*fields, b"MIME-Version: 1.0\r\n", entity])
 
@@ -363,15 +372,14 @@ def _domain(message: Entity) -> str:
         return "localhost"
 
 
-def _closed(raw: bytes) -> bytes:
-    return raw if raw.endswith(b"\r\n") else raw + b"\r\n"
-
-
 def _as_bytes(message: bytes | Message) -> bytes:
     if isinstance(message, Message):
         try:
             # cte_type 8bit: our own canonical form decides what becomes 7-bit, and says so
-            return message.as_bytes(policy=message.policy.clone(linesep="\r\n", cte_type="8bit"))
+            ours = message.policy.clone(linesep="\r\n", cte_type="8bit")
+            return _with_octets_encoded(message).as_bytes(policy=ours)
+        except SmimeGraphError:
+            raise
         except Exception as error:
             raise MalformedMessage(f"the message cannot be written: {error}") from error
     if not isinstance(message, (bytes, bytearray, memoryview)):
@@ -381,7 +389,52 @@ def _as_bytes(message: bytes | Message) -> bytes:
         raw = raw[raw.index(b"\n") + 1 :]  # the separator line of a mailbox file
     if b"\n" not in raw:
         raw = raw.replace(b"\r", b"\n")  # line ends of a classic Macintosh
+        if has_data_lines(raw):
+            raise MalformedMessage(
+                "all line ends are bare CRs, and so are those in a part that is no text",
+                hint="give the message with CRLF, and such parts in base64",
+            )
     return raw
+
+
+def _with_octets_encoded(message: Message) -> Message:
+    """The message, with base64 for what `email` would write with other line ends: it does so with
+    every part, text or not.
+    """
+    at_stake = [number for number, part in enumerate(message.walk()) if _is_at_stake(part)]
+    if not at_stake:
+        return message
+    copied = deepcopy(message)
+    parts = list(copied.walk())
+    signed = {
+        id(inner)
+        for part in parts
+        if part.get_content_type() == "multipart/signed"
+        for inner in part.walk()
+    }
+    for part in (parts[number] for number in at_stake):
+        kind = part.get_content_type()
+        if id(part) in signed or kind.startswith("multipart/"):
+            raise MalformedMessage(
+                f"a part that is {kind}, or in a multipart/signed, has line ends other than CRLF,"
+                " which `email` would change",
+                hint="give the message as bytes, as it was received",
+            )
+        data = part.get_payload(decode=True)
+        del part["Content-Transfer-Encoding"]
+        part["Content-Transfer-Encoding"] = "base64"
+        part.set_payload(encode_base64(data if isinstance(data, bytes) else b"").decode())
+    return copied
+
+
+def _is_at_stake(part: Message) -> bool:
+    payload = part.get_payload()
+    if not isinstance(payload, str) or ("\n" not in payload and "\r" not in payload):
+        return False
+    names = ("Content-Type", "Content-Transfer-Encoding")
+    header = "".join(f"{name}: {part[name]}\n" for name in names if name in part)
+    entity = f"{header}\n{payload}".encode("utf-8", "surrogateescape")
+    return has_data_lines(entity, rewrite=lambda body: re.sub(rb"\r\n?|\n", b"\r\n", body))
 
 
 def _default_content_type(body: bytes) -> bytes:

@@ -92,7 +92,9 @@ def texts(draw: Callable[..., Any]) -> bytes:
 @st.composite
 def leaves(draw: Callable[..., Any]) -> tuple[bytes, list[Leaf]]:
     """A part, and what its reader must find."""
-    kind = draw(st.sampled_from(["text/plain", "text/html", "application/octet-stream"]))
+    kind = draw(
+        st.sampled_from(["text/plain", "text/html", "application/octet-stream", "image/png"])
+    )
     encoding = draw(st.sampled_from([None, "7bit", "8bit", "binary", "base64", "quoted-printable"]))
     octets: bytes = draw(st.binary(max_size=60) if encoding == "base64" else texts())
     header = f"Content-Type: {kind}; charset=utf-8; name=a.txt\n".encode()
@@ -105,7 +107,8 @@ def leaves(draw: Callable[..., Any]) -> tuple[bytes, list[Leaf]]:
         # a bare CR is nothing that quoted-printable can hold as it is (RFC 2045 6.7, rule 4)
         body = quopri.encodestring(re.sub(rb"\r(?!\n)", b"", octets))
         octets = quopri.decodestring(body)
-    found = octets if encoding in ("base64", "binary") else _text(octets)
+    is_text = kind.startswith("text/") and encoding not in ("base64", "binary")
+    found = _text(octets) if is_text else octets
     return header + b"\n" + body, [(kind, found)]
 
 
@@ -120,9 +123,17 @@ _BOUNDARIES = ("boundary", "boundary-", "boundary-x", "boundary-x-y", "'()+_,-./
 
 @st.composite
 def entities(draw: Callable[..., Any], depth: int = 0) -> tuple[bytes, list[Leaf]]:
-    if depth >= 3 or draw(st.integers(0, 2)) == 0:
+    which = draw(st.integers(0, 3))
+    if depth >= 3 or which == 0:
         result: tuple[bytes, list[Leaf]] = draw(leaves())
         return result
+    if which == 1:
+        entity, found = draw(entities(depth + 1))
+        kind = draw(st.sampled_from([b"message/rfc822", b"message/global"]))
+        label = draw(st.sampled_from([b"", b"7bit", b"8bit", b"binary", b"8-bit"]))
+        header = b"Content-Type: " + kind + b"\n"
+        header += b"Content-Transfer-Encoding: " + label + b"\n" if label else b""
+        return header + b"\nFrom: x@y.z\nSubject: inside\n" + entity, found
     boundary = _BOUNDARIES[(depth + draw(st.integers(0, 1))) % 2 + 2 * (depth % 2)]
     if depth == 2:
         boundary = _BOUNDARIES[4]
@@ -185,7 +196,10 @@ def assert_found(raw: bytes, wanted: list[Leaf]) -> None:
     assert len(found) == len(wanted)
     for (kind, octets), (wanted_kind, wanted_octets) in zip(found, wanted, strict=True):
         assert kind == wanted_kind
-        assert octets == wanted_octets or _text(octets) == wanted_octets
+        if kind.startswith("text/"):
+            assert octets == wanted_octets or _text(octets) == wanted_octets
+        else:
+            assert octets == wanted_octets
 
 
 # --- there and back -----------------------------------------------------------------------
