@@ -10,7 +10,7 @@ exactly if none of its findings is an error: nothing is rejected without a reaso
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -165,7 +165,9 @@ def _judge(
         if not layer.signed.signers:
             where = f"layer {layer.path}"
             found.append(finding("cms.signer.none", where, "nobody signed this layer"))
-        for check, where, info in _checks(layer, peeled, policy, certificates):
+        checks, findings = _checks(layer, peeled, policy, certificates)
+        found += findings
+        for check, where, info in checks:
             judged, findings = _judge_signer(
                 check, info, where, layer, covers, senders, trust, pool, policy, at, checks
             )
@@ -246,10 +248,11 @@ def _why_not_accepted(signers: Sequence[Signer], found: Sequence[Finding]) -> li
 
 def _checks(
     layer: SignedLayer, peeled: Peeled, policy: Policy, certificates: Sequence[Certificate]
-) -> Iterable[tuple[Check, str, SignerInfo]]:
+) -> tuple[list[tuple[Check, str, SignerInfo]], list[Finding]]:
     """Every signer of the layer, over the form of its content that somebody signed."""
     best: list[Check] = []
-    for content in layer.contents:
+    found: list[Finding] = []
+    for number, content in enumerate(layer.contents):
         hashed: dict[str, bytes] = {}
         checks = [
             signature_check.check(
@@ -269,12 +272,32 @@ def _checks(
             best = checks
             if peeled.content == layer.contents[0]:
                 peeled.content = bytes(content)
+            found = _check_line_ends(layer, is_as_received=number == 0)
             break
     numbered = "" if layer.path == "1" else f" of layer {layer.path}"
-    return [
+    named = [
         (check, f"signer {info.index}{numbered}", info)
         for check, info in zip(best, layer.signed.signers, strict=True)
     ]
+    return named, found
+
+
+def _check_line_ends(layer: SignedLayer, *, is_as_received: bool) -> list[Finding]:
+    """What a good clear signature is over should end its lines with CRLF alone.
+
+    Mailbox files and some relays write LF, which is accepted. OpenSSL refuses a signature over LF
+    itself, and where readers see the end of a line at a bare CR is anybody's guess.
+    """
+    if not layer.is_clear:
+        return []
+    texts: list[str] = []
+    if len(layer.contents) > 1 and is_as_received:
+        texts.append("the signature is over lines that end in a bare LF, not in CRLF")
+    elif len(layer.contents) > 1:
+        texts.append("lines end in a bare LF; the signature is over the text with CRLF")
+    if _BARE_CR.search(layer.contents[0]):
+        texts.append("the signature is over text with a CR that ends no line")
+    return [finding("smime.line-ends", f"layer {layer.path}", text) for text in texts]
 
 
 def _judge_signer(

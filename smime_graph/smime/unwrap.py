@@ -40,12 +40,16 @@ _PEM = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class SignedLayer:
-    """A signed layer and what it may be over: the content as received, then with CRLF line ends."""
+    """A signed layer and what it may be over: the content as received, then with CRLF line ends.
+
+    `is_clear` for the content of a multipart/signed, whose line ends whoever passes it on can see.
+    """
 
     path: str
     signed: SignedData
     contents: tuple[bytes | memoryview, ...]
     micalg: str | None
+    is_clear: bool = False
 
 
 @dataclass(slots=True)
@@ -236,7 +240,8 @@ def _take_off(
             # else the caller would take another content than the one given for signed
             raise MalformedMessage("the message has a content of its own, not the one given")
         contents = _contents(signed, outside)
-        peeled.signed.append(SignedLayer(path, signed, contents, cms.micalg))
+        is_clear = cms.content is not None
+        peeled.signed.append(SignedLayer(path, signed, contents, cms.micalg, is_clear))
         if signed.content_type not in (oids.DATA, oids.RECEIPT):
             # RFC 8551 2.4.1; a key signs other things than mail, which mail could be mistaken for
             text = f"what is signed is of type {signed.content_type}, and no mail"

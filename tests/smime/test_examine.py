@@ -22,7 +22,7 @@ from smime_graph import (
     unseal,
     verify,
 )
-from smime_graph.cms import ber, signed_data
+from smime_graph.cms import ber, enveloped_data, recipients, signed_data
 from smime_graph.errors import (
     CertificateRejected,
     DecryptionFailed,
@@ -755,3 +755,97 @@ def test_what_stopped_the_reading_is_among_the_findings(
         assert codes(report.errors) == ["smime.unreadable"]
         assert report.errors[0].text == str(report.error)
         assert not report.accepted
+
+
+# --- line ends ----------------------------------------------------------------------------
+
+TEXT = b"Content-Type: text/plain\r\n\r\none\r\ntwo\r\nthree\r\n"
+
+
+def clear(signed: bytes, sent: bytes, signer: Identity, now: datetime) -> bytes:
+    """A multipart/signed that carries `sent`, with a signature over `signed`."""
+    der, _ = signed_data.sign(signed, [signer], detached=True, policy=EXCHANGE, at=now)
+    return (
+        b"From: alice@contoso.com\r\n"
+        b'Content-Type: multipart/signed; protocol="application/pkcs7-signature";'
+        b" micalg=sha-256; boundary=b\r\n\r\n--b\r\n"
+        + sent
+        + b"\r\n--b\r\nContent-Type: application/pkcs7-signature\r\n"
+        b"Content-Transfer-Encoding: base64\r\n\r\n" + encode_base64(der) + b"\r\n--b--\r\n"
+    )
+
+
+LF = TEXT.replace(b"\r\n", b"\n")
+MIXED = TEXT.replace(b"two\r\n", b"two\n")
+BARE_CR = TEXT.replace(b"two\r\n", b"two\rpay 666\r\n")
+
+
+@pytest.mark.parametrize(
+    ("signed_as", "sent_as", "texts"),
+    [
+        (TEXT, TEXT, []),
+        (LF, LF, ["over lines that end in a bare LF"]),
+        (TEXT, LF, ["over the text with CRLF"]),
+        (MIXED, MIXED, ["over lines that end in a bare LF"]),
+        (TEXT, MIXED, ["over the text with CRLF"]),
+        (BARE_CR, BARE_CR, ["a CR that ends no line"]),
+        (
+            BARE_CR.replace(b"\r\n", b"\n"),
+            BARE_CR.replace(b"\r\n", b"\n"),
+            ["over lines that end in a bare LF", "a CR that ends no line"],
+        ),
+    ],
+    ids=["crlf", "lf", "lf on its way", "mixed", "mixed on its way", "bare cr", "cr and lf"],
+)
+def test_line_ends_that_are_not_canonical_are_accepted_and_said(
+    alice: Identity,
+    bob: Identity,
+    to_bob: Contact,
+    trust: TrustStore,
+    now: datetime,
+    signed_as: bytes,
+    sent_as: bytes,
+    texts: list[str],
+) -> None:
+    """RFC 8551 3.1.1: a signature is over the canonical form; openssl refuses any other."""
+    raw = clear(signed_as, sent_as, alice, now)
+    opened = verify(raw, trust=trust, at=now)
+    assert opened.content == signed_as
+    assert [(f.code, f.severity, f.where) for f in opened.findings] == [
+        ("smime.line-ends", Severity.WARNING, "layer 1")
+    ] * len(texts)
+    for item, text in zip(opened.findings, texts, strict=True):
+        assert text in item.text
+    header, _, body = raw.partition(b"Content-Type")
+    cipher = recipients.choose_cipher([to_bob], EXCHANGE)
+    der = enveloped_data.encrypt(b"Content-Type" + body, [to_bob], cipher=cipher, policy=EXCHANGE)
+    sealed = header + pkcs7_mime("enveloped-data", der)
+    inside = unseal(sealed, identities=[bob], trust=trust, at=now)
+    assert [f.where for f in inside.findings] == ["layer 1.1"] * len(texts)
+
+
+@pytest.mark.parametrize(
+    ("signed_as", "sent_as"),
+    [
+        (LF, TEXT),
+        (TEXT.replace(b"\r\n", b"\r"), TEXT),
+        (TEXT, TEXT.replace(b"\r\n", b"\r")),
+        (BARE_CR, BARE_CR.replace(b"\r", b"\r\n").replace(b"\n\n", b"\n")),
+        (TEXT, TEXT.replace(b"\r\n", b"\r\r\n")),
+    ],
+)
+def test_other_line_ends_than_those_signed_are_another_text(
+    alice: Identity, trust: TrustStore, now: datetime, signed_as: bytes, sent_as: bytes
+) -> None:
+    report = examine(clear(signed_as, sent_as, alice, now), trust=trust, at=now)
+    assert codes(report.errors) == ["cms.digest.mismatch"]
+
+
+def test_the_line_ends_of_what_no_relay_sees_are_the_signers(
+    alice: Identity, trust: TrustStore, now: datetime
+) -> None:
+    """Opaque, or a file beside its signature: these may be any octets."""
+    raw = b"From: alice@contoso.com\r\n" + opaque(LF, alice, now)
+    assert verify(raw, trust=trust, at=now).findings == ()
+    der, _ = signed_data.sign(b"\n\r\0", [alice], detached=True, policy=EXCHANGE, at=now)
+    assert verify(der, content=b"\n\r\0", trust=trust, at=now).findings == ()
