@@ -123,6 +123,7 @@ CATALOGUE: dict[str, tuple[Severity, str]] = {
     "smime.unreadable": (_E, "RFC 8551 3.10"),
     "smime.header": (_W, "RFC 5322 2.2"),
     "smime.micalg": (_W, "RFC 8551 3.5.3.2"),
+    "smime.text-behind": (_W, "RFC 9787 6.2"),
     "smime.line-ends": (_W, "RFC 8551 3.1.1"),
     "smime.protocol": (_W, "RFC 8551 3.5.3.2"),
     "smime.errant-layer": (_W, "RFC 9787 6.2"),

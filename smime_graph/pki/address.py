@@ -62,7 +62,7 @@ def _tokens(text: str) -> list[_Token]:
     position, glued = 0, False
     while position < len(text):
         if text[position] == "(":
-            position, glued = _after_comment(text, position), False
+            position, glued = after_comment(text, position), False
             continue
         match = _TOKEN.match(text, position)
         if match is None:
@@ -79,7 +79,8 @@ def _tokens(text: str) -> list[_Token]:
     return tokens
 
 
-def _after_comment(text: str, position: int) -> int:
+def after_comment(text: str, position: int) -> int:
+    """Where the comment ends that begins at `position`; MalformedMessage if it does not end."""
     depth = 0
     while (match := _IN_COMMENT.search(text, position)) is not None:
         position = match.end() + (match[0] == "\\")
@@ -135,11 +136,23 @@ def _mailbox(tokens: Sequence[_Token]) -> str:
     kinds = [token.kind for token in tokens]
     if "<" in kinds:
         opening = kinds.index("<")
-        # an "@" in an unquoted display name shows one address and means another
-        if kinds[-1] != ">" or any(k not in ("atom", "quoted", ".") for k in kinds[:opening]):
+        name, tokens = tokens[:opening], tokens[opening + 1 : -1]
+        # an "@" in an unquoted display name shows one address and means another, if not the same
+        is_phrase = all(kind in ("atom", "quoted", ".") for kind in kinds[:opening])
+        if kinds[-1] != ">" or not (is_phrase or _is_same_address(name, tokens)):
             raise MalformedMessage("address field: not a display name and one address in <>")
-        tokens = tokens[opening + 1 : -1]
     return "@".join(_addr_spec(tokens))
+
+
+def _is_same_address(name: Sequence[_Token], address: Sequence[_Token]) -> bool:
+    """Whether a display name is the address once more, as clients write it that know no name."""
+    if not all(token.glued for token in name[1:]):
+        return False
+    text = "".join(token.text for token in name)
+    if text[:1] == text[-1:] == "'":
+        text = text[1:-1]  # Outlook's quotes
+    same = mailbox(text)
+    return same is not None and same == mailbox("".join(token.text for token in address))
 
 
 def parse_header_addresses(value: str) -> tuple[str, ...]:

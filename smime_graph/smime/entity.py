@@ -27,6 +27,7 @@ from email.utils import collapse_rfc2231_value, decode_params, unquote
 import pybase64
 
 from ..errors import MalformedMessage
+from ..pki.address import after_comment
 
 MAX_DEPTH = 40  # of nested multiparts
 MAX_PARTS = 10_000
@@ -37,8 +38,13 @@ _MAX_PARAMETERS = 4096  # characters of one Content-Type that are looked at
 
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:")
 _UNPRINTABLE = re.compile(rb"[^\t -~]")
+_COMMENT_OR_STRING = re.compile(r'\(|"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_IN_TOKEN = re.compile(r'[^\s;=/"()]')
 _BLANK_LINE = re.compile(rb"(?:\A|(?<=\n))\r?\n")
 _AFTER_DELIMITER = re.compile(rb"(--)?[ \t]*(?:\r?\n|\Z)")
+_BLANKS = b"\r\n \t"
+_PADDED_BASE64 = re.compile(rb"[A-Za-z0-9+/]++={1,2}")
+_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=\r\n \t]")
 _BARE_CR = re.compile(rb"\r(?!\n)")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 # possessive, and a name begins behind a separator only: linear whatever the text is
@@ -81,6 +87,28 @@ def is_mime_field(field: HeaderField) -> bool:
     return name.startswith("content-") or name == "mime-version"
 
 
+def without_comments(text: str) -> str:
+    """The value of a structured field with a blank for every comment (RFC 5322 3.2.2).
+
+    Comments nest, and may hold any character. One that does not end is none, nor is one in the
+    middle of a word, as in "name=scan(1).pdf", which should be quoted and often is not.
+    """
+    kept: list[str] = []
+    position = 0
+    while (match := _COMMENT_OR_STRING.search(text, position)) is not None:
+        start = end = match.end()
+        if match[0] == "(":
+            try:
+                end = after_comment(text, match.start())
+            except MalformedMessage:
+                break
+            in_word = _IN_TOKEN.match(text[match.start() - 1 : match.start()])
+            start = end if in_word and _IN_TOKEN.match(text, end) else match.start()
+        kept += [text[position:start], " " if start < end else ""]
+        position = end
+    return "".join([*kept, text[position:]])
+
+
 @dataclass(frozen=True, slots=True)
 class ContentType:
     """A Content-Type or Content-Disposition: `value` and the names of parameters in lower case."""
@@ -90,11 +118,11 @@ class ContentType:
 
     @classmethod
     def read(cls, text: str) -> ContentType:
-        value, _, rest = text.partition(";")
-        value = re.sub(r"\([^()]*\)|\s", "", value).lower()
+        value, _, rest = without_comments(text[:_MAX_PARAMETERS]).partition(";")
+        value = re.sub(r"\s", "", value).lower()
         plain: dict[str, str] = {}
         extended: list[tuple[str, str]] = []
-        for name, quoted in _PARAMETER.findall(rest[:_MAX_PARAMETERS]):
+        for name, quoted in _PARAMETER.findall(rest):
             text = quoted
             if text.startswith('"'):
                 text = re.sub(r"\\(.)", r"\1", text.strip('"'), flags=re.DOTALL)
@@ -159,7 +187,7 @@ class Entity:
 
     @property
     def transfer_encoding(self) -> str:
-        text = re.sub(r"\([^()]*\)", "", self.get("Content-Transfer-Encoding") or "7bit")
+        text = without_comments((self.get("Content-Transfer-Encoding") or "7bit")[:_MAX_PARAMETERS])
         return text.strip().strip('"').lower() or "7bit"
 
     @property
@@ -213,8 +241,11 @@ def _read_header(raw: bytes) -> tuple[tuple[HeaderField, ...], int, bool]:
 
 
 def decode_base64(text: bytes) -> bytes:
-    """Base64 with its line breaks and blanks; any other character is an error."""
-    packed = text.translate(None, b"\r\n \t")
+    """Base64 with its line breaks and blanks; any other character is an error.
+
+    It ends where `base64_end` says; what follows there is left out.
+    """
+    packed = text[: base64_end(text)].translate(None, _BLANKS)
     if len(packed) % 4:
         packed = packed.rstrip(b"=")
         packed += b"=" * (-len(packed) % 4)  # some senders leave the padding out
@@ -222,6 +253,36 @@ def decode_base64(text: bytes) -> bytes:
         return pybase64.b64decode(packed, validate=True)
     except ValueError:
         raise MalformedMessage("the body is not base64") from None
+
+
+def base64_end(text: bytes) -> int:
+    """Where base64 ends and a forwarder's text begins; the length of `text` if nothing follows.
+
+    It ends with the line that ends with its padding (RFC 4648 3.2). Where it needs none, at the
+    last blank line, or else the last line end, before the first character that is not base64.
+    """
+    padding = text.find(b"=")
+    other = _NOT_BASE64.search(text)
+    if padding < 0 or (other is not None and other.start() < padding):
+        if other is None:
+            return len(text)
+        before = text[: other.start()]
+        blank_line = max(before.rfind(b"\n\n"), before.rfind(b"\n\r\n"))
+        end = (blank_line if blank_line > 0 else before.rfind(b"\n")) + 1
+        is_whole = bool(text[:end].strip(_BLANKS)) and _octets_missing(text[:end]) == 0
+        return end if is_whole else len(text)
+    missing = _octets_missing(text[:padding])
+    padded = re.compile(rb"(?:[\r\n \t]*=){%d}(?=[ \t]*\r?\n)" % missing).match(text, padding)
+    if padded is None or missing not in (1, 2):
+        return len(text)
+    rest = text[padded.end() :].translate(None, _BLANKS)
+    if not rest.strip(b"=") or _PADDED_BASE64.fullmatch(rest):
+        return len(text)  # nothing more, or base64 once more, which some decoders go on with
+    return padded.end()
+
+
+def _octets_missing(text: bytes) -> int:
+    return -len(text.translate(None, _BLANKS)) % 4
 
 
 # --- multiparts ---------------------------------------------------------------------------

@@ -165,9 +165,9 @@ def _judge(
         if not layer.signed.signers:
             where = f"layer {layer.path}"
             found.append(finding("cms.signer.none", where, "nobody signed this layer"))
-        checks, findings = _checks(layer, peeled, policy, certificates)
+        checked, findings = _checks(layer, peeled, policy, certificates)
         found += findings
-        for check, where, info in checks:
+        for check, where, info in checked:
             judged, findings = _judge_signer(
                 check, info, where, layer, covers, senders, trust, pool, policy, at, checks
             )

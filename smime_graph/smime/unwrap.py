@@ -21,7 +21,7 @@ from ..cms.signed_data import SignedData, SignerInfo
 from ..errors import MalformedMessage, SmimeGraphError, UnsupportedAlgorithm, UsageError, kept
 from ..findings import Finding, finding
 from ..policy import Policy
-from .entity import Entity, crlf, decode_base64, has_unprintable_name, split_multipart
+from .entity import Entity, base64_end, crlf, decode_base64, has_unprintable_name, split_multipart
 from .report import Layer, LayerRecipient, LayerSigner, LayerType
 
 MAX_LAYERS = 16  # a triple wrap has three
@@ -117,13 +117,21 @@ def recognise(raw: bytes, path: str, entity: Entity | None = None) -> Cms | None
     if kind.value == "multipart/signed":
         return _recognise_clear(entity, path)
     suffix = entity.filename.lower().rpartition(".")[2]
-    if kind.value in _PKCS7_MIME or (
-        kind.value == "application/octet-stream" and suffix in ("p7m", "p7c", "p7z", "p7s")
-    ):
-        return Cms(entity.decoded_body(), None, None)
-    if kind.value in _PKCS7_SIGNATURE:
-        return Cms(entity.decoded_body(), None, None)
+    is_named = kind.value == "application/octet-stream" and suffix in ("p7m", "p7c", "p7z", "p7s")
+    if is_named or kind.value in (*_PKCS7_MIME, *_PKCS7_SIGNATURE):
+        return Cms(entity.decoded_body(), None, None, _check_end(entity, path))
     return None
+
+
+def _check_end(entity: Entity, path: str) -> tuple[Finding, ...]:
+    """What a forwarder put behind the CMS is no part of it: it is left out, and that is said."""
+    if entity.transfer_encoding != "base64":
+        return ()
+    left_out = len(entity.body) - base64_end(entity.body)
+    if left_out == 0:
+        return ()
+    text = f"{left_out} octets behind the end of the base64 are left out: nothing protects them"
+    return (finding("smime.text-behind", f"layer {path}", text),)
 
 
 def _recognise_clear(entity: Entity, path: str) -> Cms | None:
@@ -148,6 +156,7 @@ def _recognise_clear(entity: Entity, path: str) -> Cms | None:
     if protocol not in _PKCS7_SIGNATURE:
         text = f"protocol is {protocol[:60]!r}, the signature is {named}"
         found.append(finding("smime.protocol", f"layer {path}", text))
+    found += _check_end(signature, path)
     return Cms(signature.decoded_body(), content, kind.parameters.get("micalg", ""), tuple(found))
 
 

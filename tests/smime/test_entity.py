@@ -76,6 +76,17 @@ def test_the_header_ends_at_the_first_blank_line(raw: bytes, names: list[str], b
     [
         ("text/plain", "text/plain", {}),
         ("TEXT/Plain; Charset=UTF-8", "text/plain", {"charset": "UTF-8"}),
+        # comments nest, hold any character, and stand between any two tokens (RFC 5322 3.2.2)
+        ("text/plain (a (b) c); charset=x", "text/plain", {"charset": "x"}),
+        ("text/plain (a; b=c); charset=x", "text/plain", {"charset": "x"}),
+        ('text/plain (5" disk; \\) b=c); charset="x"', "text/plain", {"charset": "x"}),
+        ("(x) text (y) / (z) plain(;)", "text/plain", {}),
+        ("text/plain; (a=b;) charset (c) = (d;) x (e;f=g)", "text/plain", {"charset": "x"}),
+        ('text/plain; charset="(a;b)"; b=c', "text/plain", {"charset": "(a;b)", "b": "c"}),
+        ("text/plain; name=scan(1).pdf; b=c", "text/plain", {"name": "scan(1).pdf", "b": "c"}),
+        ("text/plain; a=b(c); d=e", "text/plain", {"a": "b", "d": "e"}),
+        ("text/plain; a=b (c; d=e", "text/plain", {"a": "b", "d": "e"}),
+        ('multipart/x; boundary="b(1"; c=")"', "multipart/x", {"boundary": "b(1", "c": ")"}),
         (
             'multipart/signed; protocol="application/pkcs7-signature";'
             ' micalg=sha-256;\r\n boundary="a;b"',
@@ -286,16 +297,48 @@ def test_hostile_entities_cost_no_more_than_their_size(raw: bytes) -> None:
         (b" aGVs\r\nbG8=\r\n\r\n", b"hello"),
         (b"aGVsbG8", b"hello"),
         (b"", b""),
+        # a forwarder's text behind it
+        (b"aGVsbG8=\r\n\r\n-- \r\nlist footer\r\n", b"hello"),
+        (b"aGVsbG8=\nlist footer", b"hello"),
+        (b"aGVs\nbG8= \n\nThis mail was scanned! a=b", b"hello"),
+        (b"aGVsbG9v\r\n\r\n-- \r\nlist footer\r\n", b"helloo"),
+        (b"aGVs\nbG9v\n\nList\nsee http://x/?a=b\n", b"helloo"),
+        (b"aGVsbG9v\n____________\nfooter\n", b"helloo"),
+        (b"aGVsbG9vbw==\n=====\nlist footer\n", b"hellooo"),
+        (b"aGVsbG9vbw=\n=\n_____\nlist footer\n", b"hellooo"),
+        (b"aGVsbG8=\n\xff\0", b"hello"),
     ],
 )
 def test_base64_with_line_breaks_or_without_padding(text: bytes, data: bytes) -> None:
     assert decode_base64(text) == data
 
 
-@pytest.mark.parametrize("text", [b"aGV!sbG8=", b"a", b"aGVsbG8=aGVsbG8=", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(b"aGV!sbG8=", b"a", b"aGVsbG8=aGVsbG8=", b"\xff\xfe"),
+        *(b"aGVsbG8=\r\naGVsbG8=\r\n", b"aGVsbG8= list footer!", b"aGVsb=\n-- \nfooter"),
+        *(b"aGVsbG9vbw=\n-- \nfooter", b"aGVsbG9\n-- \nfooter", b"aGVs!\nbG8=\n-- \n"),
+        *(b"\n\n-- \nfooter", b"!\naGVsbG8=\n", b"aGVs-bG8=\n\nfooter!"),
+    ],
+)
 def test_what_is_not_base64_is_malformed(text: bytes) -> None:
     with pytest.raises(MalformedMessage, match="not base64"):
         decode_base64(text)
+
+
+def test_comments_are_no_part_of_a_transfer_encoding() -> None:
+    field = b"Content-Transfer-Encoding: (a (b; c)) base64 (d)\r\n\r\naGVsbG8=\r\n"
+    assert Entity(field).decoded_body() == b"hello"
+
+
+@pytest.mark.parametrize("piece", ["(", "()", '("', "(a(b)", ";(", 'a="(', "a("])
+def test_comments_cost_no_more_than_their_length(piece: str) -> None:
+    begin = time.process_time()
+    for _ in range(20):
+        ContentType.read("text/plain;" + piece * 200_000)
+        Entity(b"Content-Transfer-Encoding: " + piece.encode() * 20_000).transfer_encoding  # noqa: B018
+    assert time.process_time() - begin < 5
 
 
 def test_base64_is_written_in_lines_of_76_that_end_in_crlf() -> None:

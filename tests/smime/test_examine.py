@@ -849,3 +849,52 @@ def test_the_line_ends_of_what_no_relay_sees_are_the_signers(
     assert verify(raw, trust=trust, at=now).findings == ()
     der, _ = signed_data.sign(b"\n\r\0", [alice], detached=True, policy=EXCHANGE, at=now)
     assert verify(der, content=b"\n\r\0", trust=trust, at=now).findings == ()
+
+
+# --- what a forwarder adds ----------------------------------------------------------------
+
+FOOTERS = [b"\r\n-- \r\nlist footer\r\n", b"This mail was scanned!\r\n", b"\r\n<b>x</b>=\r\n"]
+
+
+@pytest.mark.parametrize("footer", FOOTERS)
+@pytest.mark.parametrize("extra", range(3))  # of octets: with and without padding
+def test_a_footer_behind_base64_is_left_out_and_said(
+    alice: Identity,
+    bob: Identity,
+    to_bob: Contact,
+    trust: TrustStore,
+    now: datetime,
+    footer: bytes,
+    extra: int,
+) -> None:
+    header = b"From: alice@contoso.com\r\n"
+    cipher = recipients.choose_cipher([to_bob], RFC_8551)
+    content = INNER + b"x" * extra
+    der = enveloped_data.encrypt(content, [to_bob], cipher=cipher, policy=RFC_8551)
+    raw = header + pkcs7_mime("authEnveloped-data", der) + footer
+    opened = decrypt(raw, identities=[bob])
+    assert opened.content == content
+    assert opened.report.authenticated
+    assert codes(opened.findings) == ["smime.text-behind"]
+    opened = verify(header + opaque(content, alice, now) + footer, trust=trust, at=now)
+    assert opened.content == content
+    assert b"footer" not in opened.raw
+    assert codes(opened.findings) == ["smime.text-behind"]
+    signed = clear(content, content, alice, now)
+    cut = signed.rindex(b"\r\n--b--")
+    opened = verify(signed[:cut] + footer + signed[cut:], trust=trust, at=now)
+    assert opened.content == content
+    assert codes(opened.findings) == ["smime.text-behind"]
+
+
+def test_a_second_cms_behind_the_first_is_never_content(
+    alice: Identity, mallory: Identity, trust: TrustStore, now: datetime
+) -> None:
+    for extra in range(3):
+        first = opaque(INNER + b"x" * extra, alice, now)
+        second = Entity(opaque(b"pay 666", mallory, now)).body
+        raw = b"From: alice@contoso.com\r\n" + first + b"\r\n-- \r\n" + second
+        assert verify(raw, trust=trust, at=now).content == INNER + b"x" * extra
+        glued = b"From: alice@contoso.com\r\n" + first + second
+        report = examine(glued, trust=trust, at=now)
+        assert {one.email for one in report.signers} <= {"alice@contoso.com"}
