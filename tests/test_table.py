@@ -6,12 +6,14 @@ nothing of ours writes (RC2, Triple-DES wrap, DSA, MD5 ...) is made by hand or b
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,6 +31,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from smime_graph import (
     ARCHIVE,
     EXCHANGE,
+    POST_QUANTUM,
     RFC_8551,
     Contact,
     DecryptionFailed,
@@ -36,12 +39,14 @@ from smime_graph import (
     Policy,
     SmimeGraphError,
     TrustStore,
+    UnsupportedAlgorithm,
     algorithms,
     compress,
     decompress,
     decrypt,
     encrypt,
     examine,
+    inspect,
     oids,
     policy,
     sign,
@@ -63,13 +68,23 @@ from smime_graph.algorithms import (
     SignatureScheme,
     by_name,
 )
-from smime_graph.cms import ber, enveloped_data, key_encapsulation, parameters, signed_data
+from smime_graph.cms import (
+    ber,
+    enveloped_data,
+    key_encapsulation,
+    parameters,
+    signature_check,
+    signed_data,
+)
 from smime_graph.cms.certificate import Certificate
 from smime_graph.cms.shared_secret import Password, SharedKey
 from smime_graph.pki.issue import CA
 from smime_graph.smime import unwrap
 
+from .vectors.test_manifest import ROWS, RUN, Case
+
 TESTS = Path(__file__).parent
+MADE_FOLDER = TESTS / "vectors" / "made"
 SHARED = TESTS.parents[1] / "shared" / "vectors"
 
 # Where each row is seen as somebody else made it: a row of the shared manifest, a message of
@@ -155,26 +170,90 @@ def test_names_and_identifiers_are_single() -> None:
     assert len(by_kind) == len(set(by_kind))
 
 
-@pytest.mark.parametrize("row", TABLE)
-def test_the_vector_of_a_row_shows_it(row: Row) -> None:
-    kind, where = VECTORS[row.name]
-    if kind == TEST:
-        file, _, function = where.partition("::")
-        assert f"def {function}(" in (TESTS / file).read_text()
-        return
-    if kind == MADE:
-        raw = (TESTS / "vectors" / "made" / f"{where}.pem").read_bytes()
-    else:
-        if not (SHARED / "MANIFEST.csv").is_file():
-            pytest.skip(f"the vectors are not at {SHARED}")
-        with (SHARED / "MANIFEST.csv").open(newline="", encoding="utf-8") as file:
-            (path,) = [found["file"] for found in csv.DictReader(file) if found["id"] == where]
-        raw = (SHARED / path).read_bytes()
-        if path.endswith(".pem"):
-            raw = raw[raw.index(b"-----BEGIN ") :]
+@contextmanager
+def without(row: Row) -> Iterator[None]:
+    """The table as if it had no such row."""
+    with pytest.MonkeyPatch.context() as patch:
+        for oid in row.oids:
+            patch.delitem(algorithms._BY_OID, (type(row), oid))
+        patch.delitem(algorithms._BY_NAME, (type(row), row.name))
+        yield
+
+
+def rows_shown(*kinds: str) -> list[Any]:
+    return [row for row in TABLE if VECTORS[row.id][0] in kinds]
+
+
+@pytest.mark.parametrize("row", rows_shown(MADE))
+def test_what_another_made_for_a_row_is_read_by_that_row(row: Row) -> None:
+    raw = (MADE_FOLDER / f"{VECTORS[row.name][1]}.pem").read_bytes()
+    assert made_by_another(raw).strip().endswith(b"made by another implementation")
+    with without(row), pytest.raises(UnsupportedAlgorithm):
+        made_by_another(raw)
+
+
+def made_by_another(raw: bytes) -> bytes:
     found = unwrap.recognise(raw, "1")
     assert found is not None
-    assert any(ber.oid(oid) in found.der for oid in row.oids)
+    kind = inspect(raw)[0].type
+    if kind == "compressed-data":
+        return decompress(raw).content
+    if kind == "signed-data":
+        signed = signed_data.read(found.der)
+        assert signed.content is not None
+        check = signature_check.check(signed, signed.signers[0], signed.content, policy=ARCHIVE)
+        if any(one.code == "alg.unsupported" for one in check.findings):
+            raise UnsupportedAlgorithm("x", where="signature")
+        assert (check.intact, check.valid) == (True, True)
+        return bytes(signed.content)
+    keys = [
+        ser.load_pem_private_key((MADE_FOLDER / f"{name}.key").read_bytes(), None)
+        for name in ("p256", "rsa2048")
+    ]
+    owners = [SimpleNamespace(private_key=key, certificate=None) for key in keys]
+    everybody: Any = [*owners, SharedKey(bytes(range(32)), b"vectors")]
+    return decrypt(raw, identities=everybody, policy=ARCHIVE).content
+
+
+@pytest.mark.parametrize("row", rows_shown(MANIFEST))
+def test_the_vector_of_a_row_is_as_wanted_by_that_row(row: Row) -> None:
+    if not ROWS:
+        pytest.skip(f"the vectors are not at {SHARED}")
+    (found,) = (one for one in ROWS if one["id"] == VECTORS[row.name][1])
+    RUN[found["operation"]](Case(found, SHARED))
+    with without(row), pytest.raises((AssertionError, SmimeGraphError)):
+        RUN[found["operation"]](Case(found, SHARED))
+
+
+def test_a_test_that_shows_a_row_fails_without_it() -> None:
+    """In a process of its own: the tests are run again, each with its row taken away."""
+    if not SHARED.is_dir():
+        pytest.skip(f"the vectors are not at {SHARED}")
+    shown = {row.values[0]: f"tests/{VECTORS[row.id][1]}" for row in rows_shown(TEST)}
+    script = (
+        "import sys, pytest\n"
+        "from smime_graph import algorithms\n"
+        "for line in sys.stdin:\n"
+        "    name, test = line.split()\n"
+        "    status = [pytest.main(['-q', '-x', '-p', 'no:cacheprovider', test])]\n"
+        "    tables = (algorithms._BY_OID, algorithms._BY_NAME)\n"
+        "    gone = [{k: v for k, v in t.items() if v.name == name} for t in tables]\n"
+        "    for table, entries in zip(tables, gone):\n"
+        "        for key in entries: del table[key]\n"
+        "    status += [pytest.main(['-q', '-x', '-p', 'no:cacheprovider', test])]\n"
+        "    for table, entries in zip(tables, gone): table.update(entries)\n"
+        "    print('shown', name, *map(int, status))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=TESTS.parent,
+        input="".join(f"{row.name} {test}\n" for row, test in shown.items()),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith("shown ")]
+    assert lines == [f"shown {row.name} 0 1" for row in shown], done.stdout + done.stderr
 
 
 # --- round trips --------------------------------------------------------------------------
@@ -284,10 +363,9 @@ def _dsa_signer(world: World) -> Identity:
 def _cipher(world: World, row: ContentCipher) -> Trip:
     bob = world.person("p256", "bob@contoso.com")
     if row.name == "rc2-cbc":
-        folder = TESTS / "vectors" / "made"
-        rsa = ser.load_pem_private_key((folder / "rsa2048.key").read_bytes(), None)
+        rsa = ser.load_pem_private_key((MADE_FOLDER / "rsa2048.key").read_bytes(), None)
         key = SimpleNamespace(private_key=rsa, certificate=None)
-        return world.encrypted(_der((folder / "rc2-cbc.pem").read_bytes()), key, ARCHIVE)
+        return world.encrypted(_der((MADE_FOLDER / "rc2-cbc.pem").read_bytes()), key, ARCHIVE)
     to = [Contact(bob.certificate)]
     if row.name in EXCHANGE.refuse:
         der = enveloped_data.encrypt(world.content, to, cipher=row, policy=EXCHANGE)
@@ -495,11 +573,38 @@ def _reader_of(trip: Trip) -> Any:
 # --- policies -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", list(policy.POLICIES))
-def test_every_policy_judges_every_row_once(name: str) -> None:
-    judging = policy.POLICIES[name]
-    judged = [*judging.accept, *judging.flag, *judging.refuse]
-    assert sorted(judged) == sorted(row.name for row in algorithms.TABLE)
+# RFC 8551 2.1, 2.2, 2.3, 2.7: what a receiving agent must or should support, and appendix B: what
+# is historic
+MUST_READ = {
+    *("sha256", "sha512"),
+    *("ecdsa", "ed25519", "rsassa-pkcs1v15", "rsassa-pss"),
+    *("dhsinglepass-stddh-sha256kdf", "dhsinglepass-stddh-hkdf-sha256", "rsaes-pkcs1v15"),
+    *("rsaes-oaep", "aes128-wrap", "aes256-wrap"),
+    *("aes128-gcm", "aes256-gcm", "aes128-cbc", "chacha20-poly1305"),
+}
+HISTORIC = {"md5", "sha1", "dsa", "des-ede3-cbc", "des-ede3-wrap", "rc2-cbc"}
+# what Shor's algorithm breaks
+NOT_POST_QUANTUM = {
+    *("rsassa-pkcs1v15", "rsassa-pss", "ecdsa", "ed25519", "ed448"),
+    *("rsaes-pkcs1v15", "rsaes-oaep"),
+    *(row.name for row in algorithms.TABLE if row.name.startswith("dhsinglepass-")),
+}
+
+
+def test_the_policies_judge_as_the_standard_does() -> None:
+    names = {row.name for row in algorithms.TABLE}
+    for one in (EXCHANGE, RFC_8551):
+        assert set(one.refuse) == HISTORIC
+        assert not one.flag
+        assert one.accept >= MUST_READ
+        assert (one.sends, one.minimum_rsa_bits) == (True, 2048)
+    assert (set(ARCHIVE.flag), set(ARCHIVE.refuse), ARCHIVE.sends) == (HISTORIC, set(), False)
+    assert set(POST_QUANTUM.accept) == names - HISTORIC - NOT_POST_QUANTUM
+    assert (set(POST_QUANTUM.flag), set(POST_QUANTUM.refuse)) == (NOT_POST_QUANTUM, HISTORIC)
+    # Outlook opens no AuthEnvelopedData, whatever was announced
+    assert not any(by_name(ContentCipher, name).aead for name in EXCHANGE.ciphers)
+    # RFC 8551 2.7.1.2: AES-256-GCM to those whose capabilities are not known
+    assert RFC_8551.ciphers[0] == "aes256-gcm"
 
 
 @pytest.mark.parametrize("name", list(policy.POLICIES))
@@ -512,12 +617,10 @@ def test_every_name_in_a_policy_is_a_row_of_the_right_kind(name: str) -> None:
         by_name(ContentCipher, cipher)
     for transport in using.key_transports:
         by_name(KeyTransport, transport)
-    for announced in using.announce:
-        assert announced in {row.name for row in algorithms.TABLE}
-    kinds = set(algorithms.KEY_KINDS.values())
-    assert (using.keys or set()) <= kinds
-    # what is announced can be read
-    assert set(using.announce) <= using.accept
+    assert (using.keys or set()) <= set(algorithms.KEY_KINDS.values())
+    # RFC 8551 2.5.2: what a sender may use towards us, which digests and key wraps are not
+    kinds = {type(row) for row in algorithms.TABLE if row.name in using.announce}
+    assert kinds <= {ContentCipher, KeyAgreement, KeyTransport, Kem, CekDerivation, Compression}
 
 
 def test_a_policy_that_leaves_a_row_unjudged_or_uses_what_it_refuses_cannot_be_made() -> None:
