@@ -13,7 +13,8 @@ from smime_graph.errors import UsageError
 class Fault:
     """One thing that goes wrong. Make it with one of the class methods; all times are seconds.
 
-    `carried_out` says whether the request takes effect all the same: a client cannot see that.
+    `carried_out` says whether the request takes effect all the same: a client cannot see that. Only
+    what Graph itself decides before it begins is never carried out: `throttled`, `expired_token`.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Fault:
     code: str = ""
     message: str = ""
     headers: tuple[tuple[str, str], ...] = ()
+    page: bool = False
     cut: bool = False
     refused: bool = False
     delay: float = 0.0
@@ -39,14 +41,30 @@ class Fault:
         )
 
     @classmethod
-    def unavailable(cls, *, retry_after: int | None = None) -> Fault:
-        """503, not carried out."""
+    def unavailable(cls, *, retry_after: int | None = None, carried_out: bool = False) -> Fault:
+        """503 in Graph's own form."""
         return cls(
             name="unavailable",
+            carried_out=carried_out,
             status=503,
             code="serviceNotAvailable",
             message="The service is temporarily unavailable.",
             headers=_retry_after(retry_after),
+        )
+
+    @classmethod
+    def gateway(
+        cls, status: int = 503, *, retry_after: int | None = None, carried_out: bool = True
+    ) -> Fault:
+        """An HTML page of whatever stands in front of Graph, without Graph's code: 503 or 429 for
+        mail that was sent all the same, 200 where a proxy wants a log-in.
+        """
+        return cls(
+            name="gateway",
+            carried_out=carried_out,
+            status=_status(status),
+            headers=_retry_after(retry_after),
+            page=True,
         )
 
     @classmethod
@@ -82,12 +100,10 @@ class Fault:
         carried_out: bool = False,
     ) -> Fault:
         """Any other answer; below 400 the body is empty (200 in place of 413 has been reported)."""
-        if not 200 <= status <= 599:
-            raise UsageError(f"status {status}: a fault answers with 200 to 599")
         return cls(
             name="answer",
             carried_out=carried_out,
-            status=status,
+            status=_status(status),
             code=code,
             message=message,
             headers=headers,
@@ -130,6 +146,12 @@ WWW_AUTHENTICATE = (
 
 def _retry_after(seconds: int | None) -> tuple[tuple[str, str], ...]:
     return () if seconds is None else (("Retry-After", str(seconds)),)
+
+
+def _status(status: int) -> int:
+    if not 200 <= status <= 599:
+        raise UsageError(f"status {status}: a fault answers with 200 to 599")
+    return status
 
 
 def _seconds(value: float) -> float:

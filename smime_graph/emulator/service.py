@@ -9,6 +9,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
@@ -32,6 +33,7 @@ MESSAGE_LIMIT = 35 * 1024 * 1024  # a usual setting of a mailbox; 25 to 150 MB a
 RECIPIENT_LIMIT = 500
 PAGE_LIMIT = 1000
 LOG_LIMIT = 10_000
+_PAGE = b"<!DOCTYPE html><html><body><h1>Something else than Graph answers.</h1></body></html>"
 DEFAULT_MAILBOXES = ("alice@contoso.com", "bob@contoso.com", "carol@contoso.com")
 
 
@@ -281,16 +283,21 @@ class Emulator:
 
     def _faulty(self, fault: Fault) -> Response:
         status = fault.status or 500
+        now = self._rules.clock()
+        date = ("Date", formatdate(now, usegmt=True))
+        if fault.page:
+            kind = ("Content-Type", "text/html; charset=utf-8")
+            return Response(status, (kind, *fault.headers, date), _PAGE)
         if status < 400:
-            return Response(status, fault.headers)
+            return Response(status, (*fault.headers, date))
         request_id = str(uuid.uuid4())
         answer = refused(
             Refusal(status, fault.code, fault.message, headers=fault.headers),
-            now=self._rules.clock(),
+            now=now,
             request_id=request_id,
             client_request_id=request_id,
         )
-        identity = (("request-id", request_id), ("client-request-id", request_id))
+        identity = (("request-id", request_id), ("client-request-id", request_id), date)
         return Response(status, (*answer.headers, *identity), answer.body)
 
     def _note(self, request: Request, response: Response | None, fault: Fault | None) -> None:

@@ -44,6 +44,11 @@ def test_throttling_says_when_to_come_back(
     [
         (Fault.unavailable(), 503, False),
         (Fault.unavailable(retry_after=3), 503, False),
+        (Fault.unavailable(carried_out=True), 503, True),
+        (Fault.gateway(), 503, True),
+        (Fault.gateway(503, carried_out=False), 503, False),
+        (Fault.gateway(429, retry_after=1), 429, True),
+        (Fault.gateway(200, carried_out=False), 200, False),
         (Fault.gateway_timeout(), 504, True),
         (Fault.gateway_timeout(carried_out=False), 504, False),
         (Fault.expired_token(), 401, False),
@@ -65,6 +70,8 @@ def test_an_answer_can_be_wrong_about_what_happened(
     assert response.status_code == status
     assert received(emulator) == carried_out
     assert ("WWW-Authenticate" in response.headers) == (status == 401)
+    assert ("<html>" in response.text) == (fault.name == "gateway")
+    assert response.headers["Date"].startswith("Wed, 18 Nov 2026 11:06:40")
     assert post(client, "/me/sendMail", mail()).status_code == 202
 
 
@@ -173,12 +180,39 @@ def test_a_fault_strikes_where_and_when_it_was_told_to(
     assert client.get("/me/messages").status_code == 200
 
 
+def test_a_copy_is_made_by_the_clock_of_the_server_whatever_its_date_says(
+    emulator: Emulator, client: httpx.Client, post: Post, mail: Mail, clock: Clock
+) -> None:
+    raw = mail(date="Thu, 01 Jan 1998 00:00:00 +0000")
+    draft = post(client, "/me/messages", raw, Prefer='IdType="ImmutableId"').json()["id"]
+    clock.now += 10
+    assert post(client, "/me/sendMail", raw).status_code == 202
+    clock.now += 10
+    assert client.post(f"/me/messages/{draft}/send").status_code == 202
+    emulator.mailbox("alice@contoso.com").put(raw)  # as a stranger may send it in
+    answer = client.get(
+        "/me/mailFolders/sentitems/messages",
+        params={
+            "$filter": "internetMessageId eq '<1@contoso.com>'",
+            "$select": "createdDateTime,sentDateTime,toRecipients,isDraft",
+        },
+    )
+    assert answer.headers["Date"] == "Wed, 18 Nov 2026 11:07:00 GMT"
+    found = sorted(answer.json()["value"], key=lambda item: item["createdDateTime"])
+    assert [item["createdDateTime"] for item in found] == [
+        "2026-11-18T11:06:40Z",  # the draft was made first and sent last
+        "2026-11-18T11:06:50Z",
+    ]
+    assert {item["sentDateTime"] for item in found} == {"1998-01-01T00:00:00Z"}
+
+
 def test_faults_that_make_no_sense_are_refused(emulator: Emulator) -> None:
     for wrong in (
         lambda: Fault.slow(-1),
         lambda: Fault.slow(float("nan")),
         lambda: Fault.sent_items_late(1e9),
         lambda: Fault.answer(99),
+        lambda: Fault.gateway(600),
         lambda: emulator.faults.add(Fault.cut_after(), times=0),
         lambda: emulator.faults.add(Fault.cut_after(), after=-1),
     ):
