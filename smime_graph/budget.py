@@ -21,6 +21,7 @@ Work = Literal[
     "digests",
     "header lines",
     "name constraints",
+    "password derivations",
     "private keys",
     "signatures",
 ]
@@ -38,6 +39,7 @@ PATH = 4000  # RFC 5280 6.1 over one path, by pyhanko-certvalidator
 PATH_OCTET = 0.5  # of its certificates, as asn1crypto parses them
 CONSTRAINT = 4  # compared with a name
 PRIVATE_KEY = 5000  # RSA-4096
+ITERATION = 0.2  # of PBKDF2 with a digest of 32 bits words, as SHA-256; SHA-512 takes twice as long
 STEP = 5  # of the search for a path
 PARSED = 50  # a certificate, by cryptography
 COMPARISON = 2  # of a certificate with what names one

@@ -47,7 +47,7 @@ def fetch(message_id: str, **given: Any) -> None:
         json |= report or {}
         if given["output"] is None:
             json["message"] = base64.b64encode(data).decode()
-    files.deliver(data, output=given["output"], json=json)
+    files.deliver(data, output=given["output"], json=json, private=True)
 
 
 @verb("list")

@@ -95,11 +95,15 @@ class Staged:
     Only a regular file, or one that is not there yet, is replaced; its permissions stay, and where
     the path is a symbolic link its target is what is replaced. Anything else (a device, a FIFO) is
     opened and written by `write_directly`. Raises UsageError if that cannot be.
+
+    `private` is for what was encrypted, and for keys: the owner's alone to read and write, also
+    where the file that is replaced was not.
     """
 
-    def __init__(self, path: str, data: bytes) -> None:
+    def __init__(self, path: str, data: bytes, *, private: bool = False) -> None:
         self._path = path
         self._data = data
+        self._private = private
         self._beside: Path | None = None
         try:
             found = _stat(path)
@@ -121,7 +125,7 @@ class Staged:
     def _stage(self, found: os.stat_result | None) -> None:
         beside = self._target.with_name(f".{self._target.name[:200]}.{secrets.token_hex(8)}")
         # 0666 less the umask for a new one, as every program makes files
-        mode = 0o666 if found is None else 0o600
+        mode = 0o600 if self._private or found is not None else 0o666
         handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         self._beside = beside
         with os.fdopen(handle, "wb") as file:
@@ -132,7 +136,8 @@ class Staged:
                     os.fchown(file.fileno(), found.st_uid, found.st_gid)
                 except PermissionError:
                     pass  # somebody else's file in a folder of ours becomes ours
-                os.fchmod(file.fileno(), stat.S_IMODE(found.st_mode))
+                kept = 0o600 if self._private else 0o7777
+                os.fchmod(file.fileno(), stat.S_IMODE(found.st_mode) & kept)
             os.fsync(file.fileno())
 
     def write_directly(self) -> None:
@@ -237,11 +242,13 @@ def deliver(
     output: str | None,
     json: Mapping[str, Any] | None = None,
     further: Mapping[str, bytes] | None = None,
+    private: bool = False,
 ) -> None:
     """Write a verb's result: all of it, or nothing where that can be.
 
     `data` goes to the file `output`, or to standard output if there is neither a file nor `json`;
-    `json` goes to standard output; `further` are other files that the verb makes.
+    `json` goes to standard output; `further` are other files that the verb makes. `private` data
+    makes a file that is its owner's alone to read.
     """
     wanted = dict(further or {})
     to_file = output is not None and output != "-"
@@ -250,7 +257,7 @@ def deliver(
     staged: list[Staged] = []
     try:
         for path, octets in wanted.items():
-            staged.append(Staged(path, octets))
+            staged.append(Staged(path, octets, private=private and path == output))
         for one in staged:
             one.write_directly()  # what cannot be taken back comes first: it may fail
         closed = None

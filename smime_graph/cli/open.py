@@ -85,7 +85,7 @@ def _deliver(opened: Opened, data: bytes, given: Given, *, judged: bool = True) 
 
         found = dict.fromkeys(one for layer in opened.layers for one in layer.certificates)
         further[given["save_certificates"]] = b"".join(map(armour, found))
-    files.deliver(data, output=given["output"], json=json, further=further)
+    files.deliver(data, output=given["output"], json=json, further=further, private=True)
 
 
 @verb("verify")

@@ -23,6 +23,7 @@ from ..algorithms import ContentCipher
 from ..budget import PRIVATE_KEY, Budget
 from ..errors import (
     DecryptionFailed,
+    LimitReached,
     MalformedMessage,
     NoMatchingIdentity,
     PolicyRefusal,
@@ -209,9 +210,12 @@ def decrypt(
                 encryption.key_size,
                 policy=policy,
                 certificates=enveloped.originator_certificates,
+                budget=budget,
             )
             tried += 1
             return encryption.decrypt(cek, enveloped.ciphertext, enveloped.mac, enveloped.aad)
+        except LimitReached:
+            raise
         except (UnsupportedAlgorithm, PolicyRefusal, MalformedMessage) as error:
             known = known or kept(error)
         except UsageError:

@@ -13,6 +13,7 @@ from typing import Any
 
 from .. import algorithms
 from ..algorithms import AGREEMENT_KEYS, KEY_KINDS, CekDerivation, ContentCipher, Kem, KeyTransport
+from ..budget import Budget
 from ..errors import PolicyRefusal, UnsupportedAlgorithm
 from ..policy import Policy
 from . import ber, key_agreement, key_encapsulation, key_transport, shared_secret
@@ -184,6 +185,7 @@ def unwrap(
     *,
     policy: Policy,
     certificates: Iterable[Certificate] = (),
+    budget: Budget | None = None,
 ) -> bytes:
     """The content-encryption key of `size` octets.
 
@@ -192,7 +194,7 @@ def unwrap(
     RSA PKCS #1 v1.5 gives a random key instead, so nobody learns that it failed.
     """
     if isinstance(key, Password):
-        cek = shared_secret.unwrap_with_password(recipient, key, policy)
+        cek = shared_secret.unwrap_with_password(recipient, key, policy, budget)
     elif isinstance(key, SharedKey):
         cek = shared_secret.unwrap_with_shared_key(recipient, key, policy)
     else:

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 
 from .. import algorithms, oids
 from ..algorithms import ContentCipher, KeyWrap, PasswordEncryption
+from ..budget import ITERATION, Budget
 from ..errors import MalformedMessage, UnsupportedAlgorithm, UsageError
 from ..policy import Policy
 from . import ber, parameters
@@ -30,8 +31,8 @@ from .recipient_info import RecipientInfo, judged, named
 
 # OWASP's advice of 2023 for HMAC-SHA256; a tenth of a second
 ITERATIONS = 600_000
-# What a message may cost us: some seconds
-MAX_ITERATIONS = 5_000_000
+# Half a second; how many derivations of it a message may ask for is for its budget to say
+MAX_ITERATIONS = 1_500_000
 
 _PRFS = {
     oids.HMAC_SHA1: "sha1",
@@ -145,7 +146,9 @@ def read_password(node: Node) -> RecipientInfo:
     return RecipientInfo("pwri", algorithm=algorithm, encrypted_key=encrypted, details=kdf)
 
 
-def unwrap_with_password(recipient: RecipientInfo, password: Password, policy: Policy) -> bytes:
+def unwrap_with_password(
+    recipient: RecipientInfo, password: Password, policy: Policy, budget: Budget | None = None
+) -> bytes:
     identifier = named(recipient)
     judged(algorithms.by_oid(PasswordEncryption, identifier.oid, where="recipient"), policy)
     if identifier.parameters is None:
@@ -159,11 +162,11 @@ def unwrap_with_password(recipient: RecipientInfo, password: Password, policy: P
         raise UnsupportedAlgorithm(
             "none" if kdf is None else kdf.oid, where="PasswordRecipientInfo key derivation"
         )
-    kek = _derived(password, kdf.parameters, encryption.key_size)
+    kek = _derived(password, kdf.parameters, encryption.key_size, budget)
     return _pwri_unwrap(kek, encryption.iv, recipient.encrypted_key)
 
 
-def _derived(password: Password, node: Node, size: int) -> bytes:
+def _derived(password: Password, node: Node, size: int, budget: Budget | None) -> bytes:
     fields = Fields(node.expect(ber.SEQUENCE, "PBKDF2 parameters"), "PBKDF2")
     salt = bytes(fields.any("salt").as_octets("salt"))
     iterations = fields.any("iterationCount").as_integer("iterationCount")
@@ -179,7 +182,12 @@ def _derived(password: Password, node: Node, size: int) -> bytes:
     oid = oids.HMAC_SHA1 if prf is None else AlgorithmIdentifier.read(prf, "PBKDF2 prf").oid
     if oid not in _PRFS:
         raise UnsupportedAlgorithm(oid, where="PBKDF2 prf")
-    return _pbkdf2(password, _PRFS[oid], salt, iterations, size)
+    digest = _PRFS[oid]
+    if budget is not None:
+        blocks = -(-size // hashlib.new(digest).digest_size)
+        weight = 2 if digest in ("sha384", "sha512") else 1
+        budget.spend("password derivations", ITERATION * iterations * blocks * weight)
+    return _pbkdf2(password, digest, salt, iterations, size)
 
 
 # --- shared keys --------------------------------------------------------------------------

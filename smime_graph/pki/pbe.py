@@ -17,9 +17,12 @@ from .. import oids, rc2
 from ..cms import ber
 from ..errors import MalformedMessage, UnsupportedAlgorithm, UsageError
 
-# Counted in digest (HMAC) computations over the whole file. Firefox asks for 600,000 in each of
-# three places, which is 3.6 million; ten million take five to ten seconds.
-MAX_ITERATIONS = 10_000_000
+# Counted over the whole file in computations of a digest or HMAC, of which a million takes a third
+# of a second at most; `_WEIGHTS` says what takes longer. The derivation of PKCS#12 runs in Python
+# and takes half as long again, yet Firefox asks for six or seven blocks of 600,000 of it.
+MAX_ITERATIONS = 4_500_000
+_WEIGHTS = {"sha384": 2, "sha512": 2, "blake2b": 2}
+_SCRYPT_WEIGHT = 1.5  # of N * r * p
 _MAX_SCRYPT_MEMORY = 160 << 20  # N = 2**17 with r = 8 wants 128 MB
 
 Encryption = Literal["aes-256", "3des"]
@@ -86,12 +89,13 @@ _PBES2_CIPHERS: dict[str, tuple[int, int, Decrypt]] = {
 
 
 class Budget:
-    """How many iterations may still be spent, on one file with one password."""
+    """How many iterations may be spent, and how many were asked for: one file, one password."""
 
-    __slots__ = ("left",)
+    __slots__ = ("asked", "limit")
 
     def __init__(self, iterations: int = MAX_ITERATIONS) -> None:
-        self.left = iterations
+        self.limit = iterations
+        self.asked = 0
 
 
 class Secret:
@@ -104,25 +108,31 @@ class Secret:
         self.bmp = bmp
         self.budget = budget
 
-    def spend(self, iterations: int, *, blocks: int = 1) -> None:
+    def spend(self, iterations: int, *, weight: float = 1) -> None:
+        """UsageError before more is computed than the budget allows."""
         if iterations < 1:
             raise MalformedMessage(f"key file: a key derivation of {iterations} iterations")
-        self.budget.left -= iterations * blocks
-        if self.budget.left < 0:
+        if iterations < self.budget.limit:
+            iterations = int(iterations * weight)
+        self.budget.asked += iterations
+        if self.budget.asked > self.budget.limit:
+            asked = self.budget.asked
+            shown = f"{asked:,}" if asked < 1 << 64 else "no end of"
             raise UsageError(
-                f"its key derivations ask for more than {MAX_ITERATIONS} iterations",
-                hint="export the key again with the usual settings",
+                f"its key derivations ask for {shown} iterations, at most {self.budget.limit:,}"
+                " are carried out for a file",
+                hint="export the key again with fewer: 600,000 are usual at most",
             )
 
     def pbkdf2(self, digest: str, salt: bytes, iterations: int, size: int) -> bytes:
-        self.spend(iterations, blocks=-(-size // hashlib.new(digest).digest_size))
+        self.spend(iterations, weight=_blocks(digest, size))
         return hashlib.pbkdf2_hmac(digest, self.utf8, salt, iterations, size)
 
     def derive(self, purpose: int, digest: str, salt: bytes, iterations: int, size: int) -> bytes:
         """RFC 7292 appendix B.2; `purpose` is 1 for a key, 2 for an IV, 3 for a MAC key."""
         new = getattr(hashlib, digest)
         length, block = new().digest_size, new().block_size
-        self.spend(iterations, blocks=-(-size // length))
+        self.spend(iterations, weight=_blocks(digest, size))
         inputs = [
             int.from_bytes(part, "big")
             for text in (salt, self.bmp)
@@ -137,6 +147,11 @@ class Secret:
             increment = int.from_bytes((a * (block // length + 1))[:block], "big") + 1
             inputs = [(i + increment) % (1 << 8 * block) for i in inputs]
         return out[:size]
+
+
+def _blocks(digest: str, size: int) -> int:
+    """The computations for each iteration that make `size` octets, as those of HMAC-SHA-256."""
+    return -(-size // hashlib.new(digest).digest_size) * _WEIGHTS.get(digest, 1)
 
 
 def _repeated(text: bytes, block: int) -> Iterator[bytes]:
@@ -293,7 +308,7 @@ def derive_key(node: ber.Node, secret: Secret, *, size: int | None) -> bytes:
         size = size or _key_length(fields.optional(ber.INTEGER))
         if not (1 < n <= 1 << 24 and n & (n - 1) == 0 and 0 < r <= 64 and 0 < p <= 64):
             raise parameters.fault("scrypt has other parameters than it can work with")
-        secret.spend(n * r * p)
+        secret.spend(n * r * p, weight=_SCRYPT_WEIGHT)
         try:
             return hashlib.scrypt(
                 secret.utf8, salt=salt, n=n, r=r, p=p, maxmem=_MAX_SCRYPT_MEMORY, dklen=size

@@ -177,6 +177,60 @@ def test_a_new_file_follows_the_umask(here: Path, call: Run) -> None:
     assert stat.S_IMODE((here / "out.eml").stat().st_mode) == 0o640
 
 
+@pytest.mark.parametrize("before", [None, 0o644, 0o666, 0o640, 0o755, 0o400])
+@pytest.mark.parametrize("verb", ["decrypt", "unseal", "verify", "decompress", "fetch"])
+def test_what_comes_out_of_a_message_is_its_owner_s_alone(
+    here: Path, call: Run, verb: str, before: int | None
+) -> None:
+    """Whatever the umask, and whatever the file that is replaced let others read."""
+    bob = ("--identity", "bob.key")
+    if verb == "decompress":
+        assert call("compress", "m.eml", "-o", "small.eml").status == 0
+    if verb == "fetch":
+        data = ("--emulator-data", "box.db", "--user", "bob@contoso.com")
+        assert call("draft", "sealed.eml", *data).status == 0
+        listed = json.loads(call("list", *data, "--folder", "drafts", "--json").out)
+        fetched = ("fetch", listed["messages"][0]["id"], *data)
+    asked: dict[str, list[tuple[str, ...]]] = {
+        "decrypt": [("decrypt", "sealed.eml", *bob)],
+        "unseal": [("unseal", "sealed.eml", *bob, "--trust", "roots.pem")],
+        "verify": [("verify", "signed.eml", "--trust", "roots.pem")],
+        "decompress": [("decompress", "small.eml")],
+    }
+    if verb == "fetch":
+        asked["fetch"] = [fetched, (*fetched, "--unseal", *bob, "--trust", "roots.pem")]
+    mask = os.umask(0)
+    try:
+        for words in asked[verb]:
+            out = here / "out.eml"
+            out.unlink(missing_ok=True)
+            if before is not None:
+                out.write_bytes(b"old")
+                out.chmod(before)
+            result = call(*words, "-o", "out.eml")
+            assert result.status == 0, result.err
+            assert out.stat().st_size > 10
+            wanted = 0o600 if before is None else before & 0o600
+            assert stat.S_IMODE(out.stat().st_mode) == wanted
+    finally:
+        os.umask(mask)
+
+
+@pytest.mark.parametrize("words", [("--key", "p256"), ("--p12-password-file", "password")])
+def test_keys_that_are_written_are_their_owner_s_alone(
+    here: Path, call: Run, words: tuple[str, ...]
+) -> None:
+    mask = os.umask(0)
+    try:
+        assert call("ca", "init", "authority").status == 0
+        assert call("ca", "issue", "authority", "dora@contoso.com", *words).status == 0
+    finally:
+        os.umask(mask)
+    kept = [p for p in (here / "authority").iterdir() if p.suffix in (".key", ".p12")]
+    assert len(kept) == (2 if "p256" in words else 3)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in kept} == {0o600}
+
+
 def test_a_symbolic_link_stays_one(here: Path, call: Run) -> None:
     (here / "real").write_bytes(b"old")
     (here / "link").symlink_to("real")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable
@@ -37,6 +38,7 @@ from smime_graph.algorithms import (
     KeyWrap,
     by_name,
 )
+from smime_graph.budget import ITERATION, Budget
 from smime_graph.cms import (
     ber,
     encrypted_data,
@@ -47,6 +49,7 @@ from smime_graph.cms import (
 )
 from smime_graph.cms.shared_secret import MAX_ITERATIONS, Password, SharedKey
 from smime_graph.cms.signed_data import content_info
+from smime_graph.errors import LimitReached
 
 TEXT = b"Content-Type: text/plain\r\n\r\nthe figures\r\n"
 CEK = bytes(range(32))
@@ -365,6 +368,37 @@ def test_many_password_recipients_cost_a_few_tries(monkeypatch: pytest.MonkeyPat
     with pytest.raises(DecryptionFailed):
         opened(message(many), PASSWORD)
     assert len(tries) == enveloped_data.MAX_PASSWORD_ATTEMPTS
+
+
+@pytest.mark.parametrize(("count", "layers"), [(4, 1), (1, 8)])
+def test_the_derivations_of_a_whole_message_count_together(
+    monkeypatch: pytest.MonkeyPatch, count: int, layers: int
+) -> None:
+    """Recipients beside each other, and layers inside each other, which others can write."""
+    carried_out: list[int] = []
+
+    def counting(*arguments: Any) -> bytes:
+        carried_out.append(arguments[3])
+        raise ValueError  # it is a wrong one
+
+    monkeypatch.setattr(shared_secret, "_pbkdf2", counting)
+    budget = Budget()
+    info = pwri(_SALT, ber.integer(MAX_ITERATIONS), _SHA256) * count
+    read = enveloped_data.read(message(info))
+
+    def open_all() -> None:
+        for _ in range(layers):
+            with contextlib.suppress(DecryptionFailed):
+                enveloped_data.decrypt(read, [PASSWORD], policy=EXCHANGE, budget=budget)
+
+    with pytest.raises(LimitReached, match="password derivations"):
+        open_all()
+    assert 0 < sum(carried_out) <= budget.limit / ITERATION
+
+
+def test_a_few_of_our_own_passwords_are_within_the_budget() -> None:
+    assert Budget().limit > 3 * ITERATION * shared_secret.ITERATIONS
+    assert Budget().limit > ITERATION * MAX_ITERATIONS
 
 
 @pytest.mark.parametrize(

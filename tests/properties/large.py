@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from smime_graph import CA, EXCHANGE, Identity, TrustStore, oids
 from smime_graph.cms import attributes, ber, compressed_data, signed_data
+from smime_graph.cms.shared_secret import MAX_ITERATIONS
 from smime_graph.smime.wrap import ENVELOPED, SIGNED, pkcs7_mime
 
 MEGABYTE = 1_000_000
@@ -330,7 +331,7 @@ def recipients(world: World, *, count: int, kind: str = "ktri") -> bytes:
     """Key transport for somebody else; or for whoever knows a password, with many iterations."""
     own = world.bob.certificate
     if kind == "pwri":
-        kdf = ber.sequence(ber.octet_string(bytes(8)), ber.integer(5_000_000))
+        kdf = ber.sequence(ber.octet_string(bytes(8)), ber.integer(MAX_ITERATIONS))
         aes = ber.sequence(ber.oid(oids.AES256_CBC), ber.octet_string(bytes(16)))
         info = ber.context(
             3,
