@@ -105,6 +105,16 @@ _HINTS = {
 }
 
 
+# ... and where they name what they are about
+_HINTS_WITH_AN_ID = (
+    (r"send_draft\('([^']*)'\) sends it", r"draft-send \1 sends it"),
+    (
+        r"get\('[^']*'\) tells whether it is a draft still",
+        "list --folder drafts shows it if it was not sent",
+    ),
+)
+
+
 # What to do about a finding that made a message unacceptable
 _HINTS_BY_CODE = {
     "smime.unsigned": "inspect shows what the message is",
@@ -169,7 +179,10 @@ def text_of(error: BaseException) -> str:
 
 def hint_of(error: BaseException, *, verb: str | None) -> str | None:
     if isinstance(error, SmimeGraphError) and error.hint is not None:
-        return _HINTS.get(error.hint, error.hint)
+        said = _HINTS.get(error.hint, error.hint)
+        for pattern, words in _HINTS_WITH_AN_ID:
+            said = re.sub(pattern, words, said)
+        return said
     if isinstance(error, (click.ClickException, UsageError)):
         return f"smime-graph {verb + ' ' if verb else ''}--help shows what it takes"
     if isinstance(error, SmimeGraphError):

@@ -9,8 +9,11 @@ The rules of this package:
 - It gets bytes and never changes one of them: they may be signed. It knows nothing of S/MIME.
 - What happens is decided in generators (`_flows`, `_exchange`), which do no I/O; `_client` carries
   it out, once for threads and once for asyncio. A method is declared in one place for both.
-- A send is never repeated blindly. An answer that is lost is settled by looking into the mailbox,
-  and where that cannot tell, GraphUnreachable says `maybe_sent=True`.
+- A send is never repeated blindly. What an answer does not say is settled by looking into the
+  mailbox (`_settle`), and where that cannot tell, it is unknown. Every error of a send says so in
+  `disposition`, and whatever else ends one (a cancelled task, Ctrl-C) has such an error as cause.
+- Only the documented status and media type are a success: a proxy's page is no message and no
+  acceptance.
 - A token goes to the configured host alone, over https (http: loopback only), and is in no repr, no
   error.
 - An answer is not trusted: it is read within limits of size and time, and gives a value or a

@@ -294,6 +294,7 @@ _FAILURES: dict[type[Exception], tuple[Literal["yes", "no", "unknown"], str]] = 
     httpx.HTTPError: ("unknown", "the connection was lost"),
     httpx.InvalidURL: ("no", "the address cannot be reached by HTTP"),
     UnicodeError: ("no", "the host has no usable name"),
+    UnicodeDecodeError: ("unknown", "the answer cannot be read"),
 }
 
 

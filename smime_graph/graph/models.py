@@ -15,7 +15,7 @@ class MessageRef:
     """A message as Graph knows it; what an endpoint does not tell is None.
 
     `status` is one word: `accepted` (Graph answered 202: it took the message, and reports later
-    troubles by mail), `confirmed` (the answer was lost, but the mailbox shows that it was sent),
+    troubles by mail), `confirmed` (no answer said so, but the mailbox proves that it was sent),
     `draft` (in the mailbox, not sent) or `stored` (in the mailbox, not a draft). `id` is an
     immutable id: it survives sending and moving. sendMail, reply, replyAll and forward give none.
     `internet_message_id` has its angle brackets.

@@ -297,6 +297,49 @@ def test_the_served_emulator_stops_when_it_is_told_to(
     assert (served.process.returncode, err) == (status, b"")
 
 
+def test_an_error_of_a_send_says_in_json_what_became_of_the_message(here: Path, call: Run) -> None:
+    with Emulator(me="alice@contoso.com", mailboxes=["bob@contoso.com"]) as emulator:
+        server = emulator.serve()
+        asked = ("--graph-url", server.url, "--token-file", "token", "--json")
+        try:
+            emulator.faults.add(Fault.answer(403, code="ErrorSendAsDenied"), on="POST */send")
+            by_draft = call("send", "m.eml", "--via", "draft", *asked)
+            emulator.faults.add(Fault.throttled(retry_after=600))
+            throttled = call("send", "m.eml", *asked)
+        finally:
+            server.close()
+        (draft,) = emulator.mailbox("alice@contoso.com").messages("drafts")
+        log = emulator.log
+    error = json.loads(by_draft.out)["error"]
+    assert by_draft.status == throttled.status == 3
+    assert (error["disposition"], error["draftId"]) == ("refused", draft.immutable_id)
+    assert (error["messageId"], error["code"]) == ("<1@contoso.com>", "ErrorSendAsDenied")
+    assert "Graph refused" in by_draft.err
+    assert f"draft-send {draft.immutable_id} sends it" in by_draft.err
+    error = json.loads(throttled.out)["error"]
+    assert (error["disposition"], error["messageId"]) == ("not-sent", "<1@contoso.com>")
+    assert error["retryAfter"] == 600
+    assert error["clientRequestId"]
+    assert len(log) == 3
+
+
+def test_a_page_is_not_written_as_a_message(here: Path, call: Run) -> None:
+    with Emulator(me="alice@contoso.com") as emulator:
+        item = emulator.mailbox("alice@contoso.com").put(MESSAGE).id
+        server = emulator.serve()
+        asked = ("fetch", item, "--graph-url", server.url, "--token-file", "token", "-o", "got.eml")
+        try:
+            emulator.faults.script(Fault.gateway(200))
+            page = call(*asked)
+            assert not (here / "got.eml").exists()
+            assert call(*asked).status == 0
+        finally:
+            server.close()
+    assert page.status == 3
+    assert "text/html, wanted text/plain" in page.err
+    assert (here / "got.eml").read_bytes() == MESSAGE
+
+
 VERBS = {
     "send": (("send", "m.eml"), "POST */sendMail", "<1@contoso.com> may have been sent"),
     "sendmail": (("sendmail", "-t", "--config", "empty.toml"), "POST */sendMail", "may have been"),

@@ -102,6 +102,21 @@ def test_every_failure_of_httpx_has_a_meaning_and_only_a_missing_connection_mean
     }
 
 
+@pytest.mark.parametrize(
+    "host", ["xn--a", "a" * 70 + ".com", "a..b", "[v1.x]", "256.256.256.256", "localhost:0"]
+)
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_an_address_that_cannot_be_is_an_error_of_ours_and_nothing_was_sent(kind, host, raw):
+    with pytest.raises(GraphUnreachable) as caught:
+        send(kind, f"https://{host}/v1.0", raw)
+    assert caught.value.disposition == "not-sent"
+
+
+def test_an_answer_that_cannot_be_decoded_does_not_mean_that_nothing_was_sent():
+    assert no_answer(UnicodeError("label too long")).sent == "no"
+    assert no_answer(UnicodeDecodeError("ascii", b"\xff", 0, 1, "no")).sent == "unknown"
+
+
 def test_the_text_of_a_failure_after_writing_is_not_repeated():
     text = no_answer(httpx.LocalProtocolError("Illegal header value b'Bearer s3cret'")).reason
     assert "s3cret" not in text
