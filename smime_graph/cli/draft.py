@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +10,17 @@ from ..errors import UsageError
 from . import files, mailbox, options
 from .make import protected, ready
 from .options import message, option, verb
+from .send import ready_answer
+
+if TYPE_CHECKING:
+    from ..smime.answer import Kind
+
+
+_KINDS: dict[str, Kind] = {
+    "reply_to": "reply",
+    "reply_all_to": "reply-all",
+    "forward_of": "forward",
+}
 
 
 @verb("draft")
@@ -24,17 +35,23 @@ from .options import message, option, verb
 def draft(message: str, **given: Any) -> None:
     """Put a message into Drafts and print its id; with --signer and --recipient it is sealed first.
 
+    As a reply it is held against whom Graph addresses; see reply.
+
     \b
     smime-graph draft sealed.eml --token-file token
     """
-    named = [name for name in ("reply_to", "reply_all_to", "forward_of") if given[name]]
+    named = [name for name in _KINDS if given[name]]
     if len(named) > 1:
         raise UsageError(
             "a draft answers one message in one way",
             hint="give one of --reply-to, --reply-all-to and --forward-of",
         )
-    raw = ready(files.read_message(message), given)
+    raw = files.read_message(message)
+    if not named:
+        raw = ready(raw, given)
     with mailbox.client(given) as graph:
+        if named:
+            raw = ready_answer(graph, _KINDS[named[0]], given[named[0]], raw, given)
         with mailbox.sending(done="put into Drafts"):
             if not named:
                 ref = graph.draft(raw)

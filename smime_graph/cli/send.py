@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from ..errors import PolicyRefusal, UsageError
+from ..errors import GraphRefused, PolicyRefusal, UsageError
 from . import files, mailbox, options, terminal
 from .make import ready
 from .options import FILE, Given, combined, message, option, verb
@@ -105,7 +105,8 @@ def reply(message_id: str, message: str | None, **given: Any) -> None:
 
     MESSAGE is the finished reply. With --body it is built: Subject, In-Reply-To, References,
     recipient and quoted text come from the original, which is opened with --identity and --trust
-    if it was sealed. Graph addresses a reply to From of the original, whatever To says.
+    if it was sealed. Graph sends a reply to From of the original, whatever To says: one that is
+    encrypted for others is refused, and it must be encrypted for Reply-To as well.
 
     \b
     smime-graph reply ID --body text.txt --signer bob.p12 --recipient alice.pem \\
@@ -147,16 +148,52 @@ def _answer(kind: Kind, message_id: str, message: str | None, given: Given) -> N
             "a finished MESSAGE and parts of one are both given",
             hint="leave out MESSAGE, or --body, --attach and --to",
         )
+    finished = None if builds else files.read_message(message or "-")
     with mailbox.client(given) as graph:
-        raw = _built(graph, kind, message_id, given) if builds else _finished(message, given)
+        if finished is None:
+            raw = _built(graph, kind, message_id, given)
+        else:
+            raw = ready_answer(graph, kind, message_id, finished, given)
         methods = {"reply": graph.reply, "reply-all": graph.reply_all, "forward": graph.forward}
         with mailbox.sending():
             ref = methods[kind](message_id, raw)
         mailbox.tell(ref)
 
 
-def _finished(message: str | None, given: Given) -> bytes:
-    return ready(files.read_message(message or "-"), given)
+def ready_answer(
+    graph: GraphClient, kind: Kind, message_id: str, message: bytes, given: Given
+) -> bytes:
+    """What is submitted as an answer, held against whom Graph will send it to."""
+    if kind != "forward":
+        try:
+            original = mailbox.original(graph, message_id)
+        except GraphRefused as error:
+            if error.status != 403 or given["recipient"] or _is_encrypted(message):
+                raise  # nobody could say for whom it has to be encrypted
+            text = f"whom Graph sends the answer to is not checked: {error}"
+            terminal.complain("warning", text)
+        else:
+            _check(kind, original, message, given)
+    return ready(message, given)
+
+
+def _is_encrypted(message: bytes) -> bool:
+    from ..smime.examine import inspect
+    from ..smime.judge import ENCRYPTED
+
+    return any(layer.type in ENCRYPTED for layer in inspect(message))
+
+
+def _check(kind: Kind, original: bytes, message: bytes, given: Given) -> None:
+    from ..smime.answer import check_addressees
+    from . import keys
+
+    recipients = keys.recipients(given, message)
+    found = check_addressees(
+        original, message, kind=kind, recipients=recipients, policy=given["policy"]
+    )
+    for text in found:
+        terminal.complain("warning", text)
 
 
 def _built(graph: GraphClient, kind: Kind, message_id: str, given: Given) -> bytes:
@@ -166,7 +203,8 @@ def _built(graph: GraphClient, kind: Kind, message_id: str, given: Given) -> byt
     if given["body"] is not None:
         text = files.read_text(given["body"], what="text of the answer")
     attachments = [_attachment(path) for path in given["attach"]]
-    opened, was_encrypted = _opened(mailbox.original(graph, message_id), given)
+    original = mailbox.original(graph, message_id)
+    opened, was_encrypted = _opened(original, given)
     if was_encrypted and not given["recipient"]:
         raise PolicyRefusal(
             "the original was encrypted, and an answer that quotes it would not be",
@@ -183,9 +221,9 @@ def _built(graph: GraphClient, kind: Kind, message_id: str, given: Given) -> byt
         attachments=attachments,
         to=given.get("to") or (),
         at=given["at"],
-    )
-    _warn_of_reply_to(opened, kind)
-    return ready(made.as_bytes(), given)
+    ).as_bytes()
+    _check(kind, original, made, given)
+    return ready(made, given)
 
 
 def _attachment(path: str) -> Any:
@@ -250,22 +288,6 @@ def _sender(opened: bytes, given: Given) -> str:
     if given["user"] != "me" and "@" in given["user"]:
         return str(given["user"])
     raise UsageError("nobody knows who answers", hint="name your address: --from ADDRESS")
-
-
-def _warn_of_reply_to(opened: bytes, kind: Kind) -> None:
-    """Graph addresses a reply to "the sender of the original message", which is not Reply-To."""
-    from ..pki.address import header_addresses
-    from ..smime.entity import Entity
-
-    entity = Entity(opened)
-    wanted = header_addresses(entity.get("Reply-To") or "")
-    author = header_addresses(entity.get("From") or "")
-    if kind != "forward" and wanted and {*wanted} != {*author}:
-        terminal.complain(
-            "warning",
-            f"the original asks for replies to {', '.join(wanted)}; Graph may send this one to"
-            f" {', '.join(author)} as well",
-        )
 
 
 COMMANDS = {"send": send, "reply": reply, "reply-all": reply_all, "forward": forward}

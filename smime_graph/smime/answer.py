@@ -3,6 +3,10 @@
 What is given is the opened message: its layers are taken off before. What is quoted from a message
 that was encrypted may leave only encrypted (RFC 9787, "Composing and sending a reply"): whoever
 calls this has to see to it, because nothing here knows how the original came.
+
+Whom an answer goes to, Microsoft Graph decides: a reply in MIME goes to the sender of the original
+(documented), and whether Reply-To and the answer's own To and Cc count is not. So a reply that is
+built names both From and Reply-To, and `check_addressees` holds any other against the original.
 """
 
 from __future__ import annotations
@@ -20,9 +24,15 @@ from email.utils import format_datetime
 from html import unescape
 from typing import Literal
 
-from ..errors import MalformedMessage, UsageError
-from ..pki.address import mailbox, parse_header_addresses
+from ..cms.recipients import AnyRecipient
+from ..cms.shared_secret import Password, SharedKey
+from ..errors import MalformedMessage, PolicyRefusal, UsageError
+from ..pki.address import mailbox, mailboxes, parse_header_addresses
+from ..policy import EXCHANGE, Policy
 from .entity import MAX_DEPTH, Entity, split_multipart
+from .examine import inspect
+from .judge import ENCRYPTED
+from .wrap import emails
 
 Kind = Literal["reply", "reply-all", "forward"]
 
@@ -52,8 +62,9 @@ def answer(
 ) -> EmailMessage:
     """The answer to `original`, a whole message in the clear, ready to be sealed.
 
-    `sender` becomes From, and gets no copy of a reply to all. A reply goes to Reply-To, else to
-    From; one to all also to To and Cc; a forward to `to`, which is for forwards only. `text` is
+    `sender` becomes From, and gets no copy of a reply to all. A reply goes to Reply-To, with From
+    in Cc if that is another; else to From; one to all also to To and Cc; a forward to `to`, which
+    is for forwards only. Whoever is named must be able to read it: `seal` demands that. `text` is
     what is written above the quoted original; a forward carries the original as an attachment where
     it is more than its text. `at` is the Date (now). Raises UsageError for addresses that are none,
     MalformedMessage if the original has nobody to reply to or an address that cannot be read.
@@ -93,6 +104,80 @@ def answer(
     return made
 
 
+def check_addressees(
+    original: bytes,
+    answer: bytes,
+    *,
+    kind: Kind,
+    recipients: Sequence[AnyRecipient] = (),
+    policy: Policy = EXCHANGE,
+) -> list[str]:
+    """Hold the header of an answer, and whom it is encrypted to, against whom Graph sends it to.
+
+    `original` is the message as it lies in the mailbox. `answer` is what answers it, before it is
+    sealed to `recipients` (the signers are none of them), or sealed already. A forward goes to
+    those it names. Raises PolicyRefusal if it is, or will be, encrypted for somebody to whom Graph
+    does not send it, or the author or who is in Reply-To cannot read it; MalformedMessage if nobody
+    can say who that is. What is not as bad is returned, as texts for people.
+    """
+    if kind == "forward":
+        return []
+    source, made = _Original(Entity(original)), _Original(Entity(answer), "the answer")
+    own = mailboxes(tuple(made.addresses("From")))
+    first = _unique([*source.addresses("From"), *source.addresses("Reply-To")])
+    others = [] if kind == "reply" else [*source.addresses("To"), *source.addresses("Cc")]
+    addressed = mailboxes((*first, *others))
+    named = _unique(one for name in ("To", "Cc", "Bcc") for one in made.addresses(name))
+    shown = mailboxes(tuple(named))
+    strangers = [one for one in named if mailbox(one) not in addressed | own]
+    known = [one for one in recipients if not isinstance(one, (Password, SharedKey))]
+    held = [emails(one) for one in known]
+    strangers += [
+        one[0] for one in held if one and mailboxes(one).isdisjoint(addressed | own | shown)
+    ]
+    goes_to = f"Graph sends it to {_some([*first, *others])}"
+    found: list[str] = []
+    if strangers:
+        text = f"{goes_to}, not to {_some(strangers)}"
+        if recipients or _is_encrypted(answer):
+            raise PolicyRefusal(
+                f"the answer is encrypted for others than it goes to: {text}",
+                rule="answer.not-addressed",
+                policy=policy.name,
+                hint="send it as a message of its own, or encrypt it for those of the original",
+            )
+        found.append(f"the answer names others than it goes to: {text}")
+    if recipients and len(known) == len(recipients):
+        readers = mailboxes(tuple(address for one in held for address in one)) | own
+        missing = [one for one in first if mailbox(one) not in readers]
+        if missing:
+            raise PolicyRefusal(
+                f"no certificate is given for {_some(missing)}, to whom Graph may send the answer"
+                " whatever its To says",
+                rule="encrypt.recipient-without-certificate",
+                policy=policy.name,
+                hint="give the certificates of From and Reply-To of the original",
+            )
+        missing = [one for one in _unique(others) if mailbox(one) not in readers]
+        if missing:
+            found.append(f"Graph sends the answer to {_some(missing)} as well, who cannot read it")
+    unnamed = [one for one in _unique([*first, *others]) if mailbox(one) not in shown | own]
+    if unnamed:
+        found.append(
+            f"Graph may send the answer to {_some(unnamed)} as well, whom it does not name"
+        )
+    return found
+
+
+def _some(addresses: Sequence[str]) -> str:
+    shown = ", ".join(addresses[:10])
+    return f"{shown} and {len(addresses) - 10} more" if len(addresses) > 10 else shown or "nobody"
+
+
+def _is_encrypted(message: bytes) -> bool:
+    return any(layer.type in ENCRYPTED for layer in inspect(message))
+
+
 def subject_of(kind: Kind, subject: str) -> str:
     """The Subject of an answer: "Re: " or "Fwd: " in front, and never twice."""
     return _subject(subject, kind)
@@ -101,8 +186,9 @@ def subject_of(kind: Kind, subject: str) -> str:
 class _Original:
     """What an answer needs of the original, read without believing any of it."""
 
-    def __init__(self, entity: Entity) -> None:
+    def __init__(self, entity: Entity, what: str = "the original") -> None:
         self._entity = entity
+        self._what = what
 
     def text(self, name: str) -> str:
         """A header field for people: decoded, in one line, without control characters."""
@@ -119,7 +205,7 @@ class _Original:
                 found += parse_header_addresses(one.value)
             except MalformedMessage as error:
                 raise MalformedMessage(
-                    f"{name} of the original: {error}",
+                    f"{name} of {self._what}: {error}",
                     hint="write the answer yourself and give it as MESSAGE",
                 ) from None
         return found
@@ -206,18 +292,19 @@ def _receivers(
         return [_one_address(one, "to") for one in to], []
     if to:
         raise UsageError("a reply goes to those of the original", hint="forward it instead")
-    receivers = source.addresses("Reply-To") or source.addresses("From")
+    authors = source.addresses("From")
+    receivers = _unique(source.addresses("Reply-To") or authors)
     if not receivers:
         raise MalformedMessage(
             "the original names nobody to reply to", hint="forward it to somebody instead"
         )
-    if kind == "reply":
-        return _unique(receivers), []
-    everyone = _unique([*receivers, *source.addresses("To")])
-    others = [one for one in everyone if _key(one) != _key(mine)]
-    main = others or _unique(receivers)
+    main, copies = receivers, authors
+    if kind == "reply-all":
+        everyone = _unique([*receivers, *source.addresses("To")])
+        main = [one for one in everyone if _key(one) != _key(mine)] or receivers
+        copies = [*authors, *source.addresses("Cc")]
     named = {_key(one) for one in (mine, *main)}
-    return main, [one for one in _unique(source.addresses("Cc")) if _key(one) not in named]
+    return main, [one for one in _unique(copies) if _key(one) not in named]
 
 
 def _unique(found: Iterable[str]) -> list[str]:

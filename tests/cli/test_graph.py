@@ -16,6 +16,7 @@ import pytest
 
 from smime_graph.cli import mailbox
 from smime_graph.emulator import Emulator, Fault
+from smime_graph.errors import GraphRefused
 
 from .conftest import MESSAGE, Run, start
 
@@ -205,6 +206,144 @@ def test_a_finished_answer_is_sent_as_it_is(call: Run, received: str) -> None:
     assert call("forward", received, "-", *DATA, stdin=answer).status == 0
 
 
+# --- whom Graph sends an answer to ----------------------------------------------------------------
+
+ORIGINAL = (
+    b"From: Alice <alice@contoso.com>\nTo: bob@contoso.com\nCc: carol@contoso.com\n"
+    b"Subject: figures\nMessage-ID: <o@contoso.com>\n\nx\n"
+)
+
+
+def answer_to(to: str, *further: str) -> bytes:
+    fields = [f"From: bob@contoso.com\nTo: {to}\nSubject: Re: figures\n", *further]
+    return ("".join(fields) + "Message-ID: <a@contoso.com>\n\nprivate\n").encode()
+
+
+ALICE, CAROL = ("--recipient", "alice.pem"), ("--recipient", "carol.pem")
+ANSWERS = {
+    "reply": ("reply", "ID"),
+    "reply-all": ("reply-all", "ID"),
+    "draft-reply": ("draft", "--reply-to", "ID"),
+    "draft-reply-all": ("draft", "--reply-all-to", "ID"),
+    "forward": ("forward", "ID", "-"),
+    "draft-forward": ("draft", "--forward-of", "ID"),
+}
+REFUSED, FINE = "refused", ""
+
+
+@pytest.mark.parametrize("verb", ANSWERS)
+@pytest.mark.parametrize("sealed_before", [False, True], ids=["sealed-on-the-way", "sealed-before"])
+@pytest.mark.parametrize(
+    ("to", "certificates", "reply", "reply_all"),
+    [
+        ("carol@contoso.com", CAROL, REFUSED, "not alice"),
+        ("alice@contoso.com", ALICE, FINE, "carol"),
+        (
+            "Alice <ALICE@Contoso.com>, bob@contoso.com",
+            (*ALICE, "--recipient", "bob.pem"),
+            FINE,
+            "carol",
+        ),
+        ("alice@contoso.com, carol@contoso.com", (*ALICE, *CAROL), REFUSED, FINE),
+        ("bob@contoso.com", ("--recipient", "bob.pem"), "not alice", "not alice"),
+    ],
+)
+def test_an_answer_is_encrypted_for_those_whom_graph_addresses(
+    call: Run,
+    verb: str,
+    sealed_before: bool,
+    to: str,
+    certificates: tuple[str, ...],
+    reply: str,
+    reply_all: str,
+) -> None:
+    assert call("send", *DATA, stdin=ORIGINAL).status == 0
+    (message,) = inbox(call, "bob@contoso.com")
+    words = [message["id"] if word == "ID" else word for word in ANSWERS[verb]]
+    raw = answer_to(to)
+    options: tuple[str, ...] = ("--signer", "bob.key", *certificates)
+    if sealed_before:
+        raw, options = call("seal", *options, stdin=raw).out, ()
+    result = call(*words, *options, *DATA, stdin=raw)
+    wanted = {"reply": reply, "draft-reply": reply, "forward": FINE, "draft-forward": FINE}.get(
+        verb, reply_all
+    )
+    before = sent_to(call, "alice@contoso.com"), sent_to(call, "carol@contoso.com")
+    if wanted == REFUSED or (wanted == "not alice" and not sealed_before):
+        assert result.status == 1
+        assert "alice@contoso.com" in result.err
+        assert "hint: " in result.err
+        assert before == (0, 1)  # carol has the original
+    else:
+        assert result.status == 0, result.err
+        assert bool(result.err) is bool(wanted)
+        assert wanted.removeprefix("not ") in result.err
+
+
+def sent_to(call: Run, address: str) -> int:
+    return len(inbox(call, address))
+
+
+@pytest.mark.parametrize("verb", ["reply", "draft-reply"])
+@pytest.mark.parametrize("signer", [(), ("--signer", "bob.key")], ids=["plain", "signed"])
+def test_an_answer_in_the_clear_to_others_than_graph_addresses_is_told(
+    call: Run, verb: str, signer: tuple[str, ...]
+) -> None:
+    assert call("send", *DATA, stdin=ORIGINAL).status == 0
+    (message,) = inbox(call, "bob@contoso.com")
+    words = [message["id"] if word == "ID" else word for word in ANSWERS[verb]]
+    result = call(*words, *signer, *DATA, stdin=answer_to("carol@contoso.com"))
+    assert result.status == 0
+    assert "Graph sends it to alice@contoso.com, not to carol@contoso.com" in result.err
+
+
+REPLY_TO = ORIGINAL.replace(b"Subject", b"Reply-To: carol@contoso.com\nSubject")
+
+
+@pytest.mark.parametrize(
+    ("certificates", "status"), [(ALICE, 1), (CAROL, 1), ((*ALICE, *CAROL), 0)]
+)
+@pytest.mark.parametrize("built", [True, False])
+def test_an_answer_is_encrypted_for_from_and_for_reply_to(
+    here: Path, call: Run, certificates: tuple[str, ...], status: int, built: bool
+) -> None:
+    (here / "text").unlink()
+    (here / "text").write_text("private\n")
+    assert call("send", *DATA, stdin=REPLY_TO).status == 0
+    (message,) = inbox(call, "bob@contoso.com")
+    options = ("--signer", "bob.key", *certificates, *DATA)
+    if built:
+        result = call("reply", message["id"], "--body", "text", *options)
+    else:
+        to = ", ".join(one.removesuffix(".pem") + "@contoso.com" for one in certificates[1::2])
+        result = call("reply", message["id"], *options, stdin=answer_to(to))
+    assert result.status == status, result.err
+    assert sent_to(call, "alice@contoso.com") == 1 - status
+    if status:
+        missing = "carol" if certificates == ALICE else "alice"
+        assert f"no certificate is given for {missing}@contoso.com" in result.err
+    else:
+        assert result.err == ""
+
+
+def test_whom_graph_addresses_is_read_from_the_message_in_the_mailbox(
+    call: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_right(_graph: object, _id: str) -> bytes:
+        raise GraphRefused(403, "ErrorAccessDenied", "Access is denied.")
+
+    assert call("send", *DATA, stdin=ORIGINAL).status == 0
+    (message,) = inbox(call, "bob@contoso.com")
+    monkeypatch.setattr(mailbox, "original", no_right)
+    raw = answer_to("alice@contoso.com")
+    plain = call("reply", message["id"], *DATA, stdin=raw)
+    assert (plain.status, "is not checked" in plain.err) == (0, True)
+    sealed = call("seal", "--signer", "bob.key", *ALICE, stdin=raw).out
+    for options, given in ((("--signer", "bob.key", *ALICE), raw), ((), sealed)):
+        refused = call("reply", message["id"], *options, *DATA, stdin=given)
+        assert (refused.status, "ErrorAccessDenied" in refused.err) == (3, True)
+
+
 def test_a_list_is_a_line_for_each_message_whatever_its_subject(call: Run) -> None:
     evil = MESSAGE.replace(b"Figures", b"=?utf-8?q?a=09b=1B[2J=0Ac?=")
     assert call("send", *DATA, stdin=evil).status == 0
@@ -366,7 +505,8 @@ def test_who_ends_a_send_is_told_that_it_may_have_gone(
     (here / "empty.toml").write_text("[sendmail]\nunsigned = true\n")
     with Emulator(me="alice@contoso.com", mailboxes=["bob@contoso.com"]) as emulator:
         alice = emulator.mailbox("alice@contoso.com")
-        alice.put(MESSAGE.replace(b"<1@", b"<0@"), item_id="original")
+        from_bob = MESSAGE.replace(b"<1@", b"<0@").replace(b"From: Alice <alice@", b"From: <bob@")
+        alice.put(from_bob, item_id="original")
         alice.put(MESSAGE, folder="drafts", item_id="unsent")
         emulator.faults.add(Fault.slow(60), on=where)
         server = emulator.serve()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
@@ -11,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smime_graph.errors import MalformedMessage, SmimeGraphError, UsageError
-from smime_graph.smime.answer import Attachment, Kind, answer, subject_of
+from smime_graph import CA, Contact, Identity, Password, seal
+from smime_graph.errors import MalformedMessage, PolicyRefusal, SmimeGraphError, UsageError
+from smime_graph.smime.answer import Attachment, Kind, answer, check_addressees, subject_of
 
 ORIGINAL = (
     b"From: Alice <alice@contoso.com>\r\nTo: Bob <bob@contoso.com>, dave@contoso.com\r\n"
@@ -78,6 +80,110 @@ def test_a_reply_to_all_has_the_order_and_the_spelling_of_the_original() -> None
 def test_a_reply_goes_where_it_is_asked_for() -> None:
     original = ORIGINAL.replace(b"Subject", b"Reply-To: list@contoso.com\r\nSubject")
     assert built(original)["To"] == "list@contoso.com"
+
+
+@pytest.mark.parametrize("kind", ["reply", "reply-all"])
+def test_a_reply_names_the_author_too_where_replies_are_asked_for_elsewhere(kind: Kind) -> None:
+    """Graph sends it to From (documented); so who is there must be able to read it."""
+    original = ORIGINAL.replace(b"Subject", b"Reply-To: list@contoso.com\r\nSubject")
+    message = built(original, kind)
+    named = f"{message['To']}, {message['Cc']}".split(", ")
+    assert {"list@contoso.com", "alice@contoso.com"} <= {*named}
+    assert ("dave@contoso.com" in named) is (kind == "reply-all")
+    assert "bob@contoso.com" not in named
+
+
+def test_a_built_reply_is_sealed_for_from_and_reply_to_or_not_at_all(
+    ca: CA, bob: Identity, to_bob: Contact, now: datetime
+) -> None:
+    original = ORIGINAL.replace(b"Subject", b"Reply-To: list@contoso.com\r\nSubject")
+    made = answer(original, kind="reply", sender="bob@contoso.com", at=now)
+    alice, listed = (
+        Contact(ca.issue(f"{one}@contoso.com", key="p256", at=now).certificate)
+        for one in ("alice", "list")
+    )
+    for recipients in ([alice], [listed], [to_bob]):
+        with pytest.raises(PolicyRefusal, match="no certificate is given for"):
+            seal(made, signer=bob, recipients=recipients, at=now)
+    assert seal(made, signer=bob, recipients=[alice, listed], at=now)
+
+
+REPLY = b"From: bob@contoso.com\r\nTo: %b\r\n\r\nx\r\n"
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "to", "rule"),
+    [
+        ({}, "reply", b"Alice <ALICE@Contoso.com>", None),
+        ({}, "reply", b"dave@contoso.com", "answer.not-addressed"),
+        ({}, "reply-all", b"alice@contoso.com, dave@contoso.com, carol@contoso.com", None),
+        ({}, "reply-all", b"eve@contoso.com", "answer.not-addressed"),
+        ({}, "forward", b"eve@contoso.com", None),
+        (
+            {"Reply-To": "dave@contoso.com"},
+            "reply",
+            b"dave@contoso.com",
+            "encrypt.recipient-without",
+        ),
+        (
+            {"Reply-To": "dave@contoso.com"},
+            "reply",
+            b"alice@contoso.com",
+            "encrypt.recipient-without",
+        ),
+        ({"Reply-To": "ALICE@contoso.com"}, "reply", b"alice@contoso.com", None),
+        ({"Sender": "dave@contoso.com"}, "reply", b"dave@contoso.com", "answer.not-addressed"),
+        ({"Resent-From": "dave@contoso.com"}, "reply", b"dave@contoso.com", "answer.not-addressed"),
+    ],
+)
+def test_whom_a_finished_answer_is_encrypted_for_is_held_against_the_original(
+    ca: CA, now: datetime, fields: dict[str, str], kind: Kind, to: bytes, rule: str | None
+) -> None:
+    header = "".join(f"{name}: {value}\r\n" for name, value in fields.items()).encode()
+    readers = [
+        Contact(ca.issue(one.lower(), key="p256", at=now).certificate)
+        for one in re.findall(r"[\w@.]+@[\w.]+", to.decode())
+    ]
+    asked = {"kind": kind, "recipients": readers}
+    if rule is None:
+        assert check_addressees(header + ORIGINAL, REPLY % to, **asked) == []  # type: ignore[arg-type]
+        return
+    with pytest.raises(PolicyRefusal) as caught:
+        check_addressees(header + ORIGINAL, REPLY % to, **asked)  # type: ignore[arg-type]
+    assert caught.value.rule.startswith(rule)
+    assert caught.value.hint is not None
+
+
+def test_a_certificate_for_somebody_who_does_not_get_the_answer_is_refused(
+    ca: CA, now: datetime
+) -> None:
+    alice, eve = (
+        Contact(ca.issue(f"{one}@contoso.com", key="p256", at=now).certificate)
+        for one in ("alice", "eve")
+    )
+    raw = REPLY % b"alice@contoso.com"
+    with pytest.raises(PolicyRefusal, match="not to eve@contoso"):
+        check_addressees(ORIGINAL, raw, kind="reply", recipients=[alice, eve])
+    own = Contact(ca.issue("bob@contoso.com", key="p256", at=now).certificate)
+    assert check_addressees(ORIGINAL, raw, kind="reply", recipients=[alice, own]) == []
+    # who knows the password is not for us to say
+    assert check_addressees(ORIGINAL, raw, kind="reply", recipients=[Password("p" * 20)]) == []
+
+
+def test_what_is_not_as_bad_is_a_text_for_people(ca: CA, now: datetime) -> None:
+    alice = Contact(ca.issue("alice@contoso.com", key="p256", at=now).certificate)
+    raw = REPLY % b"alice@contoso.com"
+    cannot_read, not_named = check_addressees(ORIGINAL, raw, kind="reply-all", recipients=[alice])
+    assert "dave@contoso.com, carol@contoso.com as well, who cannot read it" in cannot_read
+    assert "dave@contoso.com, carol@contoso.com as well, whom it does not name" in not_named
+    (others,) = check_addressees(ORIGINAL, REPLY % b"eve@contoso.com", kind="reply")[:1]
+    assert others.endswith("Graph sends it to alice@contoso.com, not to eve@contoso.com")
+
+
+def test_an_original_whose_author_cannot_be_read_is_answered_by_nobody(ca: CA) -> None:
+    original = ORIGINAL.replace(b"From: Alice", b"From: a@b Alice")
+    with pytest.raises(MalformedMessage, match="From of the original"):
+        check_addressees(original, REPLY % b"alice@contoso.com", kind="reply")
 
 
 def test_a_reply_to_all_of_one_s_own_message_still_has_a_receiver() -> None:
