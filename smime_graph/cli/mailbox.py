@@ -72,6 +72,14 @@ mailbox = combined(
         help="For connecting, and for each wait.",
     ),
     option(
+        "--deadline",
+        type=click.FloatRange(min=0, min_open=True),
+        default=300.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="For each call as a whole, its repetitions and look-ups with it.",
+    ),
+    option(
         "--retries",
         type=click.IntRange(0, 20),
         default=4,
@@ -115,6 +123,7 @@ def client(given: Given) -> Iterator[GraphClient]:
             wire=given["wire"],
             size_limit=given["size_limit"],
             timeout=given["timeout"],
+            deadline=given["deadline"],
             retries=given["retries"],
             **settings,
         )

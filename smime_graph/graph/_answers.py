@@ -113,6 +113,8 @@ def error_of(answer: Response) -> tuple[str, str, str | None]:
     if not isinstance(message, str) or not message:
         kind = answer.headers.get("content-type") or "no content type"
         message = f"no Graph error in the answer ({kind}, {len(answer.body)} bytes)"
+        if answer.headers.get("content-encoding", "identity") != "identity":
+            message = "the answer is compressed, which was not asked for, and was not read"
     return (
         printable(code, limit=80),
         printable(message, limit=400),

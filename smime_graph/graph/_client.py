@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import ssl
 import time
 import typing
 from collections.abc import Awaitable, Callable, Coroutine
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec,
 import httpx
 
 from ..errors import UsageError
-from . import _answers, _flows
+from . import _answers, _deadline, _flows
 from ._mailbox import Cloud, Mailbox, Wire, mailbox, seconds
 from ._wire import ERROR_BODY_LIMIT, Effect, Flow, NeedToken, NoAnswer, Pause, Request, Response
 from .auth import Credential, TokenSource
@@ -112,9 +113,11 @@ class GraphClient(_Operations):
     `user` is "me", or an id or address. `cloud` picks the address of the service (default: global);
     `url` wins. `wire` is the form of requests: see this package's docstring. `size_limit` counts
     bytes of an HTTP body (None: no limit). `timeout` is in seconds, for connecting and for each
-    wait on the line. `retries` is the number of further attempts where one is safe. `transport`,
-    `clock` (Unix seconds) and `sleep` are for tests and for the emulator. Raises UsageError for
-    settings that make no sense.
+    wait on the line; `deadline` for a call as a whole, with all its attempts, waits and look-ups
+    (only a resolver or a credential of yours can outlast it). What has no answer by then is not
+    known to be done, and said to be so. `retries` is the number of further attempts where one is
+    safe. `transport`, `clock` (Unix seconds) and `sleep` are for tests and for the emulator. Raises
+    UsageError for settings that make no sense.
     """
 
     def __init__(
@@ -127,6 +130,7 @@ class GraphClient(_Operations):
         wire: Wire = "text-plain",
         size_limit: int | None = 4 * 1024 * 1024,
         timeout: float = 30.0,
+        deadline: float = 300.0,
         retries: int = 4,
         transport: httpx.BaseTransport | None = None,
         clock: Callable[[], float] = time.time,
@@ -136,9 +140,11 @@ class GraphClient(_Operations):
             user=user, url=url, cloud=cloud, wire=wire, size_limit=size_limit, retries=retries
         )
         self._timeout = seconds(timeout, what="timeout")
+        self._deadline = seconds(deadline, what="deadline")
         self._tokens = TokenSource(credential, scope=self._mailbox.scope, clock=clock)
         self._clock, self._sleep = clock, sleep
-        self._http = httpx.Client(transport=transport, **_settings(self._mailbox, self._timeout))
+        self._http = httpx.Client(transport=transport, **_settings(self._mailbox, transport))
+        _deadline.bound(self._http)
 
     def __enter__(self) -> GraphClient:
         return self
@@ -156,6 +162,7 @@ class GraphClient(_Operations):
         self._http.close()
 
     def _run(self, flow: Flow[T]) -> T:
+        end = time.monotonic() + self._deadline
         answer: Any = None
         error: BaseException | None = None
         while True:
@@ -166,23 +173,25 @@ class GraphClient(_Operations):
             finally:
                 answer = error = None  # or an error and this frame would keep each other alive
             try:
-                answer = self._carry_out(effect)
+                answer = self._carry_out(effect, end)
             except BaseException as failure:  # noqa: BLE001 - the flow raises it again
                 error = failure  # and decides what it means, above all in mid-send
 
-    def _carry_out(self, effect: Effect) -> Any:
+    def _carry_out(self, effect: Effect, end: float) -> Any:
         if self._http.is_closed:
             raise _closed()
         if isinstance(effect, NeedToken):
             return self._tokens.token(effect.rejected)
         if isinstance(effect, Pause):
-            return self._sleep(effect.seconds)
-        reading = _Reading(effect, self._clock, self._timeout)
+            return self._sleep(_deadline.until(effect.seconds, end))
+        reading = _Reading(effect, self._clock, self._timeout, end)
+        if reading.is_late():
+            return NoAnswer("no", _OVER)
         try:
-            with self._http.stream(**_sent(effect)) as got:
+            with self._http.stream(**_sent(effect, self._timeout, end)) as got:
                 reading.begin(got)
                 # Not iter_raw, which refuses an answer that a transport made from memory.
-                for chunk in typing.cast("httpx.SyncByteStream", got.stream):
+                for chunk in typing.cast("httpx.SyncByteStream", reading.body()):
                     reading.add(chunk)
                     if reading.enough():
                         break
@@ -209,6 +218,7 @@ class AsyncGraphClient(_Operations):
         wire: Wire = "text-plain",
         size_limit: int | None = 4 * 1024 * 1024,
         timeout: float = 30.0,
+        deadline: float = 300.0,
         retries: int = 4,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Callable[[], float] = time.time,
@@ -218,11 +228,11 @@ class AsyncGraphClient(_Operations):
             user=user, url=url, cloud=cloud, wire=wire, size_limit=size_limit, retries=retries
         )
         self._timeout = seconds(timeout, what="timeout")
+        self._deadline = seconds(deadline, what="deadline")
         self._tokens = TokenSource(credential, scope=self._mailbox.scope, clock=clock)
         self._clock, self._sleep = clock, sleep
-        self._http = httpx.AsyncClient(
-            transport=transport, **_settings(self._mailbox, self._timeout)
-        )
+        self._http = httpx.AsyncClient(transport=transport, **_settings(self._mailbox, transport))
+        _deadline.bound(self._http)
 
     async def __aenter__(self) -> AsyncGraphClient:
         return self
@@ -240,6 +250,7 @@ class AsyncGraphClient(_Operations):
         await self._http.aclose()
 
     async def _run(self, flow: Flow[T]) -> T:
+        end = time.monotonic() + self._deadline
         answer: Any = None
         error: BaseException | None = None
         while True:
@@ -250,22 +261,24 @@ class AsyncGraphClient(_Operations):
             finally:
                 answer = error = None  # or an error and this frame would keep each other alive
             try:
-                answer = await self._carry_out(effect)
+                answer = await self._carry_out(effect, end)
             except BaseException as failure:  # noqa: BLE001 - the flow raises it again
                 error = failure
 
-    async def _carry_out(self, effect: Effect) -> Any:
+    async def _carry_out(self, effect: Effect, end: float) -> Any:
         if self._http.is_closed:
             raise _closed()
         if isinstance(effect, NeedToken):
             return await self._tokens.token_async(effect.rejected)
         if isinstance(effect, Pause):
-            return await self._sleep(effect.seconds)
-        reading = _Reading(effect, self._clock, self._timeout)
+            return await self._sleep(_deadline.until(effect.seconds, end))
+        reading = _Reading(effect, self._clock, self._timeout, end)
+        if reading.is_late():
+            return NoAnswer("no", _OVER)
         try:
-            async with self._http.stream(**_sent(effect)) as got:
+            async with self._http.stream(**_sent(effect, self._timeout, end)) as got:
                 reading.begin(got)
-                async for chunk in typing.cast("httpx.AsyncByteStream", got.stream):
+                async for chunk in typing.cast("httpx.AsyncByteStream", reading.body()):
                     reading.add(chunk)
                     if reading.enough():
                         break
@@ -306,15 +319,22 @@ def no_answer(error: Exception) -> NoAnswer:
     return NoAnswer(sent, f"{words} ({detail})" if detail else f"{words} ({type(error).__name__})")
 
 
+_OVER = "the deadline of the call is over"
+
+
 class _Reading:
     """One answer while it is read, within its limits of size and time."""
 
-    def __init__(self, request: Request, clock: Callable[[], float], timeout: float) -> None:
-        self._request, self._clock = request, clock
+    def __init__(
+        self, request: Request, clock: Callable[[], float], timeout: float, end: float
+    ) -> None:
+        self._request, self._clock, self._end = request, clock, end
         self._asked = clock()
-        # httpx's timeout is for each wait; a byte for each of them would keep us for years. So a
-        # body also has ten waits, and 16 KiB a second, in all.
-        self._patience = 10 * timeout + request.limit / 16384
+        # A byte for each wait would keep a call until its deadline. So a body also has ten waits,
+        # and 16 KiB a second, in all; one that nobody needs has one wait.
+        self._patience = timeout
+        if request.limit > ERROR_BODY_LIMIT:
+            self._patience = 10 * timeout + request.limit / 16384
         self._got: httpx.Response | None = None
         self._body = bytearray()
         self.end: Literal["whole", "limit", "lost"] = "lost"
@@ -323,6 +343,16 @@ class _Reading:
         self._got = got
         self._began = self._clock()
         self._limit = self._request.limit if got.is_success else ERROR_BODY_LIMIT
+
+    def is_late(self) -> bool:
+        return time.monotonic() >= self._end
+
+    def body(self) -> httpx.SyncByteStream | httpx.AsyncByteStream:
+        """What is to be read: nothing of a compressed answer, which could inflate without bound."""
+        got = self._got
+        if got is None or got.headers.get("content-encoding", "identity") != "identity":
+            return httpx.ByteStream(b"")
+        return got.stream
 
     def add(self, chunk: bytes) -> None:
         self._body += chunk
@@ -333,13 +363,14 @@ class _Reading:
             del self._body[self._limit :]
             self.end = "limit"
             return True
-        return self._clock() - self._began > self._patience
+        return self.is_late() or self._clock() - self._began > self._patience
 
     def broken(self, error: Exception) -> Response | NoAnswer:
         """What there is after a failure: a status line counts, even if the body was lost."""
         if self._got is not None:
             return self.response()
-        return replace(no_answer(error), began_at=self._asked)
+        answer = replace(no_answer(error), began_at=self._asked)
+        return replace(answer, reason=f"{_OVER}: {answer.reason}") if self.is_late() else answer
 
     def response(self) -> Response:
         if self._got is None:
@@ -355,18 +386,19 @@ class _Reading:
         )
 
 
-def _sent(request: Request) -> dict[str, Any]:
+def _sent(request: Request, timeout: float, end: float) -> dict[str, Any]:
     return {
         "method": request.method,
         "url": request.url,
         "content": request.body,
         "headers": {**request.headers, "Authorization": f"Bearer {request.token}"},
+        "timeout": _deadline.timeouts(timeout, end),
     }
 
 
-def _settings(box: Mailbox, timeout: float) -> dict[str, Any]:
+def _settings(box: Mailbox, transport: object) -> dict[str, Any]:
     return {
-        "timeout": httpx.Timeout(timeout, pool=None),
+        "verify": _certificates() if transport is None else True,
         "follow_redirects": False,
         # Exchange serves 4 requests of an app at once, and throttles more ("Throttling limits").
         "limits": httpx.Limits(max_connections=4),
@@ -376,6 +408,18 @@ def _settings(box: Mailbox, timeout: float) -> dict[str, Any]:
         # A compressed answer could grow without bound while it is unpacked.
         "headers": {"Accept-Encoding": "identity", "User-Agent": "smime-graph"},
     }
+
+
+def _certificates() -> ssl.SSLContext:
+    """Whom TLS believes: SSL_CERT_FILE and SSL_CERT_DIR count on loopback, too."""
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:  # an ssl.SSLError is one
+        raise UsageError(
+            "the root certificates of TLS cannot be read:"
+            f" {error.strerror or type(error).__name__}",
+            hint="SSL_CERT_FILE and SSL_CERT_DIR name them, where they are set",
+        ) from error
 
 
 def _closed() -> UsageError:

@@ -11,7 +11,7 @@ from ..errors import GraphError, GraphThrottled, GraphUnreachable
 from . import _answers
 from ._mailbox import Mailbox
 from ._sending import Sending
-from ._wire import Flow, NeedToken, NoAnswer, Pause, Request, Response
+from ._wire import ERROR_BODY_LIMIT, Flow, NeedToken, NoAnswer, Pause, Request, Response
 
 # Seconds. We wait so long when asked to; Exchange's windows are 5 and 10 minutes ("Throttling
 # limits").
@@ -21,6 +21,8 @@ _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 30.0
 # An immutable id stays the same when a draft is sent and moves to Sent Items, which is what lets a
 # lost answer be settled. The preference must be on every request ("Get immutable identifiers").
 HEADERS = {"Prefer": 'IdType="ImmutableId"'}
+
+_SENDS = frozenset({"sendMail", "reply", "replyAll", "forward", "send"})
 
 
 def ask(request: Request, *, sending: Sending | None = None) -> Flow[Response | NoAnswer]:
@@ -155,7 +157,9 @@ def get(box: Mailbox, *path: str, **query: str) -> Request:
 
 def post(box: Mailbox, *path: str, kind: str | None = None, body: bytes = b"") -> Request:
     headers = {**HEADERS, "Content-Type": kind} if kind else HEADERS
-    return Request("POST", box.at(*path), headers, body)
+    request = Request("POST", box.at(*path), headers, body)
+    # What comes with a 202 tells nothing; the message in the answer to a new draft may be large.
+    return replace(request, limit=ERROR_BODY_LIMIT) if path[-1] in _SENDS else request
 
 
 def request_id(answer: Response | NoAnswer) -> str | None:

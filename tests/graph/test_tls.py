@@ -1,0 +1,114 @@
+"""Whom the clients believe over https: SSL_CERT_FILE and SSL_CERT_DIR, on loopback as elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import ssl
+import threading
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from smime_graph.errors import GraphUnreachable, UsageError
+from smime_graph.graph import AsyncGraphClient, GraphClient
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that nobody knows, and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            critical=False,
+        )
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return folder / "cert.pem", folder / "key.pem"
+
+
+@pytest.fixture
+def url(certificate):
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = b'{"value": []}'
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    class Server(HTTPServer):
+        def handle_error(self, request, client_address):
+            pass  # a client that does not believe the certificate hangs up
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    with Server(("127.0.0.1", 0), Handler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"https://127.0.0.1:{server.server_port}/v1.0"
+        server.shutdown()
+        thread.join()
+
+
+def ask(kind: str, url: str):
+    async def run():
+        async with AsyncGraphClient("t", url=url, retries=0, timeout=5.0) as graph:
+            return await graph.list()
+
+    if kind == "async":
+        return asyncio.run(run())
+    with GraphClient("t", url=url, retries=0, timeout=5.0) as graph:
+        return graph.list()
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_root_in_ssl_cert_file_is_believed_on_loopback(kind, url, certificate, monkeypatch):
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    with pytest.raises(GraphUnreachable, match="could not connect"):
+        ask(kind, url)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    for name in ("https_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # which would read the token
+    assert len(ask(kind, url)) == 0
+
+
+@pytest.mark.parametrize("url", ["https://127.0.0.1:9/v1.0", None], indirect=False)
+def test_roots_that_cannot_be_read_are_our_error(url, tmp_path, monkeypatch):
+    (tmp_path / "text").write_text("no certificate")
+    for bad in (tmp_path / "nothing", tmp_path / "text"):
+        monkeypatch.setenv("SSL_CERT_FILE", str(bad))
+        for client in (GraphClient, AsyncGraphClient):
+            with pytest.raises(UsageError, match="root certificates") as caught:
+                client("t", url=url)
+            assert "SSL_CERT_FILE" in str(caught.value.hint)
