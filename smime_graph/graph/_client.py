@@ -328,13 +328,8 @@ class _Reading:
     def __init__(
         self, request: Request, clock: Callable[[], float], timeout: float, end: float
     ) -> None:
-        self._request, self._clock, self._end = request, clock, end
+        self._request, self._clock, self._timeout, self._end = request, clock, timeout, end
         self._asked = clock()
-        # A byte for each wait would keep a call until its deadline. So a body also has ten waits,
-        # and 16 KiB a second, in all; one that nobody needs has one wait.
-        self._patience = timeout
-        if request.limit > ERROR_BODY_LIMIT:
-            self._patience = 10 * timeout + request.limit / 16384
         self._got: httpx.Response | None = None
         self._body = bytearray()
         self.end: Literal["whole", "limit", "lost"] = "lost"
@@ -343,6 +338,11 @@ class _Reading:
         self._got = got
         self._began = self._clock()
         self._limit = self._request.limit if got.is_success else ERROR_BODY_LIMIT
+        # A byte for each wait would keep a call until its deadline. So a body also has ten waits,
+        # and 16 KiB a second, in all; one that nobody needs has one wait.
+        self._patience = self._timeout
+        if self._limit > ERROR_BODY_LIMIT:
+            self._patience = 10 * self._timeout + self._limit / 16384
 
     def is_late(self) -> bool:
         return time.monotonic() >= self._end

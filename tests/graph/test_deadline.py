@@ -197,6 +197,14 @@ def test_a_body_that_drips_does_not_hold_a_send_that_was_accepted(serve, kind, r
         assert server.connections == 2  # never repeated
 
 
+def test_the_body_of_an_error_that_drips_has_one_wait(serve, kind, raw):
+    server = serve(drips(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 1000000\r\n\r\n", b"x"))
+    for method, args in (("list", ()), ("send", (raw,)), ("draft", (raw,))):
+        took, error = call(kind, server.url, method, *args, deadline=300.0)
+        assert took < LATE
+        assert getattr(error, "status", None) == 400
+
+
 def test_a_body_that_drips_ends_a_read_at_the_deadline(serve, kind):
     server = serve(drips(OK + b"Content-Length: 1000000\r\n\r\n", b"x"))
     for method, args in (("list", ()), ("fetch", ("id",))):
