@@ -24,7 +24,8 @@ MESSAGE_FIELDS = (
 FOLDER_FIELDS = "id,displayName,totalItemCount,unreadItemCount"
 
 _TOKEN = (
-    "the token is missing, expired, or for another service: get one for https://{host}/.default"  # noqa: S105
+    "the token was refused: it is expired, or for another service; get one for"  # noqa: S105
+    " https://{host}/.default"
 )
 _RIGHTS = (
     "the app lacks the right: Mail.Send sends, Mail.ReadWrite makes drafts, Mail.Read reads back;"
@@ -113,12 +114,14 @@ def error_of(answer: Response) -> tuple[str, str, str | None]:
     if not isinstance(message, str) or not message:
         kind = answer.headers.get("content-type") or "no content type"
         message = f"no Graph error in the answer ({kind}, {len(answer.body)} bytes)"
-        if answer.headers.get("content-encoding", "identity") != "identity":
+        if answer.status == 401:
+            message = "the token was refused"
+        elif answer.headers.get("content-encoding", "identity") != "identity":
             message = "the answer is compressed, which was not asked for, and was not read"
     return (
-        printable(code, limit=80),
-        printable(message, limit=400),
-        printable(request_id, limit=80) if isinstance(request_id, str) and request_id else None,
+        shown(answer, code, limit=80),
+        shown(answer, message, limit=400),
+        shown(answer, request_id, limit=80) if isinstance(request_id, str) and request_id else None,
     )
 
 
@@ -149,7 +152,7 @@ def date_of(answer: Response) -> float | None:
 
 def request_id_of(answer: Response) -> str | None:
     found = answer.headers.get("request-id")
-    return printable(found, limit=80) if found else None
+    return shown(answer, found, limit=80) if found else None
 
 
 def describe(answer: Response) -> str:
@@ -200,7 +203,7 @@ def resource(answer: Response) -> Any:
     if not isinstance(data, dict):
         raise GraphError(
             f"Graph's answer is no JSON object: {len(answer.body)} bytes of"
-            f" {printable(answer.headers.get('content-type') or 'no content type', limit=80)}",
+            f" {shown(answer, answer.headers.get('content-type') or 'no content type', limit=80)}",
             hint="check the url: something other than Graph may answer there",
         )
     return data
@@ -227,6 +230,42 @@ def retry_after(answer: Response) -> float | None:
         return max(0.0, when.timestamp() - answer.received_at)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
+
+
+def shown(answer: Response, text: str, *, limit: int) -> str:
+    """Text of an answer, fit for a message of ours: printable, short, and without our token."""
+    return printable(_without(text[:_SHOWN], answer.token), limit=limit)
+
+
+# Of a text that may be shown, characters; of a token that must not be, so many in a row.
+_SHOWN, _PIECE = 8192, 10
+
+
+def _without(text: str, secret: str | None) -> str:
+    """The text without the secret and without pieces of it, in any case.
+
+    Gateways and debugging pages quote the header of a request, and cut or wrap what they quote.
+    """
+    if not secret:
+        return text
+    text = re.sub(rf"(?i)\b(bearer\W+){re.escape(secret)}", r"\1***", text)
+    known, folded = secret.lower(), text.lower()
+    size = max(6, min(_PIECE, len(known)))
+    if len(folded) != len(text):  # some letter has another length in lower case
+        folded = text
+    kept: list[str] = []
+    position = 0
+    while position < len(text):
+        end = position + size
+        if len(folded) < end or folded[position:end] not in known:
+            kept.append(text[position])
+            position += 1
+            continue
+        while end < len(folded) and folded[position : end + 1] in known:
+            end += 1
+        kept.append("***")
+        position = end
+    return "".join(kept)
 
 
 def printable(text: str, *, limit: int) -> str:

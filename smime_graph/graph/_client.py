@@ -351,6 +351,7 @@ class _Reading:
         """What is to be read: nothing of a compressed answer, which could inflate without bound."""
         got = self._got
         if got is None or got.headers.get("content-encoding", "identity") != "identity":
+            self._limit = -1  # so that it is not taken for an empty one
             return httpx.ByteStream(b"")
         return got.stream
 

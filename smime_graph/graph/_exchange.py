@@ -48,6 +48,8 @@ def _once(request: Request, token: str, sending: Sending | None) -> Flow[Respons
     if sending is not None:
         sending.client_request_id, sending.disposition = name, "unknown"
     answer: Response | NoAnswer = yield replace(request, token=token, headers=headers)
+    if isinstance(answer, Response):
+        answer = replace(answer, token=token)
     if sending is not None:
         if _nothing_was_done(answer):
             sending.disposition = "not-sent"

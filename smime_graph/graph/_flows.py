@@ -241,7 +241,7 @@ def fetch(box: Mailbox, message_id: str, *, limit: int = _FETCH_LIMIT) -> Flow[b
     kind = _answers.media_type(done)
     if kind not in ("", "text/plain"):
         error = GraphError(
-            f"Graph's answer is {_answers.printable(kind, limit=80)}, wanted text/plain, which is"
+            f"Graph's answer is {_answers.shown(done, kind, limit=80)}, wanted text/plain, which is"
             " how it gives a message",
             hint="check the url, and whether a proxy wants a log-in: something other than Graph may"
             " answer there",

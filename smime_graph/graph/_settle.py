@@ -295,7 +295,9 @@ def _watch(request: Request, sent: Sent, judge: Callable[[Response], Seen]) -> F
             answer = yield from _exchange.ask(request)
             if isinstance(answer, NoAnswer):
                 seen = Seen(None, f"looking it up failed: {answer.reason}")
-            elif answer.status in (401, 403):
+            elif answer.status == 401:
+                return Seen(None, "looking it up failed: the token was refused")
+            elif answer.status == 403:
                 return Seen(None, "no right to look it up (Mail.Read)")
             elif answer.status == 404:
                 seen = Seen(None, "the mailbox does not show it")

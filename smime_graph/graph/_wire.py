@@ -50,16 +50,18 @@ class Response:
 
     `end` tells how the body ended: `whole`, cut at our `limit`, or `lost` on the way. `received_at`
     is in Unix seconds (a `Retry-After` date is measured against it), and so is `began_at`, when the
-    request was begun. `client_request_id` is that of the request, which the flow puts there.
+    request was begun. `client_request_id` is that of the request and `token` the one it carried,
+    which no text made from the answer may repeat; the flow puts both there.
     """
 
     status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
     end: Literal["whole", "limit", "lost"] = "whole"
     received_at: float = 0.0
     began_at: float = 0.0
     client_request_id: str | None = None
+    token: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -205,6 +206,107 @@ def test_a_token_shows_in_no_repr(raw):
     for text in shown:
         assert "hush" not in text
         assert "secret-1" not in text
+
+
+ECHOED = "eyJ0eXAiOiJKV1QifQ.eyJhdWQiOiJodHRwczovL2dyYXBoIn0.c2lnbmF0dXJl_-c2lnbmF0dXJl"
+QUOTES = {
+    "the header": f"bad header Authorization: Bearer {ECHOED}",
+    "the token alone": ECHOED,
+    "in upper case": f"AUTHORIZATION: BEARER {ECHOED.upper()}",
+    "cut at its end": f"got 'Bearer {ECHOED[:50]}'...",
+    "cut at its beginning": f"...{ECHOED[-40:]}",
+    "wrapped": "\r\n ".join(ECHOED[n : n + 20] for n in range(0, 90, 20)),
+    "escaped": f"Authorization%3A%20Bearer%20{ECHOED}",
+    "twice, far apart": ECHOED + "x" * 380 + ECHOED,
+    "many times": f"{ECHOED} " * 200,
+}
+
+
+def answers_with(quote, status):
+    """Every place of an answer that a text of ours may be made from."""
+    error = {"code": "x", "message": "y"}
+    plain = quote.replace("\r\n", "")
+    for body in (
+        {"error": {**error, "message": quote}},
+        {"error": {**error, "code": quote}},
+        {"error": {**error, "innerError": {"request-id": quote}}},
+        {"error": {**error, "innererror": {"request-id": quote}}},
+    ):
+        yield httpx.Response(status, json=body)
+    for name in ("request-id", "content-type", "location", "retry-after", "www-authenticate"):
+        yield httpx.Response(status, headers={name: plain}, content=b"x")
+    yield httpx.Response(status, html=f"<pre>{quote}</pre>")
+
+
+@pytest.mark.parametrize("quote", QUOTES.values(), ids=QUOTES)
+@pytest.mark.parametrize("status", [200, 201, 202, 302, 400, 401, 403, 404, 429, 500, 503])
+def test_an_answer_that_quotes_our_token_puts_it_into_no_text(call, raw, caplog, quote, status):
+    assert len(ECHOED) > 60
+    caplog.set_level("DEBUG", logger="smime_graph")
+    shown = []
+    calls = [("list", ()), ("fetch", ("id",)), ("send", (raw,)), ("draft", (raw,))]
+    for answer in answers_with(quote, status):
+        for method, args in calls:
+            try:
+                result = call(
+                    lambda request, answer=answer: httpx.Response(
+                        answer.status_code, headers=answer.headers, content=answer.content
+                    ),
+                    method,
+                    *args,
+                    credential=ECHOED,
+                    settings={"retries": 0},
+                )
+            except GraphError as error:
+                shown.append("".join(traceback.format_exception(error)))
+                shown.append(f"{error!r} {error.hint} {vars(error)}")
+            else:
+                if method != "fetch":  # whose bytes are those of the message, whatever they are
+                    shown.append(repr(result))
+    assert len(shown) > 15
+    for text in (*shown, caplog.text):
+        for start in range(len(ECHOED) - 12):
+            assert ECHOED[start : start + 12].lower() not in text.lower()
+
+
+def test_what_surrounds_the_token_in_a_quotation_stays(call):
+    message = f"bad Authorization: Bearer {ECHOED}, wanted another"
+
+    def handler(request):
+        return httpx.Response(400, json={"error": {"code": "Bad", "message": message}})
+
+    with pytest.raises(GraphRefused) as caught:
+        call(handler, "list", credential=ECHOED)
+    assert caught.value.message == "bad Authorization: Bearer ***, wanted another"
+    assert (caught.value.code, caught.value.status) == ("Bad", 400)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>no</html>", b'{"error": {"message": ""}}'])
+def test_a_refused_token_is_said_to_be_one(call, raw, body):
+    for method, args in (("list", ()), ("send", (raw,)), ("draft", (raw,)), ("send_draft", ("i",))):
+        with pytest.raises(GraphRefused, match="the token was refused") as caught:
+            call(lambda request: httpx.Response(401, content=body), method, *args)
+        assert caught.value.status == 401
+        assert "https://graph.microsoft.com/.default" in str(caught.value.hint)
+
+
+def test_a_token_that_is_refused_while_a_send_is_looked_up_is_said_to_be(call, raw):
+    def handler(request):
+        return httpx.Response(504 if request.method == "POST" else 401)
+
+    with pytest.raises(GraphUnreachable, match="the token was refused") as caught:
+        call(handler, "send", raw)
+    assert caught.value.maybe_sent
+
+
+def test_a_source_that_has_another_token_is_asked_once_for_it(call, raw):
+    """Whatever the second answer is: a service that refuses them all is not asked on and on."""
+    for method, args in (("list", ()), ("send", (raw,)), ("draft", (raw,))):
+        tokens = iter(f"token-number-{n}" for n in range(100))
+        handler, requests = renewing()
+        with pytest.raises(GraphRefused):
+            call(handler, method, *args, credential=lambda tokens=tokens: next(tokens))
+        assert requests == ["token-number-0", "token-number-1"]
 
 
 def test_azure_cores_own_types_fit(call):

@@ -315,3 +315,18 @@ def test_a_deadline_that_is_none_is_refused(deadline):
     for client in (GraphClient, AsyncGraphClient):
         with pytest.raises(UsageError, match="deadline"):
             client("t", deadline=deadline)
+
+
+def test_a_compressed_page_is_no_answer_that_accepts_a_send(serve, kind, raw):
+    page = gzip.compress(b"<html>please log in</html>")
+
+    def talk(connection: socket.socket, over: threading.Event) -> None:
+        receive(connection, over)
+        connection.sendall(
+            b"HTTP/1.1 202 Accepted\r\nContent-Type: text/html\r\nContent-Encoding: gzip\r\n"
+            b"Content-Length: %d\r\n\r\n%s" % (len(page), page)
+        )
+
+    _, error = call(kind, serve(talk).url, "send", raw)
+    assert isinstance(error, GraphUnreachable)
+    assert error.maybe_sent
