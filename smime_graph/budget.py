@@ -31,7 +31,7 @@ Work = Literal[
 _BASE = 400_000
 _FOR_EACH_OCTET = 0.3
 
-ELEMENT = 2  # with what is made of it
+ELEMENT = 3  # with what is made of it
 HEADER_LINE = 6  # every reader of the header looks at it once more
 DIGESTED_OCTET = 0.005  # SHA3-512, the slowest
 INFLATED_OCTET = 0.01

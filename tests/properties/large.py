@@ -448,7 +448,7 @@ LARGE: dict[str, Callable[[World], bytes]] = {
         w, signers=100, size=700_000, layers=8
     ),
     "bare-line-ends-in-14-layers": lambda w: layers_of_bare_line_ends(w, layers=14, size=900_000),
-    "long-names": lambda w: long_names(w, size=450_000),
+    "long-names": lambda w: long_names(w, size=320_000),
     "timestamps": lambda w: beside_signatures(w, oid=oids.TIMESTAMP_TOKEN, count=18, size=50_000),
     "countersignatures": lambda w: beside_signatures(
         w, oid=oids.COUNTERSIGNATURE, count=1000, size=0

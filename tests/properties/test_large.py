@@ -1,0 +1,43 @@
+"""Messages of up to 1 MB that were made to be expensive: each is read within 1 s and 200 MB."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .large import LARGE, MEGABYTE, World
+from .measured import measure, slowness
+
+SECONDS = 1.0
+MEMORY = 200 << 20
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World.make()
+
+
+@pytest.fixture(scope="module")
+def key(world: World, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = Path(tmp_path_factory.mktemp("key")) / "bob.pem"
+    path.write_bytes(world.bob.to_pem())
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def allowed() -> float:
+    """Seconds, as those of a usual machine: what this looks for takes several, or minutes."""
+    return SECONDS * slowness()
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_a_message_made_to_be_expensive_is_read_within_a_second_and_200_megabytes(
+    name: str, world: World, key: str, allowed: float
+) -> None:
+    raw = LARGE[name](world)
+    assert 30_000 < len(raw) < 1.1 * MEGABYTE
+    cost = measure(raw, trust_pem=world.ca.trust_pem, key=key)
+    assert cost.error is None
+    assert cost.memory < MEMORY
+    assert {n: round(s, 2) for n, s in cost.seconds.items() if s >= allowed} == {}
