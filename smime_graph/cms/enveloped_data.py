@@ -184,12 +184,7 @@ def decrypt(
         # RFC 8551 3.3; without this, AuthEnvelopedData could be turned into something malleable
         kind = "AuthEnvelopedData" if enveloped.authenticated else "EnvelopedData"
         raise MalformedMessage(f"{cipher.name} does not belong in {kind}")
-    pairs = [
-        (recipient, key)
-        for recipient in enveloped.recipients
-        for key in keys
-        if recipients.can_unwrap(recipient, key)
-    ]
+    pairs = recipients.pairs(enveloped.recipients, keys)
     if not pairs:
         raise NoMatchingIdentity([one.identifier for one in enveloped.recipients[:20]])
     if len(enveloped.mac) != encryption.tag_size:

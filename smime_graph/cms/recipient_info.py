@@ -16,7 +16,12 @@ from . import ber
 from .ber import Fields
 from .certificate import Certificate
 from .parameters import AlgorithmIdentifier
-from .signed_data import canonical_issuer_and_serial, describe_issuer_and_serial, is_named_by
+from .signed_data import (
+    canonical_issuer_and_serial,
+    describe_issuer_and_serial,
+    is_named_by,
+    read_issuer_and_serial,
+)
 
 RecipientIdentifierForm = Literal["issuer", "ski"]
 
@@ -68,6 +73,13 @@ class RecipientInfo:
         return next(
             (row.name for row in algorithms.TABLE if type(row) is kind and oid in row.oids), oid
         )
+
+    @property
+    def handle(self) -> int | bytes | None:
+        """The serial number or key identifier that a certificate must have to be named by it."""
+        if self.issuer_and_serial is not None:
+            return read_issuer_and_serial(self.issuer_and_serial)[1]
+        return self.key_identifier
 
     def matches(self, certificate: Certificate) -> bool:
         if self.issuer_and_serial is not None:

@@ -178,6 +178,33 @@ def can_unwrap(recipient: RecipientInfo, key: AnyKey) -> bool:
     )
 
 
+def pairs(
+    recipients: Sequence[RecipientInfo], keys: Sequence[AnyKey]
+) -> list[tuple[RecipientInfo, AnyKey]]:
+    """Every recipient with each of the keys that are its, in their order.
+
+    The keys are looked up by what names their certificates: ten thousand recipients and a folder of
+    keys are not compared each with each.
+    """
+    named: dict[int | bytes, list[int]] = {}
+    unnamed: list[int] = []
+    for number, key in enumerate(keys):
+        certificate = None if isinstance(key, (Password, SharedKey)) else key.certificate
+        if certificate is None:
+            unnamed.append(number)
+            continue
+        named.setdefault(certificate.serial_number, []).append(number)
+        if certificate.subject_key_identifier is not None:
+            named.setdefault(certificate.subject_key_identifier, []).append(number)
+    found: list[tuple[RecipientInfo, AnyKey]] = []
+    for recipient in recipients:
+        handle = recipient.handle
+        near = named.get(handle, ()) if handle is not None else ()
+        its = (keys[number] for number in sorted((*near, *unnamed)))
+        found += [(recipient, key) for key in its if can_unwrap(recipient, key)]
+    return found
+
+
 def unwrap(
     recipient: RecipientInfo,
     key: AnyKey,

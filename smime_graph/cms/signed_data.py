@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Literal
 
 from .. import algorithms, oids
@@ -263,15 +264,18 @@ class SignedData:
 
 
 def describe_issuer_and_serial(der: bytes) -> str:
-    issuer, serial = _read_issuer_and_serial(der)
+    issuer, serial = read_issuer_and_serial(der)
     return f"{names.text(issuer)};0x{serial:x}"
 
 
 def is_named_by(certificate: Certificate, issuer_and_serial: bytes) -> bool:
     """Whether an IssuerAndSerialNumber that `canonical_issuer_and_serial` gave is of this one."""
-    return certificate.issuer_and_serial == issuer_and_serial or certificate.is_named(
-        *_read_issuer_and_serial(issuer_and_serial)
-    )
+    return certificate.is_named(*read_issuer_and_serial(issuer_and_serial))
+
+
+def read_issuer_and_serial(der: bytes) -> tuple[bytes, int]:
+    """Issuer, a Name in DER, and serial number; one that is compared with many is read once."""
+    return _remembered(der) if len(der) <= _MAX_REMEMBERED else _read_issuer_and_serial(der)
 
 
 def _read_issuer_and_serial(der: bytes) -> tuple[bytes, int]:
@@ -279,6 +283,10 @@ def _read_issuer_and_serial(der: bytes) -> tuple[bytes, int]:
     issuer = fields.take(ber.SEQUENCE, "issuer").raw
     serial = fields.take(ber.INTEGER, "serialNumber").contents
     return issuer, int.from_bytes(serial, "big", signed=True)
+
+
+_MAX_REMEMBERED = 1024  # octets
+_remembered = lru_cache(maxsize=128)(_read_issuer_and_serial)
 
 
 def read_content_info(

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email import message_from_bytes
+from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.message import EmailMessage
 from email.policy import SMTP, compat32
@@ -195,7 +196,7 @@ class _Original:
         value = self._entity.get(name) or ""
         try:
             return _clean(str(make_header(decode_header(value[:2000]))))
-        except (ValueError, LookupError, IndexError):
+        except (ValueError, LookupError, IndexError, MessageError):
             return _clean(value[:2000])  # a charset that nobody knows: as it stands there
 
     def addresses(self, name: str) -> list[str]:

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from smime_graph import Contact, encrypt, examine
+from smime_graph import EXCHANGE, Contact, NoMatchingIdentity, decrypt, encrypt, examine
+from smime_graph.cms import recipients
 from smime_graph.pki import address
 from smime_graph.smime.answer import answer
 
 from .large import World, addresses, from_and_names, name_constraints
+from .large import recipients as many_recipients
 
 
 @pytest.fixture(scope="session")
@@ -87,6 +89,23 @@ def test_the_addresses_of_recipients_are_each_read_a_few_times(world: World, cou
     calls = counted(address, "_addr_spec")
     encrypt(raw.encode(), recipients=contacts)
     assert calls[0] <= 10 * count
+
+
+def test_recipients_and_keys_are_not_compared_each_with_each(world: World, counted: Any) -> None:
+    """Ten thousand recipients, and a folder of keys that no longer match."""
+    calls = counted(recipients, "can_unwrap")
+    keys = [world.ca.issue("bob@contoso.com", key="p256") for _ in range(20)]
+    raw = encrypt(
+        b"From: alice@contoso.com\r\n\r\nhello\r\n",
+        recipients=[Contact(one.certificate) for one in keys[:2]],
+        policy=EXCHANGE.but("quiet", every_recipient_must_read=False),
+    )
+    with pytest.raises(NoMatchingIdentity):
+        decrypt(many_recipients(world, count=2000), identities=keys)
+    assert calls[0] == 0
+    # those that match are found all the same, by either name
+    assert decrypt(raw, identities=keys[::-1]).content.endswith(b"hello\r\n")
+    assert 1 <= calls[0] <= 4
 
 
 def test_more_constraints_and_names_than_can_be_compared_are_a_limit(world: World) -> None:

@@ -242,6 +242,15 @@ def test_files_are_attached_as_they_are() -> None:
     assert attached.get_content() == b"%PDF\x00"
 
 
+@pytest.mark.parametrize("charset", ["utf-8\ufffd", "\u00e4", "utf-8\x01", "no-such-charset", "*"])
+def test_a_subject_in_no_charset_is_quoted_as_it_stands(charset: str) -> None:
+    subject = f"=?{charset}?q?Figures?="
+    original = f"From: a@b.c\r\nSubject: {subject}\r\n\r\nhello\r\n".encode()
+    for kind in ("reply", "forward"):
+        message = built(original, kind, to=["d@e.f"] if kind == "forward" else ())
+        assert "Figures" in message["Subject"]
+
+
 def test_html_is_quoted_as_its_words() -> None:
     original = (
         b"From: a@b.c\r\nContent-Type: text/html; charset=utf-8\r\n\r\n"
