@@ -178,7 +178,7 @@ def attempting(
             return
         record(Outcome("failed", str(error)))
         if known is not None and peer.label not in measured:
-            pytest.skip(f"{peer.label} refuses, as another version did: {error}")
+            pytest.skip(f"{peer.label} refuses, as another version did: {known.reason}")
         raise
     except OUR_NO as error:
         record(Outcome("failed", str(error)))

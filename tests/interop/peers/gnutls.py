@@ -13,7 +13,7 @@ from ..people import People, Person
 from .peer import Known, Refused, checked, need, run
 
 KNOWN = (
-    Known("made", "ml-dsa-.*", "lists no signature", "no ML-DSA (RFC 9882 3) before GnuTLS 3.8.9"),
+    Known("made", "ml-dsa-.*", "lists no signature", "no ML-DSA (RFC 9882 3)"),
     Known(
         "made",
         "ecdsa .* brainpool.*",
