@@ -22,6 +22,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,10 +44,11 @@ _SHOWN_LITERAL = 40  # characters; nobody mistakes a key for the name of an opti
 
 
 class _Wrong(Exception):
-    def __init__(self, value: Any, check: _Check) -> None:
+    def __init__(self, value: Any, check: _Check, text: str | None = None) -> None:
         super().__init__()
         self.value = value
         self.check = check
+        self.text = text
 
 
 class _Check:
@@ -99,7 +101,7 @@ def check_fields(value: Any) -> None:
     known = _field_checks(kind)
     for name in known:
         given = getattr(value, name)
-        held = _held(name, given, known)
+        held = _held(name, given, known, owner=kind.__name__)
         if held is not given:
             object.__setattr__(value, name, held)
 
@@ -109,14 +111,18 @@ def _field_checks(kind: Any) -> dict[str, _Check]:
     return _compiled(typing.get_type_hints(kind))
 
 
-def _held(name: str | None, value: Any, known: dict[str, _Check]) -> Any:
+def _held(
+    name: str | None, value: Any, known: dict[str, _Check], *, owner: str | None = None
+) -> Any:
     if name is None or (check := known.get(name)) is None:
         return value
     try:
         return check.convert(value)
     except _Wrong as wrong:
-        one, check = wrong.value, wrong.check
-    called = "a message" if name in ("raw", "message", "original") else name
+        one, check, text = wrong.value, wrong.check, wrong.text
+    called = name if owner is None else f"{name} of {owner}"
+    if name in ("raw", "message", "original"):
+        called = "a message"
     if one is not value:
         called = f"an element of {name}"
     if check.is_literal and isinstance(one, str) and len(one) <= _SHOWN_LITERAL:
@@ -124,7 +130,8 @@ def _held(name: str | None, value: Any, known: dict[str, _Check]) -> Any:
     hint = f"write {name}=[...]" if check.wanted == "a list" else check.hint
     if called == "a message":
         hint = _RAW_HINT
-    raise UsageError(f"{called} is {check.wanted}, not {type(one).__name__}", hint=hint)
+    text = text or f"is {check.wanted}, not {type(one).__name__}"
+    raise UsageError(f"{called} {text}", hint=hint)
 
 
 # --- annotations ----------------------------------------------------------------------------------
@@ -170,6 +177,8 @@ def _instance(kind: Any, wanted: str) -> _Check:
 
     def convert(check: _Check, value: Any) -> Any:
         if isinstance(value, kind) and (kind is not int or not isinstance(value, bool)):
+            if kind is datetime and value.tzinfo is None:
+                raise _Wrong(value, check, "has no time zone")
             return value
         if kind is bytes and isinstance(value, (bytearray, memoryview)):
             return bytes(value)
@@ -244,9 +253,9 @@ def _any_of(checks: Sequence[_Check | None]) -> _Check | None:
             try:
                 return one.convert(value)
             except _Wrong as wrong:
-                inside = wrong if wrong.value is not value else inside
+                inside = wrong if wrong.value is not value or wrong.text else inside
         if inside is not None:
-            raise inside  # a list was right, something in it is not
+            raise inside  # the kind was right: something in it is not
         raise _Wrong(value, check)
 
     wanted = dict.fromkeys(one.wanted for one in known)

@@ -8,11 +8,13 @@ ciphers=("aes128-cbc",))`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from . import algorithms
 from .algorithms import KeyAgreement, Row
+from .arguments import check_fields
+from .errors import UsageError
 
 _EVERY_ROW = frozenset(row.name for row in algorithms.TABLE)
 
@@ -47,15 +49,16 @@ class Policy:
     accept_unsigned: bool = False  # a message without any signature is accepted
 
     def __post_init__(self) -> None:
+        check_fields(self)
         judged = [*self.accept, *self.flag, *self.refuse]
         if len(judged) != len(set(judged)) or set(judged) != _EVERY_ROW:
             amiss = sorted(set(judged) ^ _EVERY_ROW) or "a row judged twice"
-            raise ValueError(f"policy {self.name} does not judge every algorithm once: {amiss}")
+            raise UsageError(f"policy {self.name} does not judge every algorithm once: {amiss}")
         used = {self.digest, *self.ciphers, *self.key_transports, *self.announce}
         if self.rsa_signature is not None:
             used.add(self.rsa_signature)
         if not used <= self.accept:
-            raise ValueError(f"policy {self.name} uses what it does not accept")
+            raise UsageError(f"policy {self.name} uses what it does not accept")
 
     def accepts(self, row: Row) -> bool:
         """Whether the row may be read at all, flagged or not."""
@@ -70,7 +73,12 @@ class Policy:
         return self.keys is None or kind in self.keys
 
     def but(self, name: str, **changes: Any) -> Policy:
-        """This policy with changes, under a name of its own; ValueError if it makes no sense."""
+        """This policy with changes, under a name of its own; UsageError if it makes no sense."""
+        if unknown := sorted(changes.keys() - {one.name for one in fields(self)}):
+            raise UsageError(
+                f"a policy has no {', '.join(unknown)}",
+                hint=f"it has {', '.join(one.name for one in fields(self))}",
+            )
         return replace(self, name=name, **changes)
 
 

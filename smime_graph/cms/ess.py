@@ -30,6 +30,7 @@ from typing import Any, Literal
 
 from .. import oids
 from ..algorithms import Digest
+from ..arguments import check_fields
 from ..errors import MalformedMessage, UsageError
 from ..findings import Finding, Severity, finding
 from . import ber
@@ -62,6 +63,9 @@ class ReceiptRequest:
     from_: Literal["all", "first-tier"] | tuple[str, ...] = "all"
     identifier: bytes = b""
     from_names: tuple[bytes, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +163,6 @@ def receipt_request(value: ReceiptRequest) -> bytes:
             hint="give at least the sender's own address",
         )
     if isinstance(value.from_, str):
-        if value.from_ not in ("all", "first-tier"):
-            raise UsageError(
-                f"receipts from {value.from_!r} cannot be asked",
-                hint='use "all", "first-tier", or a tuple of addresses',
-            )
         number = ("all", "first-tier").index(value.from_)
         asked = ber.tlv(0x80, ber.integer(number)[2:])
     elif not value.from_ and not value.from_names:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import oids
+from ..arguments import check_fields
 from ..errors import MalformedMessage, UsageError
 from . import ber
 from .attributes import attribute
@@ -54,6 +55,9 @@ class SecurityLabel:
     classification: int | None = None
     privacy_mark: str | None = None
     categories: tuple[SecurityCategory, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def __str__(self) -> str:
         parts = [f"policy {self.policy}"]

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 
 from .. import algorithms, oids
 from ..algorithms import ContentCipher, KeyWrap, PasswordEncryption
+from ..arguments import check_fields
 from ..budget import ITERATION, Budget
 from ..errors import MalformedMessage, UnsupportedAlgorithm, UsageError
 from ..policy import Policy
@@ -51,6 +52,7 @@ class Password:
     iterations: int = ITERATIONS
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.password:
             raise UsageError("the recipients' password is empty")
         try:
@@ -70,6 +72,7 @@ class SharedKey:
     identifier: bytes = b""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if len(self.key) not in (16, 24, 32):
             raise UsageError(f"a shared key has 16, 24 or 32 octets, not {len(self.key)}")
 

@@ -92,7 +92,7 @@ def mailbox(
     """Check the settings of a client and make its Mailbox; UsageError names what is wrong."""
     if wire not in ("text-plain", "mime-content"):
         raise UsageError(f"wire is {wire!r}, wanted 'text-plain' or 'mime-content'")
-    if cloud is not None and cloud not in CLOUDS:
+    if cloud is not None and (not isinstance(cloud, str) or cloud not in CLOUDS):
         raise UsageError(f"cloud is {cloud!r}, wanted one of {', '.join(CLOUDS)}")
     if size_limit is not None and (not isinstance(size_limit, int) or size_limit < 1):
         raise UsageError(

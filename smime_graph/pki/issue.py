@@ -66,6 +66,7 @@ class CA:
     time of each call. `key` is the name of a kind in `KEY_KINDS`, or a private key.
     """
 
+    @checked
     def __init__(
         self,
         name: str = "smime_graph test authority",
@@ -112,6 +113,7 @@ class CA:
         self.directory: Path | None = None
 
     @classmethod
+    @checked
     def from_key(
         cls,
         private_key: Any,
@@ -146,6 +148,7 @@ class CA:
         """The root as PEM: what those who are to believe this authority take as their anchor."""
         return armour(self.root)
 
+    @checked
     def create_intermediate(
         self,
         name: str = "smime_graph test issuing authority",
@@ -163,6 +166,8 @@ class CA:
         private_key, kind = key_of(key)
         if not kind.sign:
             raise UsageError(f"a {kind.name} key cannot sign certificates", hint="use rsa-2048")
+        if path_length is not None and path_length < 0:
+            raise UsageError(f"path_length is {path_length}, wanted 0 or more, or None")
         at = at or self.at
         made = [
             *authority_extensions(private_key, path_length=path_length),
@@ -183,6 +188,7 @@ class CA:
         ca._set(private_key, certificate, issuers=(self.certificate, *self.issuers), at=at)
         return ca
 
+    @checked
     def issue(
         self,
         *emails: str,
@@ -278,6 +284,7 @@ class CA:
             )
         return Identity(private_key, certificate, self.chain, encryption)
 
+    @checked
     def save(self, directory: str | os.PathLike[str]) -> None:
         """Write `ca.pem` (this authority and those above), `ca.key` and `index.json`.
 
@@ -357,6 +364,7 @@ class CA:
         return x509.AuthorityKeyIdentifier(identifier, None, None)
 
 
+@checked
 def forged(certificate: Certificate, *, count: int) -> tuple[Certificate, ...]:
     """Authorities that nobody made: names and key identifier of `certificate`, other keys.
 
@@ -394,6 +402,7 @@ def forged(certificate: Certificate, *, count: int) -> tuple[Certificate, ...]:
 _KEY, _CERTIFICATES, _INDEX = "ca.key", "ca.pem", "index.json"
 
 
+@checked
 def write_identity(
     identity: Identity,
     directory: str | os.PathLike[str],

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from ..arguments import checked
 from ..budget import Budget
 from ..cms import signed_data
 from ..cms.certificate import Certificate
@@ -22,6 +23,7 @@ from .report import Layer, MessageReport, Opened
 from .services import Clearance
 
 
+@checked
 def verify(
     raw: bytes,
     *,
@@ -49,6 +51,7 @@ def verify(
     ).raise_unless_accepted()
 
 
+@checked
 def decrypt(raw: bytes, *, identities: Sequence[AnyKey], policy: Policy = EXCHANGE) -> Opened:
     """Take the outermost encryption off; nobody's signature is looked at.
 
@@ -74,6 +77,7 @@ def decrypt(raw: bytes, *, identities: Sequence[AnyKey], policy: Policy = EXCHAN
     return Opened(peeled.content, outer_header(raw), report)
 
 
+@checked
 def decompress(raw: bytes, *, policy: Policy = EXCHANGE) -> Opened:
     """Take the outermost compression off, within limits. Raises MalformedMessage."""
     peeled = unwrap.peel(raw, identities=(), policy=policy, stop_after="compressed-data")
@@ -89,6 +93,7 @@ def decompress(raw: bytes, *, policy: Policy = EXCHANGE) -> Opened:
     return Opened(peeled.content, outer_header(raw), report)
 
 
+@checked
 def unseal(
     raw: bytes,
     *,
@@ -111,6 +116,7 @@ def unseal(
     ).raise_unless_accepted()
 
 
+@checked
 def examine(
     raw: bytes,
     *,
@@ -129,12 +135,12 @@ def examine(
     ).report
 
 
+@checked
 def inspect(raw: bytes) -> tuple[Layer, ...]:
     """The layers that can be seen without a key, as they say of themselves; nothing is judged.
 
     Raises MalformedMessage, or UnsupportedAlgorithm for a content type that is not S/MIME's.
     """
-    unwrap.must_be_bytes(raw)
     budget = Budget(len(raw))
     layers: list[Layer] = []
     path, current = "1", raw

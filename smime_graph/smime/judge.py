@@ -43,7 +43,6 @@ from .entity import MAX_HEADER, Entity, HeaderField, crlf, is_mime_field
 from .report import Layer, MessageReport, Opened, Signer, Summary
 from .services import Clearance, Verified
 from .unwrap import Peeled, SignedLayer
-from .wrap import as_list
 
 # Clocks differ; Thunderbird, too, allows for an hour between Date and signingTime (bug 1865647)
 _CLOCK_SKEW = timedelta(hours=1)
@@ -107,12 +106,6 @@ def open_message(
     moment = datetime.now(UTC) if at is None else at
     if moment.tzinfo is None:
         raise UsageError("the time has no time zone", hint="give one, for example UTC")
-    if not isinstance(trust, TrustStore):
-        # None is how validate() is told to judge no path: here it would accept any certificate
-        raise UsageError(
-            f"trust is {type(trust).__name__}, wanted a TrustStore",
-            hint="give the root certificates that you believe: TrustStore.from_pem(FILE)",
-        )
     peeled = unwrap.peel(
         raw,
         identities=key_pairs(identities),
@@ -130,7 +123,7 @@ def key_pairs(identities: Sequence[AnyKey]) -> list[AnyKey]:
     """Every key pair: a person may have one for signing and another for encryption."""
     return [
         key
-        for one in as_list(identities, "identities")
+        for one in identities
         for key in (one.identities if isinstance(one, Identity) else (one,))
     ]
 

@@ -15,6 +15,7 @@ from hmac import compare_digest
 from typing import Literal
 
 from .. import oids
+from ..arguments import checked
 from ..cms import ess, names, signed_data
 from ..cms.certificate import Certificate
 from ..cms.ess import ContentHints, Receipt, ReceiptRequest
@@ -45,6 +46,7 @@ _MESSAGE_ID = re.compile(r"<[!-;=?-~]{3,900}>")
 # --- made ---------------------------------------------------------------------------------
 
 
+@checked
 def receipt_recipients(opened: Opened, *, signer: SigningKey) -> tuple[str, ...]:
     """The addresses to which `signer` is asked to send a receipt for this message; often nobody.
 
@@ -112,6 +114,7 @@ def _is_asked(request: ReceiptRequest, certificate: Certificate) -> bool:
     return not held.isdisjoint(mailboxes(request.from_))
 
 
+@checked
 def receipt(
     opened: Opened,
     *,
@@ -194,6 +197,7 @@ class ReceiptReport(Report):
         return "accepted" if self.accepted else "rejected"
 
 
+@checked
 def verify_receipt(
     raw: bytes,
     *,
@@ -223,6 +227,7 @@ def verify_receipt(
     return report
 
 
+@checked
 def examine_receipt(
     raw: bytes,
     *,

@@ -18,7 +18,7 @@ from ..cms.certificate import Certificate
 from ..cms.enveloped_data import EnvelopedData, cipher_name
 from ..cms.recipients import AnyKey
 from ..cms.signed_data import SignedData, SignerInfo
-from ..errors import MalformedMessage, SmimeGraphError, UnsupportedAlgorithm, UsageError, kept
+from ..errors import MalformedMessage, SmimeGraphError, UnsupportedAlgorithm, kept
 from ..findings import Finding, finding
 from ..policy import Policy
 from .entity import Entity, base64_end, crlf, decode_base64, has_unprintable_name, split_multipart
@@ -179,15 +179,6 @@ def header_findings(entity: Entity, where: str) -> list[Finding]:
     return found
 
 
-def must_be_bytes(raw: object) -> None:
-    """UsageError for text: what was signed is octets, and decoding them has lost some."""
-    if not isinstance(raw, bytes | bytearray):
-        raise UsageError(
-            f"a message is bytes, not {type(raw).__name__}",
-            hint="open the file with mode 'rb', or give as_bytes(policy=email.policy.SMTP)",
-        )
-
-
 def peel(
     raw: bytes,
     *,
@@ -201,7 +192,6 @@ def peel(
     `content` is the detached content of a bare signature. `stop_after` ends the reading after the
     first layer, which must be of this type, auth-enveloped-data being one of enveloped-data.
     """
-    must_be_bytes(raw)
     peeled = Peeled(raw, Budget(len(raw) + len(content or b"")))
     path = "1"
     try:

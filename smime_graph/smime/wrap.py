@@ -55,6 +55,7 @@ _FILENAMES = {CERTS_ONLY: "smime.p7c", COMPRESSED: "smime.p7z"}  # RFC 8551 3.2.
 _HEADER_HINT = "a message begins with fields like From:, To: and Subject:, then a blank line"
 
 
+@checked
 def sign(
     message: bytes | Message,
     *,
@@ -86,6 +87,7 @@ def sign(
     return outgoing.around(signed_entity(entity, signers, detached, outgoing, sid, further))
 
 
+@checked
 def encrypt(
     message: bytes | Message,
     *,
@@ -109,6 +111,7 @@ def encrypt(
     return outgoing.around(encrypted_entity(outgoing.entity(clear=False), recipients, policy, rid))
 
 
+@checked
 def seal(
     message: bytes | Message,
     *,
@@ -138,6 +141,7 @@ def seal(
     return outgoing.around(encrypted_entity(signed, everyone, policy, rid))
 
 
+@checked
 def compress(
     message: bytes | Message, *, policy: Policy = EXCHANGE, at: datetime | None = None
 ) -> bytes:
@@ -162,13 +166,6 @@ def _as_list(signer: SigningKey | Sequence[SigningKey]) -> list[SigningKey]:
     return signers
 
 
-def as_list(given: Sequence[T], name: str) -> list[T]:
-    """The elements; UsageError for one that is given without a list around it."""
-    if isinstance(given, Sequence) and not isinstance(given, (str, bytes)):
-        return list(given)
-    raise UsageError(f"{name} is a list, not {type(given).__name__}", hint=f"write {name}=[...]")
-
-
 def emails(recipient: Recipient) -> tuple[str, ...]:
     """The addresses of somebody with a certificate: those it binds, and the one that was named."""
     named = () if recipient.email is None else (recipient.email,)
@@ -179,7 +176,7 @@ def with_signers(
     recipients: Sequence[AnyRecipient], signers: Sequence[SigningKey], policy: Policy
 ) -> list[AnyRecipient]:
     """The recipients, and those who sign, so that they can read what they sent."""
-    everyone: list[AnyRecipient] = as_list(recipients, "recipients")
+    everyone: list[AnyRecipient] = list(recipients)
     if everyone and policy.encrypt_to_self:
         everyone += [_Self(own) for s in signers if (own := s.encryption_certificate) is not None]
     return everyone
@@ -218,8 +215,6 @@ class Outgoing:
                 hint="choose a policy that sends, for example exchange",
             )
         moment = datetime.now(UTC) if at is None else at
-        if moment.tzinfo is None:
-            raise UsageError("the time has no time zone", hint="give one, for example UTC")
         entity = Entity(_as_bytes(message))
         for number, field in enumerate(entity.fields, 1):
             if not field.name:
@@ -272,18 +267,8 @@ class Outgoing:
             )
 
     def check_recipients(self, everyone: Sequence[AnyRecipient], trust: TrustStore | None) -> None:
-        as_list(everyone, "recipients")
         if not everyone:
             raise UsageError("nobody to encrypt to", hint="give the certificate of every recipient")
-        for one in everyone:
-            if not isinstance(one, (Password, SharedKey)) and not all(
-                hasattr(one, name) for name in ("certificate", "capabilities", "email")
-            ):
-                raise UsageError(
-                    "a recipient is a Contact, a Password or a SharedKey, "
-                    f"not {type(one).__name__}",
-                    hint="wrap the certificate: Contact(certificate)",
-                )
         known = [one for one in everyone if not isinstance(one, (Password, SharedKey))]
         for recipient in known:
             self._check(recipient.certificate, "encrypt", trust)
@@ -382,9 +367,7 @@ def _as_bytes(message: bytes | Message) -> bytes:
             raise
         except Exception as error:
             raise MalformedMessage(f"the message cannot be written: {error}") from error
-    if not isinstance(message, (bytes, bytearray, memoryview)):
-        raise UsageError(f"a message is bytes or an EmailMessage, not {type(message).__name__}")
-    raw = bytes(message)
+    raw = message
     if re.match(rb"From [^\r\n]*\r?\n", raw):
         raw = raw[raw.index(b"\n") + 1 :]  # the separator line of a mailbox file
     if b"\n" not in raw:

@@ -193,7 +193,6 @@ def test_new_identifiers_differ_and_name_user_and_time() -> None:
         (ReceiptRequest(("a@x",)), "no identifier"),
         (ReceiptRequest((), identifier=b"id"), "0 addresses"),
         (ReceiptRequest(("a@x",) * 17, identifier=b"id"), "17 addresses"),
-        (ReceiptRequest(("a@x",), "everybody", b"id"), "everybody"),  # type: ignore[arg-type]
         (ReceiptRequest(("a@x",), (), b"id"), "asks nobody"),
         (ReceiptRequest(("nobody",), identifier=b"id"), "no mail address"),
         (ReceiptRequest(("a@x\r\nBcc: b@x",), identifier=b"id"), "no mail address"),
@@ -203,6 +202,11 @@ def test_new_identifiers_differ_and_name_user_and_time() -> None:
 def test_a_request_that_cannot_be_made_is_refused(wanted: ReceiptRequest, text: str) -> None:
     with pytest.raises(UsageError, match=text):
         ess.receipt_request(wanted)
+
+
+def test_nobody_is_asked_who_is_neither_all_nor_named() -> None:
+    with pytest.raises(UsageError, match="from_ of ReceiptRequest is 'everybody', wanted 'all'"):
+        ReceiptRequest(("a@x",), "everybody", b"id")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

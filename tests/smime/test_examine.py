@@ -62,7 +62,7 @@ def test_no_trust_store_is_an_error_and_never_trust_in_everyone(
             partial(examine, signed),
             partial(unseal, sealed, identities=[bob]),
         ):
-            with pytest.raises(UsageError, match="wanted a TrustStore") as caught:
+            with pytest.raises(UsageError, match="trust is a TrustStore, not") as caught:
                 read(trust=one, at=now)
             assert caught.value.hint
 

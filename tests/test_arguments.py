@@ -1,0 +1,359 @@
+"""Whatever is given to a public function: a value, or an error of ours that says what was wrong.
+
+The table is walked from `__all__`: a new public name has to be entered, or the first test fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from email.message import EmailMessage
+from typing import Any, Literal
+
+import httpx
+import pytest
+
+import smime_graph
+from smime_graph import (
+    CA,
+    EXCHANGE,
+    AsyncGraphClient,
+    Contact,
+    GraphClient,
+    Identity,
+    Password,
+    Policy,
+    ReceiptRequest,
+    SecurityLabel,
+    SharedKey,
+    SmimeGraphError,
+    TrustStore,
+    UsageError,
+)
+from smime_graph.arguments import checked
+from smime_graph.cms.certificate import Certificate
+from tests.conftest import NOW
+
+# What the library makes and people read; nothing is done with one that somebody else has made up
+UNSEEN = {"transport", "clock", "sleep", "changes"}
+RESULTS = {"Finding", "Layer", "MessageReport", "MessageRef", "Opened", "Severity", "Signer"}
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call that makes sense; each argument is then replaced by what does not."""
+
+    function: Callable[..., Any]
+    arguments: dict[str, Any]
+    emails: tuple[str, ...] = ()
+
+
+MESSAGE = (
+    b"From: alice@contoso.com\r\nTo: bob@contoso.com\r\nMessage-ID: <1@contoso.com>\r\n"
+    b"Date: Sun, 22 Nov 2026 12:00:00 +0000\r\nSubject: s\r\n\r\nhello\r\n"
+)
+
+
+def _answer(_: httpx.Request) -> httpx.Response:
+    return httpx.Response(404, json={"error": {"code": "ErrorItemNotFound", "message": "no"}})
+
+
+class _Calls:
+    """Everything public, with arguments that are right."""
+
+    def __init__(self) -> None:
+        self.ca = CA("Test Root", key="p256", at=NOW)
+        self.alice = self.ca.issue("alice@contoso.com", key="p256", at=NOW)
+        self.bob = self.ca.issue("bob@contoso.com", key="p256", at=NOW)
+        self.trust = TrustStore((self.ca.certificate,))
+        self.to_bob = Contact(self.bob.certificate)
+        sealing = {"message": MESSAGE, "signer": self.alice, "at": NOW}
+        self.asking = smime_graph.sign(
+            **sealing, receipt_request=ReceiptRequest(("alice@contoso.com",))
+        )
+        self.sealed = smime_graph.seal(**sealing, recipients=[self.to_bob])
+        self.opened = smime_graph.verify(self.asking, trust=self.trust, at=NOW)
+        self.receipt = smime_graph.receipt(self.opened, signer=self.bob, at=NOW)
+
+    def functions(self) -> dict[str, Call]:
+        sealed, trust, bob, ca = self.sealed, self.trust, self.bob, self.ca
+        reading = {"raw": sealed, "identities": [bob], "trust": trust, "at": NOW}
+        signed = {"raw": self.asking, "trust": trust, "at": NOW}
+        making = {"message": MESSAGE, "signer": self.alice, "at": NOW}
+        for_bob = {"recipients": [self.to_bob]}
+        pem = self.alice.to_pem()
+        certificate = self.alice.certificate
+        values = {f: getattr(EXCHANGE, f) for f in inspect.signature(Policy).parameters}
+        s = smime_graph
+        return {
+            "sign": Call(s.sign, making),
+            "encrypt": Call(s.encrypt, {"message": MESSAGE, "at": NOW} | for_bob),
+            "seal": Call(s.seal, making | for_bob),
+            "compress": Call(s.compress, {"message": MESSAGE}),
+            "certs_only": Call(s.certs_only, {"certificates": [certificate]}),
+            "verify": Call(s.verify, signed),
+            "decrypt": Call(s.decrypt, {"raw": sealed, "identities": [bob]}),
+            "decompress": Call(s.decompress, {"raw": s.compress(MESSAGE)}),
+            "unseal": Call(s.unseal, reading),
+            "examine": Call(s.examine, reading),
+            "inspect": Call(s.inspect, {"raw": sealed}),
+            "receipt": Call(s.receipt, {"opened": self.opened, "signer": bob, "at": NOW}),
+            "verify_receipt": Call(
+                s.verify_receipt,
+                {"raw": self.receipt, "original": self.asking, "trust": trust, "at": NOW},
+            ),
+            "Password": Call(Password, {"password": "x"}),
+            "SharedKey": Call(SharedKey, {"key": bytes(16)}),
+            "ReceiptRequest": Call(ReceiptRequest, {"to": ("a@b.c",)}),
+            "SecurityLabel": Call(SecurityLabel, {"policy": "1.2.3"}),
+            "Policy": Call(Policy, values),
+            "Policy.but": Call(EXCHANGE.but, {"name": "mine"}),
+            "TrustStore": Call(TrustStore, {"anchors": (certificate,)}),
+            "TrustStore.from_pem": Call(TrustStore.from_pem, {}, (ca.trust_pem,)),  # type: ignore[arg-type]
+            "Contact": Call(Contact, {"certificate": certificate}),
+            "Contact.load": Call(Contact.load, {"path": pem}),
+            "Contact.from_pem": Call(Contact.from_pem, {"source": pem}),
+            "Contact.from_der": Call(Contact.from_der, {"source": certificate.der}),
+            "Identity": Call(
+                Identity, {"private_key": self.alice.private_key, "certificate": certificate}
+            ),
+            "Identity.load": Call(Identity.load, {"path": pem}),
+            "Identity.from_pem": Call(Identity.from_pem, {"source": pem}),
+            "Identity.from_pkcs12": Call(
+                Identity.from_pkcs12,
+                {"source": self.alice.to_pkcs12("x", encryption="3des"), "password": "x"},
+            ),
+            "Identity.to_pem": Call(self.alice.to_pem, {}),
+            "Identity.to_pkcs12": Call(
+                self.alice.to_pkcs12, {"password": "x", "encryption": "3des"}
+            ),
+            "CA": Call(CA, {"key": "p256"}),
+            "CA.from_key": Call(
+                CA.from_key, {"private_key": ca.private_key, "certificate": ca.certificate}
+            ),
+            "CA.load": Call(CA.load, {"directory": "/nowhere/at/all"}),
+            "CA.save": Call(ca.save, {"directory": "/dev/null/nowhere"}),
+            "CA.issue": Call(ca.issue, {"key": "p256"}, ("a@b.c",)),
+            "CA.create_intermediate": Call(ca.create_intermediate, {"key": "p256"}),
+        }
+
+    def clients(self) -> dict[str, Call]:
+        return {
+            "GraphClient": Call(GraphClient, {"credential": "token"}),
+            "AsyncGraphClient": Call(AsyncGraphClient, {"credential": "token"}),
+        }
+
+
+CALLS = _Calls()
+FUNCTIONS = CALLS.functions()
+CLIENTS = CALLS.clients()
+PLAIN = {"message": MESSAGE, "raw": MESSAGE, "to": None}
+
+
+def _public_methods(kind: type) -> set[str]:
+    return {
+        f"{kind.__name__}.{name}"
+        for name, value in inspect.getmembers(kind)
+        if name[0] != "_"
+        and callable(value)
+        and inspect.signature(value).parameters.keys() - {"self"}
+    }
+
+
+def test_everything_public_is_in_the_table() -> None:
+    public = set()
+    for name in smime_graph.__all__:
+        value = getattr(smime_graph, name)
+        if not callable(value) or name in RESULTS:
+            continue
+        if isinstance(value, type) and issubclass(value, BaseException):
+            continue
+        public.add(name)
+        if isinstance(value, type) and name not in CLIENTS:
+            public |= _public_methods(value)
+    # judgements of a policy about a row of the table, which nobody outside has at hand
+    public -= {"Policy.accepts", "Policy.flags", "Policy.uses_key"}
+    assert public == FUNCTIONS.keys() | CLIENTS.keys()
+    assert len(CHOICES) >= 6
+
+
+WRONG: list[Any] = [
+    object(),
+    [object()],
+    None,
+    0,
+    -1,
+    1.5,
+    True,
+    "x",
+    b"x",
+    bytearray(b"x"),
+    ["x"],
+    [b"x"],
+    [None],
+    (),
+    {},
+    {"x": 1},
+    {1},
+    iter("x"),
+    "2026-01-01",
+    datetime(2026, 1, 1),  # noqa: DTZ001 - a time without a zone is what is wrong with it
+    EmailMessage(),
+    Certificate,
+    CALLS.alice,
+    CALLS.alice.certificate,
+    [CALLS.alice.certificate],
+    CALLS.to_bob,
+    [CALLS.to_bob],
+    CALLS.trust,
+    EXCHANGE,
+    lambda: None,
+    ValueError("x"),
+]
+
+
+ARGUMENTS = [
+    pytest.param(call, parameter, id=f"{name}-{parameter.name}")
+    for name, call in {**FUNCTIONS, **CLIENTS}.items()
+    for parameter in inspect.signature(call.function).parameters.values()
+]
+
+
+def _made(call: Call, parameter: inspect.Parameter, value: Any) -> Any:
+    if parameter.kind is parameter.VAR_POSITIONAL:
+        return call.function(value, **call.arguments)
+    if parameter.kind is parameter.VAR_KEYWORD:
+        return call.function(**call.arguments, digest=value)
+    return call.function(*call.emails, **(call.arguments | {parameter.name: value}))
+
+
+@pytest.mark.parametrize(("call", "parameter"), ARGUMENTS)
+def test_nothing_but_our_own_errors_comes_of_any_argument(
+    call: Call, parameter: inspect.Parameter
+) -> None:
+    for wrong in WRONG:
+        try:
+            _made(call, parameter, wrong)
+        except SmimeGraphError:
+            pass
+        except Exception as error:  # noqa: BLE001 - which it is says the message
+            pytest.fail(f"{wrong!r}: {type(error).__name__}: {error}")
+
+
+@pytest.mark.parametrize(("call", "parameter"), ARGUMENTS)
+def test_what_is_of_no_use_to_anybody_is_a_usage_error(
+    call: Call, parameter: inspect.Parameter
+) -> None:
+    for wrong in (object(), [object()]):
+        if parameter.name in ("transport", "clock", "sleep") or parameter.annotation in (
+            "Any",
+            Any,
+        ):
+            continue
+        with pytest.raises(UsageError) as caught:
+            _made(call, parameter, wrong)
+        called = "a message" if parameter.name in ("raw", "original") else parameter.name
+        assert called in str(caught.value) or "object" in str(caught.value)
+
+
+CHOICES = [
+    one
+    for one in ARGUMENTS
+    if "Literal" in str(one.values[1].annotation) or one.values[1].name in ("sid", "rid", "use")
+]
+
+
+@pytest.mark.parametrize(("call", "parameter"), CHOICES)
+def test_a_name_that_does_not_exist_is_refused(call: Call, parameter: inspect.Parameter) -> None:
+    """sid="skid" must not be "issuer"."""
+    for wrong in ("skid", "", "ISSUER", "both "):
+        with pytest.raises(UsageError, match=r"wanted|not known"):
+            _made(call, parameter, wrong)
+
+
+# --- the two clients ------------------------------------------------------------------------------
+
+
+def _operations() -> list[str]:
+    return sorted(
+        name
+        for name, value in inspect.getmembers(GraphClient)
+        if name[0] != "_" and callable(value) and name != "close"
+    )
+
+
+def _good(parameter: inspect.Parameter) -> Any:
+    text = str(parameter.annotation)
+    if "bytes" in text:
+        return MESSAGE
+    return "AAMk" if "str" in text else None
+
+
+@pytest.mark.parametrize("name", _operations())
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_no_argument_of_a_client_ends_in_an_error_of_python(kind: str, name: str) -> None:
+    transport: Any = httpx.MockTransport(_answer)
+    parameters = list(inspect.signature(getattr(GraphClient, name)).parameters.values())[1:]
+    needed = {p.name: _good(p) for p in parameters if p.default is p.empty}
+
+    def run(arguments: dict[str, Any]) -> None:
+        if kind == "sync":
+            with GraphClient("token", transport=transport, retries=0) as client:
+                getattr(client, name)(**arguments)
+            return
+
+        async def go() -> None:
+            async with AsyncGraphClient("token", transport=transport, retries=0) as client:
+                await getattr(client, name)(**arguments)
+
+        asyncio.run(go())
+
+    for parameter in parameters:
+        for wrong in WRONG:
+            try:
+                run(needed | {parameter.name: wrong})
+            except SmimeGraphError:
+                pass
+            except Exception as error:  # noqa: BLE001 - which it is says the message
+                pytest.fail(f"{parameter.name}={wrong!r}: {type(error).__name__}: {error}")
+
+
+# --- the check itself -----------------------------------------------------------------------------
+
+
+def test_annotations_are_what_is_checked() -> None:
+    @checked
+    def function(
+        first: bytes,
+        *rest: int,
+        names: tuple[str, ...] = (),
+        how: Literal["a", "b"] | None = None,
+        much: float = 1.0,
+    ) -> Any:
+        return first, rest, names, how, much
+
+    assert function(bytearray(b"x"), 1, names=["y"], how="b", much=2) == (
+        b"x",
+        (1,),
+        ("y",),
+        "b",
+        2,
+    )
+    for arguments, named, text in (
+        (("x",), {}, "first is bytes, not str"),
+        ((b"x", "1"), {}, "rest is an int, not str"),
+        ((b"x", True), {}, "rest is an int, not bool"),
+        ((b"x",), {"names": "abc"}, "names is a list, not str"),
+        ((b"x",), {"names": ["a", 1]}, "an element of names is a str, not int"),
+        ((b"x",), {"how": "c"}, "how is 'c', wanted 'a' or 'b' or None"),
+        ((b"x",), {"how": "c" * 100}, "how is 'a' or 'b' or None, not str"),
+        ((b"x",), {"much": "1"}, "much is a float, not str"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            function(*arguments, **named)
+        assert str(caught.value) == text
+    with pytest.raises(TypeError, match="missing"):
+        function()
