@@ -11,16 +11,16 @@ built names both From and Reply-To, and `check_addressees` holds any other again
 
 from __future__ import annotations
 
+import codecs
 import re
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email import message_from_bytes
 from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.message import EmailMessage
-from email.policy import SMTP, compat32
+from email.policy import SMTP
 from email.utils import format_datetime
 from html import unescape
 from typing import Literal
@@ -30,7 +30,7 @@ from ..cms.shared_secret import Password, SharedKey
 from ..errors import MalformedMessage, PolicyRefusal, UsageError
 from ..pki.address import mailbox, mailboxes, parse_header_addresses
 from ..policy import EXCHANGE, Policy
-from .entity import MAX_DEPTH, Entity, split_multipart
+from .entity import MAX_DEPTH, Entity, canonical_entity, split_multipart
 from .examine import inspect
 from .judge import ENCRYPTED
 from .wrap import emails
@@ -95,14 +95,41 @@ def answer(
         made["In-Reply-To"] = thread[-1]
     if thread:
         made["References"] = " ".join(thread)
-    made.set_content(_body(source, text, kind), cte="quoted-printable")
+    try:
+        made.set_content(_body(source, text, kind), cte="quoted-printable")
+    except UnicodeEncodeError:
+        raise UsageError(
+            "the text holds half a character, which no charset can write",
+            hint="decode it with the charset that it is in",
+        ) from None
     for one in attachments:
         main, _, sub = one.content_type.partition("/")
         made.add_attachment(one.data, maintype=main, subtype=sub, filename=_clean(one.name))
     if kind == "forward" and not source.is_plain_text:
         # the whole of it, because HTML and attachments would be lost in the quoted text
-        made.add_attachment(message_from_bytes(original, policy=compat32))
+        _attach(made, original)
     return made
+
+
+def _attach(made: EmailMessage, original: bytes) -> None:
+    """Attach the original in our canonical form, which what was signed in it survives: `email`
+    would write it anew. One that has no such form is a file.
+    """
+    try:
+        whole = canonical_entity(b"Content-Type: message/rfc822\r\n\r\n" + original, clear=True)
+        text = Entity(whole).body.decode("ascii")
+    except (MalformedMessage, UnicodeDecodeError):
+        made.add_attachment(
+            original, maintype="application", subtype="octet-stream", filename="original.eml"
+        )
+        return
+    part = EmailMessage(policy=made.policy)
+    part["Content-Type"] = "message/rfc822"
+    part["Content-Disposition"] = "attachment"
+    part.set_payload(text)
+    if not made.is_multipart():
+        made.make_mixed()
+    made.attach(part)
 
 
 def check_addressees(
@@ -245,11 +272,21 @@ def _texts(raw: bytes, depth: int) -> Iterable[tuple[str, str]]:
             octets = entity.decoded_body()
         except MalformedMessage:
             return
-        try:
-            decoded = octets.decode(kind.parameters.get("charset", "utf-8"), "replace")
-        except (LookupError, ValueError):
-            decoded = octets.decode("utf-8", "replace")
-        yield kind.value, decoded[:_MOST_QUOTED]
+        yield kind.value, _decoded(octets, kind.parameters.get("charset", "utf-8"))
+
+
+def _decoded(octets: bytes, charset: str) -> str:
+    octets = octets[: 4 * _MOST_QUOTED]
+    try:
+        name = "utf-8" if codecs.lookup(charset).name in _NO_CHARSETS else charset
+        text = octets.decode(name, "replace")
+    except (LookupError, ValueError):
+        text = octets.decode("utf-8", "replace")
+    return text[:_MOST_QUOTED].encode("utf-8", "replace").decode()  # without halves of characters
+
+
+# codecs of Python that decode to text, and are nobody's charset: the first is quadratic
+_NO_CHARSETS = ("punycode", "idna", "unicode-escape", "raw-unicode-escape", "undefined")
 
 
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)

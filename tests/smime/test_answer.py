@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smime_graph import CA, Contact, Identity, Password, seal
+from smime_graph import CA, Contact, Identity, Password, TrustStore, seal, sign, verify
 from smime_graph.errors import MalformedMessage, PolicyRefusal, SmimeGraphError, UsageError
 from smime_graph.smime.answer import Attachment, Kind, answer, check_addressees, subject_of
 
@@ -232,6 +232,74 @@ def test_a_forward_shows_the_text_and_carries_what_is_more_than_text() -> None:
     inner = attached.get_content()
     (file,) = inner.iter_attachments()
     assert file.get_content() == b"\x00\x01"
+
+
+NO_BOUNDARY = "From: z@x.y\nContent-Type: multipart/mixed; boundary=q\n\nGrüße\n".encode()
+SIGNED_8BIT = (
+    "From: z@x.y\r\nContent-Type: multipart/signed; protocol=application/pgp-signature; boundary=q"
+    "\r\n\r\n--q\r\n\r\nGrüße\r\n--q\r\nContent-Type: application/pgp-signature\r\n\r\n--q--"
+).encode()
+UTF8_ADDRESS = "From: grün@x.y\nContent-Type: text/html\n\nGrüße\n".encode()
+UTF8_SUBJECT = "From: z@x.y\nSubject: Grüße\nContent-Type: text/html\n\nGrüße\n".encode()
+LATIN1 = b"From: z@x.y\nSubject: \xfc\xff\nContent-Type: text/html\n\n\xfc\0\xff\r\n"
+
+
+@pytest.mark.parametrize(
+    "original",
+    [NO_BOUNDARY, SIGNED_8BIT, UTF8_ADDRESS, UTF8_SUBJECT, LATIN1],
+    ids=["no-boundary", "signed-8-bit", "utf-8-address", "utf-8-subject", "latin-1"],
+)
+@pytest.mark.parametrize("extra", [(), (Attachment("a.txt", b"a"),)], ids=["alone", "attached"])
+def test_an_original_that_email_cannot_write_is_forwarded_all_the_same(
+    bob: Identity, trust: TrustStore, now: datetime, original: bytes, extra: tuple[Attachment, ...]
+) -> None:
+    made = answer(
+        original,
+        kind="forward",
+        sender="bob@contoso.com",
+        to=["eve@x.y"],
+        attachments=extra,
+        at=now,
+    )
+    for rules in (None, policy.SMTP, policy.SMTPUTF8, policy.SMTP.clone(cte_type="7bit")):
+        assert made.as_bytes(policy=rules)  # type: ignore[arg-type]
+    opened = verify(sign(made, signer=bob, at=now), trust=trust, at=now)
+    *_, attached = opened.message.iter_attachments()
+    if attached.get_content_type() == "message/rfc822":
+        inner = attached.get_content()
+        assert inner["From"] == "z@x.y"
+        assert inner.get_content_type() == "text/html"
+    else:
+        assert attached.get_filename() == "original.eml"
+        assert attached.get_content() == original
+    is_file = original in (NO_BOUNDARY, SIGNED_8BIT, UTF8_ADDRESS)
+    assert is_file is (attached.get_content_type() != "message/rfc822")
+
+
+def test_what_was_signed_is_forwarded_byte_for_byte(
+    alice: Identity, trust: TrustStore, now: datetime
+) -> None:
+    text = b"From: alice@contoso.com\r\nContent-Type: text/html; x=y\r\n\r\n<b>\r\n  x  \r\n"
+    signed = sign(text, signer=alice, at=now)
+    made = answer(signed, kind="forward", sender="bob@contoso.com", to=["eve@x.y"])
+    assert signed in made.as_bytes()
+
+
+@pytest.mark.parametrize(
+    "charset", ["unicode_escape", "raw_unicode_escape", "punycode", "idna", "utf-7", "x", "hex"]
+)
+def test_a_charset_that_is_none_ends_in_readable_text_and_soon(charset: str) -> None:
+    begin = time.process_time()
+    head = f"From: a@b.c\r\nContent-Type: text/plain; charset={charset}\r\n\r\n"
+    original = head.encode() + rb"\ud800 word" + b"a-b" * 60_000
+    message = answer(original, kind="reply", sender="bob@contoso.com", at=AT)
+    assert "word" in read(message).get_content()
+    assert time.process_time() - begin < 3
+
+
+def test_half_a_character_is_an_error_of_ours() -> None:
+    with pytest.raises(UsageError, match="half a character"):
+        built(text="\ud800")
 
 
 def test_files_are_attached_as_they_are() -> None:
