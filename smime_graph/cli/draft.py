@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
-from . import files, mailbox, options
-from .make import protected, ready
+from . import mailbox, options
+from .make import protected, read_to_protect, ready
 from .options import message, option, verb
 from .send import ready_answer
 
@@ -46,7 +46,7 @@ def draft(message: str, **given: Any) -> None:
             "a draft answers one message in one way",
             hint="give one of --reply-to, --reply-all-to and --forward-of",
         )
-    raw = files.read_message(message)
+    raw = read_to_protect(message, given)
     if not named:
         raw = ready(raw, given)
     with mailbox.client(given) as graph:
@@ -81,7 +81,7 @@ def draft_update(message_id: str, message: str, **given: Any) -> None:
     \b
     smime-graph draft-update ID sealed.eml --wire mime-content --graph-url http://127.0.0.1:8025
     """
-    raw = protected(files.read_message(message), given)
+    raw = protected(read_to_protect(message, given), given)
     with mailbox.client(given) as graph:
         with mailbox.sending(done="stored"):
             ref = graph.update_draft(message_id, raw)

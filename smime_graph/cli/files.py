@@ -26,14 +26,17 @@ class ClosedPipe(Exception):
 # --- reading --------------------------------------------------------------------------------------
 
 
-def read_message(path: str) -> bytes:
-    """The message in a file, or on standard input for "-". UsageError if it cannot be read."""
-    return read(path, what="message", limit=MESSAGE_LIMIT)
+def read_message(path: str, *, limit: int = MESSAGE_LIMIT) -> bytes:
+    """The message in a file, or on standard input for "-". UsageError if it cannot be read, or is
+    larger than `limit`: of that no more is read than shows it.
+    """
+    return read(path, what="message", limit=limit)
 
 
 def read(path: str, *, what: str, limit: int = MESSAGE_LIMIT) -> bytes:
     """The octets of a file, or of standard input for "-"; UsageError names `what` and the file."""
     name = "standard input" if path == "-" else file_name(path)
+    is_larger = False
     if path == "-":
         if sys.stdin is None:
             raise UsageError("standard input is closed", hint=f"name a file with the {what}")
@@ -45,7 +48,9 @@ def read(path: str, *, what: str, limit: int = MESSAGE_LIMIT) -> bytes:
     else:
         try:
             with Path(path).open("rb") as file:
-                data = _read(file, name, limit)
+                # of a FIFO the size is 0, and nobody knows
+                is_larger = os.fstat(file.fileno()).st_size > limit
+                data = b"" if is_larger else _read(file, name, limit)
         except (OSError, ValueError) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or "no file name"
             # anew: the original repeats what may be a secret in place of a path
@@ -53,8 +58,11 @@ def read(path: str, *, what: str, limit: int = MESSAGE_LIMIT) -> bytes:
             raise UsageError(
                 f"{name} cannot be read: {reason}", hint=f"name a file with the {what}"
             ) from cause
-    if len(data) > limit:
-        raise UsageError(f"{name} is larger than {limit} octets: not read as a {what}")
+    if is_larger or len(data) > limit:
+        raise UsageError(
+            f"{name} is larger than {limit} octets: not read as a {what}",
+            hint=f"give a smaller {what}: nothing larger is read, or could be read again",
+        )
     return data
 
 

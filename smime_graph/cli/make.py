@@ -22,6 +22,21 @@ def protects(given: Given) -> bool:
     return any(given.get(name) for name in ("signer", "recipient", "recipient_password_file"))
 
 
+def read_to_protect(path: str, given: Given) -> bytes:
+    """The message that is to be protected; UsageError, before all of it is read, where what comes
+    of it could not be read again.
+    """
+    wrapped = given.get("opaque") or not given.get("signer")
+    grows = protects(given) and (wrapped or _to_someone(given))
+    # in base64 57 octets are a line of 78
+    most = files.MESSAGE_LIMIT * 57 // 78 if grows else files.MESSAGE_LIMIT
+    return files.read_message(path, limit=most)
+
+
+def _to_someone(given: Given) -> bool:
+    return bool(given.get("recipient") or given.get("recipient_password_file"))
+
+
 def protected(raw: bytes, given: Given) -> bytes:
     """The message signed, encrypted or sealed as the options say; as it is where they say nothing.
 
@@ -34,7 +49,7 @@ def protected(raw: bytes, given: Given) -> bytes:
     if not protects(given):
         check_finished(raw)
         return raw
-    to_someone = bool(given.get("recipient") or given.get("recipient_password_file"))
+    to_someone = _to_someone(given)
     policy = options.policy_of(given)
     at = given.get("at")
     signers = keys.KeyRing.of(given).signers()
@@ -146,6 +161,12 @@ def write(raw: bytes, given: Given) -> None:
     """Deliver a message that was made; in the JSON, in base64, where no file is named."""
     import base64
 
+    if len(raw) > files.MESSAGE_LIMIT:
+        raise UsageError(
+            f"the result has {len(raw)} octets, and more than {files.MESSAGE_LIMIT} are read by no"
+            " verb that opens it",
+            hint="send it in parts, or put it where it can be fetched",
+        )
     json: dict[str, Any] | None = None
     if run_of(click.get_current_context()).json:
         json = {"size": len(raw)}
@@ -169,7 +190,7 @@ def sign(message: str, **given: Any) -> None:
     smime-graph sign mail.eml --signer alice.p12 -o signed.eml
     """
     _need(given, "signer", "nobody to sign with", "name a key file: --signer FILE")
-    write(protected(files.read_message(message), given), given)
+    write(protected(read_to_protect(message, given), given), given)
 
 
 @verb("encrypt")
@@ -185,7 +206,7 @@ def encrypt(message: str, **given: Any) -> None:
     smime-graph encrypt mail.eml --recipient bob.pem -o encrypted.eml
     """
     _need_recipient(given)
-    write(protected(files.read_message(message), given), given)
+    write(protected(read_to_protect(message, given), given), given)
 
 
 @verb("seal")
@@ -203,7 +224,7 @@ def seal(message: str, **given: Any) -> None:
     """
     _need(given, "signer", "nobody to sign with", "name a key file: --signer FILE")
     _need_recipient(given)
-    write(protected(files.read_message(message), given), given)
+    write(protected(read_to_protect(message, given), given), given)
 
 
 @verb("compress")
@@ -217,9 +238,10 @@ def compress(message: str, **given: Any) -> None:
     \b
     smime-graph compress mail.eml -o small.eml
     """
+    from ..cms.compressed_data import MAX_CONTENT
     from ..smime import wrap
 
-    raw = files.read_message(message)
+    raw = files.read_message(message, limit=MAX_CONTENT)
     with terminal.working("compressing"):
         made = wrap.compress(raw)
     write(made, given)

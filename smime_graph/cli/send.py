@@ -10,7 +10,7 @@ import click
 
 from ..errors import GraphRefused, PolicyRefusal, UsageError
 from . import files, mailbox, options, terminal
-from .make import ready
+from .make import read_to_protect, ready
 from .options import FILE, Given, combined, message, option, verb
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def send(message: str, **given: Any) -> None:
     """
     via: Literal["auto", "sendmail", "draft"] = given["via"]
     check_save(given)
-    raw = ready(files.read_message(message), given)
+    raw = ready(read_to_protect(message, given), given)
     with mailbox.client(given) as graph:
         with mailbox.sending():
             ref = graph.send(raw, save_to_sent_items=given["save_to_sent_items"], via=via)
@@ -148,7 +148,7 @@ def _answer(kind: Kind, message_id: str, message: str | None, given: Given) -> N
             "a finished MESSAGE and parts of one are both given",
             hint="leave out MESSAGE, or --body, --attach and --to",
         )
-    finished = None if builds else files.read_message(message or "-")
+    finished = None if builds else read_to_protect(message or "-", given)
     with mailbox.client(given) as graph:
         if finished is None:
             raw = _built(graph, kind, message_id, given)

@@ -22,8 +22,8 @@ from ..errors import (
     SmimeGraphError,
     UsageError,
 )
-from . import config, files, mailbox, options
-from .make import protects, ready
+from . import config, mailbox, options
+from .make import protects, read_to_protect, ready
 from .options import Given, option, verb
 from .program import Verb
 from .send import check_save, save
@@ -227,7 +227,7 @@ def sendmail(ctx: click.Context, /, **given: Any) -> None:
     _check_signer(ctx, given)
     from ..smime.entity import crlf
 
-    data = files.read("-", what="message")
+    data = read_to_protect("-", given)
     with mailbox.client(given) as graph:
         made = prepared(data, invocation, given)
         raw = ready(made if protects(given) else crlf(made), given)

@@ -27,9 +27,18 @@ _MEGABYTE = 1 << 20
 
 
 def compress(content: bytes) -> bytes:
-    """ContentInfo of a CompressedData, DER; the parameters of zlib are absent (RFC 3274 2)."""
+    """ContentInfo of a CompressedData, DER; the parameters of zlib are absent (RFC 3274 2).
+
+    MalformedMessage for content that `decompress` would take for a bomb.
+    """
     row = algorithms.rows(Compression)[0]
-    inner = ber.nest(0xA0, ber.nest(ber.OCTET_STRING, [row.compress(content)]))
+    packed = row.compress(content) if len(content) <= MAX_CONTENT else b""
+    if len(content) > _most_inflated(len(packed), MAX_CONTENT):
+        raise MalformedMessage(
+            f"{len(content)} octets, compressed, are more than are ever decompressed",
+            hint="leave the compression out",
+        )
+    inner = ber.nest(0xA0, ber.nest(ber.OCTET_STRING, [packed]))
     return content_info(
         oids.COMPRESSED_DATA,
         [
@@ -61,12 +70,7 @@ def decompress(
     )
     if not algorithm.has_no_parameters:
         raise MalformedMessage(f"{name}: {row.name} has parameters")
-    beyond = max(len(content) - _MEGABYTE, 0)
-    bound = min(
-        limit,
-        max(len(content), 1024) * _MAX_RATIO,
-        _MAX_OF_A_MEGABYTE + beyond * _MAX_RATIO_BEYOND,
-    )
+    bound = _most_inflated(len(content), limit)
     try:
         inflated = row.decompress(content, bound)
     except OverflowError:
@@ -79,3 +83,12 @@ def decompress(
     if budget is not None:
         budget.spend("decompression", INFLATED_OCTET * len(inflated))
     return inflated
+
+
+def _most_inflated(packed: int, limit: int) -> int:
+    beyond = max(packed - _MEGABYTE, 0)
+    return min(
+        limit,
+        max(packed, 1024) * _MAX_RATIO,
+        _MAX_OF_A_MEGABYTE + beyond * _MAX_RATIO_BEYOND,
+    )

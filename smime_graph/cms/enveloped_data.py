@@ -39,6 +39,7 @@ from .certificate import Certificate
 from .parameters import AlgorithmIdentifier
 from .recipient_info import RecipientIdentifierForm, RecipientInfo, judged
 from .recipients import AnyKey, AnyRecipient
+from .shared_secret import Password
 from .signed_data import content_info, read_certificates, read_content_info
 
 # Each try is an operation with a private key: a message can ask for many, we grant few.
@@ -63,6 +64,13 @@ def encrypt(
         raise UsageError("nobody to encrypt to", hint="give at least one recipient's certificate")
     cek, iv = os.urandom(cipher.key_size), os.urandom(cipher.iv_size)
     unique = {getattr(recipient, "certificate", recipient): recipient for recipient in to}
+    passwords = sum(isinstance(one, Password) for one in unique.values())
+    for count, most, what in (
+        (len(unique), recipients.MAX_RECIPIENTS, "recipients"),
+        (passwords, MAX_PASSWORD_ATTEMPTS, "recipients' passwords"),
+    ):
+        if count > most:
+            raise UsageError(f"{count} {what}, at most {most} are read", hint="send it twice")
     infos = [recipients.wrap(one, cek, policy=policy, rid=rid) for one in unique.values()]
     derivation = recipients.choose_derivation(to, policy)
     algorithm = parameters.write_cipher(cipher, iv, derivation)

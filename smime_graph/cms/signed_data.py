@@ -98,6 +98,8 @@ def sign(
     `at` becomes signingTime. With `detached` the content is left out (RFC 8551 3.5.3.1). `further`
     are DER attributes that every signer signs beside the usual ones.
     """
+    if len(signers) > MAX_SIGNERS:
+        raise UsageError(f"{len(signers)} signers, at most {MAX_SIGNERS} are read")
     chosen = [choose_scheme(signer.certificate, policy) for signer in signers]
     digests = list(dict.fromkeys(digest for _, digest in chosen))
     hashed = {digest.name: digest.compute(content) for digest in digests}
@@ -123,7 +125,7 @@ def sign(
             ber.integer(version),
             ber.set_of(*(parameters.write_digest(digest) for digest in digests)),
             *ber.nest(ber.SEQUENCE, encapsulated),
-            ber.tlv(0xA0, *(certificate.der for certificate in dict.fromkeys(carried))),
+            _certificate_set(carried),
             ber.set_of(*infos),
         ],
     )
@@ -199,10 +201,17 @@ def carry(certificates: Sequence[Certificate]) -> bytes:
             ber.integer(1),
             ber.set_of(),
             ber.sequence(ber.oid(oids.DATA)),
-            ber.tlv(0xA0, *(certificate.der for certificate in dict.fromkeys(certificates))),
+            _certificate_set(certificates),
             ber.set_of(),
         ],
     )
+
+
+def _certificate_set(certificates: Sequence[Certificate]) -> bytes:
+    once = dict.fromkeys(certificates)
+    if len(once) > MAX_CERTIFICATES:
+        raise UsageError(f"{len(once)} certificates, at most {MAX_CERTIFICATES} are read")
+    return ber.tlv(0xA0, *(certificate.der for certificate in once))
 
 
 def content_info(oid: str, content: Sequence[bytes | memoryview]) -> bytes:

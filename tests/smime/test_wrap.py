@@ -404,3 +404,30 @@ def test_calls_that_make_no_sense(
 def test_what_is_no_message(alice: Identity, now: datetime, raw: bytes, text: str) -> None:
     with pytest.raises(MalformedMessage, match=text):
         sign(raw, signer=alice, at=now)
+
+
+# --- what is made can be read -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [100_000, 20_000_000, 60_000_000])
+def test_what_is_compressed_is_decompressed_or_refused(message: bytes, size: int) -> None:
+    line = b"x" * 900 + b"\r\n"
+    raw = message + line * (size // len(line))
+    if size > 24 << 20:  # what little may grow to
+        with pytest.raises(MalformedMessage, match="more than are ever decompressed"):
+            compress(raw)
+    else:
+        assert decompress(compress(raw)).content.endswith(line)
+
+
+def test_more_passwords_and_certificates_than_are_read_are_not_written(
+    alice: Identity, to_bob: Contact, message: bytes, now: datetime
+) -> None:
+    words = [Password(f"password number {n}", iterations=1000) for n in range(5)]
+    for wanted in words[:4]:
+        made = encrypt(message, recipients=words[:4], at=now)
+        assert decrypt(made, identities=[wanted]).content.endswith(b"the figures\r\n")
+    with pytest.raises(UsageError, match="5 recipients' passwords, at most 4 are read"):
+        encrypt(message, recipients=words, at=now)
+    with pytest.raises(UsageError, match="101 signers, at most 100 are read"):
+        sign(message, signer=[alice] * 101, at=now)
