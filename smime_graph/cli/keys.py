@@ -213,7 +213,7 @@ def _from_signed_message(path: str, data: bytes) -> Contact | None:
         report = examine(data, trust=TrustStore(()))
     except SmimeGraphError:
         return None
-    if not any(layer.type == "signed-data" for layer in report.layers):
+    if not any(layer.type == "signed-data" for layer in report.whole):
         return None
     sound = [s.certificate for s in report.signers if s.intact and s.valid and s.certificate]
     fit = [one for one in dict.fromkeys(sound) if allows_encryption(one)]

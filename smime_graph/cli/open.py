@@ -63,7 +63,11 @@ def unsealed(raw: bytes, given: Given) -> Opened:
     from . import keys
     from .report import warn
 
-    arguments = {"identities": keys.KeyRing.of(given).identities(), **judgement(given)}
+    arguments = {
+        "identities": keys.KeyRing.of(given).identities(),
+        "part": given.get("part"),
+        **judgement(given),
+    }
     with telling(raw, **arguments), terminal.working("opening the message"):
         opened = unseal(raw, **arguments)
     warn(opened.report)
@@ -83,7 +87,7 @@ def _deliver(opened: Opened, data: bytes, given: Given, *, judged: bool = True) 
     if given.get("save_certificates"):
         from ..pki.keyfile import armour
 
-        found = dict.fromkeys(one for layer in opened.layers for one in layer.certificates)
+        found = dict.fromkeys(one for layer in opened.report.whole for one in layer.certificates)
         further[given["save_certificates"]] = b"".join(map(armour, found))
     files.deliver(data, output=given["output"], json=json, further=further, private=True)
 
@@ -92,6 +96,7 @@ def _deliver(opened: Opened, data: bytes, given: Given, *, judged: bool = True) 
 @message
 @options.trust
 @options.judging
+@options.part
 @detached_content
 @option(
     "--save-certificates",
@@ -115,7 +120,7 @@ def verify(message: str, **given: Any) -> None:
     from ..smime import examine
 
     raw = files.read_message(message)
-    arguments = judgement(given)
+    arguments = {"part": given["part"], **judgement(given)}
     if given["content"] is not None:
         arguments["content"] = files.read(given["content"], what="content")
     with telling(raw, **arguments), terminal.working("verifying"):
@@ -130,6 +135,7 @@ def verify(message: str, **given: Any) -> None:
 @message
 @options.identities
 @options.passwords
+@options.part
 @options.policy
 @options.output
 def decrypt(message: str, **given: Any) -> None:
@@ -151,7 +157,12 @@ def decrypt(message: str, **given: Any) -> None:
     run = run_of(click.get_current_context())
     try:
         with terminal.working("decrypting"):
-            opened = examine.decrypt(raw, identities=identities, policy=options.policy_of(given))
+            opened = examine.decrypt(
+                raw,
+                identities=identities,
+                part=given["part"],
+                policy=options.policy_of(given),
+            )
     except SmimeGraphError:
         if run.json:
             try:
@@ -192,6 +203,7 @@ def decompress(message: str, **given: Any) -> None:
 @options.passwords
 @options.trust
 @options.judging
+@options.part
 @option(
     "--save-certificates",
     type=FILE,
@@ -219,6 +231,7 @@ def unseal(message: str, **given: Any) -> None:
 @options.passwords
 @options.trust
 @options.judging
+@options.part
 @detached_content
 @options.policy
 @options.at
@@ -236,7 +249,11 @@ def examine(message: str, **given: Any) -> None:
     from .report import report_json, report_lines
 
     raw = files.read_message(message)
-    arguments = {"identities": keys.KeyRing.of(given).identities(), **judgement(given)}
+    arguments = {
+        "identities": keys.KeyRing.of(given).identities(),
+        "part": given.get("part"),
+        **judgement(given),
+    }
     if given["content"] is not None:
         arguments["content"] = files.read(given["content"], what="content")
     with terminal.working("examining"):
@@ -254,7 +271,9 @@ def examine(message: str, **given: Any) -> None:
 def inspect(message: str, **given: Any) -> None:
     """Show what a message says of itself: layers, algorithms, recipients, signers, sizes.
 
-    No key is needed and nothing is judged. A message without S/MIME has no layers.
+    No key is needed and nothing is judged. A message without S/MIME has no layers. A layer that
+    wraps only a part is errant: it says nothing of the message, and verify, decrypt, unseal and
+    examine open it with --part PATH.
 
     \b
     smime-graph inspect mail.eml --json

@@ -227,6 +227,13 @@ identities = combined(
     ),
 )
 
+part = option(
+    "--part",
+    metavar="PATH",
+    help="Open this layer alone, for example 1.2, as inspect names it; what it says holds for that"
+    " part of the message only.",
+)
+
 judging = combined(
     option("--sender", metavar="ADDRESS", help="Who must have signed, instead of From."),
     option(

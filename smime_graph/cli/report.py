@@ -24,7 +24,12 @@ def report_json(report: MessageReport, *, judged: bool = True) -> dict[str, Any]
 
 
 def layer_json(layer: Layer) -> dict[str, Any]:
-    found: dict[str, Any] = {"type": layer.type, "path": layer.path, "size": layer.size}
+    found: dict[str, Any] = {
+        "type": layer.type,
+        "path": layer.path,
+        "size": layer.size,
+        "errant": layer.errant,
+    }
     if layer.type in ("enveloped-data", "auth-enveloped-data"):
         found["cipher"] = layer.cipher
         found["recipients"] = [
@@ -130,6 +135,8 @@ def layer_lines(layer: Layer) -> list[str]:
         head += ", detached" if layer.detached else ", opaque"
     if layer.micalg:
         head += f", micalg {layer.micalg}"
+    if layer.errant:
+        head += ", of this part alone"
     lines = [head]
     lines += [f"{indent}  for {one.id} ({one.kind}, {one.algorithm})" for one in layer.recipients]
     lines += [f"{indent}  signed by {one.id} ({one.scheme}, {one.digest})" for one in layer.signers]

@@ -249,7 +249,7 @@ def _opened(raw: bytes, given: Given) -> tuple[bytes, bool]:
     from ..smime.unwrap import peel
     from .open import unsealed
 
-    layers = inspect(raw)
+    layers = [layer for layer in inspect(raw) if not layer.errant]
     if not layers:
         return raw, False
     encrypted = any(layer.type in ENCRYPTED for layer in layers)
@@ -262,7 +262,7 @@ def _opened(raw: bytes, given: Given) -> tuple[bytes, bool]:
     if encrypted or given["trust"]:
         # an answer that quotes what nobody checked is an oracle for whoever changed it on its way
         opened = unsealed(raw, given)
-        return opened.raw, any(layer.type in ENCRYPTED for layer in opened.layers)
+        return opened.raw, any(layer.type in ENCRYPTED for layer in opened.report.whole)
     terminal.complain(
         "warning", "the signature of the original is not checked: no --trust is given"
     )

@@ -106,12 +106,13 @@ _HINTS = {
 
 
 # ... and where they name what they are about
-_HINTS_WITH_AN_ID = (
+_HINTS_WITH_A_NAME = (
     (r"send_draft\('([^']*)'\) sends it", r"draft-send \1 sends it"),
     (
         r"get\('[^']*'\) tells whether it is a draft still",
         "list --folder drafts shows it if it was not sent",
     ),
+    (r"give part='([0-9.]+)'", r"give --part \1"),
 )
 
 
@@ -180,7 +181,7 @@ def text_of(error: BaseException) -> str:
 def hint_of(error: BaseException, *, verb: str | None) -> str | None:
     if isinstance(error, SmimeGraphError) and error.hint is not None:
         said = _HINTS.get(error.hint, error.hint)
-        for pattern, words in _HINTS_WITH_AN_ID:
+        for pattern, words in _HINTS_WITH_A_NAME:
             said = re.sub(pattern, words, said)
         return said
     if isinstance(error, (click.ClickException, UsageError)):

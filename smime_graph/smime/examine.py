@@ -11,14 +11,13 @@ from datetime import datetime
 
 from ..arguments import checked
 from ..budget import Budget
-from ..cms import signed_data
 from ..cms.certificate import Certificate
 from ..cms.recipients import AnyKey
 from ..errors import MalformedMessage, fresh
 from ..pki.trust import TrustStore
 from ..policy import EXCHANGE, Policy
 from . import unwrap
-from .judge import ENCRYPTED, key_pairs, open_message, outer_header, unauthenticated
+from .judge import ENCRYPTED, hint_of_errant, key_pairs, open_message, outer_header, unauthenticated
 from .report import Layer, MessageReport, Opened
 from .services import Clearance
 
@@ -34,6 +33,7 @@ def verify(
     policy: Policy = EXCHANGE,
     at: datetime | None = None,
     clearance: Clearance | None = None,
+    part: str | None = None,
 ) -> Opened:
     """Check the outermost signature and take it off.
 
@@ -41,40 +41,58 @@ def verify(
     `content` is what a detached signature in `raw` is over; `certificates` are further ones to use.
     `at` is the time of judgement (now). `clearance` is asked about every security label under a
     good signature, whether the reader may see what carries it; without it a label is a notice.
+    `part` is the path of an errant layer, as `inspect` lists it: that layer is opened instead, as a
+    message of its own, whose sender is that of the message around it (RFC 9787 6.2).
 
-    Raises SignatureInvalid or CertificateRejected, with the report, unless the message is accepted,
-    VerificationFailed where clearance is all that is missing; MalformedMessage if it is not S/MIME
-    as it claims to be.
+    Raises UsageError where there is no layer at `part`; SignatureInvalid or CertificateRejected,
+    with the report, unless the message is accepted, VerificationFailed where clearance is all that
+    is missing; MalformedMessage if it is not S/MIME as it claims to be.
     """
+    only = "signed-data"
     return open_message(
-        raw, (), trust, sender, policy, at, content, certificates, clearance, only="signed-data"
+        raw, (), trust, sender, policy, at, content, certificates, clearance, only, part
     ).raise_unless_accepted()
 
 
 @checked
-def decrypt(raw: bytes, *, identities: Sequence[AnyKey], policy: Policy = EXCHANGE) -> Opened:
+def decrypt(
+    raw: bytes,
+    *,
+    identities: Sequence[AnyKey],
+    policy: Policy = EXCHANGE,
+    part: str | None = None,
+) -> Opened:
     """Take the outermost encryption off; nobody's signature is looked at.
 
     Under AES-CBC nothing says that the content is unchanged: `Opened.report.authenticated` tells.
-    Raises NoMatchingIdentity, DecryptionFailed, MalformedMessage, UnsupportedAlgorithm,
-    PolicyRefusal.
+    `part` is the path of an errant layer, which is opened instead: see `verify`. Raises
+    NoMatchingIdentity, DecryptionFailed, MalformedMessage, UnsupportedAlgorithm, PolicyRefusal;
+    UsageError where there is no layer at `part`.
     """
     peeled = unwrap.peel(
-        raw, identities=key_pairs(identities), policy=policy, stop_after="enveloped-data"
+        raw,
+        identities=key_pairs(identities),
+        policy=policy,
+        stop_after="enveloped-data",
+        part=part,
     )
     if peeled.error is not None:
         raise fresh(peeled.error)
     if not peeled.layers or peeled.layers[0].type not in ENCRYPTED:
-        raise MalformedMessage("the message is not encrypted", hint="verify reads signed messages")
+        found = (*peeled.layers, *peeled.errant)
+        raise MalformedMessage(
+            "the message is not encrypted",
+            hint=hint_of_errant(found) or "verify reads signed messages",
+        )
     layers = tuple(peeled.layers)
     authenticated = layers[0].type == "auth-enveloped-data"
-    found = list(peeled.findings)
+    findings = list(peeled.findings)
     if not authenticated:
-        found.append(unauthenticated(layers))
+        findings.append(unauthenticated(layers))
     report = MessageReport(
-        tuple(found), layers=layers, summary="encrypted", authenticated=authenticated
+        tuple(findings), layers=layers, summary="encrypted", authenticated=authenticated
     )
-    return Opened(peeled.content, outer_header(raw), report)
+    return Opened(peeled.content, outer_header(peeled.start), report)
 
 
 @checked
@@ -90,7 +108,7 @@ def decompress(raw: bytes, *, policy: Policy = EXCHANGE) -> Opened:
             "the message is not compressed", hint="inspect shows what the message is"
         )
     report = MessageReport(tuple(peeled.findings), layers=tuple(peeled.layers))
-    return Opened(peeled.content, outer_header(raw), report)
+    return Opened(peeled.content, outer_header(peeled.start), report)
 
 
 @checked
@@ -104,6 +122,7 @@ def unseal(
     policy: Policy = EXCHANGE,
     at: datetime | None = None,
     clearance: Clearance | None = None,
+    part: str | None = None,
 ) -> Opened:
     """Take every layer off, and check every signature.
 
@@ -112,7 +131,7 @@ def unseal(
     report.
     """
     return open_message(
-        raw, identities, trust, sender, policy, at, None, certificates, clearance
+        raw, identities, trust, sender, policy, at, None, certificates, clearance, part=part
     ).raise_unless_accepted()
 
 
@@ -128,16 +147,19 @@ def examine(
     policy: Policy = EXCHANGE,
     at: datetime | None = None,
     clearance: Clearance | None = None,
+    part: str | None = None,
 ) -> MessageReport:
     """Everything that can be said about the message; raises nothing that the report can hold."""
     return open_message(
-        raw, identities, trust, sender, policy, at, content, certificates, clearance
+        raw, identities, trust, sender, policy, at, content, certificates, clearance, part=part
     ).report
 
 
 @checked
 def inspect(raw: bytes) -> tuple[Layer, ...]:
     """The layers that can be seen without a key, as they say of themselves; nothing is judged.
+
+    First those that wrap the whole message, the outermost first, then the errant ones.
 
     Raises MalformedMessage, or UnsupportedAlgorithm for a content type that is not S/MIME's.
     """
@@ -147,12 +169,9 @@ def inspect(raw: bytes) -> tuple[Layer, ...]:
     while (cms := unwrap.recognise(current, path, unwrap.entity_of(current, budget))) is not None:
         layers.append(unwrap.describe(cms, path, budget))
         if layers[-1].type != "signed-data" or len(layers) >= unwrap.MAX_LAYERS:
-            break
-        inner = cms.content
+            return tuple(layers)
+        inner = unwrap.visible_content(cms, budget)
         if inner is None:
-            inner_view = signed_data.read(cms.der, budget=budget).content
-            if inner_view is None:
-                break
-            inner = bytes(inner_view)
+            return tuple(layers)
         path, current = f"{path}.1", inner
-    return tuple(layers)
+    return (*layers, *unwrap.find_errant(current, path, budget)[0])

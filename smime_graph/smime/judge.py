@@ -87,7 +87,7 @@ def refusal(report: MessageReport) -> SmimeGraphError:
     elif report.signers and believed and any(one.covers_body for one in report.signers):
         kind = CertificateRejected
     texts = "; ".join(dict.fromkeys(f"{f.where}: {f.text}" for f in errors[:3]))
-    return kind(texts, report, hint=_hint(errors))
+    return kind(texts, report, hint=_hint(errors) or hint_of_errant(report.layers))
 
 
 def open_message(
@@ -101,6 +101,7 @@ def open_message(
     certificates: Sequence[Certificate],
     clearance: Clearance | None = None,
     only: str | None = None,
+    part: str | None = None,
 ) -> Judged:
     """The one engine: every reading function is this, and what it makes of the result."""
     moment = datetime.now(UTC) if at is None else at
@@ -112,11 +113,12 @@ def open_message(
         policy=policy,
         content=content,
         stop_after="signed-data" if only == "signed-data" else None,
+        part=part,
     )
     if only == "signed-data" and peeled.layers and peeled.layers[0].type in ENCRYPTED:
         peeled.error = MalformedMessage("the message is encrypted", hint="unseal it with the key")
-    report = _judge(peeled, raw, trust, sender, policy, moment, certificates, clearance)
-    return Judged(peeled, report, outer_header(raw))
+    report = _judge(peeled, trust, sender, policy, moment, certificates, clearance)
+    return Judged(peeled, report, outer_header(peeled.start))
 
 
 def key_pairs(identities: Sequence[AnyKey]) -> list[AnyKey]:
@@ -130,7 +132,6 @@ def key_pairs(identities: Sequence[AnyKey]) -> list[AnyKey]:
 
 def _judge(
     peeled: Peeled,
-    raw: bytes,
     trust: TrustStore,
     sender: str | None,
     policy: Policy,
@@ -139,7 +140,7 @@ def _judge(
     clearance: Clearance | None,
 ) -> MessageReport:
     found = list(peeled.findings)
-    inside = None if peeled.content is raw else _entity_inside(peeled.content)
+    inside = None if peeled.content is peeled.start else _entity_inside(peeled.content)
     if inside is not None and inside.fields and inside.fields[0].name:
         found += unwrap.header_findings(inside, "content")
     senders = _Senders.of(peeled, inside, sender, policy)
@@ -189,7 +190,8 @@ def _judge(
         ]
     if not peeled.signed and peeled.error is None:
         severity = Severity.WARNING if policy.accept_unsigned else Severity.ERROR
-        found.append(finding("smime.unsigned", "message", "nobody signed it", severity=severity))
+        text = "nobody signed it" + (" as a whole" if peeled.errant else "")
+        found.append(finding("smime.unsigned", "message", text, severity=severity))
         found += senders.hidden(severity)
     accepted_signer = any(signer.accepted for signer in signers)
     if peeled.error is not None:
@@ -205,7 +207,7 @@ def _judge(
         found.append(unauthenticated(layers))
     return MessageReport(
         tuple(found),
-        layers=layers,
+        layers=(*layers, *peeled.errant),
         signers=tuple(signers),
         summary=_summary(layers, signers, peeled.error),
         authenticated=authenticated,
@@ -544,6 +546,14 @@ def unauthenticated(layers: Sequence[Layer]) -> Finding:
     cipher = next((layer.cipher for layer in layers if layer.cipher), "its cipher")
     text = f"{cipher} without a signature does not show whether the content was changed"
     return finding("cms.unauthenticated", "message", text)
+
+
+def hint_of_errant(layers: Sequence[Layer]) -> str | None:
+    """For a message without layers of its own: that one of its parts has some."""
+    if not layers or not layers[0].errant:
+        return None
+    path, kind = layers[0].path, layers[0].type
+    return f"a part of it is {kind}: give part='{path}' to open it alone"
 
 
 def _hint(errors: Sequence[Finding]) -> str | None:

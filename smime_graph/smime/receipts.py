@@ -62,7 +62,7 @@ def receipt_recipients(opened: Opened, *, signer: SigningKey) -> tuple[str, ...]
     if expanded:
         if request.from_ == "first-tier":
             return ()
-        outermost = next(one.path for one in opened.layers if one.type == "signed-data")
+        outermost = next(one.path for one in opened.report.whole if one.type == "signed-data")
         lists = [one for one in expanded if one.layer == outermost]
         if lists and not any(one.trusted for one in lists):
             # RFC 2634 6: anybody could add a signature that sends the receipts to himself
@@ -81,7 +81,7 @@ def receipt_recipients(opened: Opened, *, signer: SigningKey) -> tuple[str, ...]
 
 
 def _asking(opened: Opened) -> Signer | None:
-    layers = [one for one in opened.layers if one.type in ("signed-data", "signed-receipt")]
+    layers = [one for one in opened.report.whole if one.type in ("signed-data", "signed-receipt")]
     if not layers or layers[-1].type == "signed-receipt":
         return None
     innermost = layers[-1].path
@@ -256,7 +256,7 @@ def _examine(
     judged = open_message(raw, identities, trust, sender, policy, at, None, certificates)
     message = judged.report
     found = list(message.findings)
-    layers = message.layers
+    layers = message.whole
     if message.error is not None or not layers or layers[-1].type != "signed-receipt":
         if message.error is None:
             found.append(finding("smime.receipt.none", "message", "this is no signed receipt"))

@@ -48,10 +48,13 @@ class LayerSigner:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One S/MIME layer, as it says of itself. `path` is its place from outside: 1, 1.1, ...
+    """One S/MIME layer, as it says of itself.
 
-    `size` is that of the CMS in octets. `cipher` and `recipients` belong to encrypted layers, the
-    rest to signed ones.
+    `path` is its place among the entities of the message: 1 is the message itself, 1.1 what is in
+    its layer, or the first part of its multipart, or the message attached. `errant`: it does not
+    wrap the whole message but a part of it, and so protects nothing else (RFC 9787 6.2). `size` is
+    that of the CMS in octets. `cipher` and `recipients` belong to encrypted layers, the rest to
+    signed ones.
     """
 
     type: LayerType
@@ -63,6 +66,7 @@ class Layer:
     micalg: str | None = None
     signers: tuple[LayerSigner, ...] = ()
     certificates: tuple[Certificate, ...] = ()
+    errant: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +145,9 @@ class Signer:
 class MessageReport(Report):
     """Everything noticed about a message. `error` is what ended the reading, or None.
 
-    `labels` are the security labels under signatures that were verified, the outermost first.
+    `layers` are those that wrap the whole message, the outermost first, then the errant ones, for
+    which nothing else in the report speaks. `labels` are the security labels under signatures that
+    were verified, the outermost first.
     """
 
     layers: tuple[Layer, ...] = ()
@@ -151,6 +157,11 @@ class MessageReport(Report):
     accepted: bool = False
     error: SmimeGraphError | None = None
     labels: tuple[SecurityLabel, ...] = ()
+
+    @property
+    def whole(self) -> tuple[Layer, ...]:
+        """The layers that wrap the whole message."""
+        return tuple(layer for layer in self.layers if not layer.errant)
 
     @property
     def verdict(self) -> Literal["accepted", "rejected"]:
@@ -195,7 +206,7 @@ class Opened:
     @property
     def message(self) -> EmailMessage:
         """The whole message, parsed by `email`; MalformedMessage for what is beyond it."""
-        if self.layers and self.layers[-1].type == "signed-receipt":
+        if self.report.whole and self.report.whole[-1].type == "signed-receipt":
             # it holds octets that another sender chose: read as mail they are the signer's words
             raise MalformedMessage("a receipt is no mail", hint="check it with verify_receipt")
         try:

@@ -1,14 +1,15 @@
 """Recognise S/MIME and take it apart (RFC 8551 3.10); nothing is judged here.
 
 `peel` takes layer after layer off a message. It follows only layers that wrap the whole message:
-one inside a multipart is errant (RFC 9787 6.2), it is noticed and left alone.
+one inside a multipart or an attached message is errant (RFC 9787 6.2), it is listed and left alone.
+`find_part` finds such a one, to be opened as a message of its own.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .. import oids
 from ..algorithms import Digest, SignatureScheme, by_oid
@@ -18,17 +19,37 @@ from ..cms.certificate import Certificate
 from ..cms.enveloped_data import EnvelopedData, cipher_name
 from ..cms.recipients import AnyKey
 from ..cms.signed_data import SignedData, SignerInfo
-from ..errors import MalformedMessage, SmimeGraphError, UnsupportedAlgorithm, kept
+from ..errors import (
+    LimitReached,
+    MalformedMessage,
+    SmimeGraphError,
+    UnsupportedAlgorithm,
+    UsageError,
+    kept,
+)
 from ..findings import Finding, finding
 from ..policy import Policy
-from .entity import Entity, base64_end, crlf, decode_base64, has_unprintable_name, split_multipart
+from .entity import (
+    Entity,
+    base64_end,
+    crlf,
+    decode_base64,
+    has_unprintable_name,
+    split_multipart,
+)
 from .report import Layer, LayerRecipient, LayerSigner, LayerType
 
 MAX_LAYERS = 16  # a triple wrap has three
+MAX_ERRANT = 20  # layers that are listed; a digest of a mailing list holds as many messages
+_MAX_PARTS = 300  # that are looked at for them
+_MAX_DEPTH = 10  # of multiparts and messages in one another
 
 _LAST: tuple[LayerType, ...] = ("certs-only", "signed-receipt")  # inside is no MIME
 
 _PKCS7_MIME = ("application/pkcs7-mime", "application/x-pkcs7-mime")
+_MESSAGES = ("message/rfc822", "message/global")
+# a number is at most that of the parts of a multipart
+_PATH = re.compile(r"1(?:\.[1-9][0-9]{0,4}){0,40}", re.ASCII)
 _PKCS7_SIGNATURE = ("application/pkcs7-signature", "application/x-pkcs7-signature")
 # RFC 7468 5 and 8, and what gpgsm writes
 _LABELS = (b"CMS", b"PKCS7", b"SIGNED MESSAGE", b"ENCRYPTED MESSAGE")
@@ -56,15 +77,18 @@ class SignedLayer:
 class Peeled:
     """A message without its layers, as far as they came off; `error` is what stopped it.
 
-    `outer` is the message as it came, None for a bare CMS; `between` are the headers of the layers
-    inside, the outermost first.
+    `start` is the message, or the part of it, as it came; `outer` the entity of the message, None
+    for a bare CMS; `between` are the headers of the layers inside, the outermost first; `errant`
+    are the layers of its parts.
     """
 
     content: bytes
     budget: Budget
+    start: bytes = b""
     outer: Entity | None = None
     between: list[Entity] = field(default_factory=list)
     layers: list[Layer] = field(default_factory=list)
+    errant: list[Layer] = field(default_factory=list)
     signed: list[SignedLayer] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     error: SmimeGraphError | None = None
@@ -186,22 +210,27 @@ def peel(
     policy: Policy,
     content: bytes | None = None,
     stop_after: LayerType | None = None,
+    part: str | None = None,
 ) -> Peeled:
     """Take the layers off, the outermost first. Raises nothing that `Peeled.error` can hold.
 
     `content` is the detached content of a bare signature. `stop_after` ends the reading after the
-    first layer, which must be of this type, auth-enveloped-data being one of enveloped-data.
+    first layer, which must be of this type, auth-enveloped-data being one of enveloped-data. `part`
+    is the path of the layer at which to begin, as `Layer.path` has it; UsageError if it is none.
     """
-    peeled = Peeled(raw, Budget(len(raw) + len(content or b"")))
-    path = "1"
+    peeled = Peeled(raw, Budget(len(raw) + len(content or b"")), raw)
+    path, is_layer = part or "1", True
     try:
         peeled.outer = entity = entity_of(raw, peeled.budget)
         if entity is not None:
             peeled.findings += header_findings(entity, "message")
-        while (cms := recognise(peeled.content, path, entity)) is not None:
+        if part is not None:
+            entity, is_layer = _go_to(peeled, part, identities, policy)
+            peeled.start = peeled.content
+        while is_layer and (cms := recognise(peeled.content, path, entity)) is not None:
             if len(peeled.layers) >= MAX_LAYERS:
                 raise MalformedMessage(f"more than {MAX_LAYERS} S/MIME layers")
-            if peeled.layers and entity is not None:
+            if entity is not None and entity is not peeled.outer:
                 peeled.between.append(Entity(entity.header))
                 peeled.findings += header_findings(entity, f"layer {path}")
             peeled.findings += cms.findings
@@ -212,9 +241,15 @@ def peel(
                 break
             entity = entity_of(peeled.content, peeled.budget)
         else:
-            peeled.findings += _errant(peeled.content, path)
+            peeled.errant, found = find_errant(peeled.content, path, peeled.budget)
+            peeled.findings += found
     except SmimeGraphError as error:
         peeled.error = kept(error)
+    if not is_layer:
+        raise UsageError(
+            f"there is no S/MIME layer at {(part or '')[:60]!r}",
+            hint="inspect shows the layers and their paths",
+        )
     return peeled
 
 
@@ -348,28 +383,121 @@ def describe_enveloped(enveloped: EnvelopedData, cms: Cms, path: str) -> Layer:
     )
 
 
-def _errant(raw: bytes, path: str) -> list[Finding]:
-    """S/MIME inside a multipart: it protects a part, so it counts for nothing (RFC 9787 6.2)."""
+# --- parts --------------------------------------------------------------------------------
+
+
+def visible_content(cms: Cms, budget: Budget) -> bytes | None:
+    """What a signed layer is over, where that can be read without a key; None for other layers."""
+    if cms.content is not None:
+        return cms.content
+    if signed_data.read_content_info(cms.der, budget=budget)[0] != oids.SIGNED_DATA:
+        return None
+    content = signed_data.read(cms.der, budget=budget).content
+    return None if content is None else bytes(content)
+
+
+def _children(entity: Entity) -> tuple[bytes | None, ...]:
+    """The entities in this one, which is no S/MIME: its parts, or the message that it carries."""
+    kind = entity.content_type
+    if kind.is_multipart:
+        return split_multipart(entity.body, kind.parameters.get("boundary", "")).parts
+    if kind.value in _MESSAGES:
+        return (entity.decoded_body(),)
+    return ()
+
+
+def find_errant(raw: bytes, path: str, budget: Budget) -> tuple[list[Layer], list[Finding]]:
+    """The layers inside the entity at `path`, which is none itself: they protect a part at most.
+
+    Only what can be seen without a key; bounded in number and depth. Raises LimitReached.
+    """
+    layers: list[Layer] = []
     found: list[Finding] = []
-    pending = [(raw, 0)]
-    while pending and len(found) < 10:
-        part, depth = pending.pop()
+    pending: list[tuple[bytes, str, int]] = [(raw, path, 0)]
+    seen = 0
+    is_cut = False
+    while pending:
+        part, where, depth = pending.pop()
+        seen += 1
+        if seen > _MAX_PARTS or len(layers) >= MAX_ERRANT:
+            is_cut = True
+            break
+        if depth > _MAX_DEPTH:
+            is_cut = True
+            continue
         try:
-            entity = Entity(part)
-            kind = entity.content_type
-            if depth and (
-                kind.value in _PKCS7_MIME
-                or (
-                    kind.value == "multipart/signed"
-                    and "pkcs7" in kind.parameters.get("protocol", "")
-                )
-            ):
-                text = f"a part is {kind.value}: it does not protect the message"
-                found.append(finding("smime.errant-layer", f"below layer {path}", text))
-            elif kind.is_multipart and depth < 5:
-                body = entity.body
-                pieces = split_multipart(body, kind.parameters.get("boundary", ""))
-                pending += [(piece, depth + 1) for piece in pieces.parts[:100] if piece]
-        except MalformedMessage:
-            continue  # the content of a layer need not be well-formed MIME
-    return found
+            entity = entity_of(part, budget)
+            cms = recognise(part, where, entity) if depth else None
+            if cms is None:
+                inside = () if entity is None else _children(entity)
+            else:
+                layer = describe(cms, where, budget)
+                layers.append(replace(layer, errant=True))
+                text = f"a part is {layer.type}: it does not protect the message"
+                found.append(finding("smime.errant-layer", f"part {where}", text))
+                inside = (visible_content(cms, budget),)
+        except LimitReached:
+            raise
+        except (MalformedMessage, UnsupportedAlgorithm) as error:
+            # the content of a layer need not be well-formed MIME
+            if depth and (kind := _kind_of(part)) in (*_PKCS7_MIME, "multipart/signed"):
+                text = f"a part is {kind}, but cannot be read: {error}"
+                found.append(finding("smime.errant-layer", f"part {where}", text))
+            continue
+        numbered = [
+            (one, f"{where}.{n}", depth + 1) for n, one in enumerate(inside, 1) if one is not None
+        ]
+        pending += reversed(numbered[: _MAX_PARTS + 1])
+    if is_cut:
+        text = "there are more parts than are looked at for layers of their own"
+        found.append(finding("smime.errant-layer", "message", text))
+    return layers, found
+
+
+def _kind_of(raw: bytes) -> str:
+    """The content type of the entity, or nothing where it has none that can be read."""
+    try:
+        return Entity(raw).content_type.value
+    except MalformedMessage:
+        return ""
+
+
+def _go_to(
+    peeled: Peeled, path: str, identities: Sequence[AnyKey], policy: Policy
+) -> tuple[Entity | None, bool]:
+    """Make the part at `path` the content of `peeled`; the entity that it is, if it is a layer.
+
+    What is in the layers on the way is seen as the key and their signatures leave it: nobody judges
+    those. `outer` becomes the header of the message that the part is in, whose From is its sender.
+    """
+    steps = path.split(".") if _PATH.fullmatch(path) else ["0"]
+    here, entity = "1", peeled.outer
+    is_errant = False
+    for step in steps[1:]:
+        cms = recognise(peeled.content, here, entity)
+        if cms is not None:
+            on_the_way = Peeled(peeled.content, peeled.budget, peeled.content)
+            _take_off(on_the_way, cms, here, identities, policy, None)
+            is_last = on_the_way.layers[-1].type in _LAST
+            inside: Sequence[bytes | None] = () if is_last else (on_the_way.content,)
+        else:
+            inside = () if entity is None else _children(entity)
+            is_errant = True
+        number = int(step)
+        chosen = inside[number - 1] if 0 < number <= len(inside) else None
+        if chosen is None:
+            break
+        here = f"{here}.{step}"
+        is_message = cms is None and entity is not None and entity.content_type.value in _MESSAGES
+        peeled.content, entity = chosen, entity_of(chosen, peeled.budget)
+        if is_message:
+            # what other fields stand in the header of a mere part mean nothing (RFC 2046 5.1)
+            peeled.outer = entity
+            if entity is not None:
+                peeled.findings += header_findings(entity, f"part {here}")
+    if here != path or recognise(peeled.content, here, entity) is None:
+        return entity, False
+    if is_errant:
+        text = "the part alone is looked at: nothing here is said of the message around it"
+        peeled.findings.append(finding("smime.errant-layer", f"part {path}", text))
+    return entity, True

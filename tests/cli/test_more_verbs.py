@@ -184,3 +184,53 @@ def test_a_key_on_a_token_signs(
     assert signed.returncode == 0, signed.stderr
     verified = run("verify", "--trust", "ca/ca.pem", cwd=made, stdin=signed.stdout)
     assert verified.stdout.endswith(b"the figures\r\n")
+
+
+def test_a_layer_of_a_part_is_shown_and_opened_alone(made: Path) -> None:
+    """RFC 9787 6.2: beside a list's footer nothing is signed or encrypted, but its part is."""
+    sealed = run("seal", "mail.eml", *SIGN, *TO_BOB, "--trust", "ca/ca.pem", cwd=made).stdout
+    header, _, part = sealed.partition(b"MIME-Version")
+    raw = (
+        header.replace(b"\r\n", b"\n")
+        + b"Content-Type: multipart/mixed; boundary=m\n\n--m\n\nfooter\n--m\nMIME-Version"
+        + part.replace(b"\r\n", b"\n")
+        + b"\n--m--\n"
+    )
+    shown = run("inspect", "--json", cwd=made, stdin=raw)
+    [layer] = json.loads(shown.stdout)["layers"]
+    assert (layer["type"], layer["path"], layer["errant"]) == ("enveloped-data", "1.2", True)
+    assert b"1.2 enveloped-data" in run("inspect", cwd=made, stdin=raw).stdout
+    told = json.loads(run("examine", *AS_BOB, "--json", cwd=made, stdin=raw).stdout)
+    assert (told["verdict"], told["summary"]) == ("rejected", "unprotected")
+    assert [one["path"] for one in told["layers"]] == ["1.2"]
+    for words in (("decrypt", *AS_BOB[:2]), ("unseal", *AS_BOB)):
+        refused = run(*words, cwd=made, stdin=raw)
+        assert (refused.returncode, refused.stdout) == (1, b"")
+        assert b"--part 1.2" in refused.stderr
+        opened = run(*words, "--part", "1.2", cwd=made, stdin=raw)
+        assert opened.returncode == 0
+        assert b"smime.errant-layer" in opened.stderr
+        assert b"footer" not in opened.stdout
+    assert opened.stdout.endswith(b"the figures\r\n")
+    alone = run("examine", *AS_BOB, "--part", "1.2", "--json", cwd=made, stdin=raw)
+    told = json.loads(alone.stdout)
+    assert (told["verdict"], told["summary"]) == ("accepted", "signed-and-encrypted")
+    assert [one["path"] for one in told["layers"]] == ["1.2", "1.2.1"]
+    assert told["signers"][0]["sender"]["compared"] == "alice@contoso.com"
+    for verb in ("verify", "unseal", "examine", "decrypt"):
+        words = (verb, *(AS_BOB[2:] if verb == "verify" else AS_BOB))
+        words = words[:3] if verb == "decrypt" else words
+        assert run(*words, "--part", "1.7", cwd=made, stdin=raw).returncode == 2
+
+
+def test_why_a_message_is_rejected_is_printed(made: Path) -> None:
+    encrypted = run("encrypt", "mail.eml", *TO_BOB, cwd=made).stdout
+    outside = run("sign", *SIGN, cwd=made, stdin=encrypted).stdout
+    refused = run("unseal", *AS_BOB, cwd=made, stdin=outside)
+    assert (refused.returncode, refused.stdout) == (1, b"")
+    assert b"what was signed is encrypted" in refused.stderr
+    assert b"[smime.signature-outside]" in refused.stderr
+    told = json.loads(run("examine", *AS_BOB, "--json", cwd=made, stdin=outside).stdout)
+    assert [one["code"] for one in told["findings"] if one["severity"] == "error"] == [
+        "smime.signature-outside"
+    ]

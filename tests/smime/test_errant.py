@@ -1,0 +1,286 @@
+"""Layers that wrap a part and not the message: listed, openable alone, and good for nothing else.
+
+RFC 9787 6.2: an errant layer never makes a message signed or encrypted, and what was decrypted is
+never joined to what stood beside it.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from smime_graph import (
+    Contact,
+    Identity,
+    TrustStore,
+    decrypt,
+    encrypt,
+    examine,
+    inspect,
+    seal,
+    sign,
+    unseal,
+    verify,
+)
+from smime_graph.errors import (
+    CertificateRejected,
+    MalformedMessage,
+    NoMatchingIdentity,
+    SignatureInvalid,
+    UsageError,
+)
+from smime_graph.findings import codes
+from smime_graph.pki.issue import CA
+from smime_graph.policy import EXCHANGE
+from smime_graph.smime.entity import Entity, encode_base64
+from smime_graph.smime.report import Layer
+
+FROM = b"From: Alice <alice@contoso.com>\r\nTo: bob@contoso.com\r\n"
+INNER = b"Content-Type: text/plain; charset=us-ascii\r\n\r\nthe figures\r\n"
+FOOTER = b"Content-Type: text/plain\r\n\r\nlist footer\r\n"
+CARELESS = EXCHANGE.but("careless", sender_must_match=False)
+
+
+def part_of(message: bytes) -> bytes:
+    """The MIME fields and the body."""
+    return message[message.index(b"MIME-Version") :]
+
+
+def mixed(*parts: bytes, boundary: bytes = b"m") -> bytes:
+    body = b"".join(b"--" + boundary + b"\r\n" + one + b"\r\n" for one in parts)
+    return (
+        b"Content-Type: multipart/mixed; boundary=%b\r\n\r\n" % boundary
+        + body
+        + b"--%b--\r\n" % boundary
+    )
+
+
+def attached(message: bytes) -> bytes:
+    return b"Content-Type: message/rfc822\r\n\r\n" + message
+
+
+def places(layers: tuple[Layer, ...]) -> list[tuple[str, str, bool]]:
+    return [(one.type, one.path, one.errant) for one in layers]
+
+
+@pytest.fixture
+def clear(alice: Identity, message: bytes, now: datetime) -> bytes:
+    return sign(message, signer=alice, at=now)
+
+
+@pytest.fixture
+def opaque(alice: Identity, message: bytes, now: datetime) -> bytes:
+    return sign(message, signer=alice, at=now, detached=False)
+
+
+@pytest.fixture
+def encrypted(to_bob: Contact, message: bytes, now: datetime) -> bytes:
+    return encrypt(message, recipients=[to_bob], at=now)
+
+
+@pytest.fixture
+def sealed(alice: Identity, to_bob: Contact, message: bytes, now: datetime) -> bytes:
+    return seal(message, signer=alice, recipients=[to_bob], at=now)
+
+
+@pytest.mark.parametrize("form", ["clear", "opaque"])
+def test_a_signed_part_is_listed_and_opened_alone(
+    request: pytest.FixtureRequest, trust: TrustStore, now: datetime, form: str
+) -> None:
+    raw = FROM + mixed(part_of(request.getfixturevalue(form)), FOOTER)
+    wanted = [("signed-data", "1.1", True)]
+    assert places(inspect(raw)) == wanted
+    report = examine(raw, trust=trust, at=now)
+    assert places(report.layers) == wanted
+    assert report.whole == report.signers == ()
+    assert (report.verdict, report.summary) == ("rejected", "unprotected")
+    assert codes(report.findings) == ["smime.errant-layer", "smime.unsigned"]
+    with pytest.raises(SignatureInvalid, match="as a whole") as caught:
+        verify(raw, trust=trust, at=now)
+    assert caught.value.hint is not None
+    assert "part='1.1'" in caught.value.hint
+    for read in (verify, unseal):
+        opened = read(raw, trust=trust, at=now, part="1.1")
+        assert opened.content == INNER
+        assert opened.header == b""
+        assert b"footer" not in opened.raw
+        assert opened.signer is not None
+        assert opened.signer.compared == "alice@contoso.com"
+        assert codes(opened.findings) == ["smime.errant-layer"]
+    report = examine(raw, trust=trust, at=now, part="1.1")
+    assert report.accepted
+    assert places(report.layers) == [("signed-data", "1.1", False)]
+
+
+def test_an_encrypted_part_is_listed_and_opened_alone(
+    encrypted: bytes, sealed: bytes, bob: Identity, trust: TrustStore, now: datetime
+) -> None:
+    raw = FROM + mixed(FOOTER, part_of(encrypted))
+    assert places(inspect(raw)) == [("enveloped-data", "1.2", True)]
+    report = examine(raw, identities=[bob], trust=trust, at=now)
+    assert report.summary == "unprotected"
+    with pytest.raises(MalformedMessage, match="not encrypted") as caught:
+        decrypt(raw, identities=[bob])
+    assert caught.value.hint is not None
+    assert "part='1.2'" in caught.value.hint
+    opened = decrypt(raw, identities=[bob], part="1.2")
+    assert (opened.content, opened.header, opened.raw) == (INNER, b"", INNER)
+    raw = FROM + mixed(FOOTER, part_of(sealed))
+    opened = unseal(raw, identities=[bob], trust=trust, at=now, part="1.2")
+    assert opened.content == INNER
+    assert opened.report.summary == "signed-and-encrypted"
+    assert [layer.path for layer in opened.layers] == ["1.2", "1.2.1"]
+    with pytest.raises(NoMatchingIdentity):
+        unseal(raw, trust=trust, at=now, part="1.2")
+
+
+def test_layers_are_found_wherever_a_part_can_be(
+    clear: bytes, opaque: bytes, encrypted: bytes, trust: TrustStore, now: datetime, bob: Identity
+) -> None:
+    p7m = (
+        b"Content-Type: application/octet-stream; name=smime.p7m\r\n"
+        b"Content-Disposition: attachment; filename=smime.p7m\r\n"
+        b"Content-Transfer-Encoding: base64\r\n\r\n" + encode_base64(Entity(opaque).decoded_body())
+    )
+    packed = (
+        b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+        + encode_base64(clear)
+    )
+    raw = FROM + mixed(
+        FOOTER,
+        attached(clear),
+        mixed(
+            p7m, attached(FROM + mixed(FOOTER, part_of(encrypted), boundary=b"o")), boundary=b"n"
+        ),
+        packed,
+    )
+    wanted = {
+        "1.2.1": "signed-data",
+        "1.3.1": "signed-data",
+        "1.3.2.1.2": "enveloped-data",
+        "1.4.1": "signed-data",
+    }
+    assert {one.path: one.type for one in inspect(raw)} == wanted
+    assert examine(raw, trust=trust, at=now).summary == "unprotected"
+    for path, kind in wanted.items():
+        if kind == "signed-data":
+            assert verify(raw, trust=trust, at=now, part=path).content == INNER
+        else:
+            assert decrypt(raw, identities=[bob], part=path).content == INNER
+    assert verify(raw, trust=trust, at=now, part="1.2.1").message["Subject"] == "Figures"
+    alone = b"From: eve@x.org\r\n" + attached(clear)
+    assert places(inspect(alone)) == [("signed-data", "1.1", True)]
+    assert verify(alone, trust=trust, at=now, part="1.1").signer is not None
+
+
+def test_layers_below_a_layer_are_found_too(
+    alice: Identity,
+    bob: Identity,
+    to_bob: Contact,
+    clear: bytes,
+    trust: TrustStore,
+    now: datetime,
+) -> None:
+    message = FROM + mixed(FOOTER, part_of(clear))
+    sealed = seal(message, signer=alice, recipients=[to_bob], at=now)
+    assert places(inspect(sealed)) == [("enveloped-data", "1", False)]
+    report = examine(sealed, identities=[bob], trust=trust, at=now)
+    assert places(report.layers) == [
+        ("enveloped-data", "1", False),
+        ("signed-data", "1.1", False),
+        ("signed-data", "1.1.1.2", True),
+    ]
+    assert report.accepted
+    opened = unseal(sealed, identities=[bob], trust=trust, at=now, part="1.1.1.2")
+    assert opened.content == INNER
+    with pytest.raises(NoMatchingIdentity):
+        unseal(sealed, trust=trust, at=now, part="1.1.1.2")
+    inside = sign(clear, signer=alice, at=now)
+    assert verify(inside, trust=trust, at=now, part="1.1").content == INNER
+    raw = FROM + mixed(
+        part_of(sign(FROM + mixed(part_of(clear)), signer=alice, at=now)), boundary=b"o"
+    )
+    assert [one.path for one in inspect(raw)] == ["1.1", "1.1.1.1"]
+
+
+@pytest.mark.parametrize("form", ["part", "message"])
+def test_the_sender_of_a_part_is_that_of_the_message_around_it(
+    mallory: Identity, message: bytes, trust: TrustStore, now: datetime, form: str
+) -> None:
+    by_mallory = sign(message, signer=mallory, at=now, policy=CARELESS)
+    own = by_mallory.replace(b"Alice <alice@contoso.com>", b"mallory@contoso.com")
+    if form == "part":
+        paths = {"1.1": part_of(by_mallory), "1.2": b"From: mallory@contoso.com\r\n" + part_of(own)}
+        raw = FROM + mixed(*paths.values())
+    else:
+        paths = {"1.1.1": by_mallory}
+        raw = b"From: mallory@contoso.com\r\n" + mixed(attached(by_mallory))
+    for path in paths:
+        with pytest.raises(CertificateRejected, match="alice"):
+            verify(raw, trust=trust, at=now, part=path)
+        assert verify(raw, trust=trust, at=now, part=path, sender="mallory@contoso.com").signer
+    quoted = FROM + mixed(attached(own))
+    assert verify(quoted, trust=trust, at=now, part="1.1.1").signer is not None
+    nobody = b"Subject: x\r\n" + mixed(part_of(by_mallory))
+    with pytest.raises(CertificateRejected, match="no From"):
+        verify(nobody, trust=trust, at=now, part="1.1")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "0", "1", "1.2", "1.3", "1.1.2", "2.1", "1.0", "1.-1", "1.1 ", "1..1", "\u0661.\u0661"]
+    + ["1" + ".1" * 60, "1.99999", "1." + "9" * 5000, "1.1.1.1"],
+)
+def test_what_is_no_layer_cannot_be_opened(
+    clear: bytes, bob: Identity, trust: TrustStore, now: datetime, path: str
+) -> None:
+    raw = FROM + mixed(part_of(clear), FOOTER)
+    reads: list[Any] = [
+        lambda: verify(raw, trust=trust, at=now, part=path),
+        lambda: decrypt(raw, identities=[bob], part=path),
+        lambda: unseal(raw, trust=trust, at=now, part=path),
+        lambda: examine(raw, trust=trust, at=now, part=path),
+    ]
+    for read in reads:
+        with pytest.raises(UsageError, match="no S/MIME layer") as caught:
+            read()
+        assert caught.value.hint
+
+
+def test_a_part_that_cannot_be_read_is_noticed(trust: TrustStore, now: datetime) -> None:
+    broken = b"Content-Type: application/pkcs7-mime\r\n\r\nMIIB"
+    report = examine(FROM + mixed(broken, FOOTER), trust=trust, at=now)
+    assert report.layers == ()
+    assert codes(report.findings) == ["smime.errant-layer", "smime.unsigned"]
+    assert "cannot be read" in report.findings[0].text
+
+
+def test_parts_are_bounded_in_number_and_depth(
+    opaque: bytes, trust: TrustStore, now: datetime
+) -> None:
+    small = part_of(opaque)
+    many = FROM + mixed(*[small] * 50)
+    nested = small
+    for number in range(30):
+        nested = mixed(nested, boundary=b"n%d" % number)
+    wide = FROM + mixed(*[FOOTER] * 9000, small)
+    begin = time.process_time()
+    for raw, listed in ((many, 20), (FROM + nested, 0), (wide, 0)):
+        assert len(inspect(raw)) == listed
+        report = examine(raw, trust=trust, at=now)
+        assert len(report.layers) == listed
+        assert "more parts than" in report.findings[-2].text
+    assert time.process_time() - begin < 4
+    assert verify(many, trust=trust, at=now, part="1.50").content == INNER
+    assert verify(FROM + nested, trust=trust, at=now, part="1" + ".1" * 30).content == INNER
+
+
+def test_certificates_of_a_part_are_not_those_of_the_message(
+    ca: CA, clear: bytes, trust: TrustStore, now: datetime
+) -> None:
+    report = examine(FROM + mixed(part_of(clear)), trust=trust, at=now)
+    assert report.whole == ()
+    assert report.layers[0].certificates
