@@ -1,4 +1,4 @@
-"""fetch, list."""
+"""fetch, list, delete."""
 
 from __future__ import annotations
 
@@ -88,4 +88,22 @@ def list_messages(**given: Any) -> None:
     files.write_rows(rows)
 
 
-COMMANDS = {"fetch": fetch, "list": list_messages}
+@verb("delete")
+@click.argument("message_id", metavar="ID")
+@mailbox.mailbox
+def delete(message_id: str, **given: Any) -> None:
+    """Delete the message with this id: it goes to Deleted Items, and from there for good.
+
+    A draft that is not wanted, or the copy of a message in Sent Items: list --folder shows the ids.
+    A deletion whose answer is lost is not repeated.
+
+    \b
+    smime-graph delete ID --token-file token
+    """
+    with mailbox.client(given) as graph, terminal.working("deleting"):
+        graph.delete(message_id)
+    if run_of(click.get_current_context()).json:
+        files.write_json({"id": message_id, "status": "deleted"})
+
+
+COMMANDS = {"fetch": fetch, "list": list_messages, "delete": delete}

@@ -45,6 +45,7 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "draft-send": ("draft", "Send a draft."),
         "fetch": ("fetch", "Write a message of the mailbox."),
         "list": ("fetch", "List the newest messages."),
+        "delete": ("fetch", "Delete a message: a draft, a copy in Sent Items."),
         "check": ("check", "Say what would go wrong on sending; no request is made."),
         "round-trip": ("check", "Send to oneself, fetch the copy, verify it."),
         "emulate": ("emulate", "Serve an emulated Graph on this machine."),

@@ -30,8 +30,8 @@ def check_save(given: Given) -> None:
         raise UsageError(
             "--no-save-to-sent-items cannot be told to Graph: its text/plain form has no place for"
             " it, and the live service has no mimeContent form that would",
-            hint="delete the copy from Sent Items afterwards, or use --wire mime-content where the"
-            " service has the design document's form",
+            hint="delete the copy in Sent Items afterwards (list --folder sentitems, delete ID), or"
+            " use --wire mime-content where the service has the design document's form",
         )
 
 

@@ -62,6 +62,7 @@ class _Operations:
     create_forward = Operation(_flows.create_forward)
     update_draft = Operation(_flows.update_draft)
     send_draft = Operation(_flows.send_draft)
+    delete = Operation(_flows.delete)
     fetch = Operation(_flows.fetch)
     get = Operation(_flows.get)
     list = Operation(_flows.list_messages)

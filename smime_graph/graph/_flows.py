@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal, TypeAlias
 
-from ..errors import GraphError, SmimeGraphError, UsageError
+from ..errors import GraphError, GraphUnreachable, SmimeGraphError, UsageError
 from . import _answers, _exchange, _outgoing, _settle
 from ._mailbox import Mailbox
 from ._sending import Sending
@@ -138,7 +138,10 @@ def send_draft(box: Mailbox, message_id: str) -> Flow[MessageRef]:
 
 
 def _send_as_draft(box: Mailbox, sending: Sending, raw: bytes) -> Flow[MessageRef]:
-    made = yield from _create(box, ("messages",), *_outgoing.body_of_item(box, raw), ok=(201,))
+    kind, body = _outgoing.body_of_item(box, raw)
+    made = yield from _create(
+        box, ("messages",), kind, body, message_id=sending.message_id, ok=(201,)
+    )
     sending.draft_id = draft_id = made.id or ""
     try:
         return (yield from _post_draft(box, sending, draft_id, known_as_draft=True))
@@ -164,7 +167,7 @@ def _check_unsaved(box: Mailbox, via: Via) -> None:
         raise UsageError(
             "save_to_sent_items=False cannot be told to Graph: its text/plain form has no place for"
             " it, and the live service has no mimeContent form that would",
-            hint="delete the copy from Sent Items afterwards; wire='mime-content' is the design"
+            hint="delete the copy in Sent Items afterwards; wire='mime-content' is the design"
             " document's form, for services that have it",
         )
     if via == "draft":
@@ -180,11 +183,13 @@ def _check_unsaved(box: Mailbox, via: Via) -> None:
 def draft(box: Mailbox, raw: bytes) -> Flow[MessageRef]:
     """Put a finished message into Drafts.
 
-    A lost answer is not repeated: GraphUnreachable then says that a stray draft may exist. Nothing
-    is sent by this in any case. The same holds for the other methods that make a draft.
+    Where the answer is lost it is not asked again: the error says that an unsent copy may lie in
+    Drafts, and has its id as `draft_id` where Drafts shows it. Nothing is sent by this in any case.
+    The same holds for the other methods that make a draft.
     """
-    _outgoing.check_draft(raw)
-    return (yield from _create(box, ("messages",), *_outgoing.body_of_item(box, raw), ok=(201,)))
+    message_id = _outgoing.check_draft(raw)
+    kind, body = _outgoing.body_of_item(box, raw)
+    return (yield from _create(box, ("messages",), kind, body, message_id=message_id, ok=(201,)))
 
 
 def create_reply(box: Mailbox, message_id: str, raw: bytes) -> Flow[MessageRef]:
@@ -222,6 +227,31 @@ def update_draft(box: Mailbox, message_id: str, raw: bytes) -> Flow[MessageRef]:
         )
     data = _answers.resource(_exchange.done(box, answer, ok=(200,)))
     return _answers.message_ref(data, request_id=_exchange.request_id(answer))
+
+
+# --- deleting ------------------------------------------------------------------------------------
+
+
+def delete(box: Mailbox, message_id: str) -> Flow[None]:
+    """Delete a message: it goes to Deleted Items, and one that lies there is gone for good.
+
+    `message_id` is Graph's id. Needs Mail.ReadWrite. A lost answer is not repeated, because the
+    second time would be for good: GraphUnreachable says that nobody knows.
+    """
+    request = Request("DELETE", box.at("messages", message_id), _exchange.HEADERS)
+    answer = yield from _exchange.attempt(box, request, safe=False)
+    if isinstance(answer, Response) and answer.status == 204:
+        return
+    if not _settle.uncertain(answer):
+        raise _exchange.failure(box, answer)
+    got = _answers.describe(answer) if isinstance(answer, Response) else answer.reason
+    error = GraphUnreachable(
+        f"it is not known whether the message was deleted: {got}",
+        hint="look where it lies now before you repeat it: what lies in Deleted Items is deleted"
+        " for good",
+    )
+    error.client_request_id = answer.client_request_id
+    raise error
 
 
 # --- reading -------------------------------------------------------------------------------------
@@ -315,14 +345,21 @@ def _page_size(top: int) -> int:
 
 
 def _create_answer(box: Mailbox, original: str, action: str, raw: bytes) -> Flow[MessageRef]:
-    _outgoing.check_draft(raw)
+    message_id = _outgoing.check_draft(raw)
     path = ("messages", original, action)
+    kind, body = _outgoing.body_of_action(box, raw)
     # The documentation says 201 for all three, and one of its samples shows 200.
-    return (yield from _create(box, path, *_outgoing.body_of_action(box, raw), ok=(200, 201)))
+    return (yield from _create(box, path, kind, body, message_id=message_id, ok=(200, 201)))
 
 
 def _create(
-    box: Mailbox, path: tuple[str, ...], kind: str, body: bytes, *, ok: tuple[int, ...]
+    box: Mailbox,
+    path: tuple[str, ...],
+    kind: str,
+    body: bytes,
+    *,
+    message_id: str | None,
+    ok: tuple[int, ...],
 ) -> Flow[MessageRef]:
     answer = yield from _exchange.attempt(
         box, _exchange.post(box, *path, kind=kind, body=body), safe=False
@@ -336,7 +373,12 @@ def _create(
     except GraphError as error:
         # Whatever became of it, nothing was sent: asking again costs a stray draft at most, but
         # whether one is wanted is for the caller to say.
+        error.message_id = message_id
+        found = (yield from _settle.drafts_made(box, message_id, answer)) if message_id else ()
+        error.draft_id = found[0] if len(found) == 1 else None
+        name = f" ({', '.join(found) or message_id})" if found or message_id else ""
         error.hint = (
-            "nothing was sent; an unsent copy may lie in Drafts, so look before you ask again"
+            f"nothing was sent; an unsent copy may lie in Drafts{name}: look before you ask again,"
+            " and delete what is not wanted"
         )
         raise

@@ -57,9 +57,9 @@ def check_to_send(raw: bytes, *, recipients: bool) -> str:
     return message_id
 
 
-def check_draft(raw: bytes) -> None:
+def check_draft(raw: bytes) -> str | None:
     """Check what becomes a draft: a message, which may still lack recipients and Message-ID."""
-    message_id_of(header_fields(raw))
+    return message_id_of(header_fields(raw))
 
 
 def message_id_of(fields: list[tuple[str, str]]) -> str | None:

@@ -50,7 +50,7 @@ class Sending:
     def _write_on(self, error: SmimeGraphError) -> None:
         error.disposition = self.disposition
         error.message_id = self.message_id
-        error.draft_id = self.draft_id
+        error.draft_id = self.draft_id or error.draft_id
         error.client_request_id = self.client_request_id or error.client_request_id
 
     def _interrupted(self) -> GraphUnreachable:

@@ -219,6 +219,36 @@ def _watch_sent_items(
     return (yield from _watch(request, sent, judge))
 
 
+def drafts_made(box: Mailbox, message_id: str, sent: Sent) -> Flow[tuple[str, ...]]:
+    """The ids of the drafts with this Message-ID that were made since a lost attempt began.
+
+    One look, and nothing where it fails: a draft is made before it is answered for.
+    """
+    place = "mailFolders", "drafts", "messages"
+    request = _exchange.get(
+        box, *place, filter=by_message_id(message_id), top=str(LOOK_PAGE), select=_COPY_FIELDS
+    )
+    yield Pause(LOOK_PAUSES[0])
+    try:
+        answer = yield from _exchange.ask(request)
+        if isinstance(answer, NoAnswer) or answer.status != 200 or answer.end != "whole":
+            return ()
+        items, _ = _answers.collection(answer)
+        drafts = [(item, _answers.message_ref(item, request_id=None)) for item in items]
+    except SmimeGraphError:
+        return ()
+    began = _began(Sending(began_at=sent.began_at), answer)
+    if began is None:
+        return ()
+    return tuple(
+        ref.id or ""
+        for item, ref in drafts
+        if (ref.internet_message_id, ref.status) == (message_id, "draft")
+        and isinstance(item, dict)
+        and _is_made_since(began, item)
+    )
+
+
 def _began(sending: Sending, look: Response) -> float | None:
     """The second in which the attempt began, by the server's clock.
 

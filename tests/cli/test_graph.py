@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
+import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from email import message_from_bytes, policy
@@ -573,3 +576,60 @@ def test_the_authority_s_people_can_write_to_each_other(here: Path, call: Run) -
     assert sealed.status == 0, sealed.err
     asked = ("unseal", "--identity", people("bob", "p12"), "--password-file", "password")
     assert call(*asked, "--trust", "authority/ca.pem", stdin=sealed.out).status == 0
+
+
+# --- deleting, and how long a call may take -------------------------------------------------------
+
+
+def test_a_message_is_deleted_by_its_id(call: Run) -> None:
+    at = ("--emulator-data", "box.db")
+    draft = call("draft", "m.eml", *at).out.decode().strip()
+    done = call("delete", draft, *at, "--json")
+    assert done.status == 0, done.err
+    assert json.loads(done.out) == {"id": draft, "status": "deleted"}
+    asked = ("--user", "alice@contoso.com", "--json", "--folder")
+    for folder, count in (("drafts", 0), ("deleteditems", 1)):
+        found = json.loads(call("list", *at, *asked, folder).out)
+        assert len(found["messages"]) == count
+    last = call("delete", draft, *at)
+    assert (last.status, last.out, last.err) == (0, b"", "")
+    gone = call("delete", draft, *at)
+    assert gone.status == 3
+    assert "404" in gone.err
+
+
+@pytest.mark.parametrize("verb", [("list",), ("send", "m.eml"), ("fetch", "ID"), ("delete", "ID")])
+def test_a_service_that_never_ends_its_answer_is_left_at_the_deadline(
+    call: Run, verb: tuple[str, ...]
+) -> None:
+    over = threading.Event()
+    served = socket.create_server(("127.0.0.1", 0))
+    served.settimeout(0.05)
+
+    def drip(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
+            while not over.wait(0.05):
+                connection.sendall(b"x")
+
+    def accept() -> None:
+        while not over.is_set():
+            with contextlib.suppress(TimeoutError):
+                threads.append(threading.Thread(target=drip, args=(served.accept()[0],)))
+                threads[-1].start()
+
+    threads = [threading.Thread(target=accept)]
+    threads[0].start()
+    try:
+        at = ("--graph-url", f"http://127.0.0.1:{served.getsockname()[1]}", "--token-file", "token")
+        began = time.monotonic()
+        result = call(*verb, *at, "--deadline", "0.5", "--json")
+        assert time.monotonic() - began < 5
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join(10)
+        served.close()
+    assert result.status == 3
+    assert "deadline" in json.loads(result.out)["error"]["text"]
+    assert "hint: " in result.err

@@ -382,6 +382,7 @@ HEADERS = st.dictionaries(
     headers=HEADERS,
     method=st.sampled_from(
         ["send", "reply", "draft", "update_draft", "send_draft", "fetch", "get", "list", "folders"]
+        + ["delete"]
     ),
 )
 @settings(max_examples=250, deadline=None)

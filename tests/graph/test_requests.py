@@ -45,6 +45,7 @@ ENDPOINTS = [
     ("create_forward", ("id", RAW), {}, 201, "POST", "/messages/id/createForward", TEXT, JSON),
     ("update_draft", ("id", RAW), {}, 200, "PUT", "/messages/id/$value", TEXT, BARE),
     ("send_draft", ("id",), {}, 202, "POST", "/messages/id/send", NOTHING, NOTHING),
+    ("delete", ("a/b=",), {}, 204, "DELETE", "/messages/a%2Fb%3D", NOTHING, NOTHING),
     ("fetch", ("id",), {}, 200, "GET", "/messages/id/$value", NOTHING, NOTHING),
     ("get", ("id",), {}, 200, "GET", f"/messages/id?$select={FIELDS}", NOTHING, NOTHING),
     (
@@ -118,7 +119,7 @@ def test_every_endpoint_gets_exactly_its_request(
     assert request.headers.get("content-type") == kind
     got = request.content
     assert (json.loads(got) if isinstance(body, dict) else got) == body
-    if verb != "GET":
+    if verb not in ("GET", "DELETE"):
         assert request.headers["content-length"] == str(len(got))
         assert "transfer-encoding" not in request.headers
     assert request.headers["authorization"] == "Bearer s3cret-token"
