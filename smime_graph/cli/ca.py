@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import click
 
 from ..errors import UsageError
 from . import files
-from .options import FILE, Time, option, verb
+from .options import FILE, F, Time, option, verb
 from .program import run_of
 
-_key = option(
-    "--key",
-    metavar="KIND",
-    default="rsa-2048",
-    show_default=True,
-    help="rsa-2048, rsa-3072, rsa-4096, p256, p384, p521, ed25519, x25519, ...",
+_SIGNING = (
+    "rsa-2048, rsa-3072, rsa-4096, p256, p384, p521, brainpool-p256r1, brainpool-p384r1, ed25519,"
+    " ed448, ml-dsa-44, ml-dsa-65, ml-dsa-87"
 )
+
+
+def _key(kinds: str) -> Callable[[F], F]:
+    return option("--key", metavar="KIND", default="rsa-2048", show_default=True, help=kinds)
+
+
 _name = option("--name", metavar="TEXT", help="The common name.")
 _at = option("--at", type=Time(), metavar="TIME", help="When it becomes valid (RFC 3339).")
 
 
 @verb("init")
 @click.argument("directory", metavar="DIR")
-@_key
+@_key(f"{_SIGNING}.")
 @_name
 @_at
 def init(directory: str, **given: Any) -> None:
@@ -46,7 +50,7 @@ def init(directory: str, **given: Any) -> None:
 @verb("issue")
 @click.argument("directory", metavar="DIR")
 @click.argument("addresses", metavar="ADDRESS...", nargs=-1, required=True)
-@_key
+@_key(f"{_SIGNING}; with --use encrypt also x25519, x448, ml-kem-768, ml-kem-1024.")
 @option(
     "--use",
     type=click.Choice(["both", "sign", "encrypt"]),
@@ -97,9 +101,19 @@ def _tell(paths: list[str], certificate: Any) -> None:
         files.write_lines(paths)
 
 
-@click.group("ca", context_settings={"help_option_names": ["-h", "--help"]})
-def ca() -> None:
+@click.group(
+    "ca",
+    invoke_without_command=True,  # click would print its help as an error
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.pass_context
+def ca(ctx: click.Context) -> None:
     """A test authority: certificates for people who do not exist."""
+    if ctx.invoked_subcommand is None:
+        raise UsageError(
+            f"ca is followed by {' or '.join(COMMANDS['ca'].commands)}",
+            hint="smime-graph ca --help shows what each does",
+        )
 
 
 ca.add_command(init)

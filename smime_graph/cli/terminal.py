@@ -93,6 +93,8 @@ _HINTS = {
     "give use='encrypt', or a kind of key that signs: its companion comes with it": (
         "give --use encrypt, or a --key that signs: its companion that encrypts comes with it"
     ),
+    "use a file for each, or load_identities": "use a file for each of them",
+    "check it with verify_receipt": "check it with verify-receipt",
     "give its password": (
         "give its password: --password-file FILE, or SMIME_GRAPH_PASSWORD in the environment"
     ),

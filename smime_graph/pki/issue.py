@@ -76,9 +76,7 @@ class CA:
         lifetime: timedelta = _CA_LIFETIME,
         serial: int | None = None,
     ) -> None:
-        private_key, kind = key_of(key)
-        if not kind.sign:
-            raise UsageError(f"a {kind.name} key cannot sign certificates", hint="use rsa-2048")
+        private_key, _ = key_of(key, signs=True)
         subject = authority_name(name)
         not_before, not_after = validity_of(at, lifetime, None, None)
         extensions = authority_extensions(private_key, path_length=None)
@@ -163,9 +161,7 @@ class CA:
         serial: int | None = None,
     ) -> CA:
         """An authority below this one; `extensions` replace those of the same kind or are added."""
-        private_key, kind = key_of(key)
-        if not kind.sign:
-            raise UsageError(f"a {kind.name} key cannot sign certificates", hint="use rsa-2048")
+        private_key, _ = key_of(key, signs=True)
         if path_length is not None and path_length < 0:
             raise UsageError(f"path_length is {path_length}, wanted 0 or more, or None")
         at = at or self.at

@@ -97,6 +97,7 @@ KEY_KINDS: dict[str, KeyKind] = {
     )
 }
 
+_LONGEST_KIND = 40  # what is longer may be a key given in place of its kind, and is not shown
 _KIND_OF_CLASS: tuple[tuple[type, str], ...] = (
     (rsa.RSAPrivateKey, "rsa-2048"),
     (ec.EllipticCurvePrivateKey, "p256"),
@@ -112,18 +113,26 @@ _KIND_OF_CLASS: tuple[tuple[type, str], ...] = (
 )
 
 
-def key_of(key: Any) -> tuple[Any, KeyKind]:
-    """A private key and what it can do, from the name of a kind or from a key at hand."""
+def key_of(key: Any, *, signs: bool = False) -> tuple[Any, KeyKind]:
+    """A private key and what it can do, from the name of a kind or from a key at hand.
+
+    UsageError for another, and with `signs` for one that cannot sign a certificate.
+    """
+    known = [name for name, kind in KEY_KINDS.items() if kind.sign or not signs]
     if isinstance(key, str):
         if (kind := KEY_KINDS.get(key)) is None:
-            raise UsageError(
-                f"key kind {key} is not known", hint=f"use one of {', '.join(KEY_KINDS)}"
-            )
-        return kind.generate(), kind
-    for cls, name in _KIND_OF_CLASS:
-        if isinstance(key, cls):
-            return key, KEY_KINDS[name]
-    raise UsageError(f"a {type(key).__name__} is not a kind of key that can be certified")
+            named = f"key kind {key}" if len(key) <= _LONGEST_KIND else "the kind of key given"
+            raise UsageError(f"{named} is not known", hint=f"use one of {', '.join(known)}")
+    else:
+        name = next((name for cls, name in _KIND_OF_CLASS if isinstance(key, cls)), None)
+        if name is None:
+            raise UsageError(f"a {type(key).__name__} is not a kind of key that can be certified")
+        kind = KEY_KINDS[name]
+    if signs and not kind.sign:
+        raise UsageError(
+            f"a {kind.name} key cannot sign certificates", hint=f"use one of {', '.join(known)}"
+        )
+    return (kind.generate() if isinstance(key, str) else key), kind
 
 
 def build(

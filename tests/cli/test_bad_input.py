@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from pathlib import Path
 
+import click
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import smime_graph
+from smime_graph import Identity
 from smime_graph.cli import terminal
+from smime_graph.cli.program import load
+from smime_graph.pki.profile import KEY_KINDS
 
 from .conftest import MESSAGE, PASSWORD, TOKEN, Run, state
 
@@ -336,6 +341,89 @@ def test_what_is_put_in_other_words_is_still_said_by_the_library() -> None:
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
     assert set(terminal._HINTS) <= said
+
+
+# What only a Python program can do wrong, or is told in other words before it is reached
+FOR_PROGRAMS = {
+    "use Identity.load": "from_pkcs12 is called for no option",
+    "use Contact.load": "from_pem is called for no option",
+    "it needs public_key(), as the keys of cryptography have it": "a key of a class of one's own",
+    "use a datetime with tzinfo=UTC": "--at has a zone",
+    "use datetime.now(UTC) or a time with tzinfo": "--at has a zone",
+    "use via='sendmail'": "check_save of the verb is first",
+    "delete the copy from Sent Items afterwards; wire='mime-content' is the design"
+    " document's form, for services that have it": "check_save of the verb is first",
+    "sign and seal give bytes; so does as_bytes(policy=email.policy.SMTP)": "a file is bytes",
+    "give the message as bytes, as it was received": "a file is bytes",
+    "name it in mailboxes=, or use open_mailboxes=True": "the options make such an emulator",
+}
+_PYTHON = re.compile(
+    r"\w\(|(?<![\w-])[a-z_]+=\S|\b[a-z]+_[a-z_]+\b|\b(bytes|datetime|None|True|False|tuple)\b"
+    r"|\b(Identity|Contact|TrustStore|Certificate|Policy)\."
+)
+
+
+def test_no_hint_speaks_python_to_somebody_in_a_shell() -> None:
+    """Every hint of the library that can reach the terminal, not those of one verb."""
+    folder = Path(smime_graph.__file__).parent
+    speaking: dict[str, str] = {}
+    for file in folder.rglob("*.py"):
+        if "cli" in file.relative_to(folder).parts or file.name == "arguments.py":
+            continue  # the command line gives functions the types they want
+        for node in ast.walk(ast.parse(file.read_bytes())):
+            if isinstance(node, ast.keyword) and node.arg == "hint":
+                for part in ast.walk(node.value):
+                    text = part.value if isinstance(part, ast.Constant) else None
+                    if isinstance(text, str) and _PYTHON.search(text):
+                        speaking[text] = f"{file.name}:{part.lineno}"
+    told = terminal._HINTS.keys() | FOR_PROGRAMS.keys()
+    assert {text: at for text, at in speaking.items() if text not in told} == {}
+    assert speaking.keys() >= FOR_PROGRAMS.keys()  # no excuse outlives its reason
+    assert not any(_PYTHON.search(said) for said in terminal._HINTS.values())
+
+
+def test_of_several_people_in_a_file_a_shell_is_told_what_it_can_do(here: Path, call: Run) -> None:
+    two = [Identity.load(here / f"{name}.p12", PASSWORD).to_pem() for name in ("alice", "bob")]
+    (here / "two.pem").write_bytes(b"".join(two))
+    refused = call("sign", "m.eml", "--signer", "two.pem")
+    assert refused.status == 2
+    assert "hint: use a file for each of them" in refused.err
+
+
+def test_the_test_authority_without_a_verb_names_its_verbs(call: Run) -> None:
+    told = call("ca")
+    assert told.status == 2
+    assert told.err.splitlines() == [
+        "smime-graph: error: ca is followed by init or issue",
+        "hint: smime-graph ca --help shows what each does",
+    ]
+
+
+@pytest.mark.parametrize("words", [("ca", "init"), ("ca", "issue")])
+def test_every_kind_of_key_that_the_help_names_is_taken(
+    here: Path, call: Run, words: tuple[str, ...]
+) -> None:
+    group = load("ca")
+    assert isinstance(group, click.Group)
+    (option,) = [one for one in group.commands[words[1]].params if one.name == "key"]
+    signing, _, encrypting = str(option.help).partition("; with --use encrypt also ")
+    kinds = {
+        use: re.findall(r"[a-z0-9]+(?:-[a-z0-9]+)*", part)
+        for use, part in (("both", signing), ("encrypt", encrypting))
+    }
+    known = {name for name, kind in KEY_KINDS.items() if kind.sign or "issue" in words}
+    assert {*kinds["both"], *kinds["encrypt"]} == known - {"rsa-1024"}
+    assert call("ca", "init", "authority", "--key", "p256").status == 0
+    for use, names in kinds.items():
+        for number, name in enumerate(one for one in names if not one.startswith("rsa-")):
+            asked = ("ca", "init", f"ca-{number}") if "init" in words else None
+            asked = asked or ("ca", "issue", "authority", "x@contoso.com", "--use", use)
+            assert call(*asked, "--key", name).status == 0, name
+    for wrong in ("x25519", "nonsense"):
+        refused = call("ca", "init", "refused", "--key", wrong)
+        assert refused.status == 2
+        assert "ed25519" in refused.err
+        assert ", x25519" not in refused.err
 
 
 def test_a_key_that_only_encrypts_is_issued_when_that_is_its_use(here: Path, call: Run) -> None:
