@@ -93,7 +93,7 @@ def attempt(
         wait = backoff if not asked else asked + random.uniform(0.0, min(1.0, asked / 10))
         last = attempt == box.retries
         if turned_away and (last or (asked or 0.0) > LONGEST_WAIT):
-            raise _throttled(answer, wait=asked or backoff, attempts=attempt + 1)
+            raise _throttled(request, answer, wait=asked or backoff, attempts=attempt + 1)
         if last:
             break
         if sending is not None and turned_away:
@@ -102,12 +102,17 @@ def attempt(
     return answer
 
 
-def _throttled(answer: Response | NoAnswer, *, wait: float, attempts: int) -> GraphThrottled:
+def _throttled(
+    request: Request, answer: Response | NoAnswer, *, wait: float, attempts: int
+) -> GraphThrottled:
     got = _answers.describe(answer) if isinstance(answer, Response) else answer.reason
+    # A gateway that turns something away may have passed it on.
+    idle = request.method == "GET" or _nothing_was_done(answer)
+    hint = "try again after that time, with fewer requests at once"
     error = GraphThrottled(
         f"Graph is throttling: after attempt {attempts} it asks to wait {wait:.0f} s: {got}",
         retry_after=wait,
-        hint="nothing was carried out: try again after that time, with fewer requests at once",
+        hint=f"nothing was carried out: {hint}" if idle else hint,
     )
     error.client_request_id = answer.client_request_id
     return error

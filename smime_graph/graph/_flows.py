@@ -269,10 +269,11 @@ def fetch(box: Mailbox, message_id: str, *, limit: int = _FETCH_LIMIT) -> Flow[b
     answer = yield from _exchange.attempt(box, request, safe=True)
     done = _exchange.done(box, answer, ok=(200,))
     kind = _answers.media_type(done)
-    if kind not in ("", "text/plain"):
+    markup = not kind and done.body.lstrip()[:1] == b"<"  # which begins no header field
+    if markup or kind not in ("", "text/plain"):
         error = GraphError(
-            f"Graph's answer is {_answers.shown(done, kind, limit=80)}, wanted text/plain, which is"
-            " how it gives a message",
+            f"Graph's answer is {_answers.shown(done, kind or 'markup', limit=80)}, wanted"
+            " text/plain, which is how it gives a message",
             hint="check the url, and whether a proxy wants a log-in: something other than Graph may"
             " answer there",
         )

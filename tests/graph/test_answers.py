@@ -138,6 +138,16 @@ def test_a_wait_beyond_our_patience_is_for_the_caller(call, raw, status, header,
     assert call.pauses == []
 
 
+def test_a_gateway_that_turns_a_change_away_may_have_passed_it_on(call, raw):
+    for answer, done in ((busy(), True), (lambda: httpx.Response(429), False)):
+        with pytest.raises(GraphThrottled) as caught:
+            call(Script(answer), "update_draft", "id", raw, settings={"retries": 0})
+        assert ("nothing was carried out" in caught.value.hint) == done
+    with pytest.raises(GraphThrottled, match="is throttling") as caught:
+        call(Script(lambda: httpx.Response(429)), "fetch", "id", settings={"retries": 0})
+    assert "nothing was carried out" in caught.value.hint
+
+
 def test_throttling_that_does_not_end_is_told_with_the_last_wait(call, raw):
     script = Script(busy(**{"Retry-After": "3"}))
     with pytest.raises(GraphThrottled) as caught:
@@ -457,10 +467,13 @@ def test_an_error_has_the_client_request_id_of_the_last_request(call, answer):
 HTML = b"<!DOCTYPE html><html><body>please log in</body></html>"
 
 
-@pytest.mark.parametrize("kind", ["text/html", "Text/HTML; charset=utf-8", "application/json"])
+@pytest.mark.parametrize(
+    "kind", ["text/html", "Text/HTML; charset=utf-8", "application/json", None]
+)
 def test_a_page_is_no_message(call, kind):
     def handler(request):
-        return httpx.Response(200, headers={"Content-Type": kind}, content=HTML)
+        headers = {"Content-Type": kind} if kind else {}
+        return httpx.Response(200, headers=headers, content=HTML)
 
     with pytest.raises(GraphError, match="wanted text/plain") as caught:
         call(handler, "fetch", "id")
