@@ -114,13 +114,21 @@ class PolicyRefusal(SmimeGraphError):
 
 
 class NoMatchingIdentity(SmimeGraphError):
-    """None of the identities given is a recipient; `addressed_to` describes those who are."""
+    """None of the identities given is a recipient; `addressed_to` describes those who are.
 
-    def __init__(self, addressed_to: Sequence[str]) -> None:
+    `renewed` describes a certificate given that may be another one of a recipient's key.
+    """
+
+    def __init__(self, addressed_to: Sequence[str], *, renewed: str | None = None) -> None:
         listed = "; ".join(addressed_to) if addressed_to else "nobody"
+        hint = "give the key file of one of these recipients"
+        if renewed is not None:
+            hint += (
+                f"; if {renewed} was issued for the same key as a certificate named there, put "
+                "that one beside the key, into the same file"
+            )
         super().__init__(
-            f"no identity given can decrypt this: it is encrypted to {listed}",
-            hint="give the key file of one of these recipients",
+            f"no identity given can decrypt this: it is encrypted to {listed}", hint=hint
         )
         self.addressed_to = tuple(addressed_to)
 

@@ -115,6 +115,7 @@ _HINTS_WITH_A_NAME = (
         "list --folder drafts shows it if it was not sent",
     ),
     (r"give part='([0-9.]+)'", r"give --part \1"),
+    (r"(give the key file of one of these recipients);", r"\1: --identity FILE;"),
 )
 
 

@@ -194,7 +194,11 @@ def decrypt(
         raise MalformedMessage(f"{cipher.name} does not belong in {kind}")
     pairs = recipients.pairs(enveloped.recipients, keys)
     if not pairs:
-        raise NoMatchingIdentity([one.identifier for one in enveloped.recipients[:20]])
+        shown = enveloped.recipients[:20]
+        near = recipients.find_namesake(shown, keys)
+        raise NoMatchingIdentity(
+            [one.identifier for one in shown], renewed=None if near is None else near.description
+        )
     if len(enveloped.mac) != encryption.tag_size:
         raise DecryptionFailed
     known: UnsupportedAlgorithm | PolicyRefusal | MalformedMessage | None = None

@@ -16,13 +16,14 @@ from ..algorithms import AGREEMENT_KEYS, KEY_KINDS, CekDerivation, ContentCipher
 from ..budget import Budget
 from ..errors import PolicyRefusal, UnsupportedAlgorithm
 from ..policy import Policy
-from . import ber, key_agreement, key_encapsulation, key_transport, shared_secret
+from . import ber, key_agreement, key_encapsulation, key_transport, names, shared_secret
 from .ber import Node
 from .capabilities import Capabilities
 from .certificate import Certificate
 from .keys import DecryptionKey, Recipient
 from .recipient_info import RecipientIdentifierForm, RecipientInfo
 from .shared_secret import Password, SharedKey
+from .signed_data import read_issuer_and_serial
 
 # A list server's largest envelopes name a few hundred; every one read costs memory only.
 MAX_RECIPIENTS = 10_000
@@ -203,6 +204,30 @@ def pairs(
         its = (keys[number] for number in sorted((*near, *unnamed)))
         found += [(recipient, key) for key in its if can_unwrap(recipient, key)]
     return found
+
+
+def find_namesake(
+    recipients: Sequence[RecipientInfo], keys: Sequence[AnyKey]
+) -> Certificate | None:
+    """A certificate of the keys that may be another one of a recipient's key; not for decrypting.
+
+    A renewed certificate can have the key of the former one, and what names the recipient is that
+    one's serial number. Whether it is the same key cannot be seen: with another an attempt ends in
+    DecryptionFailed, or, under AES-CBC, in one of 256 cases in garbage.
+    """
+    for recipient in recipients:
+        if recipient.issuer_and_serial is None:
+            continue
+        issuer = names.canonical(read_issuer_and_serial(recipient.issuer_and_serial)[0])
+        for key in keys:
+            if isinstance(key, (Password, SharedKey)) or key.certificate is None:
+                continue
+            if (
+                hasattr(key.private_key, _OPERATIONS.get(recipient.kind, ""))
+                and key.certificate.canonical_issuer == issuer
+            ):
+                return key.certificate
+    return None
 
 
 def unwrap(

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,8 +33,9 @@ from smime_graph.errors import (
     UsageError,
 )
 from smime_graph.findings import Severity, codes
-from smime_graph.pki.identity import Contact, Identity
+from smime_graph.pki.identity import Contact, Identity, load_identities
 from smime_graph.pki.issue import CA, forged
+from smime_graph.pki.keyfile import armour
 from smime_graph.pki.trust import TrustStore
 from smime_graph.policy import EXCHANGE, POST_QUANTUM, RFC_8551
 from smime_graph.smime.entity import Entity, encode_base64
@@ -898,3 +900,44 @@ def test_a_second_cms_behind_the_first_is_never_content(
         glued = b"From: alice@contoso.com\r\n" + first + second
         report = examine(glued, trust=trust, at=now)
         assert {one.email for one in report.signers} <= {"alice@contoso.com"}
+
+
+# --- a certificate that was renewed -------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["p256", "rsa-2048", "x25519", "ml-kem-768"])
+def test_mail_to_another_certificate_of_the_same_key_says_what_to_do(
+    ca: CA, alice: Identity, message: bytes, now: datetime, tmp_path: Path, key: str
+) -> None:
+    use = "both" if key in ("p256", "rsa-2048") else "encrypt"
+    former = ca.issue("bob@contoso.com", key=key, use=use, at=now)
+    renewed = ca.issue("bob@contoso.com", key=former.private_key, use=use, at=now)
+    raw = encrypt(message, recipients=[Contact(former.certificate)], at=now)
+    with pytest.raises(NoMatchingIdentity) as caught:
+        decrypt(raw, identities=[alice, renewed])
+    hint = str(caught.value.hint)
+    assert "the same key" in hint
+    assert "beside the key" in hint
+    # what it says is of use
+    path = tmp_path / "bob.pem"
+    path.write_bytes(renewed.to_pem() + armour(former.certificate))
+    assert decrypt(raw, identities=load_identities(path)).content == INNER
+
+
+def test_mail_to_somebody_else_has_no_such_hint(
+    bob: Identity, alice: Identity, message: bytes, now: datetime
+) -> None:
+    elsewhere = CA("Another Root", key="p256", at=now)
+    other = elsewhere.issue("bob@contoso.com", key="p256", at=now)
+    signs_only = CA("Another Root", key="p256", at=now).issue(
+        "bob@contoso.com", key="ed25519", at=now
+    )
+    raw = encrypt(message, recipients=[Contact(other.certificate)], at=now)
+    for identities in ([bob, alice], [replace(signs_only, encryption=None)], []):
+        with pytest.raises(NoMatchingIdentity) as caught:
+            decrypt(raw, identities=identities)
+        assert caught.value.hint == "give the key file of one of these recipients"
+    # a key identifier names the key, whatever the certificate
+    renewed = elsewhere.issue("bob@contoso.com", key=other.private_key, at=now)
+    named = encrypt(message, recipients=[Contact(other.certificate)], rid="ski", at=now)
+    assert decrypt(named, identities=[renewed]).content == INNER
