@@ -70,6 +70,8 @@ def read_all(raw: bytes, people: Any, policy: Any = ARCHIVE) -> None:
         lambda: verify(raw, trust=people.trust, policy=policy, content=b"x", sender="a@b"),
         lambda: decrypt(raw, identities=keys, policy=policy),
         lambda: unseal(raw, identities=keys, trust=people.trust, policy=policy).message,
+        lambda: verify(raw, trust=people.trust, policy=policy, part="1.1"),
+        lambda: unseal(raw, identities=keys, trust=people.trust, policy=policy, part="1.2.1"),
         lambda: _read_signed(raw, policy),
         lambda: enveloped_data.decrypt(enveloped_data.read(raw), keys, policy=policy),
     )
@@ -120,6 +122,8 @@ _FIELD_NAMES = st.sampled_from(
         b"Content-Disposition",
         b"Subject",
         b"X",
+        b"From\x0b",
+        b"\xef\xbb\xbfFrom",
     ]
 )
 _VALUES = st.one_of(
@@ -136,6 +140,7 @@ _VALUES = st.one_of(
             b"application/octet-stream; name=smime.p7m",
             b"application/pkcs7-signature; name=smime.p7s",
             b"message/rfc822",
+            b"multipart/signed (a (b;) c); boundary=b (d)",
             b"base64",
             b"quoted-printable",
             b"binary",
