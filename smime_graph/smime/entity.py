@@ -243,19 +243,35 @@ def _read_header(raw: bytes) -> tuple[tuple[HeaderField, ...], int, bool]:
 def decode_base64(text: bytes) -> bytes:
     """Base64 with its line breaks and blanks; any other character is an error.
 
-    It ends where `base64_end` says; what follows there is left out.
+    What a forwarder put behind it is left out, as `split_base64` does.
     """
-    packed = text[: base64_end(text)].translate(None, _BLANKS)
+    return split_base64(text)[0]
+
+
+def split_base64(text: bytes) -> tuple[bytes, int]:
+    """What base64 holds, and how many octets behind its end are left out."""
+    data = _strict_base64(text)
+    if data is not None:
+        return data, 0
+    end = _base64_end(text)
+    data = _strict_base64(text[:end]) if end < len(text) else None
+    if data is None:
+        raise MalformedMessage("the body is not base64")
+    return data, len(text) - end
+
+
+def _strict_base64(text: bytes) -> bytes | None:
+    packed = text.translate(None, _BLANKS)
     if len(packed) % 4:
         packed = packed.rstrip(b"=")
         packed += b"=" * (-len(packed) % 4)  # some senders leave the padding out
     try:
         return pybase64.b64decode(packed, validate=True)
     except ValueError:
-        raise MalformedMessage("the body is not base64") from None
+        return None
 
 
-def base64_end(text: bytes) -> int:
+def _base64_end(text: bytes) -> int:
     """Where base64 ends and a forwarder's text begins; the length of `text` if nothing follows.
 
     It ends with the line that ends with its padding (RFC 4648 3.2). Where it needs none, at the

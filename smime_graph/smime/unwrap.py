@@ -31,10 +31,10 @@ from ..findings import Finding, finding
 from ..policy import Policy
 from .entity import (
     Entity,
-    base64_end,
     crlf,
     decode_base64,
     has_unprintable_name,
+    split_base64,
     split_multipart,
 )
 from .report import Layer, LayerRecipient, LayerSigner, LayerType
@@ -143,19 +143,20 @@ def recognise(raw: bytes, path: str, entity: Entity | None = None) -> Cms | None
     suffix = entity.filename.lower().rpartition(".")[2]
     is_named = kind.value == "application/octet-stream" and suffix in ("p7m", "p7c", "p7z", "p7s")
     if is_named or kind.value in (*_PKCS7_MIME, *_PKCS7_SIGNATURE):
-        return Cms(entity.decoded_body(), None, None, _check_end(entity, path))
+        der, findings = _decoded(entity, path)
+        return Cms(der, None, None, findings)
     return None
 
 
-def _check_end(entity: Entity, path: str) -> tuple[Finding, ...]:
-    """What a forwarder put behind the CMS is no part of it: it is left out, and that is said."""
+def _decoded(entity: Entity, path: str) -> tuple[bytes, tuple[Finding, ...]]:
+    """The CMS in the body. What a forwarder put behind it is left out, and that is said."""
     if entity.transfer_encoding != "base64":
-        return ()
-    left_out = len(entity.body) - base64_end(entity.body)
+        return entity.decoded_body(), ()
+    der, left_out = split_base64(entity.body)
     if left_out == 0:
-        return ()
+        return der, ()
     text = f"{left_out} octets behind the end of the base64 are left out: nothing protects them"
-    return (finding("smime.text-behind", f"layer {path}", text),)
+    return der, (finding("smime.text-behind", f"layer {path}", text),)
 
 
 def _recognise_clear(entity: Entity, path: str) -> Cms | None:
@@ -180,8 +181,8 @@ def _recognise_clear(entity: Entity, path: str) -> Cms | None:
     if protocol not in _PKCS7_SIGNATURE:
         text = f"protocol is {protocol[:60]!r}, the signature is {named}"
         found.append(finding("smime.protocol", f"layer {path}", text))
-    found += _check_end(signature, path)
-    return Cms(signature.decoded_body(), content, kind.parameters.get("micalg", ""), tuple(found))
+    der, findings = _decoded(signature, path)
+    return Cms(der, content, kind.parameters.get("micalg", ""), (*found, *findings))
 
 
 def header_findings(entity: Entity, where: str) -> list[Finding]:
