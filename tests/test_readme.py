@@ -32,16 +32,16 @@ def test_the_first_two_commands_are_there() -> None:
 # A database left open is a ResourceWarning only from Python 3.13 on: here it is an error everywhere
 WATCHED = """
 import functools, sqlite3
-opened = []
+databases = []
 class Watched(sqlite3.Connection):
     def __init__(self, *args, **how):
         super().__init__(*args, **how)
-        opened.append(self)
+        databases.append(self)
 sqlite3.connect = functools.partial(sqlite3.connect, factory=Watched)
 """
 CLOSED = """
-assert opened
-for database in opened:
+assert databases
+for database in databases:
     try:
         database.execute("SELECT 1")
     except sqlite3.ProgrammingError:
