@@ -62,6 +62,7 @@ def _nothing_was_done(answer: Response | NoAnswer) -> bool:
     """Is it proven that the request was not carried out, and may it be made again?"""
     if isinstance(answer, NoAnswer):
         return answer.sent == "no"
+    # RFC 9110 15.5.2: 401 says that the request "has not been applied", whoever answers so.
     return answer.status == 401 or _answers.is_throttling(answer)
 
 
