@@ -351,7 +351,7 @@ FOR_PROGRAMS = {
     "use a datetime with tzinfo=UTC": "--at has a zone",
     "use datetime.now(UTC) or a time with tzinfo": "--at has a zone",
     "use via='sendmail'": "check_save of the verb is first",
-    "delete the copy from Sent Items afterwards; wire='mime-content' is the design"
+    "delete the copy in Sent Items afterwards; wire='mime-content' is the design"
     " document's form, for services that have it": "check_save of the verb is first",
     "sign and seal give bytes; so does as_bytes(policy=email.policy.SMTP)": "a file is bytes",
     "give the message as bytes, as it was received": "a file is bytes",
