@@ -110,7 +110,10 @@ def _refusals(raw: bytes, given: options.Given) -> tuple[bytes, list[SmimeGraphE
 def _headers(raw: bytes) -> dict[str, list[str]]:
     from ..smime.entity import Entity
 
-    names = [field.name for field in Entity(raw).fields if field.name]
+    try:
+        names = [field.name for field in Entity(raw).fields if field.name]
+    except MalformedMessage:
+        names = []  # a problem that is told as one
     names = [
         name
         for name in names
@@ -122,8 +125,6 @@ def _headers(raw: bytes) -> dict[str, list[str]]:
 
 def _recipients(raw: bytes, given: options.Given) -> list[dict[str, Any]]:
     """Who gets it, and for whom a certificate is there: those of the signers count, too."""
-    from ..cms.shared_secret import Password, SharedKey
-    from ..pki.address import addresses, matches
     from ..smime import wrap
     from . import keys
 
@@ -134,18 +135,8 @@ def _recipients(raw: bytes, given: options.Given) -> list[dict[str, Any]]:
         return []  # which of the problems it is, is said there
     signers = keys.KeyRing.of(given).signers()
     everyone = wrap.with_signers(everyone, signers, options.policy_of(given))
-    known = [
-        address
-        for one in everyone
-        if not isinstance(one, (Password, SharedKey))
-        for address in addresses(one.certificate)
-    ]
-    # who knows a password is not for us to say
-    anybody = any(isinstance(one, (Password, SharedKey)) for one in everyone)
-    return [
-        {"address": one, "certificate": anybody or any(matches(one, other) for other in known)}
-        for one in to
-    ]
+    without = frozenset(wrap.without_certificate(to, everyone))
+    return [{"address": one, "certificate": bool(everyone) and one not in without} for one in to]
 
 
 @verb("round-trip")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec,
 
 import httpx
 
-from ..errors import UsageError
+from ..errors import GraphError, UsageError
 from . import _answers, _deadline, _flows
 from ._mailbox import Cloud, Mailbox, Wire, mailbox, seconds
 from ._wire import ERROR_BODY_LIMIT, Effect, Flow, NeedToken, NoAnswer, Pause, Request, Response
@@ -166,13 +166,19 @@ class GraphClient(_Operations):
         end = time.monotonic() + self._deadline
         answer: Any = None
         error: BaseException | None = None
+        name: str | None = None
         while True:
             try:
                 effect = flow.send(answer) if error is None else flow.throw(error)
             except StopIteration as done:
                 return typing.cast("T", done.value)
+            except GraphError as failure:
+                failure.client_request_id = failure.client_request_id or name
+                raise
             finally:
                 answer = error = None  # or an error and this frame would keep each other alive
+            if isinstance(effect, Request):
+                name = effect.headers.get("client-request-id")
             try:
                 answer = self._carry_out(effect, end)
             except BaseException as failure:  # noqa: BLE001 - the flow raises it again
@@ -254,13 +260,19 @@ class AsyncGraphClient(_Operations):
         end = time.monotonic() + self._deadline
         answer: Any = None
         error: BaseException | None = None
+        name: str | None = None
         while True:
             try:
                 effect = flow.send(answer) if error is None else flow.throw(error)
             except StopIteration as done:
                 return typing.cast("T", done.value)
+            except GraphError as failure:
+                failure.client_request_id = failure.client_request_id or name
+                raise
             finally:
                 answer = error = None  # or an error and this frame would keep each other alive
+            if isinstance(effect, Request):
+                name = effect.headers.get("client-request-id")
             try:
                 answer = await self._carry_out(effect, end)
             except BaseException as failure:  # noqa: BLE001 - the flow raises it again

@@ -172,6 +172,15 @@ def emails(recipient: Recipient) -> tuple[str, ...]:
     return (*addresses(recipient.certificate), *named)
 
 
+def without_certificate(wanted: Sequence[str], everyone: Sequence[AnyRecipient]) -> list[str]:
+    """Which of these addresses are nobody's of the recipients'."""
+    known = [one for one in everyone if not isinstance(one, (Password, SharedKey))]
+    if len(known) < len(everyone):
+        return []  # who knows the password is not for us to say
+    readers = mailboxes(tuple(address for one in known for address in emails(one)))
+    return [one for one in wanted if mailbox(one) not in readers]
+
+
 def with_signers(
     recipients: Sequence[AnyRecipient], signers: Sequence[SigningKey], policy: Policy
 ) -> list[AnyRecipient]:
@@ -272,13 +281,9 @@ class Outgoing:
         known = [one for one in everyone if not isinstance(one, (Password, SharedKey))]
         for recipient in known:
             self._check(recipient.certificate, "encrypt", trust)
-        if len(known) < len(everyone):
-            return  # who knows the password is not for us to say
         if not self.policy.every_recipient_must_read:
             return
-        readers = mailboxes(tuple(address for one in known for address in emails(one)))
-        without = [one for one in self.addresses("To", "Cc", "Bcc") if mailbox(one) not in readers]
-        if without:
+        if without := without_certificate(self.addresses("To", "Cc", "Bcc"), everyone):
             raise PolicyRefusal(
                 f"no certificate is given for {', '.join(dict.fromkeys(without))}",
                 rule="encrypt.recipient-without-certificate",

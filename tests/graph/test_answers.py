@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -417,6 +418,7 @@ def test_any_answer_gives_a_value_or_one_of_our_errors(
     except SmimeGraphError as caught:
         error = caught
     assert str(error).isprintable()
+    assert not isinstance(error, GraphError) or uuid.UUID(str(error.client_request_id))
     assert "s3cret" not in f"{error} {getattr(error, 'hint', '')}"
 
 
