@@ -61,7 +61,6 @@ def protected(raw: bytes, given: Given) -> bytes:
                 "--opaque is for a message that is signed only",
                 hint="inside an encrypted message nothing can change the signed text",
             )
-        _warn_of_bcc(raw)
         if not everyone:  # it was a folder
             raise PolicyRefusal(
                 f"no certificate is there for {', '.join(keys.message_addresses(raw)) or 'nobody'}",
@@ -71,7 +70,7 @@ def protected(raw: bytes, given: Given) -> bytes:
             )
     asked, label = _receipt_request(given), _label(given)
     doing = " and ".join(["signing"] * bool(signers) + ["encrypting"] * bool(everyone))
-    with terminal.working(doing):
+    with terminal.working(doing), terminal.showing_warnings():
         if not everyone:
             return wrap.sign(
                 raw,
@@ -144,17 +143,6 @@ def _label(given: Given) -> SecurityLabel | None:
             f"--label: {number!r} is no number", hint="for example 1.2.3.4:3:for the board"
         ) from None
     return SecurityLabel(policy, classification, mark or None)
-
-
-def _warn_of_bcc(raw: bytes) -> None:
-    from ..smime.entity import Entity
-
-    if Entity(raw).all("Bcc"):
-        terminal.complain(
-            "warning",
-            "the message has Bcc recipients: whoever receives it sees in the encrypted message"
-            " for whom it is",
-        )
 
 
 def write(raw: bytes, given: Given) -> None:

@@ -257,6 +257,24 @@ def termination_raises() -> Iterator[None]:
 
 
 @contextmanager
+def showing_warnings() -> Iterator[None]:
+    """What the library says to its logger, said as we say it."""
+    import logging
+
+    class Complaints(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            complain("warning", record.getMessage())
+
+    handler = Complaints(logging.WARNING)
+    logger = logging.getLogger("smime_graph")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+@contextmanager
 def working(what: str) -> Iterator[None]:
     """Says what is going on if it takes more than a second and somebody is watching."""
     stream = sys.stderr

@@ -6,6 +6,7 @@ outside as they are. What goes inside is made canonical, signed, and from then o
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 import uuid
@@ -43,6 +44,10 @@ from .entity import (
 )
 
 T = TypeVar("T")
+
+# What a sender should know and need not change. Not by `warnings`: whoever makes errors of them
+# would lose a message that is right. Without any set-up Python writes these to standard error.
+_log = logging.getLogger("smime_graph")
 
 ENVELOPED = "enveloped-data"
 AUTH_ENVELOPED = "authEnveloped-data"  # RFC 8551 3.2.2 spells it so
@@ -102,6 +107,9 @@ def encrypt(
     Without a signature the recipient cannot tell who wrote it, and under AES-CBC not even that it
     is unchanged: `seal` is what mail needs. With `trust` every recipient's certificate must
     validate at `at` (now). `rid` says how a recipient's certificate is named.
+
+    Whoever receives the message sees in it whose certificates it was encrypted to, those in Bcc
+    among them: the logger "smime_graph" warns of that. Encrypt for them in a message of their own.
 
     Raises PolicyRefusal for a To, Cc or Bcc address without a certificate, an unfit certificate, or
     no cipher that all can read.
@@ -281,6 +289,12 @@ class Outgoing:
         known = [one for one in everyone if not isinstance(one, (Password, SharedKey))]
         for recipient in known:
             self._check(recipient.certificate, "encrypt", trust)
+        if known and any(field.value for field in self.message.all("Bcc")):
+            # a RecipientInfo names a certificate (RFC 9787 9.4.1)
+            _log.warning(
+                "the message has Bcc recipients: whoever receives it sees in the encrypted message"
+                " for whom it is"
+            )
         if not self.policy.every_recipient_must_read:
             return
         if without := without_certificate(self.addresses("To", "Cc", "Bcc"), everyone):

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from .conftest import MESSAGE, Run
+
 MAIL = b"From: alice@contoso.com\nTo: bob@contoso.com\nSubject: Figures\n\nthe figures\n"
 
 
@@ -234,3 +236,17 @@ def test_why_a_message_is_rejected_is_printed(made: Path) -> None:
     assert [one["code"] for one in told["findings"] if one["severity"] == "error"] == [
         "smime.signature-outside"
     ]
+
+
+@pytest.mark.parametrize("verb", ["seal", "encrypt", "send", "draft", "check", "sendmail"])
+def test_that_bcc_recipients_can_be_seen_is_said_once(call: Run, verb: str) -> None:
+    signer = () if verb == "encrypt" else ("--signer", "alice.key")
+    where = () if verb in ("seal", "encrypt") else ("--emulator",)
+    words = (verb, "-t", "-i") if verb == "sendmail" else (verb,)
+    asked = (*words, *signer, "--recipient", "bob.pem", "--recipient", "carol.pem", *where)
+    hidden = MESSAGE.replace(b"Subject", b"Bcc: carol@contoso.com\nSubject")
+    result = call(*asked, stdin=hidden)
+    assert result.status == 0
+    (line,) = result.err.splitlines()
+    assert line.startswith("smime-graph: warning: the message has Bcc recipients")
+    assert call(*asked, stdin=MESSAGE).err == ""

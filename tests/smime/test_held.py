@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+import zlib
 from collections.abc import Callable, Iterator
 from types import FrameType, FunctionType, ModuleType, TracebackType
 from typing import Any
@@ -28,7 +29,7 @@ from smime_graph import (
     unseal,
     verify,
 )
-from smime_graph.cms import ber, compressed_data, enveloped_data, signed_data
+from smime_graph.cms import ber, enveloped_data, signed_data
 from smime_graph.errors import fresh
 from smime_graph.smime.examine import decompress
 from smime_graph.smime.wrap import COMPRESSED, pkcs7_mime
@@ -164,7 +165,14 @@ def grown(function: Callable[[], object], times: int) -> float:
 def bomb(size: int) -> bytes:
     """A CompressedData whose content is one whose reading fails at its end."""
     inner = b"Content-Type: application/pkcs7-mime\r\n\r\n" + bytes(size)
-    return MAIL + pkcs7_mime(COMPRESSED, compressed_data.compress(inner))
+    # not by our `compress`, which makes no bombs
+    packed = ber.nest(0xA0, ber.nest(ber.OCTET_STRING, [zlib.compress(inner, 9)]))
+    content = [ber.oid(oids.DATA), *packed]
+    zlib_algorithm = ber.sequence(ber.oid("1.2.840.113549.1.9.16.3.8"))
+    der = signed_data.content_info(
+        oids.COMPRESSED_DATA, [ber.integer(0), zlib_algorithm, *ber.nest(ber.SEQUENCE, content)]
+    )
+    return MAIL + pkcs7_mime(COMPRESSED, der)
 
 
 @pytest.mark.usefixtures("uncollected")

@@ -130,6 +130,31 @@ def test_bcc_stays_outside(
     assert b"Bcc" not in decrypt(sealed, identities=[bob]).content
 
 
+def test_bcc_recipients_in_the_envelope_are_told_to_the_logger(
+    alice: Identity,
+    to_bob: Contact,
+    message: bytes,
+    now: datetime,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    hidden = b"Bcc: bob@contoso.com\r\n" + message
+    password = Password("a shared secret", iterations=1000)
+    for raw in (message, b"Bcc:\r\n" + message):
+        seal(raw, signer=alice, recipients=[to_bob], at=now)
+    sign(hidden, signer=alice, at=now)
+    compress(hidden)
+    encrypt(hidden, recipients=[password], at=now)  # which names nobody
+    assert caplog.records == []
+    for field in (b"Bcc", b"BCC"):
+        raw = hidden.replace(b"Bcc", field)
+        seal(raw, signer=alice, recipients=[to_bob], at=now)
+        encrypt(raw, recipients=[to_bob, password], at=now)
+    assert {(one.name, one.levelname) for one in caplog.records} == {("smime_graph", "WARNING")}
+    assert len(caplog.records) == 4
+    assert "Bcc" in caplog.text
+    assert "bob" not in caplog.text
+
+
 def test_the_sender_can_read_the_sent_mail_unless_the_policy_says_no(
     alice: Identity, to_bob: Contact, message: bytes, now: datetime
 ) -> None:
