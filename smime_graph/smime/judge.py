@@ -401,8 +401,8 @@ class _Senders:
         try:
             if outer is not None:
                 authors = _from(outer)
-                for extra in outer.all("Sender")[:1]:
-                    others = parse_header_addresses(extra.value)
+                if len(fields := outer.all("Sender")) == 1:  # of two nobody knows which is shown
+                    others = parse_header_addresses(fields[0].value)
             inside = tuple(found for one in headers if one is not outer and (found := _from(one)))
         except MalformedMessage as error:
             return cls((), False, f"From cannot be read: {error}", policy)

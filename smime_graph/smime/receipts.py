@@ -273,8 +273,9 @@ def _examine(
         return ReceiptReport(tuple(found), message, received)
     signers = [one for one in message.signers if one.layer == layers[-1].path and one.accepted]
     signer = next((one for one in signers if _has_seen(one, confirmed)), None)
-    if signer is None and signers:
-        found.append(_mismatch("msgSigDigest is not that of the original's signed attributes"))
+    if signer is None:
+        text = "msgSigDigest is not that of the original's signed attributes"
+        found.append(_mismatch(text if signers else "nobody who is accepted signed the receipt"))
     if signer is not None:
         found += _expected(signer, confirmed)
     accepted = message.accepted and signer is not None

@@ -518,6 +518,19 @@ def test_what_is_no_receipt_is_not_one(
         verify_receipt(b"\x30\x82\x01\x00\x00", original=asking, trust=trust, at=now)
 
 
+def test_a_receipt_of_a_stranger_inside_an_accepted_signature_is_rejected_with_a_reason(
+    asking: bytes, opened: Open, bob: Identity, trust: TrustStore, now: datetime
+) -> None:
+    stranger = CA("Elsewhere", key="p256", at=now).issue("bob@contoso.com", key="p256", at=now)
+    raw = sign(made(opened(asking), stranger, now), signer=bob, at=now)
+    report = examine_receipt(raw, original=asking, trust=trust, at=now)
+    assert report.message.accepted
+    assert not report.accepted
+    assert codes(report.errors) == ["smime.receipt.mismatch"]
+    with pytest.raises(SignatureInvalid, match="nobody who is accepted signed the receipt"):
+        verify_receipt(raw, original=asking, trust=trust, at=now)
+
+
 def test_a_receipt_is_trusted_as_any_message_is(
     asking: bytes,
     opened: Open,

@@ -80,6 +80,8 @@ def opaque(content: bytes, signer: Identity, now: datetime) -> bytes:
         b"From: Nobody:;\r\nSender: alice@contoso.com\r\n",
         b"From:\r\nSender: alice@contoso.com\r\n",
         b"From: alice\r\n",
+        b"From: bob@contoso.com\r\nSender: bob@contoso.com\r\nSender: alice@contoso.com\r\n",
+        b"From: bob@contoso.com\r\nSender: alice@contoso.com\r\nSender: alice@contoso.com\r\n",
         b"From: =?utf-8?q?alice=40contoso=2Ecom?=\r\n",
         b"From: alice\xff@contoso.com\r\n",
         b"From: alice@contoso.com\0\r\n",
