@@ -10,8 +10,10 @@ Whose it is and whether to believe it is the business of `smime_graph.pki`.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
 from hashlib import sha256
@@ -20,17 +22,27 @@ from typing import TypeVar
 import cryptography.x509 as pyca
 from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
 from cryptography.utils import CryptographyDeprecationWarning
 
+from .. import oids
 from ..errors import MalformedMessage, UnsupportedAlgorithm
-from . import ber, names
+from . import ber, deviations, names
 
 T = TypeVar("T")
 
 
 # serialNumber, signature, issuer, validity, subject, subjectPublicKeyInfo
 _TBS_TAGS = (ber.INTEGER, *[ber.SEQUENCE] * 5)
+_BROKEN_EXTENSIONS = (
+    ValueError,
+    TypeError,
+    pyca.DuplicateExtension,
+    pyca.UnsupportedGeneralNameType,
+)
+_SOME_KEY = ber.sequence(ber.sequence(ber.oid(oids.ED25519)), ber.bit_string(bytes(32)))
+_SUBJECT_KEY_IDENTIFIER = "2.5.29.14"
+_PARSE_ERROR = re.compile(r"ParseError \{ kind: (\w+)(?:.*?location: \[(.*)\])?")
 
 
 class Certificate:
@@ -39,6 +51,9 @@ class Certificate:
     Raises MalformedMessage if `der` is not shaped like a certificate. What lies deeper is parsed
     when asked for.
     """
+
+    # what `with_parameters` gives; of a certificate as received there is none
+    _inherited: bytes | None = None
 
     def __init__(self, der: bytes) -> None:
         self.der = bytes(der)
@@ -129,11 +144,57 @@ class Certificate:
         return self.der[self._spki[1] : self._spki[3]]
 
     @cached_property
+    def _key_identifier(self) -> tuple[str, bytes, bytes]:
+        """Algorithm, parameters and subjectPublicKey, the last two as whole DER elements."""
+        info = ber.read(self.public_key_info, "SubjectPublicKeyInfo")
+        fields = ber.Fields(info, "SubjectPublicKeyInfo")
+        algorithm = ber.Fields(fields.take(ber.SEQUENCE, "algorithm"), "AlgorithmIdentifier")
+        oid = algorithm.any("algorithm").as_oid()
+        parameters = algorithm.any("parameters").raw if algorithm.more else b""
+        algorithm.end()
+        return oid, parameters, fields.any("subjectPublicKey").raw
+
+    @cached_property
     def key_algorithm(self) -> str:
         """Dotted object identifier of the subject's public key algorithm."""
-        info = ber.read(self.public_key_info, "SubjectPublicKeyInfo")
-        algorithm = ber.Fields(info, "SubjectPublicKeyInfo").take(ber.SEQUENCE, "algorithm")
-        return ber.Fields(algorithm, "AlgorithmIdentifier").any("algorithm").as_oid()
+        return self._key_identifier[0]
+
+    @cached_property
+    def dsa_parameters(self) -> bytes | None:
+        """Dss-Parms of its key, DER: its own, or those given to it; None where it has none."""
+        try:
+            oid, parameters, _ = self._key_identifier
+        except MalformedMessage:
+            return None
+        if oid != oids.DSA:
+            return None
+        return self._inherited if parameters in (b"", ber.null()) else parameters
+
+    @cached_property
+    def inherits_parameters(self) -> bool:
+        """Whether its key is a DSA key that has the parameters of its issuer's (RFC 3279 2.3.2)."""
+        try:
+            return self.key_algorithm == oids.DSA and self.dsa_parameters is None
+        except MalformedMessage:
+            return False
+
+    def with_parameters(self, parameters: bytes) -> Certificate:
+        """The same certificate with the Dss-Parms of its issuer, for a key that inherits them.
+
+        Only those of an issuer who is believed may be given: whoever chooses the parameters can
+        make signatures for any such key.
+        """
+        completed = Certificate(self.der)
+        completed._inherited = parameters
+        return completed
+
+    @cached_property
+    def whole_key_info(self) -> bytes:
+        """SubjectPublicKeyInfo with the parameters that were given to it."""
+        if self._inherited is None:
+            return self.public_key_info
+        oid, _, key = self._key_identifier
+        return ber.sequence(ber.sequence(ber.oid(oid), self._inherited), key)
 
     @cached_property
     def sha256(self) -> str:
@@ -142,13 +203,45 @@ class Certificate:
 
     @cached_property
     def x509(self) -> pyca.Certificate:
-        """The certificate parsed by `cryptography`; MalformedMessage where that refuses it."""
+        """The certificate parsed by `cryptography`; MalformedMessage where that refuses it.
+
+        With the slips put right that `deviations` knows: for reading, not for its octets.
+        """
         try:
-            return self._quietly(lambda: pyca.load_der_x509_certificate(self.der))
+            return self._quietly(lambda: pyca.load_der_x509_certificate(self._without_key()))
         except (ValueError, TypeError, pyca.InvalidVersion) as error:
-            raise MalformedMessage(
-                f"certificate of serial 0x{self.serial_number:x} is malformed: {error}"
-            ) from error
+            if self._put_right is not None:
+                return self._put_right
+            raise self._malformed(error) from error
+
+    def _without_key(self) -> bytes:
+        """Itself, or where its key has not all that is wanted of one (`inherits_parameters`), with
+        another: `cryptography` would refuse the certificate, and `public_key` is not read from it.
+        """
+        try:
+            oid, parameters, _ = self._key_identifier
+        except MalformedMessage:
+            return self.der
+        if oid != oids.DSA or parameters not in (b"", ber.null()):
+            return self.der
+        tbs, *outer = ber.read(self.der, "Certificate").children()
+        fields = [one.raw for one in tbs.children()]
+        fields[fields.index(self.public_key_info)] = _SOME_KEY
+        return ber.sequence(ber.sequence(*fields), *(one.raw for one in outer))
+
+    @cached_property
+    def _put_right(self) -> pyca.Certificate | None:
+        if (copy := deviations.put_right(self._without_key())) is None:
+            return None
+        try:
+            return self._quietly(lambda: pyca.load_der_x509_certificate(copy))
+        except (ValueError, TypeError, pyca.InvalidVersion):
+            return None
+
+    def _malformed(self, error: Exception) -> MalformedMessage:
+        return MalformedMessage(
+            f"certificate of serial 0x{self.serial_number:x} is malformed: {_plain(error)}"
+        )
 
     def _quietly(self, read: Callable[[], T]) -> T:
         if self.serial_number > 0:
@@ -160,41 +253,69 @@ class Certificate:
 
     @cached_property
     def public_key(self) -> PublicKeyTypes:
-        """The subject's public key.
+        """The subject's public key, whatever else is wrong with the certificate.
 
-        Raises UnsupportedAlgorithm for a key of a kind that has no primitive here, MalformedMessage
-        for a broken one.
+        Raises UnsupportedAlgorithm for a key that no primitive here takes, and for one whose
+        parameters are another's, MalformedMessage for a broken one.
         """
-        try:
-            return self.x509.public_key()
-        except _Unsupported:
+        where = f"public key of {self.description}"
+        if self.inherits_parameters:
             raise UnsupportedAlgorithm(
-                self.key_algorithm, where=f"public key of {self.description}"
-            ) from None
-        except ValueError as error:
-            raise MalformedMessage(f"public key of {self.description}: {error}") from error
+                oids.DSA, where=f"{where} without the parameters of its issuer's"
+            )
+        try:
+            return load_der_public_key(self.whole_key_info)
+        except _Unsupported:
+            oid, parameters, _ = self._key_identifier
+            if oid == oids.EC_PUBLIC_KEY and parameters[:1] == b"\x06":
+                oid = ber.read(parameters, "curve", tag=ber.OBJECT_IDENTIFIER).as_oid("curve")
+            raise UnsupportedAlgorithm(oid, where=where) from None
+        except (ValueError, TypeError) as error:
+            raise MalformedMessage(f"{where}: {_plain(error)}") from error
 
     @cached_property
     def extensions(self) -> pyca.Extensions:
         """The extensions; MalformedMessage where one of those we know is broken or stands twice."""
         try:
             return self._quietly(lambda: self.x509.extensions)
-        except (
-            ValueError,
-            TypeError,
-            pyca.DuplicateExtension,
-            pyca.UnsupportedGeneralNameType,
-        ) as error:
-            raise MalformedMessage(f"extensions of {self.description}: {error}") from error
+        except _BROKEN_EXTENSIONS as error:
+            if (copy := self._put_right) is not None:
+                with suppress(*_BROKEN_EXTENSIONS):
+                    return self._quietly(lambda: copy.extensions)
+            raise MalformedMessage(f"extensions of {self.description}: {_plain(error)}") from error
+
+    @property
+    def was_put_right(self) -> bool:
+        """Whether it has slips of its issuer that had to be put right to read it."""
+        with suppress(MalformedMessage):
+            _ = self.extensions
+        return self.__dict__.get("_put_right") is not None
 
     @cached_property
     def subject_key_identifier(self) -> bytes | None:
         """The value of the extension, or None where there is none or it is broken."""
         try:
             found = self.extensions.get_extension_for_class(pyca.SubjectKeyIdentifier)
-        except (pyca.ExtensionNotFound, MalformedMessage):
+        except pyca.ExtensionNotFound:
             return None
+        except MalformedMessage:  # of another extension, perhaps
+            return self._read_subject_key_identifier()
         return bytes(found.value.digest)
+
+    def _read_subject_key_identifier(self) -> bytes | None:
+        try:
+            tbs = ber.read(self.der, "Certificate").children()[0].children()
+            found = [
+                one.children()[-1].as_octets("extnValue")
+                for one in tbs[-1].only("extensions")
+                if one.children()[0].as_oid("extnID") == _SUBJECT_KEY_IDENTIFIER
+            ]
+            if len(found) != 1:
+                return None
+            value = ber.read(bytes(found[0]), "subjectKeyIdentifier", tag=ber.OCTET_STRING)
+        except (MalformedMessage, IndexError):
+            return None
+        return bytes(value.as_octets())
 
     @property
     def not_before(self) -> datetime:
@@ -216,3 +337,13 @@ class Certificate:
     def description(self) -> str:
         """Subject and serial number, for people."""
         return f"{self.subject_text or '(empty subject)'}, serial 0x{self.serial_number:x}"
+
+
+def _plain(error: Exception) -> str:
+    """What `cryptography` says, in the form of our texts."""
+    text = str(error)
+    if (match := _PARSE_ERROR.search(text)) is not None:
+        kind = re.sub(r"(?<!^)(?=[A-Z])", " ", match[1]).lower()
+        places = re.findall(r'"(?:\w+::)?(\w+)"', match[2] or "")
+        text = f"{kind} in {places[-1]}" if places else kind
+    return text[:1].lower() + text[1:].rstrip(".")

@@ -7,6 +7,7 @@ value ANY }
 from __future__ import annotations
 
 import unicodedata
+from contextlib import suppress
 from functools import lru_cache
 
 from .. import oids
@@ -72,6 +73,22 @@ def _canonical(name: bytes) -> bytes:
 
 
 _remembered = lru_cache(maxsize=512)(_canonical)
+
+
+def values(name: bytes, oid: str) -> list[str]:
+    """The values of one kind in a DER Name that are text of a kind we know; never raises."""
+    found: list[str] = []
+    try:
+        for rdn in ber.read(name, "Name"):
+            for pair in rdn:
+                fields = Fields(pair, "AttributeTypeAndValue")
+                kind, value = fields.any("type"), fields.any("value")
+                if kind.as_oid() == oid and value.tag in _ENCODINGS:
+                    with suppress(UnicodeDecodeError):
+                        found.append(value.contents.decode(_ENCODINGS[value.tag]))
+    except MalformedMessage:
+        return []
+    return found
 
 
 def _comparable(pair: Node) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hmac import compare_digest
@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from .. import oids
 from ..algorithms import KEY_KINDS, Digest, PssParameters, SignatureScheme
 from ..budget import COMPARISON, DIGESTED_OCTET, PARSED, Budget
-from ..errors import LimitReached, MalformedMessage, UnsupportedAlgorithm
-from ..findings import Finding, finding
+from ..errors import LimitReached, MalformedMessage, SmimeGraphError, UnsupportedAlgorithm
+from ..findings import Finding, Severity, finding
 from ..policy import Policy
 from . import attributes, ber, parameters
 from .attributes import Attributes
@@ -26,9 +26,10 @@ from .signed_data import SignedData, SignerInfo
 _MULTIPLICATION = 2.8e-7  # of two bits, in the unit of a budget
 # reads the attribute, which may name many, and digests the certificate
 _NAMED_BY_DIGEST = 100
-# Certificates that claim to be one signer's: a renewed one has its key identifier, hundreds are an
-# attack, and each costs every signer a signature check.
-_MAX_CANDIDATES = 10
+# Certificates that claim to be one signer's, and their keys: a renewed one has its key identifier,
+# hundreds are an attack, and each key costs a signature check (out of the message's budget).
+_MAX_CANDIDATES = 100
+_MAX_REASONS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,9 @@ class Check:
     """What one signature is worth, before anybody asks whom its certificate belongs to.
 
     `intact`: the content has the digest that was signed. `valid`: the signature is the certificate
-    key's. Either is None where it could not be found out (an algorithm or a certificate is
-    missing).
+    key's. Either is None where it could not be found out: an algorithm, a curve or a certificate is
+    missing, or what the signer says about them cannot be read. `others` are further certificates of
+    the same key that may be meant (RFC 8551 2.6): a renewed one has the key identifier of the old.
     """
 
     certificate: Certificate | None
@@ -47,6 +49,7 @@ class Check:
     valid: bool | None
     signing_time: datetime | None
     findings: tuple[Finding, ...]
+    others: tuple[Certificate, ...] = ()
 
 
 def price(certificate: Certificate, octets: int) -> float:
@@ -81,12 +84,14 @@ def check(
 ) -> Check:
     """Check one signer over the content (RFC 5652 5.4, 5.6). Raises nothing it can report.
 
-    `certificates` are further ones that may be the signer's. `hashed` remembers digests of the
+    `certificates` are further ones that may be the signer's, and stand for those of the message
+    that they equal: give one whose key has its issuer's parameters as `build_path` completed it.
+    `hashed` remembers digests of the
     content between the signers of a message, by the digest's name. `budget` is the message's.
     """
     hashed = {} if hashed is None else hashed
     budget = budget or Budget(len(content))
-    known = dict.fromkeys((*signed.certificates, *certificates))
+    known = dict.fromkeys((*certificates, *signed.certificates))
     return _check_anything(signer, content, signed.content_type, policy, known, hashed, budget)
 
 
@@ -118,8 +123,15 @@ def _check_anything(
         found = (finding("smime.limit", signer.where, f"not checked: {error}"),)
         return Check(None, None, None, None, None, None, found)
     except MalformedMessage as error:
-        found = (finding("cms.attributes.malformed", signer.where, str(error)),)
-        return Check(None, None, None, None, False, None, found)
+        found = (_unchecked(signer.where, error),)
+        return Check(None, None, None, None, None, None, found)
+
+
+def _unchecked(where: str, error: SmimeGraphError, what: str = "") -> Finding:
+    """Why a signature cannot be checked, which does not make it a bad one (RFC 5652 5.1)."""
+    if isinstance(error, UnsupportedAlgorithm):
+        return finding("alg.unsupported", where, f"{what}{error}")
+    return finding("cms.attributes.malformed", where, f"{what}{error}", severity=Severity.WARNING)
 
 
 def _check(
@@ -133,7 +145,7 @@ def _check(
 ) -> Check:
     where, found = signer.where, []
     attrs = signer.signed_attributes
-    bindings = _bindings(signer, attrs, known, budget)
+    bindings, unread = _bindings(signer, attrs, known, budget)
     candidates = sorted(bindings, key=lambda one: bool(bindings[one]))
     certificate = candidates[0] if candidates else None
     signing_time = None
@@ -145,9 +157,8 @@ def _check(
     try:
         digest = parameters.read_digest(signer.digest_algorithm, where)
         scheme, fixed, pss = parameters.read_signature(signer.signature_algorithm, where)
-    except UnsupportedAlgorithm as error:
-        # RFC 5652 5.1: not understood is not the same as bad
-        found.append(finding("alg.unsupported", where, str(error)))
+    except (UnsupportedAlgorithm, MalformedMessage) as error:
+        found.append(_unchecked(where, error))
         return Check(certificate, None, None, None, None, None, tuple(found))
     # without signed attributes the digest that the scheme names is all that binds the content
     judged: dict[Digest | SignatureScheme, None] = dict.fromkeys((digest, scheme, fixed or digest))
@@ -177,10 +188,21 @@ def _check(
                 )
             )
     else:
-        findings, intact, signing_time = _check_attributes(
+        findings, intact = _check_attributes(
             signer, attrs, digest, content, content_type, hashed, budget
         )
         found += findings
+        try:
+            found += attributes.check_algorithm_protection(
+                attrs, signer.digest_algorithm, signer.signature_algorithm, where
+            )
+        except MalformedMessage as error:
+            unread.append(_unchecked(where, error))
+        try:
+            signing_time = attributes.read_signing_time(attrs)
+        except MalformedMessage as error:
+            # the claimed time decides nothing about the signature
+            found.append(_unchecked(where, error))
         if fixed is not None and fixed is not digest:
             # RFC 8933 3, RFC 4056 3: one digest for content and attributes
             found.append(
@@ -213,47 +235,96 @@ def _check(
         )
         return Check(None, digest, scheme, intact, None, signing_time, tuple(found))
 
-    valid = False
-    for candidate in candidates:  # RFC 8551 2.6: every certificate with a matching identifier
-        for number, message in enumerate(messages):
-            budget.spend("signatures", price(candidate, len(message)))
-            if _is_valid(candidate, scheme, signer.signature, message, fixed, pss):
-                certificate, valid = candidate, True
-                if number:
-                    found.append(
-                        finding("cms.attributes.not-der", where, "signed attributes are not DER")
-                    )
-                break
-        if valid:
-            break
-    if not valid:
-        found.append(finding("cms.signature.invalid", where, "the signature is not valid"))
+    valid, by, number, reasons = _verify_any(
+        candidates, scheme, signer.signature, messages, fixed, pss, where, budget
+    )
+    found += reasons
+    if by is not None:
+        certificate = by
     assert certificate is not None  # noqa: S101 - candidates is not empty
+    if number:
+        found.append(finding("cms.attributes.not-der", where, "signed attributes are not DER"))
+    if valid and unread:
+        valid = None  # what the signer says of the certificate or the algorithms is not known
+    found += unread
     found += bindings[certificate]
-    return Check(certificate, digest, scheme, intact, valid, signing_time, tuple(found))
+    others = tuple(
+        one
+        for one in candidates
+        if valid and one != certificate and one.whole_key_info == certificate.whole_key_info
+        if bool(bindings[one]) == bool(bindings[certificate])
+    )
+    return Check(certificate, digest, scheme, intact, valid, signing_time, tuple(found), others)
+
+
+def _verify_any(
+    candidates: Sequence[Certificate],
+    scheme: SignatureScheme,
+    signature: bytes,
+    messages: Sequence[bytes | memoryview],
+    digest: Digest,
+    pss: PssParameters | None,
+    where: str,
+    budget: Budget,
+) -> tuple[bool | None, Certificate | None, int, list[Finding]]:
+    """Whether the signature is by one of these certificates, which, and over which message.
+
+    RFC 8551 2.6: every certificate with a matching identifier is tried. None where it is by none
+    that could be tried, and there are others.
+    """
+    unchecked: dict[Certificate, Finding] = {}
+    faults: dict[str, None] = {}
+    keys: set[bytes] = set()
+    for candidate in candidates:
+        if candidate.whole_key_info in keys:
+            continue
+        keys.add(candidate.whole_key_info)
+        try:
+            if (fault := _mismatch(candidate, scheme, pss)) is not None:
+                faults[fault] = None
+                continue
+            for number, message in enumerate(messages):
+                budget.spend("signatures", price(candidate, len(message)))
+                if _is_valid(candidate, scheme, signature, message, digest, pss):
+                    return True, candidate, number, []
+            faults["the signature is not valid"] = None
+        except LimitReached:
+            raise
+        except (MalformedMessage, UnsupportedAlgorithm) as error:
+            unchecked[candidate] = _unchecked(where, error)
+    if unchecked:
+        return None, next(iter(unchecked)), 0, list(unchecked.values())[:_MAX_REASONS]
+    text = "; ".join(list(faults)[:_MAX_REASONS])
+    return False, None, 0, [finding("cms.signature.invalid", where, text)]
 
 
 def _bindings(
     signer: SignerInfo, attrs: Attributes | None, known: dict[Certificate, None], budget: Budget
-) -> dict[Certificate, list[Finding]]:
+) -> tuple[dict[Certificate, list[Finding]], list[Finding]]:
     """The certificates that may be the signer's, and what their signingCertificate has against
-    each.
+    each; then why that cannot be read.
 
     RFC 5035 2, cases 2 and 4: the attribute is signed and `sid` is not, so where none that `sid`
     names is the right one, one that the attribute names is.
     """
     budget.spend("certificates", COMPARISON * len(known))
+    named = list(islice(filter(signer.matches, known), _MAX_CANDIDATES))
     if attrs is None or not attributes.names_signing_certificate(attrs):
-        return {one: [] for one in islice(filter(signer.matches, known), _MAX_CANDIDATES)}
+        return {one: [] for one in named}, []
     found: dict[Certificate, list[Finding]] = {}
-    for one in islice(filter(signer.matches, known), _MAX_CANDIDATES):
-        found[one] = attributes.check_signing_certificate(attrs, one, signer.where)
-    if all(found.values()):
-        for one in known:
-            budget.spend("certificates", _NAMED_BY_DIGEST + DIGESTED_OCTET * len(one.der))
-            if not attributes.check_signing_certificate(attrs, one, signer.where):
-                return {one: [], **found}
-    return found
+    try:
+        for one in named:
+            found[one] = attributes.check_signing_certificate(attrs, one, signer.where)
+        if all(found.values()):
+            for one in known:
+                budget.spend("certificates", _NAMED_BY_DIGEST + DIGESTED_OCTET * len(one.der))
+                if not attributes.check_signing_certificate(attrs, one, signer.where):
+                    return {one: [], **found}, []
+    except LimitReached:
+        raise
+    except (MalformedMessage, UnsupportedAlgorithm) as error:
+        return {one: [] for one in named}, [_unchecked(signer.where, error, "signingCertificate: ")]
+    return found, []
 
 
 def _check_attributes(
@@ -264,7 +335,7 @@ def _check_attributes(
     content_type: str | None,
     hashed: dict[str, bytes],
     budget: Budget,
-) -> tuple[list[Finding], bool, datetime | None]:
+) -> tuple[list[Finding], bool]:
     where = signer.where
     found = attributes.check_repetitions(attrs, where)
     if oids.MESSAGE_DIGEST not in attrs:
@@ -277,7 +348,7 @@ def _check_attributes(
             found.append(finding("cms.attributes.content-type", where, "contentType is signed"))
     elif oids.CONTENT_TYPE not in attrs:
         found.append(finding("cms.attributes.missing", where, "no contentType is signed"))
-    elif kind is not None and kind.as_oid("contentType") != content_type:
+    elif kind is not None and (kind.tag, kind.contents) != _oid(content_type):
         found.append(
             finding("cms.attributes.content-type", where, "contentType is not the content's type")
         )
@@ -287,15 +358,19 @@ def _check_attributes(
         if digest.name not in hashed:
             budget.spend("digests", DIGESTED_OCTET * len(content))
             hashed[digest.name] = digest.compute(content)
-        intact = compare_digest(bytes(value.as_octets("messageDigest")), hashed[digest.name])
-        if not intact:
-            found.append(
-                finding("cms.digest.mismatch", where, "the content was changed after signing")
-            )
-    found += attributes.check_algorithm_protection(
-        attrs, signer.digest_algorithm, signer.signature_algorithm, where
-    )
-    return found, intact, attributes.read_signing_time(attrs)
+        try:
+            intact = compare_digest(bytes(value.as_octets("messageDigest")), hashed[digest.name])
+        except MalformedMessage as error:
+            found.append(finding("cms.attributes.malformed", where, str(error)))
+        else:
+            if not intact:
+                text = "the content was changed after signing"
+                found.append(finding("cms.digest.mismatch", where, text))
+    return found, intact
+
+
+def _oid(dotted: str) -> tuple[int, bytes]:
+    return ber.OBJECT_IDENTIFIER, ber.oid(dotted)[2:]
 
 
 def _signed_encodings(attrs: Attributes) -> list[bytes | memoryview]:
@@ -310,6 +385,34 @@ def _signed_encodings(attrs: Attributes) -> list[bytes | memoryview]:
     return [as_received] if sorted_set == as_received else [as_received, sorted_set]
 
 
+def _mismatch(
+    certificate: Certificate, scheme: SignatureScheme, pss: PssParameters | None
+) -> str | None:
+    """Why a signature of this scheme cannot be the key's, without trying; None if it can.
+
+    Raises MalformedMessage and UnsupportedAlgorithm for a key that cannot be used at all.
+    """
+    kind = KEY_KINDS.get(certificate.key_algorithm)
+    if kind is None:
+        where = f"public key of {certificate.description}"
+        raise UnsupportedAlgorithm(certificate.key_algorithm, where=where)
+    if kind != scheme.key and not (kind == "rsa-pss" and scheme.name == "rsassa-pss"):
+        # endesive, for one, labels ECDSA as rsaEncryption
+        return (
+            f"the signature is not valid: it is declared as {scheme.name}, but the key of "
+            f"{certificate.description} is of kind {kind}"
+        )
+    if kind == "rsa-pss" and (limits := parameters.read_pss_limits(certificate)) is not None:
+        # RFC 4056 3
+        same = pss is not None and (limits.digest, limits.mgf_digest) == (
+            pss.digest,
+            pss.mgf_digest,
+        )
+        if pss is None or not same or pss.salt < limits.salt:
+            return "the signature is not valid: its parameters are not those that the key is for"
+    return None
+
+
 def _is_valid(
     certificate: Certificate,
     scheme: SignatureScheme,
@@ -318,21 +421,14 @@ def _is_valid(
     digest: Digest,
     pss: PssParameters | None,
 ) -> bool:
-    kind = KEY_KINDS.get(certificate.key_algorithm)
-    if kind != scheme.key and not (kind == "rsa-pss" and scheme.name == "rsassa-pss"):
-        return False
+    """Raises MalformedMessage and UnsupportedAlgorithm for a key that cannot be used."""
+    key = certificate.public_key
     try:
-        if kind == "rsa-pss" and (limits := parameters.read_pss_limits(certificate)) is not None:
-            # RFC 4056 3
-            same = pss is not None and (limits.digest, limits.mgf_digest) == (
-                pss.digest,
-                pss.mgf_digest,
-            )
-            if pss is None or not same or pss.salt < limits.salt:
-                return False
-        scheme.verify(certificate.public_key, signature, message, digest, pss)
-    except (InvalidSignature, ValueError, TypeError, _Unsupported):
+        scheme.verify(key, signature, message, digest, pss)
+    except _Unsupported:
+        oid = scheme.oids[0]
+        where = f"signature with the key of {certificate.description}"
+        raise UnsupportedAlgorithm(oid, where=where) from None
+    except (InvalidSignature, ValueError, TypeError):
         return False
-    except (MalformedMessage, UnsupportedAlgorithm):
-        return False  # the key in the certificate cannot be loaded
     return True

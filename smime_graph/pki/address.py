@@ -16,7 +16,7 @@ from typing import NamedTuple
 from cryptography import x509
 
 from .. import oids
-from ..cms import ber
+from ..cms import ber, names
 from ..cms.certificate import Certificate
 from ..errors import MalformedMessage
 from ..findings import Finding, finding
@@ -300,20 +300,24 @@ def addresses(certificate: Certificate) -> tuple[str, ...]:
                 found += _utf8_mailbox(name.value)
     except (x509.ExtensionNotFound, MalformedMessage):
         pass
-    try:
-        for attribute in certificate.x509.subject.get_attributes_for_oid(
-            x509.NameOID.EMAIL_ADDRESS
-        ):
-            # an IA5String by definition; another character set is no way around SmtpUTF8Mailbox
-            if isinstance(attribute.value, str) and attribute.value.isascii():
-                found.append(attribute.value)
-    except (ValueError, TypeError, MalformedMessage):
-        pass
+    # an IA5String by definition; another character set is no way around SmtpUTF8Mailbox
+    found += filter(str.isascii, names.values(certificate.subject, oids.EMAIL_ADDRESS))
     once: dict[Mailbox, str] = {}
     for address in found[:MAX_ADDRESSES]:
         if (key := mailbox(address)) is not None:
             once.setdefault(key, address)
     return tuple(once.values())
+
+
+def addresses_are_known(certificate: Certificate) -> bool:
+    """Whether `addresses` could read all of the certificate: else it may hold one that is hidden.
+
+    What is wrong with it then is a finding of its own (`usage.extension_findings`).
+    """
+    try:
+        return certificate.extensions is not None
+    except MalformedMessage:
+        return False
 
 
 def _utf8_mailbox(der: bytes) -> list[str]:

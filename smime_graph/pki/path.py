@@ -100,7 +100,7 @@ class SignatureChecks:
 
         Raises LimitReached where it would be one check too many.
         """
-        key = (certificate.der, issuer.public_key_info)
+        key = (certificate.der, issuer.whole_key_info)
         if key not in self._answers:
             if self._left <= 0:
                 raise LimitReached(f"more than {MAX_SIGNATURE_CHECKS} signatures of certificates")
@@ -283,16 +283,45 @@ class _Search:
                 for c in chain
             ):
                 continue
-            if (fault := self._checks.fault(chain[-1], issuer)) is not None:
-                self._bad_signature = self._bad_signature or (chain[-1], issuer, fault)
+            if issuer.inherits_parameters:
+                # its key is known with that of its own issuer, and cannot check anything before;
+                # an anchor that leaves part of its key to others is none (RFC 5280 6.1.1 d)
+                if len(chain) < MAX_CHAIN - 1:
+                    yield from self._extensions((*chain, issuer))
+            elif (checked := self._checked(chain, issuer)) is None:
+                continue
             elif issuer in self._anchors:
                 # the anchor's own constraints hold (RFC 5937), the one on issuing first of all
                 if (lack := authority_fault(issuer)) is not None:
                     self._no_authority = self._no_authority or (chain[-1], issuer, lack)
                 else:
-                    yield (*chain, issuer)
+                    yield (*checked, issuer)
             elif len(chain) < MAX_CHAIN - 1:
-                yield from self._extensions((*chain, issuer))
+                yield from self._extensions((*checked, issuer))
+
+    def _checked(
+        self, chain: tuple[Certificate, ...], issuer: Certificate
+    ) -> tuple[Certificate, ...] | None:
+        """The chain, where `issuer` made the signature of its end; else None.
+
+        DSA keys at its end that have the parameters of their issuer's (RFC 3279 2.3.2) are whole in
+        what is returned, and only now is what they signed checked. So the parameters are always
+        those of the certificates that the path goes through.
+        """
+        checked = list(chain)
+        for index in reversed(range(len(chain))):
+            one = chain[index]
+            if (fault := self._checks.fault(one, issuer)) is not None:
+                self._bad_signature = self._bad_signature or (one, issuer, fault)
+                return None
+            if not one.inherits_parameters:
+                break
+            if (parameters := issuer.dsa_parameters) is None:
+                lack = "the parameters of its key are not those of a DSA key above it"
+                self._bad_signature = self._bad_signature or (one, issuer, lack)
+                return None
+            checked[index] = issuer = one.with_parameters(parameters)
+        return tuple(checked)
 
     def why_none(self) -> Finding:
         """The finding for a search that ended without a path."""
@@ -308,6 +337,9 @@ class _Search:
             return finding("pki.path.invalid", certificate.description, text)
         if self._bad_signature is not None:
             certificate, issuer, fault = self._bad_signature
+            for one in (certificate, issuer):
+                if (malformed := _malformed(one)) is not None:
+                    return malformed
             text = f"the signature is not by {issuer.description}, named as its issuer: {fault}"
             return finding("pki.path.invalid", certificate.description, text)
         end = self._dead_end
@@ -316,6 +348,15 @@ class _Search:
         else:
             text = f"no certificate of its issuer {end.issuer_text} was given"
         return finding("pki.path.none", end.description, text)
+
+
+def _malformed(certificate: Certificate) -> Finding | None:
+    """The finding for one that cannot be read, so that nothing is known of its signature."""
+    try:
+        _ = certificate.x509
+    except MalformedMessage as error:
+        return finding("pki.certificate.malformed", certificate.description, str(error))
+    return None
 
 
 def _authority_key_identifier(certificate: Certificate) -> bytes | None:

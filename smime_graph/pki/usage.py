@@ -289,9 +289,11 @@ def _profile(certificate: Certificate) -> list[Finding]:
     faults: list[str] = []
     try:
         extensions = certificate.extensions
-        empty_subject = not certificate.x509.subject.rdns
-    except (MalformedMessage, ValueError, TypeError):
+    except MalformedMessage:
         return []
+    empty_subject = certificate.subject == b"\x30\x00"
+    if certificate.was_put_right:
+        faults.append("it is not DER, or holds a string with characters that its type has not")
     for extension in extensions:
         if isinstance(extension.value, x509.KeyUsage) and not extension.critical:
             faults.append("key usage is not critical (RFC 8550 4.4.2)")

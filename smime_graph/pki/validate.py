@@ -7,7 +7,7 @@ from datetime import datetime
 
 from ..cms.certificate import Certificate
 from ..findings import Finding, finding
-from .address import addresses, mailbox, mailboxes
+from .address import addresses, addresses_are_known, mailbox, mailboxes
 from .path import PathReport, SignatureChecks, build_path
 from .trust import TrustStore
 from .usage import MINIMUM_RSA_BITS, Use, require_aware, usage_findings, validity_findings
@@ -47,6 +47,8 @@ def validate(
             accept_weak=accept_weak,
             checks=checks,
         )
+    if path.chain:
+        certificate = path.chain[0]  # its key is whole there
     findings = [
         *path.findings,
         *usage_findings(
@@ -62,6 +64,8 @@ def _address_findings(certificate: Certificate, address: str) -> list[Finding]:
     where = certificate.description
     held = addresses(certificate)
     if not held:
+        if not addresses_are_known(certificate):
+            return []
         text = f"names no mail address, so nothing ties it to {address}"
         return [finding("pki.address.none", where, _printable(text))]
     if mailbox(address) in mailboxes(held):

@@ -32,9 +32,15 @@ from ..errors import (
     fresh,
 )
 from ..findings import Finding, Severity, finding
-from ..pki.address import addresses, mailbox, mailboxes, parse_header_addresses
+from ..pki.address import (
+    addresses,
+    addresses_are_known,
+    mailbox,
+    mailboxes,
+    parse_header_addresses,
+)
 from ..pki.identity import Identity
-from ..pki.path import SignatureChecks
+from ..pki.path import PathReport, SignatureChecks, build_path
 from ..pki.trust import TrustStore
 from ..pki.validate import validate
 from ..policy import Policy
@@ -46,6 +52,9 @@ from .unwrap import Peeled, SignedLayer
 
 # Clocks differ; Thunderbird, too, allows for an hour between Date and signingTime (bug 1865647)
 _CLOCK_SKEW = timedelta(hours=1)
+
+# Certificates of one key that are tried until one is believed: years of renewing it
+_MAX_OTHERS = 10
 
 # What may be wrong with one signer without a doubt about another
 _OF_ONE_SIGNER = ("pki.", "alg.", "cms.signer.certificate-missing")
@@ -144,8 +153,10 @@ def _judge(
     if inside is not None and inside.fields and inside.fields[0].name:
         found += unwrap.header_findings(inside, "content")
     senders = _Senders.of(peeled, inside, sender, policy)
-    pool = (*peeled.certificates, *certificates)
     checks = SignatureChecks(budget=peeled.budget)
+    whole = _whole((*certificates, *peeled.certificates), trust, policy, at, checks)
+    certificates = (*whole, *certificates)
+    pool = (*certificates, *peeled.certificates)
     judge = services.Judge(trust, pool, policy, at, checks, Further(peeled.budget))
     last_encrypted = max(
         (i for i, layer in enumerate(peeled.layers) if layer.type in ENCRYPTED), default=-1
@@ -241,6 +252,27 @@ def _why_not_accepted(signers: Sequence[Signer], found: Sequence[Finding]) -> li
     return reasons
 
 
+def _whole(
+    pool: Sequence[Certificate],
+    trust: TrustStore,
+    policy: Policy,
+    at: datetime,
+    checks: SignatureChecks,
+) -> tuple[Certificate, ...]:
+    """Those whose key has the parameters of their issuer's, with the parameters of the issuer that
+    a path to an anchor goes through: those of any other could be made for a forged signature.
+    """
+    found: list[Certificate] = []
+    for one in dict.fromkeys(pool):
+        if one.inherits_parameters:
+            weak = policy.accept_weak_certificates
+            report = build_path(
+                one, trust=trust, certificates=pool, at=at, accept_weak=weak, checks=checks
+            )
+            found += report.chain[:1]
+    return tuple(found)
+
+
 def _checks(
     layer: SignedLayer, peeled: Peeled, policy: Policy, certificates: Sequence[Certificate]
 ) -> tuple[list[tuple[Check, str, SignerInfo]], list[Finding]]:
@@ -263,6 +295,8 @@ def _checks(
         ]
         if not best:
             best = checks
+        elif not any(check.intact for check in best) and any(check.intact for check in checks):
+            best = checks  # a signature that cannot be checked is over this form, if over any
         if any(check.intact and check.valid for check in checks):
             best = checks
             if peeled.content == layer.contents[0]:
@@ -312,17 +346,26 @@ def _judge_signer(
     certificate = check.certificate
     trusted = trusted_then = same = None
     compared = senders.text
-    if certificate is not None:
-        report = validate(
-            certificate,
+
+    def validated(one: Certificate, moment: datetime) -> PathReport:
+        return validate(
+            one,
             use="sign",
             trust=trust,
             certificates=pool,
-            at=at,
+            at=moment,
             minimum_rsa_bits=policy.minimum_rsa_bits,
             accept_weak=policy.accept_weak_certificates,
             checks=checks,
         )
+
+    if certificate is not None:
+        report = validated(certificate, at)
+        for other in check.others[:_MAX_OTHERS]:
+            if report.ok:
+                break
+            if (again := validated(other, at)).ok:
+                certificate, report = other, again
         found += [replace(f, where=f"{where}, {f.where}") for f in report.findings]
         found += services.check_path(info, report.chain, where)
         trusted = report.ok
@@ -331,17 +374,8 @@ def _judge_signer(
             if moment > at + _CLOCK_SKEW:
                 text = f"claims to have signed at {moment:%Y-%m-%dT%H:%M:%SZ}, in the future"
                 found.append(finding("smime.signing-time", where, text))
-            inside = all(c.not_before <= moment <= c.not_after for c in report.chain)
-            trusted_then = (trusted and inside and bool(report.chain)) or validate(
-                certificate,
-                use="sign",
-                trust=trust,
-                certificates=pool,
-                at=moment,
-                minimum_rsa_bits=policy.minimum_rsa_bits,
-                accept_weak=policy.accept_weak_certificates,
-                checks=checks,
-            ).ok
+            inside = trusted and all(c.not_before <= moment <= c.not_after for c in report.chain)
+            trusted_then = (inside and bool(report.chain)) or validated(certificate, moment).ok
         same, findings = senders.compare(certificate, where)
         found += findings
     sender_matches = bool(same) or senders.is_unknown or not policy.sender_must_match
@@ -428,6 +462,8 @@ class _Senders:
         if self.fault is not None:
             found = finding("pki.address.mismatch", where, self.fault, severity=severity)
             return False, [found]
+        if not held and not addresses_are_known(certificate):
+            return None, []
         if not held:
             text = "the signer's certificate names no mail address, so nothing ties it to the From"
             return None, [finding("pki.address.none", where, text, severity=severity)]

@@ -60,7 +60,7 @@ def attest(
         services, found = ess.read(info.signed_attributes, info.signature, digest, where)
     if info.unsigned_attributes is None:
         return replace(signer, services=services), found
-    known = dict.fromkeys((*signed.certificates, *judge.certificates))
+    known = dict.fromkeys((*judge.certificates, *signed.certificates))
     checked, faults = countersign.check(
         info, certificates=known, policy=judge.policy, further=judge.further
     )

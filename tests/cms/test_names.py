@@ -74,7 +74,7 @@ SPELLINGS: dict[str, Spelling] = {
     "long lengths": lambda name: b"\x30\x82" + (len(name) - 2).to_bytes(2, "big") + name[2:],
     "indefinite": lambda name: b"\x30\x80" + name[2:] + b"\0\0",
 }
-NO_DER = ("long lengths", "indefinite", "printable", "blanks")
+NO_DER = ("long lengths", "indefinite")
 OTHERS: dict[str, Spelling] = {
     "another text": respell(0x0C, "utf-8", lambda text: text + "x"),
     "no blank": respell(0x0C, "utf-8", lambda text: text.replace(" ", "")),
