@@ -190,7 +190,15 @@ def check_addressees(
         if missing:
             found.append(f"Graph sends the answer to {_some(missing)} as well, who cannot read it")
     unnamed = [one for one in _unique([*first, *others]) if mailbox(one) not in shown | own]
-    if unnamed:
+    authors = [one for one in unnamed if one in source.addresses("From")]
+    if authors and named and not recipients and _is_encrypted(answer):
+        raise PolicyRefusal(
+            f"the answer was encrypted for {_some(named)}: {goes_to}",
+            rule="answer.not-addressed",
+            policy=policy.name,
+            hint="name the author of the original, and encrypt it for them",
+        )
+    if unnamed and not strangers:
         found.append(
             f"Graph may send the answer to {_some(unnamed)} as well, whom it does not name"
         )
