@@ -14,7 +14,7 @@ from smime_graph.budget import Budget
 from smime_graph.cms import attributes, ber, parameters, signature_check, signed_data
 from smime_graph.cms.certificate import Certificate
 from smime_graph.cms.signature_check import Check
-from smime_graph.errors import MalformedMessage, UnsupportedAlgorithm
+from smime_graph.errors import MalformedMessage, UnsupportedAlgorithm, UsageError
 from smime_graph.findings import Severity, codes
 from smime_graph.pki.identity import Identity
 from smime_graph.pki.issue import CA
@@ -527,7 +527,9 @@ def test_the_salt_of_pss_is_bounded(salt: int, read: bool) -> None:
         parameters.read_pss(identifier, "x")
 
 
-def test_100_signers_are_read_and_101_are_not(alice: Identity, now: datetime) -> None:
+def test_100_signers_are_read_and_101_are_not(
+    alice: Identity, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def signed_by(number: int) -> bytes:
         made, _ = signed_data.sign(
             CONTENT, [alice] * number, detached=False, policy=EXCHANGE, at=now
@@ -535,8 +537,13 @@ def test_100_signers_are_read_and_101_are_not(alice: Identity, now: datetime) ->
         return made
 
     assert len(signed_data.read(signed_by(100)).signers) == 100
+    with pytest.raises(UsageError, match="101 signers, at most 100 are read"):
+        signed_by(101)
+    with monkeypatch.context() as patch:
+        patch.setattr(signed_data, "MAX_SIGNERS", 101)  # as another program may write it
+        many = signed_by(101)
     with pytest.raises(MalformedMessage, match="101 signers, at most 100 are read"):
-        signed_data.read(signed_by(101))
+        signed_data.read(many)
 
 
 def test_algorithm_protection_names_a_signature_or_a_mac_and_not_both(alice: Identity) -> None:
