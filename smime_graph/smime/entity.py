@@ -591,13 +591,15 @@ def _canonical_text(entity: Entity, kind: ContentType, clear: bool) -> bytes:
             " is not known, and line ends that may be data",
             hint="attach the file anew: in base64 nothing of it changes",
         )
-    if encoding == "base64":
+    is_long = _has_long_line(body)
+    if is_long and encoding == "base64":
         body = _LONG_BASE64.sub(_in_lines_of_76, body)
-        if clear:
-            body = re.sub(rb"[ \t]++(?=\r\n|\Z)", b"", body)
+        is_long = _has_long_line(body)
+    if encoding == "base64" and clear and (b" " in body or b"\t" in body):
+        body = re.sub(rb"[ \t]++(?=\r\n|\Z)", b"", body)
     if clear and not body.isascii():
         raise MalformedMessage(f"a part in {encoding[:40]} has 8-bit content")
-    if clear and (b"\0" in body or _has_long_line(body)):
+    if clear and (is_long or b"\0" in body):
         raise MalformedMessage(
             f"a part in {encoding[:40]} has NULs, or lines over {MAX_LINE} octets, which a relay"
             " breaks, and with them the signature",

@@ -433,6 +433,8 @@ def _is_at_stake(part: Message) -> bool:
     payload = part.get_payload()
     if not isinstance(payload, str) or ("\n" not in payload and "\r" not in payload):
         return False
+    if str(part.get("Content-Transfer-Encoding", "")).strip().lower() == "base64":
+        return False
     names = ("Content-Type", "Content-Transfer-Encoding")
     header = "".join(f"{name}: {part[name]}\n" for name in names if name in part)
     entity = f"{header}\n{payload}".encode("utf-8", "surrogateescape")
