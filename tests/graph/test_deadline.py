@@ -330,3 +330,15 @@ def test_a_compressed_page_is_no_answer_that_accepts_a_send(serve, kind, raw):
     _, error = call(kind, serve(talk).url, "send", raw)
     assert isinstance(error, GraphUnreachable)
     assert error.maybe_sent
+
+
+def test_a_proxy_that_drips_ends_at_the_deadline(serve, kind, raw, monkeypatch):
+    """The connections through a proxy are others, and keep the deadline, too."""
+    for name in ("NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy", "http_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    proxy = serve(drips(OK + b"X-Long: ", b"x"))
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url.removesuffix("/v1.0"))
+    took, error = call(kind, "https://graph.example/v1.0", "send", raw, timeout=30.0)
+    assert took < LATE
+    assert isinstance(error, GraphUnreachable)
+    assert proxy.connections >= 1
