@@ -119,7 +119,10 @@ def add_unsigned(
             parts.append(element.raw)
     added = [one.der for one in dict.fromkeys(certificates) if one.der not in known]
     if known or added:
-        parts.insert(3, ber.tlv(0xA0, *known, *added))
+        # as they came, where none is added
+        parts.insert(
+            3, signed_data.certificate_set((*known, *added)) if added else ber.tlv(0xA0, *known)
+        )
     parts.append(ber.set_of(*infos_der))
     return signed_data.content_info(oids.SIGNED_DATA, parts)
 

@@ -13,7 +13,7 @@ sid         ::= IssuerAndSerialNumber or [0] IMPLICIT SubjectKeyIdentifier
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -111,7 +111,6 @@ def sign(
     ]
     carried: list[Certificate] = []
     for signer in signers:
-        # the leaf first: Outlook has been seen not to build the chain otherwise (cryptography#8127)
         carried += [signer.certificate, *signer.chain]
         if signer.encryption_certificate is not None:
             carried.append(signer.encryption_certificate)  # RFC 8550 2.3
@@ -125,7 +124,7 @@ def sign(
             ber.integer(version),
             ber.set_of(*(parameters.write_digest(digest) for digest in digests)),
             *ber.nest(ber.SEQUENCE, encapsulated),
-            _certificate_set(carried),
+            certificate_set(one.der for one in carried),
             ber.set_of(*infos),
         ],
     )
@@ -201,17 +200,27 @@ def carry(certificates: Sequence[Certificate]) -> bytes:
             ber.integer(1),
             ber.set_of(),
             ber.sequence(ber.oid(oids.DATA)),
-            _certificate_set(certificates),
+            certificate_set(one.der for one in certificates),
             ber.set_of(),
         ],
     )
 
 
-def _certificate_set(certificates: Sequence[Certificate]) -> bytes:
+def certificate_set(certificates: Iterable[bytes]) -> bytes:
+    """CertificateChoices, DER, each once, as [0] IMPLICIT CertificateSet in the order of DER.
+
+    X.690 11.6: the encodings of a SET OF ascend. CMS does not ask for DER here, but readers do:
+    since October 2020 Windows' wintrust refuses signatures whose certificates stand otherwise
+    (openssl#13142, osslsigncode#312), and so does @blamejs/pki; .NET, asn1crypto and cryptography
+    write them so. Against it stand one report that Outlook and openssl want the leaf first
+    (cryptography#8127), which openssl does not, and cryptography kept the order of DER; and readers
+    that take the first for the signer's (NSS in openssl#883, phase2#28), which is a fault of
+    theirs: the sid says which it is. Raises UsageError for more than are read.
+    """
     once = dict.fromkeys(certificates)
     if len(once) > MAX_CERTIFICATES:
         raise UsageError(f"{len(once)} certificates, at most {MAX_CERTIFICATES} are read")
-    return ber.tlv(0xA0, *(certificate.der for certificate in once))
+    return b"\xa0" + ber.set_of(*once)[1:]
 
 
 def content_info(oid: str, content: Sequence[bytes | memoryview]) -> bytes:

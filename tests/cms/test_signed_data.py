@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
+import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
+from shutil import which
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from smime_graph import oids
+from smime_graph import oids, verify
 from smime_graph.algorithms import SHA1, SHA256, SHA384, Digest, SignatureScheme, by_name
 from smime_graph.budget import Budget
-from smime_graph.cms import attributes, ber, parameters, signature_check, signed_data
+from smime_graph.cms import attributes, ber, countersign, parameters, signature_check, signed_data
 from smime_graph.cms.certificate import Certificate
 from smime_graph.cms.signature_check import Check
 from smime_graph.errors import MalformedMessage, UnsupportedAlgorithm, UsageError
 from smime_graph.findings import Severity, codes
 from smime_graph.pki.identity import Identity
 from smime_graph.pki.issue import CA
+from smime_graph.pki.trust import TrustStore
 from smime_graph.policy import ARCHIVE, EXCHANGE, Policy
 
 CONTENT = b"Content-Type: text/plain\r\n\r\nhello\r\n"
@@ -561,3 +567,83 @@ def test_algorithm_protection_names_a_signature_or_a_mac_and_not_both(alice: Ide
     assert found(named) == []
     for wrong in ((named, by_mac), (by_mac,), ()):
         assert found(*wrong) == ["cms.attributes.algorithm-protection"]
+
+
+def in_every_order(der: bytes) -> list[bytes]:
+    """The SignedData with its certificates in each order that they can have."""
+    elements = list(signed_data.read_content_info(der)[1])
+    parts: list[bytes | memoryview] = [one.raw for one in elements]
+    return [
+        signed_data.content_info(oids.SIGNED_DATA, [*parts[:3], ber.tlv(0xA0, *order), *parts[4:]])
+        for order in itertools.permutations(one.raw for one in elements[3])
+    ]
+
+
+@pytest.fixture(scope="module")
+def below_two(ca: CA, now: datetime) -> Identity:
+    """Somebody with two authorities between the root and himself."""
+    upper = ca.create_intermediate("Upper", key="p256", path_length=1, at=now)
+    return upper.create_intermediate("Lower", key="rsa-2048").issue(
+        "alice@contoso.com", key="rsa-4096"
+    )
+
+
+def certificates_of(der: bytes) -> list[bytes]:
+    return [one.raw for one in list(signed_data.read_content_info(der)[1])[3]]
+
+
+def test_certificates_stand_in_the_order_of_der(
+    alice: Identity, bob: Identity, below_two: Identity, now: datetime
+) -> None:
+    """X.690 11.6: for readers that take nothing but DER, as @blamejs/pki and Windows' wintrust."""
+    der, _ = signed_data.sign(CONTENT, [below_two], detached=False, policy=EXCHANGE, at=now)
+    found = certificates_of(der)
+    assert len(found) == 3
+    assert found == sorted(found)
+    assert found[0] != below_two.certificate.der, "the case that a leaf in front would hide"
+    several, _ = signed_data.sign(
+        CONTENT, [below_two, alice], detached=False, policy=EXCHANGE, at=now
+    )
+    for made in (
+        several,
+        signed_data.carry([below_two.certificate, alice.certificate, bob.certificate]),
+        countersign.countersign(der, signer=bob, policy=EXCHANGE, at=now),
+    ):
+        assert certificates_of(made) == sorted(certificates_of(made))
+        assert signed_data.read_content_info(made)[1].children()[3].raw[:1] == b"\xa0"
+
+
+def test_a_countersignature_that_adds_no_certificate_leaves_their_order(
+    alice: Identity, below_two: Identity, now: datetime
+) -> None:
+    der, _ = signed_data.sign(CONTENT, [below_two, alice], detached=False, policy=EXCHANGE, at=now)
+    for one in in_every_order(der)[:4]:
+        again = countersign.countersign(one, signer=alice, policy=EXCHANGE, at=now)
+        assert certificates_of(again) == certificates_of(one)
+
+
+def test_readers_find_the_signer_wherever_the_certificate_stands(
+    below_two: Identity, trust: TrustStore, now: datetime, tmp_path: Path
+) -> None:
+    """cryptography#8127: no order may keep a reader from the chain; openssl is one, we another."""
+    der, _ = signed_data.sign(CONTENT, [below_two], detached=False, policy=EXCHANGE, at=now)
+    orders = in_every_order(der)
+    assert der in orders
+    assert len(orders) == 6
+    for one in orders:
+        opened = verify(one, trust=trust, sender="alice@contoso.com", at=now)
+        assert opened.signer.certificate == below_two.certificate
+    if (openssl := which("openssl")) is None:
+        pytest.skip("openssl is not installed")
+    root = tmp_path / "root.pem"
+    root.write_bytes(trust.anchors[0].x509.public_bytes(Encoding.PEM))
+    for one in orders:
+        done = subprocess.run(
+            [openssl, "cms", "-verify", "-binary", "-inform", "DER", "-CAfile", root]
+            + ["-attime", str(int(now.timestamp()) + 60)],
+            input=one,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == CONTENT
