@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.parser import BytesParser
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -25,6 +26,7 @@ from cryptography.hazmat.primitives import serialization as ser
 
 from .. import oids
 from ..arguments import checked, file_name
+from ..budget import Budget as MessageBudget
 from ..cms import ber, signed_data
 from ..cms.certificate import Certificate
 from ..errors import MalformedMessage, SmimeGraphError, UsageError
@@ -290,7 +292,7 @@ class _Collector:
 
 
 def _carried_by(der: bytes) -> tuple[Certificate, ...]:
-    signed = signed_data.read(der)
+    signed = signed_data.read(der, budget=MessageBudget(len(der)))
     if signed.signers:
         # what comes along with a signature is anybody's choice
         raise UsageError(
@@ -337,7 +339,9 @@ def kind_of(data: bytes) -> Kind | None:
     if data[:1] != b"\x30":
         return None
     try:
-        elements = list(ber.read(data, "DER"))
+        elements = list(
+            islice(ber.read(data, "DER"), 4)
+        )  # each kind has fewer, or is known by then
     except MalformedMessage:
         return None
     tags = [e.tag for e in elements[:3]]

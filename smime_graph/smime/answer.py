@@ -39,6 +39,7 @@ Kind = Literal["reply", "reply-all", "forward"]
 
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,900}>")
 _MOST_REFERENCES = 50  # the first and the latest: RFC 5322 3.6.4 has no limit, relays do
+_MOST_RECEIVERS = 1000  # Exchange Online delivers to no more
 _MOST_QUOTED = 200_000  # characters of the original that are repeated in the answer
 
 
@@ -76,6 +77,12 @@ def answer(
     mine = _one_address(sender, "sender")
     made = EmailMessage(policy=SMTP)
     receivers, copies = _receivers(source, kind, mine, to)
+    if len(receivers) + len(copies) > _MOST_RECEIVERS:
+        raise UsageError(
+            f"the answer would go to {len(receivers) + len(copies)} addresses, "
+            f"at most {_MOST_RECEIVERS} are written to",
+            hint="reply to the sender alone",
+        )
     if not all(one.isascii() for one in (mine, *receivers, *copies)):
         made = EmailMessage(policy=SMTP.clone(utf8=True))  # RFC 6532
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -205,15 +206,43 @@ class Opened:
 
     @property
     def message(self) -> EmailMessage:
-        """The whole message, parsed by `email`; MalformedMessage for what is beyond it."""
+        """The whole message, parsed by `email`; MalformedMessage for what is beyond it.
+
+        Its parser takes time that grows with the square of a field's length: what holds longer ones
+        than mail has is to be had as `raw` alone.
+        """
         if self.report.whole and self.report.whole[-1].type == "signed-receipt":
             # it holds octets that another sender chose: read as mail they are the signer's words
             raise MalformedMessage("a receipt is no mail", hint="check it with verify_receipt")
+        raw = self.raw
+        _must_be_short(raw)
         try:
-            return message_from_bytes(self.raw, policy=policy.default)
+            return message_from_bytes(raw, policy=policy.default)
         except RecursionError:
             pass  # and out of here, so that the error does not hold what was read
         raise MalformedMessage("multiparts are nested too deep to be parsed")
+
+
+# octets; a To of 1,000 names has 50 KB, which take half a second
+_MAX_PARSED = 64 << 10
+_MAX_PARSED_TYPE = 4096
+_TYPE_OF_PART = re.compile(
+    rb"^content-(?:type|disposition)[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*", re.IGNORECASE | re.MULTILINE
+)
+
+
+def _must_be_short(raw: bytes) -> None:
+    longest = max(Entity(raw).fields, key=lambda field: len(field.raw), default=None)
+    if longest is not None and len(longest.raw) > _MAX_PARSED:
+        name, most = longest.name or "a line", _MAX_PARSED
+    elif any(len(match[0]) > _MAX_PARSED_TYPE for match in _TYPE_OF_PART.finditer(raw)):
+        name, most = "a Content-Type or Content-Disposition", _MAX_PARSED_TYPE
+    else:
+        return
+    raise MalformedMessage(
+        f"{name} of the message is longer than the {most} octets that are parsed",
+        hint="take it as it is: raw",
+    )
 
 
 def _has_version(entity: bytes) -> bool:

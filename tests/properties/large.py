@@ -490,3 +490,33 @@ LARGE: dict[str, Callable[[World], bytes]] = {
     "parts-in-parts": lambda w: parts_in_parts(6, 10_000),
     "parts-of-nothing": lambda w: parts_in_parts(1, 90_000),
 }
+
+
+def pem(certificates: Iterable[bytes]) -> bytes:
+    return b"".join(
+        b"-----BEGIN CERTIFICATE-----\n%b-----END CERTIFICATE-----\n" % pybase64.encodebytes(der)
+        for der in certificates
+    )
+
+
+def carried(der: Iterable[bytes]) -> bytes:
+    """A certs-only SignedData."""
+    return of_parts(
+        [ber.integer(1), ber.set_of(), ber.sequence(ber.oid(oids.DATA)), ber.tlv(0xA0, *der)]
+        + [ber.set_of()]
+    )
+
+
+# Files of up to 1 MB for the loaders of keys and certificates.
+FILES: dict[str, Callable[[World], bytes]] = {
+    "pem": lambda w: pem(twins(w.alice.certificate, 1400)),
+    "key-and-certificates": lambda w: w.alice.to_pem() + pem(twins(w.alice.certificate, 480)),
+    "certs-only": lambda w: carried(twins(w.alice.certificate, 1800)),
+    "certs-only-of-nothing": lambda w: carried([b"\xa1\0" * 490_000]),
+    "sequence-of-nothing": lambda w: ber.sequence(b"\x05\0" * 490_000),
+    "nested": lambda w: b"\x30\x80" * 490_000,
+    "beginnings": lambda w: b"-----BEGIN CERTIFICATE-----\n" * 35_000,
+    "empty-blocks": lambda w: pem([b""] * 18_000),
+    "dashes": lambda w: b"-" * 1_000_000,
+    "mail": lambda w: HEAD + b"Content-Type: application/pkcs7-mime\r\n\r\n" + b"0\r\n" * 300_000,
+}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from smime_graph import (
+    Contact,
     Identity,
     SmimeGraphError,
     TrustStore,
@@ -21,6 +22,8 @@ from smime_graph import (
     verify,
 )
 from smime_graph.cms.shared_secret import Password
+from smime_graph.pki.identity import load_identities, read_certificates
+from smime_graph.smime.answer import answer
 from smime_graph.smime.examine import decompress
 from smime_graph.smime.receipts import examine_receipt
 
@@ -47,9 +50,24 @@ def reading(raw: bytes, trust: TrustStore, keys: Any) -> dict[str, Callable[[], 
         "decrypt": lambda: decrypt(raw, identities=keys),
         "unseal": lambda: unseal(raw, identities=keys, trust=trust),
         "decompress": lambda: decompress(raw),
+        "answer": lambda: answer(raw, kind="reply-all", sender="bob@contoso.com").as_bytes(),
+        "forward": lambda: answer(
+            raw, kind="forward", sender="bob@contoso.com", to=["carol@contoso.com"]
+        ).as_bytes(),
         "examine_receipt": lambda: examine_receipt(
             raw, original=b"From: a@b\r\n\r\n", identities=keys, trust=trust
         ),
+    }
+
+
+def loading(path: str) -> dict[str, Callable[[], object]]:
+    """Every function that loads keys or certificates from a file."""
+    return {
+        "Identity.load": lambda: Identity.load(path, "a password"),
+        "load_identities": lambda: load_identities(path, ["a password"]),
+        "Contact.load": lambda: Contact.load(path),
+        "TrustStore.from_pem": lambda: TrustStore.from_pem(path),
+        "read_certificates": lambda: read_certificates(path),
     }
 
 
@@ -62,14 +80,15 @@ def slowness() -> float:
     return max(1.0, (time.process_time() - begun) / 0.08)
 
 
-def _measure(raw: bytes, trust_pem: bytes, key: str, out: Any) -> None:
+def _measure(raw: bytes | str, trust_pem: bytes, key: str, out: Any) -> None:
     trust = TrustStore.from_pem(trust_pem)
     keys = (*Identity.load(key).identities, Password("a password"))
     with suppress(SmimeGraphError):  # what is imported on first use is no cost of this input
         examine(b"From: alice@contoso.com\r\n\r\nhello\r\n", trust=trust)
     seconds: dict[str, float] = {}
     error = None
-    for name, function in reading(raw, trust, keys).items():
+    functions = loading(raw) if isinstance(raw, str) else reading(raw, trust, keys)
+    for name, function in functions.items():
         begun = time.process_time()
         try:
             function()
@@ -81,8 +100,11 @@ def _measure(raw: bytes, trust_pem: bytes, key: str, out: Any) -> None:
     out.put(Cost(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, error))
 
 
-def measure(raw: bytes, *, trust_pem: bytes, key: str, patience: float = 120) -> Cost:
-    """What it costs to read `raw`; `key` is the file with the reader's key."""
+def measure(raw: bytes | str, *, trust_pem: bytes, key: str, patience: float = 120) -> Cost:
+    """What it costs to read a message, or to load the file of this name.
+
+    `key` is the file with the reader's key.
+    """
     out = _CONTEXT.SimpleQueue()
     process = _CONTEXT.Process(target=_measure, args=(raw, trust_pem, key, out))
     process.start()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .large import LARGE, MEGABYTE, World
+from .large import FILES, LARGE, MEGABYTE, World
 from .measured import measure, slowness
 
 SECONDS = 1.0
@@ -38,6 +38,19 @@ def test_a_message_made_to_be_expensive_is_read_within_a_second_and_200_megabyte
     raw = LARGE[name](world)
     assert 30_000 < len(raw) < 1.1 * MEGABYTE
     cost = measure(raw, trust_pem=world.ca.trust_pem, key=key)
+    assert cost.error is None
+    assert cost.memory < MEMORY
+    assert {n: round(s, 2) for n, s in cost.seconds.items() if s >= allowed} == {}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_made_to_be_expensive_is_loaded_within_a_second_and_200_megabytes(
+    name: str, world: World, key: str, allowed: float, tmp_path: Path
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(FILES[name](world))
+    assert 200_000 < path.stat().st_size < 1.1 * MEGABYTE
+    cost = measure(str(path), trust_pem=world.ca.trust_pem, key=key)
     assert cost.error is None
     assert cost.memory < MEMORY
     assert {n: round(s, 2) for n, s in cost.seconds.items() if s >= allowed} == {}
