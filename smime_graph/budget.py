@@ -20,6 +20,7 @@ Work = Literal[
     "decompression",
     "digests",
     "header lines",
+    "mail addresses",
     "name constraints",
     "password derivations",
     "private keys",
@@ -40,6 +41,7 @@ PATH_OCTET = 0.3  # of its certificates, as asn1crypto parses them
 CONSTRAINT = 4  # compared with a name
 PRIVATE_KEY = 5000  # RSA-4096
 ITERATION = 0.2  # of PBKDF2 with a digest of 32 bits words, as SHA-256; SHA-512 takes twice as long
+ADDRESS = 30
 STEP = 5  # of the search for a path
 PARSED = 50  # a certificate, by cryptography
 COMPARISON = 2  # of a certificate with what names one

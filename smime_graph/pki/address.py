@@ -277,6 +277,15 @@ def matches(address: str, certificate_address: str, *, exact_local_part: bool = 
 # --- certificates ---------------------------------------------------------------------------------
 
 
+def count_of_names(certificate: Certificate) -> int:
+    """How many names the subjectAltName has, of whatever kind."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except (x509.ExtensionNotFound, MalformedMessage):
+        return 0
+    return len(list(found.value))
+
+
 @lru_cache(maxsize=32)
 def addresses(certificate: Certificate) -> tuple[str, ...]:
     """The mail addresses that a certificate binds, each once: subjectAltName first, then the

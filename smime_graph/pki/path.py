@@ -28,13 +28,13 @@ from cryptography.hazmat.primitives.asymmetric import (
 )
 
 from .. import oids
-from ..budget import CONSTRAINT, PARSED, PATH, PATH_OCTET, STEP, Budget
+from ..budget import ADDRESS, CONSTRAINT, PARSED, PATH, PATH_OCTET, STEP, Budget
 from ..cms import ber
 from ..cms.certificate import Certificate
 from ..cms.signature_check import price
 from ..errors import LimitReached, MalformedMessage, UnsupportedAlgorithm
 from ..findings import Finding, Report, Severity, finding
-from .address import constraint_findings
+from .address import addresses, constraint_findings, count_of_names
 from .trust import TrustStore
 from .usage import (
     authority_fault,
@@ -86,11 +86,12 @@ class SignatureChecks:
     search and the judging are paid for.
     """
 
-    __slots__ = ("_answers", "_left", "_pools", "_reports", "budget")
+    __slots__ = ("_addresses", "_answers", "_left", "_pools", "_reports", "budget")
 
     def __init__(self, limit: int = MAX_SIGNATURE_CHECKS, budget: Budget | None = None) -> None:
         self.budget = budget or Budget()
         self._left = limit
+        self._addresses: dict[Certificate, tuple[str, ...]] = {}
         self._answers: dict[tuple[bytes, bytes], str | None] = {}
         self._pools: dict[tuple[int, int], _Pool] = {}
         self._reports: dict[tuple[_Pool, Certificate, datetime, bool], PathReport] = {}
@@ -108,6 +109,13 @@ class SignatureChecks:
             self.budget.spend("signatures", price(issuer, len(certificate.der)))
             self._answers[key] = _signature_fault(certificate, issuer)
         return self._answers[key]
+
+    def addresses(self, certificate: Certificate) -> tuple[str, ...]:
+        """Those that the certificate binds; LimitReached where they are too many to be read."""
+        if certificate not in self._addresses:
+            self.budget.spend("mail addresses", ADDRESS * count_of_names(certificate))
+            self._addresses[certificate] = addresses(certificate)
+        return self._addresses[certificate]
 
     def pool(self, trust: TrustStore, certificates: Iterable[Certificate]) -> _Pool:
         """Where issuers are looked for; that of the same two objects is made once."""
@@ -191,14 +199,13 @@ def _constrained_names(chain: Sequence[Certificate]) -> int:
     """How many comparisons the name constraints ask for: the validator compares each with each."""
     names = subtrees = 0
     for certificate in chain:
+        names += count_of_names(certificate)
         try:
             extensions = certificate.extensions
         except MalformedMessage:
             continue
         for extension in extensions:
-            if isinstance(extension.value, x509.SubjectAlternativeName):
-                names += len(list(extension.value))
-            elif isinstance(extension.value, x509.NameConstraints):
+            if isinstance(extension.value, x509.NameConstraints):
                 subtrees += len(extension.value.permitted_subtrees or ())
                 subtrees += len(extension.value.excluded_subtrees or ())
     return names * subtrees

@@ -23,6 +23,7 @@ from binascii import a2b_qp, b2a_qp
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.utils import collapse_rfc2231_value, decode_params, unquote
+from itertools import islice
 
 import pybase64
 
@@ -31,6 +32,7 @@ from ..pki.address import after_comment
 
 MAX_DEPTH = 40  # of nested multiparts
 MAX_PARTS = 10_000
+_MAX_PIECES = 150_000  # header fields, delimiters and bodies of a message that is made canonical
 MAX_HEADER = 1 << 20  # octets of one header block; Exchange allows 128 KB
 MAX_HEADER_LINES = 20_000  # of one header block: some 10,000 recipients on a line each
 MAX_LINE = 998  # RFC 5322 2.1.1
@@ -372,7 +374,12 @@ def canonical_entity(raw: bytes, *, clear: bool) -> bytes:
     `clear` for multipart/signed, whose text relays can see. Raises MalformedMessage for what cannot
     be made so without a change to the content of a part, or to what a signature inside covers.
     """
-    return b"".join(_canonical(raw, clear, 0))
+    pieces = list(islice(_canonical(raw, clear, 0), _MAX_PIECES + 1))
+    if len(pieces) > _MAX_PIECES:
+        raise MalformedMessage(
+            f"the message has more than {_MAX_PIECES} header fields and parts, all counted"
+        )
+    return b"".join(pieces)
 
 
 _UNENCODED = ("7bit", "8bit", "binary")

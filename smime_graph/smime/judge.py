@@ -23,6 +23,7 @@ from ..cms.signature_check import Check
 from ..cms.signed_data import SignerInfo
 from ..errors import (
     CertificateRejected,
+    LimitReached,
     MalformedMessage,
     SignatureInvalid,
     SmimeGraphError,
@@ -345,6 +346,7 @@ def _judge_signer(
     found = [replace(f, where=where) for f in check.findings]
     certificate = check.certificate
     trusted = trusted_then = same = None
+    emails: tuple[str, ...] = ()
     compared = senders.text
 
     def validated(one: Certificate, moment: datetime) -> PathReport:
@@ -376,7 +378,11 @@ def _judge_signer(
                 found.append(finding("smime.signing-time", where, text))
             inside = trusted and all(c.not_before <= moment <= c.not_after for c in report.chain)
             trusted_then = (inside and bool(report.chain)) or validated(certificate, moment).ok
-        same, findings = senders.compare(certificate, where)
+        try:
+            emails = checks.addresses(certificate)
+            same, findings = senders.compare(certificate, where)
+        except LimitReached as error:
+            findings = [finding("smime.limit", where, f"addresses not compared: {error}")]
         found += findings
     sender_matches = bool(same) or senders.is_unknown or not policy.sender_must_match
     sound = not any(f.severity is Severity.ERROR for f in found)
@@ -384,7 +390,7 @@ def _judge_signer(
         where=where,
         layer=layer.path,
         certificate=certificate,
-        emails=addresses(certificate) if certificate is not None else (),
+        emails=emails,
         scheme=check.scheme.name if check.scheme else None,
         digest=check.digest.name if check.digest else None,
         signing_time=check.signing_time,
@@ -495,7 +501,8 @@ class _Senders:
 
         RFC 8550 3 is content with the Sender, or with one of several in the From.
         """
-        held = [one for signer in signers if signer.accepted for one in signer.emails]
+        believers = dict.fromkeys(signer.emails for signer in signers if signer.accepted)
+        held = [one for emails in believers for one in emails]
         believed = mailboxes(tuple(held))
         silent = [one for one in self.authors if mailbox(one) not in believed]
         if not held or not silent:
@@ -544,7 +551,7 @@ def _index(layers: Sequence[Layer], path: str) -> int:
 
 
 def _belongs_to_other(item: Finding, believed: set[str]) -> bool:
-    return not any(item.where == one or item.where.startswith(f"{one},") for one in believed)
+    return item.where.partition(",")[0] not in believed
 
 
 def _check_micalg(layer: SignedLayer) -> list[Finding]:

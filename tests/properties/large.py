@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from smime_graph import CA, EXCHANGE, Identity, TrustStore, oids
-from smime_graph.cms import attributes, ber, compressed_data, signed_data
+from smime_graph.cms import attributes, ber, signed_data
 from smime_graph.cms.shared_secret import MAX_ITERATIONS
 from smime_graph.smime.wrap import ENVELOPED, SIGNED, pkcs7_mime
 
@@ -125,6 +125,15 @@ def from_and_names(world: World, *, senders: int, names: int, signers: int = 1) 
     stranger = self_signed(*(f"s{n}@contoso.com" for n in range(names)))
     der = with_signers(opaque(TEXT, stranger), signers)
     return b"From: " + addresses(senders) + b"\r\n" + message(der).partition(b"\r\n")[2]
+
+
+def names_of_many(world: World, *, signers: int, names: int) -> bytes:
+    """Every signer has a certificate of his own, with as many addresses that are slow to read."""
+    ca = CA("stranger", key="p256")
+    key = world.alice.private_key
+    emails = [f'"{chr(97 + n % 26)}{n}"@b' for n in range(names)]
+    people = [ca.issue(*emails, key=key, name=f"p{n}") for n in range(signers)]
+    return message(opaque(TEXT, *people))
 
 
 def name_constraints(
@@ -362,30 +371,31 @@ def inflated(world: World, *, size: int, layers: int = 1) -> bytes:
     """A short CompressedData that becomes `size` octets, in `layers` that each do."""
     content = b"Content-Type: text/plain\r\n\r\n" + bytes(size)
     for _ in range(layers):
-        inner = ber.nest(0xA0, ber.nest(ber.OCTET_STRING, [zlib.compress(content, 9)]))
-        der = signed_data.content_info(
-            oids.COMPRESSED_DATA,
-            [
-                ber.integer(0),
-                ber.sequence(ber.oid("1.2.840.113549.1.9.16.3.8")),
-                *ber.nest(ber.SEQUENCE, [ber.oid(oids.DATA), *inner]),
-            ],
-        )
-        content = (
-            b"Content-Type: application/pkcs7-mime; smime-type=compressed-data; name=smime.p7z\r\n"
-            b"Content-Transfer-Encoding: binary\r\n\r\n" + der
-        )
+        content = deflated(content)
     return HEAD + content
+
+
+def deflated(content: bytes) -> bytes:
+    """An entity with CompressedData, whatever we would refuse to compress."""
+    inner = ber.nest(0xA0, ber.nest(ber.OCTET_STRING, [zlib.compress(content, 9)]))
+    der = signed_data.content_info(
+        oids.COMPRESSED_DATA,
+        [
+            ber.integer(0),
+            ber.sequence(ber.oid(oids.ZLIB)),
+            *ber.nest(ber.SEQUENCE, [ber.oid(oids.DATA), *inner]),
+        ],
+    )
+    return (
+        b"Content-Type: application/pkcs7-mime; smime-type=compressed-data; name=smime.p7z\r\n"
+        b"Content-Transfer-Encoding: binary\r\n\r\n" + der
+    )
 
 
 def inflated_and_signed(world: World, *, size: int) -> bytes:
     """What is inflated is a signed message, with line ends that are digested in two forms."""
     content = b"Content-Type: text/plain\n\n" + b"\n" * size
-    der = compressed_data.compress(message(opaque(content, world.alice))[len(HEAD) :])
-    return (
-        HEAD + b"Content-Type: application/pkcs7-mime; smime-type=compressed-data\r\n"
-        b"Content-Transfer-Encoding: binary\r\n\r\n" + der
-    )
+    return HEAD + deflated(message(opaque(content, world.alice))[len(HEAD) :])
 
 
 # --- MIME ---------------------------------------------------------------------------------
@@ -419,6 +429,7 @@ LARGE: dict[str, Callable[[World], bytes]] = {
         w, senders=1000, names=1000, signers=100
     ),
     "from-8000-names-8000": lambda w: from_and_names(w, senders=8000, names=8000, signers=20),
+    "names-900-of-signers-100": lambda w: names_of_many(w, signers=100, names=900),
     "permitted-1000-names-1000": lambda w: name_constraints(
         w, names=1000, constraints=1000, permitted=True
     ),
@@ -466,6 +477,8 @@ LARGE: dict[str, Callable[[World], bytes]] = {
     "recipients-10000": lambda w: recipients(w, count=9_000),
     "passwords-10000": lambda w: recipients(w, count=5_000, kind="pwri"),
     "inflates-to-100-megabytes": lambda w: inflated(w, size=100 * MEGABYTE),
+    "inflates-to-19-megabytes-in-4-layers": lambda w: inflated(w, size=19 * MEGABYTE, layers=4),
+    "inflates-to-23-megabytes-of-lines": lambda w: inflated_and_signed(w, size=11 * MEGABYTE),
     "inflates-to-140-megabytes-of-lines": lambda w: inflated_and_signed(w, size=140 * MEGABYTE),
     "from-256-kilobytes": lambda w: header(b"", 0).replace(
         b"From: alice@contoso.com", b"From: " + b"a@b, " * 52_000 + b"a@b"

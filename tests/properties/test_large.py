@@ -36,7 +36,7 @@ def test_a_message_made_to_be_expensive_is_read_within_a_second_and_200_megabyte
     name: str, world: World, key: str, allowed: float
 ) -> None:
     raw = LARGE[name](world)
-    assert 30_000 < len(raw) < 1.1 * MEGABYTE
+    assert len(raw) < 1.1 * MEGABYTE
     cost = measure(raw, trust_pem=world.ca.trust_pem, key=key)
     assert cost.error is None
     assert cost.memory < MEMORY
