@@ -314,6 +314,7 @@ def _bindings(
     found: dict[Certificate, list[Finding]] = {}
     try:
         for one in named:
+            budget.spend("certificates", _NAMED_BY_DIGEST + DIGESTED_OCTET * len(one.der))
             found[one] = attributes.check_signing_certificate(attrs, one, signer.where)
         if all(found.values()):
             for one in known:
