@@ -30,7 +30,8 @@ def put_right(der: bytes) -> bytes | None:
     DEFAULT is left out (X.690 11.5).
     """
     try:
-        tbs, *outer = ber.read(der, "Certificate").children()
+        whole = ber.read(der, "Certificate")
+        tbs, *outer = whole.children() or [whole]
         parts = []
         for field in tbs.children():
             if field.tag == _EXTENSIONS:
@@ -45,7 +46,10 @@ def put_right(der: bytes) -> bytes | None:
 
 
 def _extension(node: Node) -> bytes:
-    kind, *criticality, value = node.children()
+    elements = node.children()
+    if len(elements) < 2:
+        raise node.fault(f"Extension has {len(elements)} elements, at least 2 were wanted")
+    kind, *criticality, value = elements
     critical = b"".join(one.raw for one in criticality if one.raw != _FALSE)
     octets = bytes(value.as_octets("extnValue"))
     if octets[:1] == b"\x30":
@@ -60,6 +64,8 @@ def _extension(node: Node) -> bytes:
 def _strings(node: Node, depth: int = 0) -> bytes:
     if depth > ber.MAX_DEPTH:
         raise node.fault(f"nested deeper than {ber.MAX_DEPTH}")
+    if node.tag > 0xFF:
+        return node.raw  # a tag number that nothing in a certificate has
     if node.tag & ber.CONSTRUCTED:
         inside = [_strings(one, depth + 1) for one in node]
         return node.raw if b"".join(inside) == node.contents else ber.tlv(node.tag, *inside)

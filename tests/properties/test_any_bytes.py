@@ -32,7 +32,14 @@ from smime_graph import (
     unseal,
     verify,
 )
-from smime_graph.cms import attributes, ber, enveloped_data, signature_check, signed_data
+from smime_graph.cms import (
+    attributes,
+    ber,
+    deviations,
+    enveloped_data,
+    signature_check,
+    signed_data,
+)
 from smime_graph.cms.certificate import Certificate
 from smime_graph.pki.address import addresses, parse_header_addresses
 from smime_graph.pki.identity import read_certificates
@@ -326,6 +333,15 @@ def test_a_changed_certificate(people: Any, random: random.Random) -> None:
     holder = TrustStore((certificate,))
     validate(people.alice.certificate, use="sign", trust=holder, at=AT)
     attempt(lambda: encrypt(MESSAGE, recipients=[Contact(certificate)]))
+
+
+@given(st.one_of(ASN1, st.binary(max_size=100)))
+@example(b"\x30\0")
+@example(ber.sequence(ber.sequence(ber.context(3, ber.sequence(ber.sequence(ber.oid("1.2.3")))))))
+@example(ber.sequence(ber.sequence(b"\x3f\x1f\x05\x30\x03\x13\x01@")))
+def test_slips_are_put_right_in_anything_or_in_nothing(der: bytes) -> None:
+    copy = deviations.put_right(der)
+    assert copy is None or (copy != der and ber.read(copy, "copy"))
 
 
 @given(st.one_of(st.binary(max_size=300), st.randoms(use_true_random=False)))
