@@ -164,6 +164,8 @@ def _read_file(path: str | os.PathLike[str], limit: int) -> bytes:
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or "no file name"
         hint = "give one of the files in it" if is_folder(path) else "give a file that can be read"
+        if file_name(path) != os.fsdecode(path):
+            hint = "a key without its BEGIN line is read from a file, or given as octets"
         # anew: the original quotes what was given, which may be a key in place of a path
         cause = OSError(error.errno, reason) if isinstance(error, OSError) else None
         raise UsageError(f"{file_name(path)} cannot be read: {reason}", hint=hint) from cause

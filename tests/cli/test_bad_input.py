@@ -371,8 +371,11 @@ def test_no_hint_speaks_python_to_somebody_in_a_shell() -> None:
         if "cli" in file.relative_to(folder).parts or file.name == "arguments.py":
             continue  # the command line gives functions the types they want
         for node in ast.walk(ast.parse(file.read_bytes())):
-            if isinstance(node, ast.keyword) and node.arg == "hint":
-                for part in ast.walk(node.value):
+            named = isinstance(node, ast.keyword) and node.arg == "hint"
+            if isinstance(node, ast.Assign):
+                named = "hint" in ast.unparse(node.targets[0]).lower()
+            if named:
+                for part in ast.walk(node.value):  # type: ignore[attr-defined]
                     text = part.value if isinstance(part, ast.Constant) else None
                     if isinstance(text, str) and _PYTHON.search(text):
                         speaking[text] = f"{file.name}:{part.lineno}"

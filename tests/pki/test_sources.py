@@ -178,6 +178,15 @@ def test_a_source_of_another_type_is_told_so(load: Load, wrong: Any) -> None:
         load(wrong)
 
 
+def test_a_key_without_its_armour_is_told_how_it_is_given(alice: Identity) -> None:
+    text = base64.b64encode(alice.to_pkcs12("secret")).decode()
+    with pytest.raises(UsageError, match=f"a file with a name of {len(text)} char") as caught:
+        Identity.load(text, "secret")
+    assert caught.value.hint is not None
+    assert "given as octets" in caught.value.hint
+    assert Identity.load(base64.b64decode(text), "secret").certificate == alice.certificate
+
+
 def test_a_name_that_is_no_key_is_shown(tmp_path: Path) -> None:
     long = tmp_path / "a folder" / "that-is-not-there-although-its-name-is-as-long-as-a-key-00"
     for path in ("missing.p12", "keys/alice@contoso.com.pem", str(tmp_path / "x.p12")):
