@@ -131,6 +131,8 @@ def _signer(der: bytes, index: int) -> SignerInfo:
     signers = signed_data.read(der).signers
     if not 0 <= index < len(signers):
         raise UsageError(f"there is no signer {index}, the message has {len(signers)}")
+    if (fault := signers[index].fault) is not None:
+        raise MalformedMessage(fault)
     return signers[index]
 
 

@@ -117,6 +117,9 @@ def _check_anything(
     hashed: dict[str, bytes],
     budget: Budget,
 ) -> Check:
+    if signer.fault is not None:
+        found = (_unchecked(signer.where, MalformedMessage(signer.fault)),)
+        return Check(None, None, None, None, None, None, found)
     try:
         return _check(signer, content, content_type, policy, known, hashed, budget)
     except LimitReached as error:

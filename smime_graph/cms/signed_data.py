@@ -22,7 +22,7 @@ from typing import Literal
 from .. import algorithms, oids
 from ..algorithms import KEY_KINDS, Digest, SignatureScheme
 from ..budget import Budget
-from ..errors import MalformedMessage, PolicyRefusal, UnsupportedAlgorithm, UsageError
+from ..errors import LimitReached, MalformedMessage, PolicyRefusal, UnsupportedAlgorithm, UsageError
 from ..policy import Policy
 from . import attributes, ber, capabilities, names, parameters
 from .attributes import Attributes
@@ -235,7 +235,7 @@ def content_info(oid: str, content: Sequence[bytes | memoryview]) -> bytes:
 @dataclass(frozen=True, slots=True)
 class SignerInfo:
     """One SignerInfo as received. `issuer_and_serial` and `key_identifier` are the two forms of
-    sid.
+    sid; where it could not be read there is neither, and `fault` says why.
     """
 
     index: int
@@ -247,6 +247,7 @@ class SignerInfo:
     signature_algorithm: AlgorithmIdentifier
     signature: bytes
     unsigned_attributes: Attributes | None
+    fault: str | None = None
 
     @property
     def where(self) -> str:
@@ -257,7 +258,8 @@ class SignerInfo:
         """The sid, for people."""
         if self.key_identifier is not None:
             return f"subjectKeyIdentifier {self.key_identifier.hex()}"
-        assert self.issuer_and_serial is not None  # noqa: S101 - one of the two, by read_signer
+        if self.issuer_and_serial is None:
+            return "a signer that cannot be read"
         return describe_issuer_and_serial(self.issuer_and_serial)
 
     def matches(self, certificate: Certificate) -> bool:
@@ -347,7 +349,9 @@ def read(der: bytes, *, budget: Budget | None = None) -> SignedData:
     fields.end()
     if len(infos) > MAX_SIGNERS:
         raise MalformedMessage(f"SignedData: {len(infos)} signers, at most {MAX_SIGNERS} are read")
-    signers = tuple(read_signer(element, index) for index, element in enumerate(infos))
+    signers = tuple(_read_or_keep(element, index) for index, element in enumerate(infos))
+    if signers and (fault := signers[0].fault) is not None and all(one.fault for one in signers):
+        raise MalformedMessage(fault)
     return SignedData(
         version, digest_algorithms, content_type, content, certificates, crls, signers
     )
@@ -366,6 +370,17 @@ def read_certificates(node: Node | None) -> tuple[Certificate, ...]:
         except MalformedMessage:
             continue  # a signer whose certificate this was will be reported as without one
     return tuple(found)
+
+
+def _read_or_keep(node: Node, index: int) -> SignerInfo:
+    """RFC 5652 5.1 and 5.3: one that is of a version to come, or broken, hides no other."""
+    try:
+        return read_signer(node, index)
+    except LimitReached:
+        raise
+    except MalformedMessage as error:
+        unknown = AlgorithmIdentifier("unknown", None, b"")
+        return SignerInfo(index, 0, None, None, unknown, None, unknown, b"", None, str(error))
 
 
 def read_signer(node: Node, index: int) -> SignerInfo:

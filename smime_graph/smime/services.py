@@ -67,7 +67,7 @@ def attest(
     countersigners = tuple(_countersigner(one, judge) for one in checked)
     faults += [fault for one in countersigners for fault in _faults_of(one)]
     if faults:
-        text = f"a countersignature is not valid: {_joined(faults)}"
+        text = f"a countersignature is not shown to be valid: {_joined(faults)}"
         found.append(finding("cms.countersignature.invalid", where, text))
     timestamps, findings = _timestamps(info, judge, where)
     signer = replace(
@@ -167,7 +167,7 @@ def _timestamps(
         )
     if not faults:
         return tuple(found), []
-    text = f"a timestamp is not valid: {_joined(faults)}"
+    text = f"a timestamp is not shown to be valid: {_joined(faults)}"
     return tuple(found), [finding("cms.timestamp.invalid", where, text)]
 
 

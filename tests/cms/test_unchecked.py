@@ -11,11 +11,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from smime_graph import examine, oids, verify
+from smime_graph import MalformedMessage, examine, inspect, oids, verify
 from smime_graph.algorithms import SHA256, SignatureScheme, by_name
 from smime_graph.cms import attributes, ber, parameters, signature_check, signed_data
 from smime_graph.cms.certificate import Certificate
-from smime_graph.cms.countersign import add_unsigned
+from smime_graph.cms.countersign import add_unsigned, countersign
 from smime_graph.findings import Severity, codes
 from smime_graph.pki.identity import Identity
 from smime_graph.pki.issue import CA
@@ -269,6 +269,44 @@ def test_parameters_that_cannot_be_read_are_no_bad_signature(
     report = report_on(message([bad, good], [alice.certificate, alice_rsa.certificate]))
     assert report.accepted, report.findings
     assert {signer.valid for signer in report.signers} == {True, None}
+
+
+NOT_SIGNERS = {
+    "of a version to come": ber.sequence(
+        ber.integer(5), ber.context(2, ber.octet_string(b"x")), ber.null()
+    ),
+    "empty": ber.sequence(),
+    "no sequence": ber.integer(1),
+    "no attributes": None,
+}
+
+
+@pytest.mark.parametrize("which", NOT_SIGNERS)
+def test_a_signer_that_cannot_be_read_hides_no_other(
+    which: str,
+    alice: Identity,
+    now: datetime,
+    report_on: Callable[[bytes], MessageReport],
+) -> None:
+    good = sign_with(alice.private_key, alice.certificate)
+    odd = NOT_SIGNERS[which]
+    if odd is None:
+        parts = [one.raw for one in ber.read(good, "")]
+        parts[3] = ber.context(0, ber.integer(1))
+        odd = ber.sequence(*parts)
+    der = message([odd, good], [alice.certificate])
+    report = report_on(der)
+    assert report.accepted, report.findings
+    assert sorted(str(signer.valid) for signer in report.signers) == ["None", "True"]
+    assert [item.severity for item in report.findings] == [Severity.WARNING]
+    assert "cannot be read" in str(inspect(der))
+    alone = message([odd], [alice.certificate])
+    assert not report_on(alone).accepted
+    with pytest.raises(MalformedMessage):
+        signed_data.read(alone)
+    index = ber.read(der, "").children()[1].only("").children()[-1].children()[0].raw != odd
+    with pytest.raises(MalformedMessage):
+        countersign(der, signer=alice, policy=EXCHANGE, at=now, index=int(index))
 
 
 # --- certificates with slips --------------------------------------------------------------
