@@ -32,7 +32,7 @@ from ..pki.address import after_comment
 
 MAX_DEPTH = 40  # of nested multiparts
 MAX_PARTS = 10_000
-_MAX_PIECES = 100_000  # header fields, delimiters and bodies of a message that is made canonical
+_MAX_PIECES = 60_000  # header fields, delimiters and bodies of a message that is made canonical
 MAX_HEADER = 1 << 20  # octets of one header block; Exchange allows 128 KB
 MAX_HEADER_LINES = 20_000  # of one header block: some 10,000 recipients on a line each
 MAX_LINE = 998  # RFC 5322 2.1.1
