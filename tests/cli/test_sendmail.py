@@ -342,7 +342,9 @@ def test_a_password_is_asked_for_once(send: Run, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(keys, "_from_terminal", answer)
     monkeypatch.setattr(keys, "_from_keyring", lambda _: None)
-    result = send("-t", "--signer", "alice.p12", stdin="To: bob@contoso.com\n\nx\n")
+    # who writes is the signer, so the key is opened for From as well as for signing
+    words = ("-t", "--signer", "alice.p12", "--from", "")
+    result = send(*words, stdin="To: bob@contoso.com\n\nx\n")
     assert result.status == 0, result.err
     assert asked == ["alice.p12"]
 
