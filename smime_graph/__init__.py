@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .authority.issue import CA as CA
     from .cms.ess import ReceiptRequest as ReceiptRequest
     from .cms.labels import SecurityLabel as SecurityLabel
-    from .cms.shared_secret import Password as Password
-    from .cms.shared_secret import SharedKey as SharedKey
+    from .cms.recipients.shared_secret import Password as Password
+    from .cms.recipients.shared_secret import SharedKey as SharedKey
     from .errors import CertificateRejected as CertificateRejected
     from .errors import DecryptionFailed as DecryptionFailed
     from .errors import GraphError as GraphError
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from .graph import MessageRef as MessageRef
     from .pki.identity import Contact as Contact
     from .pki.identity import Identity as Identity
-    from .pki.issue import CA as CA
     from .pki.trust import TrustStore as TrustStore
     from .policy import ARCHIVE as ARCHIVE
     from .policy import EXCHANGE as EXCHANGE
@@ -75,7 +75,7 @@ if TYPE_CHECKING:
 _HOME = {
     ".cms.ess": ("ReceiptRequest",),
     ".cms.labels": ("SecurityLabel",),
-    ".cms.shared_secret": ("Password", "SharedKey"),
+    ".cms.recipients.shared_secret": ("Password", "SharedKey"),
     ".errors": (
         "CertificateRejected",
         "DecryptionFailed",
@@ -95,7 +95,7 @@ _HOME = {
     ".findings": ("Finding", "Severity"),
     ".graph": ("AsyncGraphClient", "GraphClient", "MessageRef"),
     ".pki.identity": ("Contact", "Identity"),
-    ".pki.issue": ("CA",),
+    ".authority.issue": ("CA",),
     ".pki.trust": ("TrustStore",),
     ".policy": ("ARCHIVE", "EXCHANGE", "POST_QUANTUM", "RFC_8551", "Policy"),
     ".smime.examine": ("decompress", "decrypt", "examine", "inspect", "unseal", "verify"),

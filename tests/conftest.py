@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from smime_graph.cms.certificate import Certificate
+from smime_graph.authority.issue import CA
 from smime_graph.pki.identity import Contact, Identity
-from smime_graph.pki.issue import CA
 from smime_graph.pki.trust import TrustStore
+from smime_graph.x509.certificate import Certificate
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 

@@ -34,7 +34,7 @@ from smime_graph import (
     UsageError,
 )
 from smime_graph.arguments import checked
-from smime_graph.cms.certificate import Certificate
+from smime_graph.x509.certificate import Certificate
 from tests.conftest import NOW
 
 # What the library makes and people read; nothing is done with one that somebody else has made up

@@ -68,18 +68,13 @@ from smime_graph.algorithms import (
     SignatureScheme,
     by_name,
 )
-from smime_graph.cms import (
-    ber,
-    enveloped_data,
-    key_encapsulation,
-    parameters,
-    signature_check,
-    signed_data,
-)
-from smime_graph.cms.certificate import Certificate
-from smime_graph.cms.shared_secret import Password, SharedKey
-from smime_graph.pki.issue import CA
+from smime_graph.asn1 import ber
+from smime_graph.authority.issue import CA
+from smime_graph.cms import enveloped_data, parameters, signature_check, signed_data
+from smime_graph.cms.recipients import key_encapsulation
+from smime_graph.cms.recipients.shared_secret import Password, SharedKey
 from smime_graph.smime import unwrap
+from smime_graph.x509.certificate import Certificate
 
 from .vectors.test_manifest import ROWS, RUN, Case
 

@@ -39,7 +39,7 @@ def init(directory: str, **given: Any) -> None:
     \b
     smime-graph ca init test-ca
     """
-    from ..pki.issue import CA
+    from ..authority.issue import CA
 
     named = {"name": given["name"]} if given["name"] else {}
     ca = CA(**named, key=given["key"], at=given["at"])
@@ -76,8 +76,8 @@ def issue(directory: str, addresses: tuple[str, ...], **given: Any) -> None:
     \b
     smime-graph ca issue test-ca alice@contoso.com --p12-password-file password
     """
+    from ..authority.issue import CA, write_identity
     from ..pki.address import header_addresses
-    from ..pki.issue import CA, write_identity
 
     for address in addresses:
         if header_addresses(address) != (address,):

@@ -9,10 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..cms.recipients import AnyKey, AnyRecipient
-from ..cms.shared_secret import Password
+from ..cms.recipients.kinds import AnyKey, AnyRecipient
+from ..cms.recipients.shared_secret import Password
 from ..errors import MalformedMessage, SmimeGraphError, UsageError
-from ..pki import pkcs11
 from ..pki.address import Mailbox, addresses, mailbox, mailboxes, parse_header_addresses
 from ..pki.identity import (
     Contact,
@@ -22,8 +21,9 @@ from ..pki.identity import (
     load_identities,
     read_certificates,
 )
-from ..pki.keyfile import files_of, is_folder
-from ..pki.pkcs11_uri import TokenUri
+from ..pki.keyfiles.read import files_of, is_folder
+from ..pki.pkcs11 import keys as pkcs11
+from ..pki.pkcs11.uri import TokenUri
 from ..pki.trust import TrustStore
 from ..smime.entity import Entity
 from ..smime.examine import examine
@@ -31,7 +31,7 @@ from . import files, terminal
 from .options import Given
 
 if TYPE_CHECKING:
-    from ..cms.certificate import Certificate
+    from ..x509.certificate import Certificate
 
 T = TypeVar("T")
 

@@ -85,7 +85,7 @@ def _deliver(opened: Opened, data: bytes, given: Given, *, judged: bool = True) 
     json = report_to_show(opened.report, judged=judged)
     further: dict[str, bytes] = {}
     if given.get("save_certificates"):
-        from ..pki.keyfile import armour
+        from ..pki.keyfiles.read import armour
 
         found = dict.fromkeys(one for layer in opened.report.whole for one in layer.certificates)
         further[given["save_certificates"]] = b"".join(map(armour, found))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from ..cms.certificate import Certificate
 from ..findings import Finding, Severity
 from ..smime.report import Countersigner, Layer, MessageReport, Signer
+from ..x509.certificate import Certificate
 from . import terminal
 
 

@@ -14,11 +14,11 @@ from datetime import datetime
 
 from .. import algorithms, oids
 from ..algorithms import Digest
+from ..asn1 import ber
+from ..asn1.ber import Fields, Node
 from ..errors import MalformedMessage, UnsupportedAlgorithm
 from ..findings import Finding, finding
-from . import ber
-from .ber import Fields, Node
-from .certificate import Certificate
+from ..x509.certificate import Certificate
 from .parameters import AlgorithmIdentifier, read_digest
 
 # --- written ------------------------------------------------------------------------------

@@ -19,10 +19,11 @@ from ..algorithms import (
     OaepParameters,
     Row,
 )
+from ..asn1 import ber
+from ..asn1.ber import Fields
 from ..errors import MalformedMessage, UnsupportedAlgorithm
 from ..policy import Policy
-from . import ber, parameters
-from .ber import Fields
+from . import parameters
 from .keys import Recipient
 
 _AES_WRAPS = ("aes128-wrap", "aes256-wrap")

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from .. import algorithms, oids
 from ..algorithms import Compression
+from ..asn1 import ber
+from ..asn1.ber import Fields
 from ..budget import INFLATED_OCTET, Budget
 from ..errors import MalformedMessage
 from ..policy import Policy
-from . import ber
-from .ber import Fields
 from .parameters import AlgorithmIdentifier
-from .recipient_info import judged
+from .recipients.recipient_info import judged
 from .signed_data import content_info, read_content_info
 
 # As large as Exchange lets a message be at the most

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from .. import oids
+from ..asn1 import ber
+from ..asn1.ber import Fields, Node
 from ..budget import Budget
 from ..errors import MalformedMessage, UsageError
 from ..findings import Severity
 from ..policy import Policy
-from . import attributes, ber, signature_check, signed_data
-from .ber import Fields, Node
-from .certificate import Certificate
+from ..x509.certificate import Certificate
+from . import attributes, signature_check, signed_data
 from .keys import SigningKey
 from .signature_check import Check
 from .signed_data import SignerIdentifier, SignerInfo

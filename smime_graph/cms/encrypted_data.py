@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .. import oids
+from ..asn1 import ber
+from ..asn1.ber import Fields
 from ..errors import DecryptionFailed, MalformedMessage, NoMatchingIdentity
 from ..policy import Policy
-from . import ber, parameters
-from .ber import Fields
+from . import parameters
 from .enveloped_data import read_encrypted_content
 from .parameters import AlgorithmIdentifier
-from .recipient_info import judged
-from .recipients import AnyKey
-from .shared_secret import SharedKey
+from .recipients.kinds import AnyKey
+from .recipients.recipient_info import judged
+from .recipients.shared_secret import SharedKey
 from .signed_data import read_content_info
 
 

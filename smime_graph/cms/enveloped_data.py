@@ -20,6 +20,8 @@ from dataclasses import dataclass
 
 from .. import oids
 from ..algorithms import ContentCipher
+from ..asn1 import ber
+from ..asn1.ber import Fields
 from ..budget import PRIVATE_KEY, Budget
 from ..errors import (
     DecryptionFailed,
@@ -33,13 +35,13 @@ from ..errors import (
     kept,
 )
 from ..policy import Policy
-from . import attributes, ber, parameters, recipients
-from .ber import Fields
-from .certificate import Certificate
+from ..x509.certificate import Certificate
+from . import attributes, parameters
 from .parameters import AlgorithmIdentifier
-from .recipient_info import RecipientIdentifierForm, RecipientInfo, judged
-from .recipients import AnyKey, AnyRecipient
-from .shared_secret import Password
+from .recipients import kinds as recipients
+from .recipients.kinds import AnyKey, AnyRecipient
+from .recipients.recipient_info import RecipientIdentifierForm, RecipientInfo, judged
+from .recipients.shared_secret import Password
 from .signed_data import content_info, read_certificates, read_content_info
 
 # Each try is an operation with a private key: a message can ask for many, we grant few.

@@ -31,11 +31,11 @@ from typing import Any, Literal
 from .. import oids
 from ..algorithms import Digest
 from ..arguments import check_fields
+from ..asn1 import ber
+from ..asn1.ber import Fields, Node
 from ..errors import MalformedMessage, UsageError
 from ..findings import Finding, Severity, finding
-from . import ber
 from .attributes import Attributes, attribute
-from .ber import Fields, Node
 from .labels import SecurityLabel, read_equivalents, read_label, read_text
 
 _MAX_RECEIPTS_TO = 16  # RFC 2634 2.7: ub-receiptsTo

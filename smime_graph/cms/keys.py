@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from .certificate import Certificate
+from ..x509.certificate import Certificate
 
 
 class SigningKey(Protocol):

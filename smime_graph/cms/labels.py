@@ -17,10 +17,10 @@ from typing import Any
 
 from .. import oids
 from ..arguments import check_fields
+from ..asn1 import ber
+from ..asn1.ber import Fields, Node
 from ..errors import MalformedMessage, UsageError
-from . import ber
 from .attributes import attribute
-from .ber import Fields, Node
 
 _MAX_CLASSIFICATION = 256  # RFC 2634 3.2: ub-integer-options
 _MAX_CATEGORIES = 64

@@ -29,10 +29,10 @@ from ..algorithms import (
     PssParameters,
     SignatureScheme,
 )
+from ..asn1 import ber
+from ..asn1.ber import Fields, Node
 from ..errors import MalformedMessage
-from . import ber
-from .ber import Fields, Node
-from .certificate import Certificate
+from ..x509.certificate import Certificate
 
 _NULL = ber.null()
 

@@ -14,13 +14,14 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 
 from .. import oids
 from ..algorithms import KEY_KINDS, Digest, PssParameters, SignatureScheme
+from ..asn1 import ber
 from ..budget import COMPARISON, DIGESTED_OCTET, PARSED, Budget
 from ..errors import LimitReached, MalformedMessage, SmimeGraphError, UnsupportedAlgorithm
 from ..findings import Finding, Severity, finding
 from ..policy import Policy
-from . import attributes, ber, parameters
+from ..x509.certificate import Certificate
+from . import attributes, parameters
 from .attributes import Attributes
-from .certificate import Certificate
 from .signed_data import SignedData, SignerInfo
 
 _MULTIPLICATION = 2.8e-7  # of two bits, in the unit of a budget

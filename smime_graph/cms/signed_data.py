@@ -21,13 +21,15 @@ from typing import Literal
 
 from .. import algorithms, oids
 from ..algorithms import KEY_KINDS, Digest, SignatureScheme
+from ..asn1 import ber
+from ..asn1.ber import Fields, Node
 from ..budget import Budget
 from ..errors import LimitReached, MalformedMessage, PolicyRefusal, UnsupportedAlgorithm, UsageError
 from ..policy import Policy
-from . import attributes, ber, capabilities, names, parameters
+from ..x509 import names
+from ..x509.certificate import Certificate
+from . import attributes, capabilities, parameters
 from .attributes import Attributes
-from .ber import Fields, Node
-from .certificate import Certificate
 from .keys import SigningKey
 from .parameters import AlgorithmIdentifier
 

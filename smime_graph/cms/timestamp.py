@@ -19,12 +19,13 @@ from hmac import compare_digest
 
 from .. import oids
 from ..algorithms import Digest
+from ..asn1 import ber
+from ..asn1.ber import Fields, Node
 from ..budget import Budget
 from ..errors import MalformedMessage
 from ..findings import Severity
 from ..policy import Policy
-from . import attributes, ber, signature_check, signed_data
-from .ber import Fields, Node
+from . import attributes, signature_check, signed_data
 from .parameters import AlgorithmIdentifier, read_digest
 from .signature_check import Check
 from .signed_data import SignedData

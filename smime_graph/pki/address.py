@@ -16,10 +16,11 @@ from typing import NamedTuple
 from cryptography import x509
 
 from .. import oids
-from ..cms import ber, names
-from ..cms.certificate import Certificate
+from ..asn1 import ber
 from ..errors import MalformedMessage
 from ..findings import Finding, finding
+from ..x509 import names
+from ..x509.certificate import Certificate
 
 _MAX_LABEL = 63  # RFC 1035 2.3.4; also keeps punycode, which is quadratic, cheap
 _MAX_DOMAIN = 255

@@ -15,11 +15,12 @@ from cryptography.hazmat.primitives import serialization as ser
 
 from .. import oids
 from ..arguments import check_fields, checked
-from ..cms import ber
-from ..cms.certificate import Certificate
+from ..asn1 import ber
 from ..errors import MalformedMessage, UnsupportedAlgorithm, UsageError
-from . import pkcs12
-from .keyfile import (
+from ..x509.certificate import Certificate
+from .keyfiles import pkcs12
+from .keyfiles.pbe import Encryption, WrongPassword
+from .keyfiles.read import (
     PKCS12_ARMOUR,
     KeyFile,
     Kind,
@@ -40,7 +41,6 @@ from .keyfile import (
     read_key_file,
 )
 from .path import check_signature
-from .pbe import Encryption, WrongPassword
 
 __all__ = [
     "Contact",

@@ -28,12 +28,12 @@ from cryptography.hazmat.primitives.asymmetric import (
 )
 
 from .. import oids
+from ..asn1 import ber
 from ..budget import ADDRESS, CONSTRAINT, PARSED, PATH, PATH_OCTET, STEP, Budget
-from ..cms import ber
-from ..cms.certificate import Certificate
 from ..cms.signature_check import price
 from ..errors import LimitReached, MalformedMessage, UnsupportedAlgorithm
 from ..findings import Finding, Report, Severity, finding
+from ..x509.certificate import Certificate
 from .address import addresses, constraint_findings, count_of_names
 from .trust import TrustStore
 from .usage import (

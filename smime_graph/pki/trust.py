@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..arguments import check_fields, checked, file_name
-from ..cms.certificate import Certificate
 from ..errors import UsageError
-from .keyfile import Source, files_of, is_folder, read_certificates
+from ..x509.certificate import Certificate
+from .keyfiles.read import Source, files_of, is_folder, read_certificates
 
 _MAX_FILE = 16 * 1024 * 1024  # the largest public bundles of roots are under 1 MB
 _MAX_ANCHORS = 100_000

@@ -24,9 +24,9 @@ from cryptography.hazmat.primitives.asymmetric import (
 )
 
 from .. import oids
-from ..cms.certificate import Certificate
 from ..errors import MalformedMessage, UnsupportedAlgorithm, UsageError
 from ..findings import Finding, Severity, finding
+from ..x509.certificate import Certificate
 
 Use = Literal["sign", "encrypt"]
 _Kind = TypeVar("_Kind", bound=x509.ExtensionType)

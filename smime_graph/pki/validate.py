@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from ..cms.certificate import Certificate
 from ..findings import Finding, finding
+from ..x509.certificate import Certificate
 from .address import addresses, addresses_are_known, mailbox, mailboxes
 from .path import PathReport, SignatureChecks, build_path
 from .trust import TrustStore

@@ -25,8 +25,8 @@ from email.utils import format_datetime
 from html import unescape
 from typing import Literal
 
-from ..cms.recipients import AnyRecipient
-from ..cms.shared_secret import Password, SharedKey
+from ..cms.recipients.kinds import AnyRecipient
+from ..cms.recipients.shared_secret import Password, SharedKey
 from ..errors import MalformedMessage, PolicyRefusal, UsageError
 from ..pki.address import mailbox, mailboxes, parse_header_addresses
 from ..policy import EXCHANGE, Policy

@@ -11,11 +11,11 @@ from datetime import datetime
 
 from ..arguments import checked
 from ..budget import Budget
-from ..cms.certificate import Certificate
-from ..cms.recipients import AnyKey
+from ..cms.recipients.kinds import AnyKey
 from ..errors import MalformedMessage, fresh
 from ..pki.trust import TrustStore
 from ..policy import EXCHANGE, Policy
+from ..x509.certificate import Certificate
 from . import unwrap
 from .judge import ENCRYPTED, hint_of_errant, key_pairs, open_message, outer_header, unauthenticated
 from .report import Layer, MessageReport, Opened

@@ -16,9 +16,8 @@ from datetime import UTC, datetime, timedelta
 
 from ..algorithms import Digest, by_oid
 from ..cms import signature_check
-from ..cms.certificate import Certificate
 from ..cms.countersign import Further
-from ..cms.recipients import AnyKey
+from ..cms.recipients.kinds import AnyKey
 from ..cms.signature_check import Check
 from ..cms.signed_data import SignerInfo
 from ..errors import (
@@ -45,6 +44,7 @@ from ..pki.path import PathReport, SignatureChecks, build_path
 from ..pki.trust import TrustStore
 from ..pki.validate import validate
 from ..policy import Policy
+from ..x509.certificate import Certificate
 from . import services, unwrap
 from .entity import MAX_HEADER, Entity, HeaderField, crlf, is_mime_field
 from .report import Layer, MessageReport, Opened, Signer, Summary

@@ -16,16 +16,17 @@ from typing import Literal
 
 from .. import oids
 from ..arguments import checked
-from ..cms import ess, names, signed_data
-from ..cms.certificate import Certificate
+from ..cms import ess, signed_data
 from ..cms.ess import ContentHints, Receipt, ReceiptRequest
 from ..cms.keys import SigningKey
-from ..cms.recipients import AnyKey, AnyRecipient
+from ..cms.recipients.kinds import AnyKey, AnyRecipient
 from ..errors import MalformedMessage, SignatureInvalid, UsageError
 from ..findings import Finding, Report, finding
 from ..pki.address import addresses, header_addresses, mailboxes
 from ..pki.trust import TrustStore
 from ..policy import EXCHANGE, Policy
+from ..x509 import names
+from ..x509.certificate import Certificate
 from .entity import Entity
 from .judge import open_message, refusal
 from .report import MessageReport, Opened, Signer

@@ -10,11 +10,11 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import Literal
 
-from ..cms.certificate import Certificate
 from ..cms.ess import Services
 from ..cms.labels import SecurityLabel
 from ..errors import MalformedMessage, SmimeGraphError
 from ..findings import Finding, Report
+from ..x509.certificate import Certificate
 from .entity import Entity
 
 LayerType = Literal[

@@ -16,7 +16,6 @@ from cryptography import x509
 from .. import oids
 from ..algorithms import Digest
 from ..cms import attributes, countersign, ess, timestamp
-from ..cms.certificate import Certificate
 from ..cms.countersign import Countersignature, Further
 from ..cms.labels import SecurityLabel
 from ..cms.signed_data import SignedData, SignerInfo
@@ -28,6 +27,7 @@ from ..pki.trust import TrustStore
 from ..pki.usage import key_findings
 from ..pki.validate import validate
 from ..policy import Policy
+from ..x509.certificate import Certificate
 from .report import Countersigner, Layer, Signer, Timestamp
 
 Clearance = Callable[[SecurityLabel], bool]

@@ -15,9 +15,8 @@ from .. import oids
 from ..algorithms import Digest, SignatureScheme, by_oid
 from ..budget import HEADER_LINE, Budget
 from ..cms import compressed_data, encrypted_data, enveloped_data, parameters, signed_data
-from ..cms.certificate import Certificate
 from ..cms.enveloped_data import EnvelopedData, cipher_name
-from ..cms.recipients import AnyKey
+from ..cms.recipients.kinds import AnyKey
 from ..cms.signed_data import SignedData, SignerInfo
 from ..errors import (
     LimitReached,
@@ -29,6 +28,7 @@ from ..errors import (
 )
 from ..findings import Finding, finding
 from ..policy import Policy
+from ..x509.certificate import Certificate
 from .entity import (
     Entity,
     crlf,

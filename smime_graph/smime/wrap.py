@@ -20,20 +20,20 @@ from typing import TypeVar
 
 from ..arguments import checked
 from ..cms import compressed_data, enveloped_data, ess, signed_data
-from ..cms import recipients as cms_recipients
-from ..cms.certificate import Certificate
 from ..cms.ess import ReceiptRequest
 from ..cms.keys import Recipient, SigningKey
 from ..cms.labels import SecurityLabel, security_label
-from ..cms.recipient_info import RecipientIdentifierForm
-from ..cms.recipients import AnyRecipient
-from ..cms.shared_secret import Password, SharedKey
+from ..cms.recipients import kinds as cms_recipients
+from ..cms.recipients.kinds import AnyRecipient
+from ..cms.recipients.recipient_info import RecipientIdentifierForm
+from ..cms.recipients.shared_secret import Password, SharedKey
 from ..cms.signed_data import SignerIdentifier
 from ..errors import MalformedMessage, PolicyRefusal, SmimeGraphError, UsageError
 from ..pki.address import addresses, mailbox, mailboxes, parse_header_addresses
 from ..pki.trust import TrustStore
 from ..pki.validate import validate
 from ..policy import EXCHANGE, Policy
+from ..x509.certificate import Certificate
 from .entity import (
     Entity,
     canonical_entity,

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from smime_graph import CA, Contact, Identity, seal, sign
+from smime_graph.asn1 import ber
+from smime_graph.authority.issue import write_identity
 from smime_graph.cli import main
-from smime_graph.cms import ber
-from smime_graph.pki.issue import write_identity
 
 PASSWORD = "correct horse battery"
 TOKEN = "eyJ0b2tlbi1vZi1hbGljZSI6MX0"

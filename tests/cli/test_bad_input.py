@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 import smime_graph
 from smime_graph import Identity
+from smime_graph.authority.profile import KEY_KINDS
 from smime_graph.cli import terminal
 from smime_graph.cli.program import load
-from smime_graph.pki.profile import KEY_KINDS
 
 from .conftest import MESSAGE, PASSWORD, TOKEN, Run, state
 

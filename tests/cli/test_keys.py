@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.serialization import pkcs7
 
 from smime_graph import Contact, Identity
-from smime_graph.pki.keyfile import read_certificates
+from smime_graph.pki.keyfiles.read import read_certificates
 
 from .conftest import PASSWORD, Run
 

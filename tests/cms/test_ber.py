@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smime_graph.cms import ber
-from smime_graph.cms.ber import Fields, Node
+from smime_graph.asn1 import ber
+from smime_graph.asn1.ber import Fields, Node
 from smime_graph.errors import MalformedMessage
 
 

@@ -33,21 +33,15 @@ from smime_graph.algorithms import (
     OaepParameters,
     by_name,
 )
-from smime_graph.cms import (
-    attributes,
-    ber,
-    enveloped_data,
-    key_agreement,
-    parameters,
-    recipients,
-    signature_check,
-    signed_data,
-)
+from smime_graph.asn1 import ber
+from smime_graph.authority.issue import CA
+from smime_graph.cms import attributes, enveloped_data, parameters, signature_check, signed_data
 from smime_graph.cms.capabilities import Capabilities
 from smime_graph.cms.parameters import read_transport
-from smime_graph.cms.recipients import AnyRecipient
-from smime_graph.cms.shared_secret import Password, SharedKey
-from smime_graph.pki.issue import CA
+from smime_graph.cms.recipients import key_agreement
+from smime_graph.cms.recipients import kinds as recipients
+from smime_graph.cms.recipients.kinds import AnyRecipient
+from smime_graph.cms.recipients.shared_secret import Password, SharedKey
 from smime_graph.smime import unwrap
 
 Entries = tuple[bytes, ...]

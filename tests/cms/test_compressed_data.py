@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smime_graph import EXCHANGE, MalformedMessage, PolicyRefusal, UnsupportedAlgorithm, oids
-from smime_graph.cms import ber
+from smime_graph.asn1 import ber
 from smime_graph.cms.compressed_data import MAX_CONTENT, compress, decompress
 from smime_graph.cms.signed_data import content_info
 

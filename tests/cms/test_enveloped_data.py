@@ -11,8 +11,10 @@ import pytest
 
 from smime_graph import oids
 from smime_graph.algorithms import ContentCipher, by_name
-from smime_graph.cms import ber, enveloped_data, parameters, recipients
-from smime_graph.cms.certificate import Certificate
+from smime_graph.asn1 import ber
+from smime_graph.authority.issue import CA
+from smime_graph.cms import enveloped_data, parameters
+from smime_graph.cms.recipients import kinds as recipients
 from smime_graph.errors import (
     DecryptionFailed,
     MalformedMessage,
@@ -23,8 +25,8 @@ from smime_graph.errors import (
     UsageError,
 )
 from smime_graph.pki.identity import Contact, Identity
-from smime_graph.pki.issue import CA
 from smime_graph.policy import ARCHIVE, EXCHANGE, RFC_8551
+from smime_graph.x509.certificate import Certificate
 
 CONTENT = b"Content-Type: text/plain\r\n\r\nhello\r\n"
 CIPHERS = ["aes128-cbc", "aes192-cbc", "aes256-cbc", "aes128-gcm", "aes192-gcm", "aes256-gcm"]

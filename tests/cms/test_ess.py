@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from smime_graph import examine, oids
 from smime_graph.algorithms import SHA1, SHA256, SHA384
-from smime_graph.cms import attributes, ber, ess, labels, signature_check, signed_data
+from smime_graph.asn1 import ber
+from smime_graph.authority.issue import CA
+from smime_graph.cms import attributes, ess, labels, signature_check, signed_data
 from smime_graph.cms.attributes import attribute
-from smime_graph.cms.certificate import Certificate
 from smime_graph.cms.ess import (
     ContentHints,
     ContentReference,
@@ -27,10 +28,10 @@ from smime_graph.cms.signature_check import Check
 from smime_graph.errors import MalformedMessage, UsageError
 from smime_graph.findings import Finding, Severity, codes
 from smime_graph.pki.identity import Identity
-from smime_graph.pki.issue import CA
 from smime_graph.pki.trust import TrustStore
 from smime_graph.policy import EXCHANGE
 from smime_graph.smime.report import MessageReport
+from smime_graph.x509.certificate import Certificate
 
 CONTENT = b"Content-Type: text/plain\r\n\r\nhello\r\n"
 REQUEST = ReceiptRequest(("alice@contoso.com",), identifier=b"id")

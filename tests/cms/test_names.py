@@ -15,25 +15,20 @@ from hypothesis import strategies as st
 
 from smime_graph import examine, oids, sign, verify
 from smime_graph.algorithms import SHA256, ContentCipher, KeyAgreement, KeyWrap, by_name
-from smime_graph.cms import (
-    attributes,
-    ber,
-    enveloped_data,
-    names,
-    parameters,
-    recipients,
-    signed_data,
-)
-from smime_graph.cms.certificate import Certificate
+from smime_graph.asn1 import ber
+from smime_graph.authority.issue import CA, Use
+from smime_graph.cms import attributes, enveloped_data, parameters, signed_data
 from smime_graph.cms.countersign import add_unsigned
 from smime_graph.cms.ess import ReceiptRequest
+from smime_graph.cms.recipients import kinds as recipients
 from smime_graph.errors import NoMatchingIdentity
 from smime_graph.pki.identity import Contact, Identity, issuers
-from smime_graph.pki.issue import CA, Use
 from smime_graph.pki.path import build_path
 from smime_graph.pki.trust import TrustStore
 from smime_graph.policy import EXCHANGE
 from smime_graph.smime.receipts import receipt_recipients
+from smime_graph.x509 import names
+from smime_graph.x509.certificate import Certificate
 
 CONTENT = b"Content-Type: text/plain\r\n\r\nhello\r\n"
 Spelling = Callable[[bytes], bytes]

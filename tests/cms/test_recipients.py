@@ -38,16 +38,11 @@ from smime_graph.algorithms import (
     KeyWrap,
     by_name,
 )
+from smime_graph.asn1 import ber
 from smime_graph.budget import ITERATION, Budget
-from smime_graph.cms import (
-    ber,
-    encrypted_data,
-    enveloped_data,
-    key_transport,
-    parameters,
-    shared_secret,
-)
-from smime_graph.cms.shared_secret import MAX_ITERATIONS, Password, SharedKey
+from smime_graph.cms import encrypted_data, enveloped_data, parameters
+from smime_graph.cms.recipients import key_transport, shared_secret
+from smime_graph.cms.recipients.shared_secret import MAX_ITERATIONS, Password, SharedKey
 from smime_graph.cms.signed_data import content_info
 from smime_graph.errors import LimitReached
 

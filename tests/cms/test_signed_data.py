@@ -15,16 +15,17 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from smime_graph import oids, verify
 from smime_graph.algorithms import SHA1, SHA256, SHA384, Digest, SignatureScheme, by_name
+from smime_graph.asn1 import ber
+from smime_graph.authority.issue import CA
 from smime_graph.budget import Budget
-from smime_graph.cms import attributes, ber, countersign, parameters, signature_check, signed_data
-from smime_graph.cms.certificate import Certificate
+from smime_graph.cms import attributes, countersign, parameters, signature_check, signed_data
 from smime_graph.cms.signature_check import Check
 from smime_graph.errors import MalformedMessage, UnsupportedAlgorithm, UsageError
 from smime_graph.findings import Severity, codes
 from smime_graph.pki.identity import Identity
-from smime_graph.pki.issue import CA
 from smime_graph.pki.trust import TrustStore
 from smime_graph.policy import ARCHIVE, EXCHANGE, Policy
+from smime_graph.x509.certificate import Certificate
 
 CONTENT = b"Content-Type: text/plain\r\n\r\nhello\r\n"
 

@@ -11,8 +11,9 @@ from datetime import datetime
 
 from smime_graph import algorithms, oids
 from smime_graph.algorithms import ContentCipher, Digest, KeyAgreement, KeyWrap
-from smime_graph.cms import ber, enveloped_data, parameters, signature_check, signed_data
-from smime_graph.cms.recipients import AnyKey, AnyRecipient
+from smime_graph.asn1 import ber
+from smime_graph.cms import enveloped_data, parameters, signature_check, signed_data
+from smime_graph.cms.recipients.kinds import AnyKey, AnyRecipient
 from smime_graph.errors import SmimeGraphError
 from smime_graph.findings import Severity
 from smime_graph.pki.identity import Contact

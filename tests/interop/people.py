@@ -14,13 +14,13 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import dsa
 
-from smime_graph.cms.certificate import Certificate
-from smime_graph.cms.shared_secret import Password, SharedKey
+from smime_graph.authority import profile
+from smime_graph.authority.issue import CA
+from smime_graph.cms.recipients.shared_secret import Password, SharedKey
 from smime_graph.pki import identity as pki
-from smime_graph.pki import profile
-from smime_graph.pki.issue import CA
-from smime_graph.pki.keyfile import armour
+from smime_graph.pki.keyfiles.read import armour
 from smime_graph.pki.trust import TrustStore
+from smime_graph.x509.certificate import Certificate
 
 PASSWORD = Password("correct horse", iterations=10_000)
 SHARED_KEY = SharedKey(bytes(range(32)), b"\xc0\xff\xee")

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smime_graph import oids
-from smime_graph.cms import ber
-from smime_graph.cms.certificate import Certificate
+from smime_graph.asn1 import ber
 from smime_graph.errors import MalformedMessage
 from smime_graph.pki.address import addresses, header_addresses, matches, parse_header_addresses
+from smime_graph.x509.certificate import Certificate
 
 
 @functools.cache

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from smime_graph.authority.issue import CA
 from smime_graph.pki.identity import Contact, Identity
-from smime_graph.pki.issue import CA
 
 ROOT = Path(__file__).parents[2]
 CERTS = ROOT / "certs"

@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smime_graph import oids
-from smime_graph.cms import ber
-from smime_graph.cms.certificate import Certificate
+from smime_graph.asn1 import ber
+from smime_graph.authority.issue import CA, write_identity
 from smime_graph.errors import SmimeGraphError, UsageError
 from smime_graph.pki.identity import (
     Contact,
@@ -32,7 +32,7 @@ from smime_graph.pki.identity import (
     read_certificates,
     read_key_file,
 )
-from smime_graph.pki.issue import CA, write_identity
+from smime_graph.x509.certificate import Certificate
 
 VECTORS = Path(__file__).parents[2].parent / "shared" / "vectors"
 needs_vectors = pytest.mark.skipif(not VECTORS.is_dir(), reason="../shared/vectors is not here")

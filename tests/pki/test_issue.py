@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from smime_graph import oids
+from smime_graph.authority.issue import CA, KEY_KINDS, MAILBOX_STRICT, forged, write_identity
 from smime_graph.errors import UsageError
 from smime_graph.pki.identity import Contact, Identity
-from smime_graph.pki.issue import CA, KEY_KINDS, MAILBOX_STRICT, forged, write_identity
 
 AT = datetime(2026, 5, 1, 12, tzinfo=UTC)
 # what openssl 3.0, the oldest release still looked after, knows

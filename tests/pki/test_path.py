@@ -23,15 +23,15 @@ from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from smime_graph import oids
-from smime_graph.cms import ber
-from smime_graph.cms.certificate import Certificate
+from smime_graph.asn1 import ber
 from smime_graph.errors import UsageError
 from smime_graph.findings import codes
 from smime_graph.pki import path
-from smime_graph.pki.keyfile import read_certificates
+from smime_graph.pki.keyfiles.read import read_certificates
 from smime_graph.pki.path import PathReport, build_path
 from smime_graph.pki.trust import TrustStore
 from smime_graph.pki.validate import validate
+from smime_graph.x509.certificate import Certificate
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 YEAR = timedelta(days=365)

@@ -23,17 +23,18 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smime_graph.authority.issue import CA
 from smime_graph.errors import (
     DecryptionFailed,
     SignatureInvalid,
     UnsupportedAlgorithm,
     UsageError,
 )
-from smime_graph.pki import pkcs11, pkcs11_token
 from smime_graph.pki.identity import Contact, Identity
-from smime_graph.pki.issue import CA
-from smime_graph.pki.keyfile import armour
-from smime_graph.pki.pkcs11_uri import TokenUri
+from smime_graph.pki.keyfiles.read import armour
+from smime_graph.pki.pkcs11 import keys as pkcs11
+from smime_graph.pki.pkcs11 import token as pkcs11_token
+from smime_graph.pki.pkcs11.uri import TokenUri
 from smime_graph.pki.trust import TrustStore
 from smime_graph.policy import EXCHANGE
 from smime_graph.smime.examine import decrypt, unseal, verify
@@ -772,7 +773,7 @@ import os, sys
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from smime_graph.errors import UsageError
-from smime_graph.pki import pkcs11
+from smime_graph.pki.pkcs11 import keys as pkcs11
 module, pin = sys.argv[1:]
 load = lambda: pkcs11.load("pkcs11:token=mail;object=alice-rsa", pin=pin, module=module)
 sign = lambda who: who.private_key.sign(b"", padding.PKCS1v15(), hashes.SHA256())

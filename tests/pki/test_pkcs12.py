@@ -19,13 +19,14 @@ from cryptography.hazmat.primitives.serialization import pkcs12 as pyca
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smime_graph import oids, rc2
-from smime_graph.cms import ber
+from smime_graph import oids
+from smime_graph.algorithms import rc2
+from smime_graph.asn1 import ber
+from smime_graph.authority.issue import CA
 from smime_graph.errors import MalformedMessage, SmimeGraphError, UsageError
 from smime_graph.errors import UnsupportedAlgorithm as Unsupported
-from smime_graph.pki import pbe, pkcs12
 from smime_graph.pki.identity import Identity, WrongPassword, load_identities, read_key_file
-from smime_graph.pki.issue import CA
+from smime_graph.pki.keyfiles import pbe, pkcs12
 
 VECTORS = Path(__file__).parents[2].parent / "shared" / "vectors"
 needs_vectors = pytest.mark.skipif(not VECTORS.is_dir(), reason="../shared/vectors is not here")

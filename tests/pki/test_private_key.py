@@ -12,12 +12,12 @@ import pytest
 from cryptography.hazmat.primitives import serialization as ser
 
 from smime_graph import oids
-from smime_graph.cms import ber
+from smime_graph.asn1 import ber
+from smime_graph.authority.issue import CA
+from smime_graph.authority.profile import KEY_KINDS
 from smime_graph.errors import UsageError
-from smime_graph.pki import pkcs12
 from smime_graph.pki.identity import Identity, load_identities, read_key_file
-from smime_graph.pki.issue import CA
-from smime_graph.pki.profile import KEY_KINDS
+from smime_graph.pki.keyfiles import pkcs12
 
 VECTORS = Path(__file__).parents[2].parent / "shared" / "vectors"
 PQC = VECTORS / "06_pqc"

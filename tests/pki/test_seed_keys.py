@@ -9,8 +9,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import mldsa, mlkem
 
 from smime_graph import UsageError, oids
-from smime_graph.cms import ber
-from smime_graph.pki.keyfile import read_key_file
+from smime_graph.asn1 import ber
+from smime_graph.pki.keyfiles.read import read_key_file
 
 KEM = mlkem.MLKEM768PrivateKey.from_seed_bytes(bytes(range(64)))
 DSA = mldsa.MLDSA65PrivateKey.from_seed_bytes(bytes(range(32)))

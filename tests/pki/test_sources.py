@@ -16,13 +16,14 @@ from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.serialization import pkcs7
 
 from smime_graph import certs_only
-from smime_graph.cms import ber, signed_data
-from smime_graph.cms.certificate import Certificate
+from smime_graph.asn1 import ber
+from smime_graph.authority.issue import CA, write_identity
+from smime_graph.cms import signed_data
 from smime_graph.errors import UsageError
 from smime_graph.pki.identity import Contact, Identity, load_identities
-from smime_graph.pki.issue import CA, write_identity
-from smime_graph.pki.keyfile import armour, read_certificates, read_key_file
+from smime_graph.pki.keyfiles.read import armour, read_certificates, read_key_file
 from smime_graph.pki.trust import TrustStore
+from smime_graph.x509.certificate import Certificate
 
 Load = Callable[[Any], Any]
 

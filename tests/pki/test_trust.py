@@ -15,10 +15,10 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smime_graph.cms.certificate import Certificate
 from smime_graph.errors import UsageError
 from smime_graph.pki import trust
 from smime_graph.pki.trust import TrustStore
+from smime_graph.x509.certificate import Certificate
 
 
 @functools.cache

@@ -15,8 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smime_graph import oids
-from smime_graph.cms import ber
-from smime_graph.cms.certificate import Certificate
+from smime_graph.asn1 import ber
 from smime_graph.findings import Severity, codes
 from smime_graph.pki.usage import (
     Use,
@@ -26,6 +25,7 @@ from smime_graph.pki.usage import (
     usage_findings,
     validity_findings,
 )
+from smime_graph.x509.certificate import Certificate
 
 USES: tuple[Use, ...] = get_args(Use)
 

@@ -29,14 +29,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from smime_graph import oids
-from smime_graph.cms import ber
-from smime_graph.cms.certificate import Certificate
+from smime_graph.asn1 import ber
 from smime_graph.errors import MalformedMessage, UsageError
 from smime_graph.findings import codes
 from smime_graph.pki.path import PathReport, SignatureChecks
 from smime_graph.pki.trust import TrustStore
 from smime_graph.pki.usage import Use
 from smime_graph.pki.validate import validate
+from smime_graph.x509.certificate import Certificate
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 YEAR = timedelta(days=365)

@@ -44,9 +44,9 @@ from smime_graph import (
     unseal,
     verify,
 )
-from smime_graph.cms import ber, countersign, enveloped_data, signature_check, signed_data
-from smime_graph.cms.certificate import Certificate
-from smime_graph.cms.shared_secret import Password, SharedKey
+from smime_graph.asn1 import ber
+from smime_graph.cms import countersign, enveloped_data, signature_check, signed_data
+from smime_graph.cms.recipients.shared_secret import Password, SharedKey
 from smime_graph.pki.address import addresses, parse_header_addresses
 from smime_graph.pki.identity import load_identities, read_certificates
 from smime_graph.pki.validate import validate
@@ -55,6 +55,7 @@ from smime_graph.smime.entity import Entity, canonical_entity, crlf
 from smime_graph.smime.examine import decompress
 from smime_graph.smime.receipts import examine_receipt, receipt, receipt_recipients
 from smime_graph.smime.wrap import SIGNED, certs_only, compress, pkcs7_mime
+from smime_graph.x509.certificate import Certificate
 
 SECONDS = 2.0  # of processor time for one call, by far more than any of these inputs needs
 MEMORY = 1500 << 20  # of address space, in the long form

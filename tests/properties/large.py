@@ -18,8 +18,9 @@ from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from smime_graph import CA, EXCHANGE, Identity, TrustStore, oids
-from smime_graph.cms import attributes, ber, signed_data
-from smime_graph.cms.shared_secret import MAX_ITERATIONS
+from smime_graph.asn1 import ber
+from smime_graph.cms import attributes, signed_data
+from smime_graph.cms.recipients.shared_secret import MAX_ITERATIONS
 from smime_graph.smime.wrap import ENVELOPED, SIGNED, pkcs7_mime
 
 MEGABYTE = 1_000_000

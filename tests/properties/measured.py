@@ -21,7 +21,7 @@ from smime_graph import (
     unseal,
     verify,
 )
-from smime_graph.cms.shared_secret import Password
+from smime_graph.cms.recipients.shared_secret import Password
 from smime_graph.pki.identity import load_identities, read_certificates
 from smime_graph.smime.answer import answer
 from smime_graph.smime.examine import decompress

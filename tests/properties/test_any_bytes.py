@@ -32,15 +32,8 @@ from smime_graph import (
     unseal,
     verify,
 )
-from smime_graph.cms import (
-    attributes,
-    ber,
-    deviations,
-    enveloped_data,
-    signature_check,
-    signed_data,
-)
-from smime_graph.cms.certificate import Certificate
+from smime_graph.asn1 import ber
+from smime_graph.cms import attributes, enveloped_data, signature_check, signed_data
 from smime_graph.pki.address import addresses, parse_header_addresses
 from smime_graph.pki.identity import read_certificates
 from smime_graph.pki.validate import validate
@@ -51,6 +44,8 @@ from smime_graph.smime.entity import (
     decode_base64,
     split_multipart,
 )
+from smime_graph.x509 import deviations
+from smime_graph.x509.certificate import Certificate
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 MESSAGE = b"From: alice@contoso.com\r\nTo: bob@contoso.com\r\nSubject: x\r\n\r\nhello\r\n"

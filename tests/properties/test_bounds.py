@@ -33,11 +33,12 @@ from smime_graph import (
     unseal,
     verify,
 )
-from smime_graph.cms import ber, enveloped_data, parameters, signed_data
-from smime_graph.cms.certificate import Certificate
-from smime_graph.pki.issue import forged
+from smime_graph.asn1 import ber
+from smime_graph.authority.issue import forged
+from smime_graph.cms import enveloped_data, parameters, signed_data
 from smime_graph.smime.entity import ContentType, Entity, canonical_entity, split_multipart
 from smime_graph.smime.wrap import SIGNED, pkcs7_mime
+from smime_graph.x509.certificate import Certificate
 
 SECOND = 1.0
 Within = Callable[[float], Any]

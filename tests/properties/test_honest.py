@@ -17,7 +17,8 @@ from smime_graph import (
     unseal,
     verify,
 )
-from smime_graph.cms import ber, signed_data
+from smime_graph.asn1 import ber
+from smime_graph.cms import signed_data
 
 from .large import HEAD, TEXT, World, message, signed_parts, with_signers
 

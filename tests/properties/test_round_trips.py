@@ -31,7 +31,7 @@ from smime_graph import (
     unseal,
     verify,
 )
-from smime_graph.cms import ber
+from smime_graph.asn1 import ber
 from smime_graph.smime.entity import Entity, canonical_entity, crlf
 
 QUIET = EXCHANGE.but("quiet", every_recipient_must_read=False)

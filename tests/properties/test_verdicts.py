@@ -28,9 +28,11 @@ from smime_graph import (
     unseal,
     verify,
 )
+from smime_graph.asn1 import ber
 from smime_graph.cli import terminal
-from smime_graph.cms import ber, compressed_data, enveloped_data, recipients, signed_data
+from smime_graph.cms import compressed_data, enveloped_data, signed_data
 from smime_graph.cms.labels import SecurityLabel, security_label
+from smime_graph.cms.recipients import kinds as recipients
 from smime_graph.smime.entity import encode_base64
 from smime_graph.smime.report import MessageReport
 from smime_graph.smime.wrap import pkcs7_mime

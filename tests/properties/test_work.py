@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from smime_graph import EXCHANGE, Contact, NoMatchingIdentity, decrypt, encrypt, examine
-from smime_graph.cms import recipients
+from smime_graph.cms.recipients import kinds as recipients
 from smime_graph.pki import address
 from smime_graph.smime.answer import answer
 

@@ -25,6 +25,7 @@ from smime_graph import (
     unseal,
     verify,
 )
+from smime_graph.authority.issue import CA
 from smime_graph.errors import (
     CertificateRejected,
     MalformedMessage,
@@ -33,7 +34,6 @@ from smime_graph.errors import (
     UsageError,
 )
 from smime_graph.findings import codes
-from smime_graph.pki.issue import CA
 from smime_graph.policy import EXCHANGE
 from smime_graph.smime.entity import Entity, encode_base64
 from smime_graph.smime.report import Layer

@@ -23,7 +23,10 @@ from smime_graph import (
     unseal,
     verify,
 )
-from smime_graph.cms import ber, enveloped_data, recipients, signed_data
+from smime_graph.asn1 import ber
+from smime_graph.authority.issue import CA, forged
+from smime_graph.cms import enveloped_data, signed_data
+from smime_graph.cms.recipients import kinds as recipients
 from smime_graph.errors import (
     CertificateRejected,
     DecryptionFailed,
@@ -34,8 +37,7 @@ from smime_graph.errors import (
 )
 from smime_graph.findings import Severity, codes
 from smime_graph.pki.identity import Contact, Identity, load_identities
-from smime_graph.pki.issue import CA, forged
-from smime_graph.pki.keyfile import armour
+from smime_graph.pki.keyfiles.read import armour
 from smime_graph.pki.trust import TrustStore
 from smime_graph.policy import EXCHANGE, POST_QUANTUM, RFC_8551
 from smime_graph.smime.entity import Entity, encode_base64

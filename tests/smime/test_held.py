@@ -29,7 +29,8 @@ from smime_graph import (
     unseal,
     verify,
 )
-from smime_graph.cms import ber, enveloped_data, signed_data
+from smime_graph.asn1 import ber
+from smime_graph.cms import enveloped_data, signed_data
 from smime_graph.errors import fresh
 from smime_graph.smime.examine import decompress
 from smime_graph.smime.wrap import COMPRESSED, pkcs7_mime

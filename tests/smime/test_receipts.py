@@ -15,7 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from smime_graph import examine, oids, seal, sign, unseal, verify
-from smime_graph.cms import attributes, ber, ess, signed_data
+from smime_graph.asn1 import ber
+from smime_graph.authority.issue import CA
+from smime_graph.cms import attributes, ess, signed_data
 from smime_graph.cms.ess import Expansion, Receipt, ReceiptRequest
 from smime_graph.errors import (
     CertificateRejected,
@@ -26,7 +28,6 @@ from smime_graph.errors import (
 )
 from smime_graph.findings import codes
 from smime_graph.pki.identity import Contact, Identity
-from smime_graph.pki.issue import CA
 from smime_graph.pki.trust import TrustStore
 from smime_graph.policy import EXCHANGE
 from smime_graph.smime.entity import Entity

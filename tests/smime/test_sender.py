@@ -17,7 +17,8 @@ from smime_graph import (
     unseal,
     verify,
 )
-from smime_graph.cms import enveloped_data, recipients, signed_data
+from smime_graph.cms import enveloped_data, signed_data
+from smime_graph.cms.recipients import kinds as recipients
 from smime_graph.errors import CertificateRejected, MalformedMessage, SignatureInvalid
 from smime_graph.findings import Severity, codes
 from smime_graph.policy import EXCHANGE

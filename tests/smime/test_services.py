@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 
 from smime_graph import examine, oids, seal, sign, unseal, verify
 from smime_graph.algorithms import SHA1, SHA256
-from smime_graph.cms import attributes, ber, labels, parameters, signed_data, timestamp
+from smime_graph.asn1 import ber
+from smime_graph.authority.issue import CA
+from smime_graph.cms import attributes, labels, parameters, signed_data, timestamp
 from smime_graph.cms.countersign import add_unsigned, countersign
 from smime_graph.cms.labels import SecurityLabel
 from smime_graph.errors import (
@@ -29,7 +31,6 @@ from smime_graph.errors import (
 )
 from smime_graph.findings import codes
 from smime_graph.pki.identity import Contact, Identity
-from smime_graph.pki.issue import CA
 from smime_graph.pki.trust import TrustStore
 from smime_graph.policy import ARCHIVE, EXCHANGE
 from smime_graph.smime.report import MessageReport, Signer

@@ -20,7 +20,8 @@ from smime_graph import (
     sign,
     unseal,
 )
-from smime_graph.cms import ber
+from smime_graph.asn1 import ber
+from smime_graph.authority.issue import CA
 from smime_graph.errors import (
     DecryptionFailed,
     MalformedMessage,
@@ -29,7 +30,6 @@ from smime_graph.errors import (
     UsageError,
 )
 from smime_graph.pki.identity import Contact, Identity
-from smime_graph.pki.issue import CA
 from smime_graph.pki.trust import TrustStore
 from smime_graph.policy import ARCHIVE, EXCHANGE, POST_QUANTUM, RFC_8551
 from smime_graph.smime.entity import Entity, split_multipart

@@ -20,8 +20,9 @@ from smime_graph import (
     decompress,
     decrypt,
 )
-from smime_graph.cms import ber, enveloped_data, signature_check, signed_data
-from smime_graph.cms.shared_secret import SharedKey
+from smime_graph.asn1 import ber
+from smime_graph.cms import enveloped_data, signature_check, signed_data
+from smime_graph.cms.recipients.shared_secret import SharedKey
 from smime_graph.policy import ARCHIVE, EXCHANGE
 from smime_graph.smime import unwrap
 

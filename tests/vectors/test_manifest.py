@@ -42,13 +42,13 @@ from smime_graph import (
     verify,
 )
 from smime_graph.cms import enveloped_data, signature_check, signed_data
-from smime_graph.cms.certificate import Certificate
-from smime_graph.cms.shared_secret import Password, SharedKey
+from smime_graph.cms.recipients.shared_secret import Password, SharedKey
 from smime_graph.pki.identity import load_identities, read_certificates, read_key_file
 from smime_graph.pki.path import build_path
 from smime_graph.pki.validate import validate
 from smime_graph.smime import unwrap
 from smime_graph.smime.entity import crlf
+from smime_graph.x509.certificate import Certificate
 
 SETS = (
     "01_rfc9216",

@@ -22,7 +22,6 @@ from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, mlkem, rsa, x25519
 
 from smime_graph import algorithms
-from smime_graph import primitives as do
 from smime_graph.algorithms import (
     AGREEMENT_KEYS,
     ContentCipher,
@@ -35,6 +34,7 @@ from smime_graph.algorithms import (
     SignatureScheme,
     by_name,
 )
+from smime_graph.algorithms import primitives as do
 
 Group = dict[str, Any]
 Case = dict[str, Any]

@@ -27,7 +27,8 @@ from smime_graph import (
     unseal,
     verify,
 )
-from smime_graph.cms import ber, enveloped_data, signed_data
+from smime_graph.asn1 import ber
+from smime_graph.cms import enveloped_data, signed_data
 from smime_graph.smime.entity import Entity
 
 SCHEMES = ("rsa", "rsa-pss", "p256", "p384", "p521")

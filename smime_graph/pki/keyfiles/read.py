@@ -24,12 +24,13 @@ from typing import Any, Literal, TypeVar
 from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
 from cryptography.hazmat.primitives import serialization as ser
 
-from .. import oids
-from ..arguments import checked, file_name
-from ..budget import Budget as MessageBudget
-from ..cms import ber, signed_data
-from ..cms.certificate import Certificate
-from ..errors import MalformedMessage, SmimeGraphError, UsageError
+from ... import oids
+from ...arguments import checked, file_name
+from ...asn1 import ber
+from ...budget import Budget as MessageBudget
+from ...cms import signed_data
+from ...errors import MalformedMessage, SmimeGraphError, UsageError
+from ...x509.certificate import Certificate
 from . import pkcs12
 from .pbe import Budget, WrongPassword, decrypt_private_key_info, no_password, wrong_password
 from .private_key import load_private_key

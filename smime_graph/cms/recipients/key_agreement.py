@@ -18,16 +18,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from .. import algorithms, oids
-from ..algorithms import AGREEMENT_KEYS, KEY_KINDS, KeyAgreement, KeyWrap
-from ..errors import MalformedMessage, PolicyRefusal, UnsupportedAlgorithm
-from ..policy import Policy
-from . import ber, parameters
-from .ber import Fields, Node
-from .capabilities import Capabilities
-from .certificate import Certificate
-from .keys import Recipient
-from .parameters import AlgorithmIdentifier
+from ... import algorithms, oids
+from ...algorithms import AGREEMENT_KEYS, KEY_KINDS, KeyAgreement, KeyWrap
+from ...asn1 import ber
+from ...asn1.ber import Fields, Node
+from ...errors import MalformedMessage, PolicyRefusal, UnsupportedAlgorithm
+from ...policy import Policy
+from ...x509.certificate import Certificate
+from .. import parameters
+from ..capabilities import Capabilities
+from ..keys import Recipient
+from ..parameters import AlgorithmIdentifier
+from ..signed_data import canonical_issuer_and_serial, is_named_by
 from .recipient_info import (
     RecipientIdentifierForm,
     RecipientInfo,
@@ -37,7 +39,6 @@ from .recipient_info import (
     used,
     write_identifier,
 )
-from .signed_data import canonical_issuer_and_serial, is_named_by
 
 # RFC 5753 8 and 9, RFC 8418: the KDF's hash is as strong as the curve
 _USUAL = {

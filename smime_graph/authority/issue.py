@@ -27,11 +27,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from .. import oids
 from ..arguments import checked, file_name
-from ..cms import ber
-from ..cms.certificate import Certificate
+from ..asn1 import ber
 from ..errors import UsageError
-from .identity import Identity
-from .keyfile import armour, export, is_folder, read_key_file
+from ..pki.identity import Identity
+from ..pki.keyfiles.read import armour, export, is_folder, read_key_file
+from ..x509.certificate import Certificate
 from .profile import (
     ANY_POLICY,
     KEY_KINDS,

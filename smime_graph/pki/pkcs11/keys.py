@@ -20,13 +20,13 @@ from cryptography.hazmat.primitives.asymmetric import padding as pad
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from .. import algorithms, oids
-from ..algorithms import Digest
-from ..cms import ber
-from ..cms.certificate import Certificate
-from ..errors import MalformedMessage, UnsupportedAlgorithm, UsageError
-from .identity import Identity, issuers
-from .pkcs11_token import (
+from ... import algorithms, oids
+from ...algorithms import Digest
+from ...asn1 import ber
+from ...errors import MalformedMessage, UnsupportedAlgorithm, UsageError
+from ...x509.certificate import Certificate
+from ..identity import Identity, issuers
+from .token import (
     LOST,
     NotAllowed,
     Token,
@@ -37,7 +37,7 @@ from .pkcs11_token import (
     safe,
     search,
 )
-from .pkcs11_uri import SCHEME, TokenUri
+from .uri import SCHEME, TokenUri
 
 _MAX_CERTIFICATES = 500
 

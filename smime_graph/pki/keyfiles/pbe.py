@@ -13,9 +13,10 @@ from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 
-from .. import oids, rc2
-from ..cms import ber
-from ..errors import MalformedMessage, UnsupportedAlgorithm, UsageError
+from ... import oids
+from ...algorithms import rc2
+from ...asn1 import ber
+from ...errors import MalformedMessage, UnsupportedAlgorithm, UsageError
 
 # Counted over the whole file in computations of a digest or HMAC, of which a million takes a third
 # of a second at most; `_WEIGHTS` says what takes longer. The derivation of PKCS#12 runs in Python

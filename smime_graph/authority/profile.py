@@ -27,9 +27,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from .. import oids
-from ..cms import ber
-from ..cms.certificate import Certificate
+from ..asn1 import ber
 from ..errors import UsageError
+from ..x509.certificate import Certificate
 
 MAILBOX_STRICT = "2.23.140.1.5.1.3"
 """CA/Browser Forum: mailbox-validated, strict generation (S/MIME BR 7.1.6.1)."""

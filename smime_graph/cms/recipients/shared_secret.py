@@ -19,15 +19,16 @@ from dataclasses import dataclass, field
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 
-from .. import algorithms, oids
-from ..algorithms import ContentCipher, KeyWrap, PasswordEncryption
-from ..arguments import check_fields
-from ..budget import ITERATION, Budget
-from ..errors import MalformedMessage, UnsupportedAlgorithm, UsageError
-from ..policy import Policy
-from . import ber, parameters
-from .ber import Fields, Node
-from .parameters import AlgorithmIdentifier
+from ... import algorithms, oids
+from ...algorithms import ContentCipher, KeyWrap, PasswordEncryption
+from ...arguments import check_fields
+from ...asn1 import ber
+from ...asn1.ber import Fields, Node
+from ...budget import ITERATION, Budget
+from ...errors import MalformedMessage, UnsupportedAlgorithm, UsageError
+from ...policy import Policy
+from .. import parameters
+from ..parameters import AlgorithmIdentifier
 from .recipient_info import RecipientInfo, judged, named
 
 # OWASP's advice of 2023 for HMAC-SHA256; a tenth of a second

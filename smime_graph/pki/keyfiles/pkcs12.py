@@ -19,9 +19,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from .. import oids
-from ..cms import ber
-from ..errors import MalformedMessage, UnsupportedAlgorithm, UsageError
+from ... import oids
+from ...asn1 import ber
+from ...errors import MalformedMessage, UnsupportedAlgorithm, UsageError
 from . import pbe
 
 MAX_KEYS = 64

@@ -11,15 +11,16 @@ from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
 
-from .. import algorithms
-from ..algorithms import KeyTransport, OaepParameters
-from ..errors import PolicyRefusal, UnsupportedAlgorithm, UsageError
-from ..policy import Policy
-from . import ber, parameters
-from .ber import Fields, Node
-from .capabilities import Capabilities
-from .keys import Recipient
-from .parameters import AlgorithmIdentifier
+from ... import algorithms
+from ...algorithms import KeyTransport, OaepParameters
+from ...asn1 import ber
+from ...asn1.ber import Fields, Node
+from ...errors import PolicyRefusal, UnsupportedAlgorithm, UsageError
+from ...policy import Policy
+from .. import parameters
+from ..capabilities import Capabilities
+from ..keys import Recipient
+from ..parameters import AlgorithmIdentifier
 from .recipient_info import (
     RecipientIdentifierForm,
     RecipientInfo,

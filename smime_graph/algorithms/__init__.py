@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives import hashes
 
-from . import oids
+from .. import oids
+from ..errors import UnsupportedAlgorithm
 from . import primitives as do
-from .errors import UnsupportedAlgorithm
 
 Data = bytes | memoryview
 

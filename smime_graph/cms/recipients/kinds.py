@@ -11,19 +11,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from .. import algorithms
-from ..algorithms import AGREEMENT_KEYS, KEY_KINDS, CekDerivation, ContentCipher, Kem, KeyTransport
-from ..budget import Budget
-from ..errors import PolicyRefusal, UnsupportedAlgorithm
-from ..policy import Policy
-from . import ber, key_agreement, key_encapsulation, key_transport, names, shared_secret
-from .ber import Node
-from .capabilities import Capabilities
-from .certificate import Certificate
-from .keys import DecryptionKey, Recipient
+from ... import algorithms
+from ...algorithms import AGREEMENT_KEYS, KEY_KINDS, CekDerivation, ContentCipher, Kem, KeyTransport
+from ...asn1 import ber
+from ...asn1.ber import Node
+from ...budget import Budget
+from ...errors import PolicyRefusal, UnsupportedAlgorithm
+from ...policy import Policy
+from ...x509 import names
+from ...x509.certificate import Certificate
+from ..capabilities import Capabilities
+from ..keys import DecryptionKey, Recipient
+from ..signed_data import read_issuer_and_serial
+from . import key_agreement, key_encapsulation, key_transport, shared_secret
 from .recipient_info import RecipientIdentifierForm, RecipientInfo
 from .shared_secret import Password, SharedKey
-from .signed_data import read_issuer_and_serial
 
 # A list server's largest envelopes name a few hundred; every one read costs memory only.
 MAX_RECIPIENTS = 10_000

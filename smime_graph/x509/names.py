@@ -11,9 +11,9 @@ from contextlib import suppress
 from functools import lru_cache
 
 from .. import oids
+from ..asn1 import ber
+from ..asn1.ber import Fields, Node
 from ..errors import MalformedMessage
-from . import ber
-from .ber import Fields, Node
 
 # RFC 4514 3, and the attributes that mail certificates have beside them
 _SHORT_NAMES = {

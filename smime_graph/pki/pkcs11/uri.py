@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import unquote_to_bytes
 
-from ..errors import UsageError
+from ...errors import UsageError
 
 SCHEME = "pkcs11:"
 

@@ -18,9 +18,9 @@ from typing import Any
 from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
 from cryptography.hazmat.primitives import serialization as ser
 
-from .. import oids
-from ..cms import ber
-from ..errors import MalformedMessage, UnsupportedAlgorithm, UsageError
+from ... import oids
+from ...asn1 import ber
+from ...errors import MalformedMessage, UnsupportedAlgorithm, UsageError
 
 
 @dataclass(frozen=True, slots=True)

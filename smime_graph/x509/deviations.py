@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import re
 
+from ..asn1 import ber
+from ..asn1.ber import Node
 from ..errors import MalformedMessage
-from . import ber
-from .ber import Node
 
 _PRINTABLE, _TELETEX, _UNIVERSAL, _BMP = 0x13, 0x14, 0x1C, 0x1E
 _NOT_PRINTABLE = re.compile(rb"[^A-Za-z0-9 '()+,\-./:=?]")  # X.680 41.4

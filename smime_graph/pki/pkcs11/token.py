@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..errors import UsageError
-from .pkcs11_uri import TokenUri
+from ...errors import UsageError
+from .uri import TokenUri
 
 _T = TypeVar("_T")
 

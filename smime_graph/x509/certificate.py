@@ -26,8 +26,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_der_publ
 from cryptography.utils import CryptographyDeprecationWarning
 
 from .. import oids
+from ..asn1 import ber
 from ..errors import MalformedMessage, UnsupportedAlgorithm
-from . import ber, deviations, names
+from . import deviations, names
 
 T = TypeVar("T")
 

@@ -1,0 +1,4 @@
+"""A test authority: issues good and deliberately odd certificates. No CA for real mail.
+
+Rules: it may read the clock and write files, which the packages below it may not.
+"""
