@@ -69,6 +69,7 @@ from smime_graph.algorithms import (
     by_name,
 )
 from smime_graph.asn1 import ber
+from smime_graph.asn1.content_info import content_info
 from smime_graph.authority.issue import CA
 from smime_graph.cms import enveloped_data, parameters, signature_check, signed_data
 from smime_graph.cms.recipients import key_encapsulation
@@ -446,7 +447,7 @@ def _des3_wrapped(world: World, row: KeyWrap) -> Trip:
         ber.context(0, bytes(ciphertext), constructed=False),
     )
     fields = [ber.integer(2), ber.set_of(recipient), encrypted]
-    der = signed_data.content_info(oids.ENVELOPED_DATA, fields)
+    der = content_info(oids.ENVELOPED_DATA, fields)
 
     def opened(changed: bytes) -> bytes:
         enveloped = enveloped_data.read(changed)

@@ -15,11 +15,12 @@ from datetime import datetime
 from .. import algorithms, oids
 from ..algorithms import Digest
 from ..asn1 import ber
+from ..asn1.algorithm_identifier import AlgorithmIdentifier
 from ..asn1.ber import Fields, Node
 from ..errors import MalformedMessage, UnsupportedAlgorithm
 from ..findings import Finding, finding
 from ..x509.certificate import Certificate
-from .parameters import AlgorithmIdentifier, read_digest
+from .parameters import read_digest
 
 # --- written ------------------------------------------------------------------------------
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 from .. import algorithms, oids
 from ..algorithms import Compression
 from ..asn1 import ber
+from ..asn1.algorithm_identifier import AlgorithmIdentifier
 from ..asn1.ber import Fields
+from ..asn1.content_info import content_info, read_content_info
 from ..budget import INFLATED_OCTET, Budget
 from ..errors import MalformedMessage
 from ..policy import Policy
-from .parameters import AlgorithmIdentifier
 from .recipients.recipient_info import judged
-from .signed_data import content_info, read_content_info
 
 # As large as Exchange lets a message be at the most
 MAX_CONTENT = 150 << 20

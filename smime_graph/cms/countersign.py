@@ -15,11 +15,13 @@ from datetime import datetime
 from .. import oids
 from ..asn1 import ber
 from ..asn1.ber import Fields, Node
+from ..asn1.content_info import content_info, read_content_info
 from ..budget import Budget
 from ..errors import MalformedMessage, UsageError
 from ..findings import Severity
 from ..policy import Policy
 from ..x509.certificate import Certificate
+from ..x509.certificate_set import certificate_set
 from . import attributes, signature_check, signed_data
 from .keys import SigningKey
 from .signature_check import Check
@@ -103,7 +105,7 @@ def add_unsigned(
     that was received stays as it was, to the byte; only lengths around it change.
     """
     _signer(der, index)
-    _, node = signed_data.read_content_info(der, oids.SIGNED_DATA)
+    _, node = read_content_info(der, oids.SIGNED_DATA)
     elements = list(node)
     infos = list(elements[-1])
     infos_der = [
@@ -121,11 +123,9 @@ def add_unsigned(
     added = [one.der for one in dict.fromkeys(certificates) if one.der not in known]
     if known or added:
         # as they came, where none is added
-        parts.insert(
-            3, signed_data.certificate_set((*known, *added)) if added else ber.tlv(0xA0, *known)
-        )
+        parts.insert(3, certificate_set((*known, *added)) if added else ber.tlv(0xA0, *known))
     parts.append(ber.set_of(*infos_der))
-    return signed_data.content_info(oids.SIGNED_DATA, parts)
+    return content_info(oids.SIGNED_DATA, parts)
 
 
 def _signer(der: bytes, index: int) -> SignerInfo:

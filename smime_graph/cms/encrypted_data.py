@@ -10,16 +10,16 @@ from collections.abc import Sequence
 
 from .. import oids
 from ..asn1 import ber
+from ..asn1.algorithm_identifier import AlgorithmIdentifier
 from ..asn1.ber import Fields
+from ..asn1.content_info import read_content_info
 from ..errors import DecryptionFailed, MalformedMessage, NoMatchingIdentity
 from ..policy import Policy
 from . import parameters
 from .enveloped_data import read_encrypted_content
-from .parameters import AlgorithmIdentifier
 from .recipients.kinds import AnyKey
 from .recipients.recipient_info import judged
 from .recipients.shared_secret import SharedKey
-from .signed_data import read_content_info
 
 
 def read(der: bytes) -> tuple[AlgorithmIdentifier, memoryview]:

@@ -21,7 +21,9 @@ from dataclasses import dataclass
 from .. import oids
 from ..algorithms import ContentCipher
 from ..asn1 import ber
+from ..asn1.algorithm_identifier import AlgorithmIdentifier
 from ..asn1.ber import Fields
+from ..asn1.content_info import content_info, read_content_info
 from ..budget import PRIVATE_KEY, Budget
 from ..errors import (
     DecryptionFailed,
@@ -36,13 +38,12 @@ from ..errors import (
 )
 from ..policy import Policy
 from ..x509.certificate import Certificate
+from ..x509.certificate_set import read_certificates
 from . import attributes, parameters
-from .parameters import AlgorithmIdentifier
 from .recipients import kinds as recipients
 from .recipients.kinds import AnyKey, AnyRecipient
 from .recipients.recipient_info import RecipientIdentifierForm, RecipientInfo, judged
 from .recipients.shared_secret import Password
-from .signed_data import content_info, read_certificates, read_content_info
 
 # Each try is an operation with a private key: a message can ask for many, we grant few.
 MAX_ATTEMPTS = 50

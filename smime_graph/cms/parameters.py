@@ -30,42 +30,12 @@ from ..algorithms import (
     SignatureScheme,
 )
 from ..asn1 import ber
+from ..asn1.algorithm_identifier import AlgorithmIdentifier
 from ..asn1.ber import Fields, Node
 from ..errors import MalformedMessage
 from ..x509.certificate import Certificate
 
 _NULL = ber.null()
-
-
-@dataclass(frozen=True, slots=True)
-class AlgorithmIdentifier:
-    """An AlgorithmIdentifier as received: `raw` is all of it, `parameters` the element after the
-    OID.
-    """
-
-    oid: str
-    parameters: Node | None
-    raw: bytes
-
-    @classmethod
-    def read(cls, node: Node, name: str) -> AlgorithmIdentifier:
-        parts = node.children()
-        if not 1 <= len(parts) <= 2:
-            raise node.fault(f"{name} has {len(parts)} elements instead of 1 or 2")
-        oid = parts[0].as_oid(name)
-        return cls(oid, parts[1] if len(parts) == 2 else None, node.raw)
-
-    @property
-    def has_no_parameters(self) -> bool:
-        """Absent or NULL, which mean the same wherever an algorithm has none (RFC 5754 2)."""
-        return self.parameters is None or self.parameters.raw == _NULL
-
-    def same_as(self, other: AlgorithmIdentifier) -> bool:
-        if self.oid != other.oid:
-            return False
-        if self.has_no_parameters or other.has_no_parameters:
-            return self.has_no_parameters and other.has_no_parameters
-        return self.raw[1:] == other.raw[1:]  # either may be tagged IMPLICIT
 
 
 # --- digests ------------------------------------------------------------------------------

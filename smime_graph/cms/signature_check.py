@@ -10,21 +10,20 @@ from itertools import islice
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 
 from .. import oids
 from ..algorithms import KEY_KINDS, Digest, PssParameters, SignatureScheme
 from ..asn1 import ber
-from ..budget import COMPARISON, DIGESTED_OCTET, PARSED, Budget
+from ..budget import COMPARISON, DIGESTED_OCTET, Budget
 from ..errors import LimitReached, MalformedMessage, SmimeGraphError, UnsupportedAlgorithm
 from ..findings import Finding, Severity, finding
 from ..policy import Policy
 from ..x509.certificate import Certificate
+from ..x509.price import signature_price
 from . import attributes, parameters
 from .attributes import Attributes
 from .signed_data import SignedData, SignerInfo
 
-_MULTIPLICATION = 2.8e-7  # of two bits, in the unit of a budget
 # reads the attribute, which may name many, and digests the certificate
 _NAMED_BY_DIGEST = 100
 # Certificates that claim to be one signer's, and their keys: a renewed one has its key identifier,
@@ -51,26 +50,6 @@ class Check:
     signing_time: datetime | None
     findings: tuple[Finding, ...]
     others: tuple[Certificate, ...] = ()
-
-
-def price(certificate: Certificate, octets: int) -> float:
-    """What a check with the certificate's key of a signature over so many octets costs (`budget`).
-
-    The exponent of an RSA key may be as long as its modulus: then it is that of a private key.
-    """
-    digest = octets * DIGESTED_OCTET
-    try:
-        key = certificate.public_key
-    except (MalformedMessage, UnsupportedAlgorithm):
-        return PARSED
-    if isinstance(key, rsa.RSAPublicKey):
-        exponent = key.public_numbers().e.bit_length()
-        return PARSED + digest + key.key_size**2 * exponent * _MULTIPLICATION
-    if isinstance(key, dsa.DSAPublicKey):
-        return PARSED + digest + key.key_size**2 * 512 * _MULTIPLICATION
-    if isinstance(key, ec.EllipticCurvePublicKey) and key.key_size > 256:
-        return 1200 + digest
-    return 350 + digest
 
 
 def check(
@@ -288,7 +267,7 @@ def _verify_any(
                 faults[fault] = None
                 continue
             for number, message in enumerate(messages):
-                budget.spend("signatures", price(candidate, len(message)))
+                budget.spend("signatures", signature_price(candidate, len(message)))
                 if _is_valid(candidate, scheme, signature, message, digest, pss):
                     return True, candidate, number, []
             faults["the signature is not valid"] = None

@@ -1,6 +1,5 @@
 """SignedData (RFC 5652 section 5): made and read. What it is worth says `signature_check`.
 
-ContentInfo ::= SEQUENCE { contentType OBJECT IDENTIFIER, [0] EXPLICIT content }
 SignedData  ::= SEQUENCE { version, digestAlgorithms SET OF AlgorithmIdentifier,
                            encapContentInfo SEQUENCE { eContentType, [0] EXPLICIT OCTET STRING
                            OPTIONAL }, [0] IMPLICIT certificates OPTIONAL, [1] IMPLICIT crls
@@ -13,7 +12,7 @@ sid         ::= IssuerAndSerialNumber or [0] IMPLICIT SubjectKeyIdentifier
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -22,20 +21,21 @@ from typing import Literal
 from .. import algorithms, oids
 from ..algorithms import KEY_KINDS, Digest, SignatureScheme
 from ..asn1 import ber
+from ..asn1.algorithm_identifier import AlgorithmIdentifier
 from ..asn1.ber import Fields, Node
+from ..asn1.content_info import content_info, read_content_info
 from ..budget import Budget
 from ..errors import LimitReached, MalformedMessage, PolicyRefusal, UnsupportedAlgorithm, UsageError
 from ..policy import Policy
 from ..x509 import names
 from ..x509.certificate import Certificate
+from ..x509.certificate_set import certificate_set, read_certificates
 from . import attributes, capabilities, parameters
 from .attributes import Attributes
 from .keys import SigningKey
-from .parameters import AlgorithmIdentifier
 
 # The messages of a mailing list with many signers have a dozen; every one costs a signature check.
 MAX_SIGNERS = 100
-MAX_CERTIFICATES = 1000
 
 SignerIdentifier = Literal["issuer", "ski"]
 
@@ -208,29 +208,6 @@ def carry(certificates: Sequence[Certificate]) -> bytes:
     )
 
 
-def certificate_set(certificates: Iterable[bytes]) -> bytes:
-    """CertificateChoices, DER, each once, as [0] IMPLICIT CertificateSet in the order of DER.
-
-    X.690 11.6: the encodings of a SET OF ascend. CMS does not ask for DER here, but readers do:
-    since October 2020 Windows' wintrust refuses signatures whose certificates stand otherwise
-    (openssl#13142, osslsigncode#312), and so does @blamejs/pki; .NET, asn1crypto and cryptography
-    write them so. Against it stand one report that Outlook and openssl want the leaf first
-    (cryptography#8127), which openssl does not, and cryptography kept the order of DER; and readers
-    that take the first for the signer's (NSS in openssl#883, phase2#28), which is a fault of
-    theirs: the sid says which it is. Raises UsageError for more than are read.
-    """
-    once = dict.fromkeys(certificates)
-    if len(once) > MAX_CERTIFICATES:
-        raise UsageError(f"{len(once)} certificates, at most {MAX_CERTIFICATES} are read")
-    return b"\xa0" + ber.set_of(*once)[1:]
-
-
-def content_info(oid: str, content: Sequence[bytes | memoryview]) -> bytes:
-    """ContentInfo around the elements of a SEQUENCE, joined once."""
-    inner = ber.nest(0xA0, ber.nest(ber.SEQUENCE, content))
-    return b"".join(ber.nest(ber.SEQUENCE, [ber.oid(oid), *inner]))
-
-
 # --- read ---------------------------------------------------------------------------------
 
 
@@ -311,19 +288,6 @@ _MAX_REMEMBERED = 1024  # octets
 _remembered = lru_cache(maxsize=128)(_read_issuer_and_serial)
 
 
-def read_content_info(
-    der: bytes, expected: str | None = None, *, budget: Budget | None = None
-) -> tuple[str, Node]:
-    """Content type and content of a ContentInfo that fills `der`; MalformedMessage otherwise."""
-    fields = Fields(ber.read(der, "ContentInfo", budget=budget), "ContentInfo")
-    oid = fields.any("contentType").as_oid("contentType")
-    if expected is not None and oid != expected:
-        raise MalformedMessage(f"ContentInfo: content type is {oid} instead of {expected}")
-    content = fields.take(0xA0, "content").only("content")
-    fields.end()
-    return oid, content
-
-
 def read(der: bytes, *, budget: Budget | None = None) -> SignedData:
     """The SignedData in a ContentInfo, BER or DER. Raises MalformedMessage."""
     _, node = read_content_info(der, oids.SIGNED_DATA, budget=budget)
@@ -357,21 +321,6 @@ def read(der: bytes, *, budget: Budget | None = None) -> SignedData:
     return SignedData(
         version, digest_algorithms, content_type, content, certificates, crls, signers
     )
-
-
-def read_certificates(node: Node | None) -> tuple[Certificate, ...]:
-    """The X.509 certificates; [0] to [3] are skipped (RFC 8550 2.2), broken ones too."""
-    found: list[Certificate] = []
-    for element in node or ():
-        if element.tag != ber.SEQUENCE:
-            continue
-        if len(found) >= MAX_CERTIFICATES:
-            raise element.fault(f"more than {MAX_CERTIFICATES} certificates")
-        try:
-            found.append(Certificate(element.raw))
-        except MalformedMessage:
-            continue  # a signer whose certificate this was will be reported as without one
-    return tuple(found)
 
 
 def _read_or_keep(node: Node, index: int) -> SignerInfo:

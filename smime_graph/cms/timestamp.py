@@ -20,13 +20,14 @@ from hmac import compare_digest
 from .. import oids
 from ..algorithms import Digest
 from ..asn1 import ber
+from ..asn1.algorithm_identifier import AlgorithmIdentifier
 from ..asn1.ber import Fields, Node
 from ..budget import Budget
 from ..errors import MalformedMessage
 from ..findings import Severity
 from ..policy import Policy
 from . import attributes, signature_check, signed_data
-from .parameters import AlgorithmIdentifier, read_digest
+from .parameters import read_digest
 from .signature_check import Check
 from .signed_data import SignedData
 

@@ -30,10 +30,10 @@ from cryptography.hazmat.primitives.asymmetric import (
 from .. import oids
 from ..asn1 import ber
 from ..budget import ADDRESS, CONSTRAINT, PARSED, PATH, PATH_OCTET, STEP, Budget
-from ..cms.signature_check import price
 from ..errors import LimitReached, MalformedMessage, UnsupportedAlgorithm
 from ..findings import Finding, Report, Severity, finding
 from ..x509.certificate import Certificate
+from ..x509.price import signature_price
 from .address import addresses, constraint_findings, count_of_names
 from .trust import TrustStore
 from .usage import (
@@ -106,7 +106,7 @@ class SignatureChecks:
             if self._left <= 0:
                 raise LimitReached(f"more than {MAX_SIGNATURE_CHECKS} signatures of certificates")
             self._left -= 1
-            self.budget.spend("signatures", price(issuer, len(certificate.der)))
+            self.budget.spend("signatures", signature_price(issuer, len(certificate.der)))
             self._answers[key] = _signature_fault(certificate, issuer)
         return self._answers[key]
 

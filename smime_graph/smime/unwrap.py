@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from .. import oids
 from ..algorithms import Digest, SignatureScheme, by_oid
+from ..asn1.content_info import read_content_info
 from ..budget import HEADER_LINE, Budget
 from ..cms import compressed_data, encrypted_data, enveloped_data, parameters, signed_data
 from ..cms.enveloped_data import EnvelopedData, cipher_name
@@ -263,7 +264,7 @@ def _take_off(
     content: bytes | None,
 ) -> None:
     budget = peeled.budget
-    oid, _ = signed_data.read_content_info(cms.der, budget=budget)
+    oid, _ = read_content_info(cms.der, budget=budget)
     if oid == oids.SIGNED_DATA:
         signed = signed_data.read(cms.der, budget=budget)
         peeled.layers.append(describe_signed(signed, cms, path))
@@ -330,7 +331,7 @@ def _contents(signed: SignedData, outside: bytes | None) -> tuple[bytes | memory
 
 def describe(cms: Cms, path: str, budget: Budget) -> Layer:
     """The layer as it says of itself. Raises MalformedMessage or UnsupportedAlgorithm."""
-    oid, _ = signed_data.read_content_info(cms.der, budget=budget)
+    oid, _ = read_content_info(cms.der, budget=budget)
     if oid == oids.SIGNED_DATA:
         return describe_signed(signed_data.read(cms.der, budget=budget), cms, path)
     if oid in (oids.ENVELOPED_DATA, oids.AUTH_ENVELOPED_DATA):
@@ -391,7 +392,7 @@ def visible_content(cms: Cms, budget: Budget) -> bytes | None:
     """What a signed layer is over, where that can be read without a key; None for other layers."""
     if cms.content is not None:
         return cms.content
-    if signed_data.read_content_info(cms.der, budget=budget)[0] != oids.SIGNED_DATA:
+    if read_content_info(cms.der, budget=budget)[0] != oids.SIGNED_DATA:
         return None
     content = signed_data.read(cms.der, budget=budget).content
     return None if content is None else bytes(content)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from smime_graph import EXCHANGE, MalformedMessage, PolicyRefusal, UnsupportedAlgorithm, oids
 from smime_graph.asn1 import ber
+from smime_graph.asn1.content_info import content_info
 from smime_graph.cms.compressed_data import MAX_CONTENT, compress, decompress
-from smime_graph.cms.signed_data import content_info
 
 _ZLIB = ber.sequence(ber.oid(oids.ZLIB))
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from smime_graph import examine, oids
 from smime_graph.algorithms import SHA1, SHA256, SHA384
 from smime_graph.asn1 import ber
+from smime_graph.asn1.content_info import content_info
 from smime_graph.authority.issue import CA
 from smime_graph.cms import attributes, ess, labels, signature_check, signed_data
 from smime_graph.cms.attributes import attribute
@@ -461,7 +462,7 @@ def hand_signed(who: Identity, *further: bytes, carried: tuple[Certificate, ...]
         ],
         "issuer",
     )
-    return signed_data.content_info(
+    return content_info(
         oids.SIGNED_DATA,
         [
             ber.integer(1),

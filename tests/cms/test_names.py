@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from smime_graph import examine, oids, sign, verify
 from smime_graph.algorithms import SHA256, ContentCipher, KeyAgreement, KeyWrap, by_name
 from smime_graph.asn1 import ber
+from smime_graph.asn1.content_info import content_info
 from smime_graph.authority.issue import CA, Use
 from smime_graph.cms import attributes, enveloped_data, parameters, signed_data
 from smime_graph.cms.countersign import add_unsigned
@@ -170,7 +171,7 @@ def signer_info(
 
 
 def signed_by(who: Identity, spell: Spelling, at: datetime) -> bytes:
-    return signed_data.content_info(
+    return content_info(
         oids.SIGNED_DATA,
         [
             ber.integer(1),

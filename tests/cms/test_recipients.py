@@ -39,11 +39,11 @@ from smime_graph.algorithms import (
     by_name,
 )
 from smime_graph.asn1 import ber
+from smime_graph.asn1.content_info import content_info
 from smime_graph.budget import ITERATION, Budget
 from smime_graph.cms import encrypted_data, enveloped_data, parameters
 from smime_graph.cms.recipients import key_transport, shared_secret
 from smime_graph.cms.recipients.shared_secret import MAX_ITERATIONS, Password, SharedKey
-from smime_graph.cms.signed_data import content_info
 from smime_graph.errors import LimitReached
 
 TEXT = b"Content-Type: text/plain\r\n\r\nthe figures\r\n"

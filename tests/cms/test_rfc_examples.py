@@ -18,10 +18,10 @@ from smime_graph.algorithms import (
     by_name,
 )
 from smime_graph.asn1 import ber
+from smime_graph.asn1.algorithm_identifier import AlgorithmIdentifier
+from smime_graph.asn1.content_info import read_content_info
 from smime_graph.cms import capabilities, enveloped_data, parameters, signed_data
-from smime_graph.cms.parameters import AlgorithmIdentifier
 from smime_graph.cms.recipients import key_encapsulation
-from smime_graph.cms.signed_data import read_content_info
 from smime_graph.errors import UnsupportedAlgorithm
 from smime_graph.policy import RFC_8551
 from smime_graph.smime import unwrap

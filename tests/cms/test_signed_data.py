@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from smime_graph import oids, verify
 from smime_graph.algorithms import SHA1, SHA256, SHA384, Digest, SignatureScheme, by_name
 from smime_graph.asn1 import ber
+from smime_graph.asn1.content_info import content_info, read_content_info
 from smime_graph.authority.issue import CA
 from smime_graph.budget import Budget
 from smime_graph.cms import attributes, countersign, parameters, signature_check, signed_data
@@ -68,7 +69,7 @@ def make(
         signature_identifier,
         ber.octet_string(scheme.sign(alice.private_key, to_be_signed, SHA256)),
     )
-    return signed_data.content_info(
+    return content_info(
         oids.SIGNED_DATA,
         [
             ber.integer(1),
@@ -337,7 +338,7 @@ def test_a_weak_digest_is_refused_and_flagged_by_the_archive(alice_rsa: Identity
         parameters.write_signature(scheme, SHA1),
         ber.octet_string(scheme.sign(alice_rsa.private_key, to_be_signed, SHA1)),
     )
-    der = signed_data.content_info(
+    der = content_info(
         oids.SIGNED_DATA,
         [
             ber.integer(1),
@@ -370,7 +371,7 @@ def test_a_weak_digest_that_only_the_scheme_names_is_refused(
         identifier,
         ber.octet_string(scheme.sign(alice_rsa.private_key, CONTENT, digest)),
     )
-    der = signed_data.content_info(
+    der = content_info(
         oids.SIGNED_DATA,
         [
             ber.integer(1),
@@ -572,10 +573,10 @@ def test_algorithm_protection_names_a_signature_or_a_mac_and_not_both(alice: Ide
 
 def in_every_order(der: bytes) -> list[bytes]:
     """The SignedData with its certificates in each order that they can have."""
-    elements = list(signed_data.read_content_info(der)[1])
+    elements = list(read_content_info(der)[1])
     parts: list[bytes | memoryview] = [one.raw for one in elements]
     return [
-        signed_data.content_info(oids.SIGNED_DATA, [*parts[:3], ber.tlv(0xA0, *order), *parts[4:]])
+        content_info(oids.SIGNED_DATA, [*parts[:3], ber.tlv(0xA0, *order), *parts[4:]])
         for order in itertools.permutations(one.raw for one in elements[3])
     ]
 
@@ -590,7 +591,7 @@ def below_two(ca: CA, now: datetime) -> Identity:
 
 
 def certificates_of(der: bytes) -> list[bytes]:
-    return [one.raw for one in list(signed_data.read_content_info(der)[1])[3]]
+    return [one.raw for one in list(read_content_info(der)[1])[3]]
 
 
 def test_certificates_stand_in_the_order_of_der(
@@ -611,7 +612,7 @@ def test_certificates_stand_in_the_order_of_der(
         countersign.countersign(der, signer=bob, policy=EXCHANGE, at=now),
     ):
         assert certificates_of(made) == sorted(certificates_of(made))
-        assert signed_data.read_content_info(made)[1].children()[3].raw[:1] == b"\xa0"
+        assert read_content_info(made)[1].children()[3].raw[:1] == b"\xa0"
 
 
 def test_a_countersignature_that_adds_no_certificate_leaves_their_order(

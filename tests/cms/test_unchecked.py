@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from smime_graph import MalformedMessage, examine, inspect, oids, verify
 from smime_graph.algorithms import SHA256, SignatureScheme, by_name
 from smime_graph.asn1 import ber
+from smime_graph.asn1.content_info import content_info
 from smime_graph.authority.issue import CA
 from smime_graph.cms import attributes, parameters, signature_check, signed_data
 from smime_graph.cms.countersign import add_unsigned, countersign
@@ -66,7 +67,7 @@ def sign_with(
 
 
 def message(infos: list[bytes], certificates: list[Certificate]) -> bytes:
-    return signed_data.content_info(
+    return content_info(
         oids.SIGNED_DATA,
         [
             ber.integer(1),

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from smime_graph import CA, EXCHANGE, Identity, TrustStore, oids
 from smime_graph.asn1 import ber
+from smime_graph.asn1.content_info import content_info, read_content_info
 from smime_graph.cms import attributes, signed_data
 from smime_graph.cms.recipients.shared_secret import MAX_ITERATIONS
 from smime_graph.smime.wrap import ENVELOPED, SIGNED, pkcs7_mime
@@ -50,12 +51,12 @@ class World:
 
 def signed_parts(der: bytes) -> list[bytes]:
     """The elements of a SignedData."""
-    _, node = signed_data.read_content_info(der)
+    _, node = read_content_info(der)
     return [element.raw for element in node]
 
 
 def of_parts(parts: Iterable[bytes]) -> bytes:
-    return signed_data.content_info(oids.SIGNED_DATA, list(parts))
+    return content_info(oids.SIGNED_DATA, list(parts))
 
 
 def opaque(content: bytes, *signers: Identity, sid: Any = "issuer", further: Any = ()) -> bytes:
@@ -231,7 +232,7 @@ def layers_of_bare_line_ends(world: World, *, layers: int, size: int) -> bytes:
     for number in range(layers):
         der = opaque(content + b"!", world.alice)
         signature = pybase64.b64encode(
-            signed_data.content_info(
+            content_info(
                 oids.SIGNED_DATA,
                 [
                     e if i != 2 else ber.sequence(ber.oid(oids.DATA))
@@ -359,7 +360,7 @@ def recipients(world: World, *, count: int, kind: str = "ktri") -> bytes:
         )
     cipher = ber.sequence(ber.oid(oids.AES128_CBC), ber.octet_string(bytes(16)))
     encrypted = ber.sequence(ber.oid(oids.DATA), cipher, ber.tlv(0x80, bytes(32)))
-    der = signed_data.content_info(
+    der = content_info(
         oids.ENVELOPED_DATA, [ber.integer(0), ber.tlv(ber.SET, info * count), encrypted]
     )
     return HEAD + pkcs7_mime(ENVELOPED, der)
@@ -379,7 +380,7 @@ def inflated(world: World, *, size: int, layers: int = 1) -> bytes:
 def deflated(content: bytes) -> bytes:
     """An entity with CompressedData, whatever we would refuse to compress."""
     inner = ber.nest(0xA0, ber.nest(ber.OCTET_STRING, [zlib.compress(content, 9)]))
-    der = signed_data.content_info(
+    der = content_info(
         oids.COMPRESSED_DATA,
         [
             ber.integer(0),

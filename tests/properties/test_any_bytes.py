@@ -33,6 +33,7 @@ from smime_graph import (
     verify,
 )
 from smime_graph.asn1 import ber
+from smime_graph.asn1.content_info import content_info
 from smime_graph.cms import attributes, enveloped_data, signature_check, signed_data
 from smime_graph.pki.address import addresses, parse_header_addresses
 from smime_graph.pki.identity import read_certificates
@@ -237,7 +238,7 @@ ASN1 = st.recursive(_LEAVES, _constructed, max_leaves=25)
     st.lists(ASN1, max_size=7),
 )
 def test_any_asn1_as_cms(people: Any, kind: str, elements: list[bytes]) -> None:
-    read_all(signed_data.content_info(kind, elements), people)
+    read_all(content_info(kind, elements), people)
 
 
 @given(ASN1)

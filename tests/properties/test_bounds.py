@@ -34,6 +34,7 @@ from smime_graph import (
     verify,
 )
 from smime_graph.asn1 import ber
+from smime_graph.asn1.content_info import content_info
 from smime_graph.authority.issue import forged
 from smime_graph.cms import enveloped_data, parameters, signed_data
 from smime_graph.smime.entity import ContentType, Entity, canonical_entity, split_multipart
@@ -56,7 +57,7 @@ def _identifier(oid: str, *content: bytes) -> parameters.AlgorithmIdentifier:
 def _enveloped(recipient_info: bytes) -> bytes:
     cipher = ber.sequence(ber.oid(oids.AES128_CBC), ber.octet_string(bytes(16)))
     encrypted = ber.sequence(ber.oid(oids.DATA), cipher, ber.tlv(0x80, bytes(32)))
-    return signed_data.content_info(
+    return content_info(
         oids.ENVELOPED_DATA, [ber.integer(0), ber.set_of(recipient_info), encrypted]
     )
 
@@ -95,7 +96,7 @@ def test_a_signer_version_of_thousands_of_digits_is_an_error_of_ours(people: Any
     signed = list(outer.any("content").only("content"))
     info = next(iter(signed[-1]))
     changed = ber.sequence(_HUGE, der[start + 3 : info.end])
-    rebuilt = signed_data.content_info(
+    rebuilt = content_info(
         oids.SIGNED_DATA, [*(node.raw for node in signed[:-1]), ber.tlv(ber.SET, changed)]
     )
     with pytest.raises(SmimeGraphError):
@@ -351,7 +352,7 @@ def test_forged_signer_certificates_do_not_multiply_signature_checks(
     broken[-1] ^= 1
     signed[3] = ber.tlv(0xA0, *twins)
     signed[4] = ber.tlv(ber.SET, bytes(broken) * 100)
-    bomb = signed_data.content_info(oids.SIGNED_DATA, signed)
+    bomb = content_info(oids.SIGNED_DATA, signed)
     assert Certificate(twins[0]).subject_key_identifier == own.subject_key_identifier
     with within(3 * SECOND):
         report = examine(_FROM + pkcs7_mime(SIGNED, bomb), trust=people.trust)

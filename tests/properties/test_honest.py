@@ -18,6 +18,7 @@ from smime_graph import (
     verify,
 )
 from smime_graph.asn1 import ber
+from smime_graph.asn1.content_info import content_info
 from smime_graph.cms import signed_data
 
 from .large import HEAD, TEXT, World, message, signed_parts, with_signers
@@ -111,7 +112,7 @@ def test_a_message_in_chunks(world: World, chunk: int) -> None:
     chunks = [ber.octet_string(content[at : at + chunk]) for at in range(0, len(content), chunk)]
     inner = b"\xa0\x80\x24\x80" + b"".join(chunks) + b"\0\0\0\0"
     parts[2] = ber.sequence(ber.oid(oids.DATA), inner)
-    raw = message(signed_data.content_info(oids.SIGNED_DATA, parts))
+    raw = message(content_info(oids.SIGNED_DATA, parts))
     assert verify(raw, trust=world.trust).content == content
 
 

@@ -29,6 +29,7 @@ from smime_graph import (
     verify,
 )
 from smime_graph.asn1 import ber
+from smime_graph.asn1.content_info import content_info
 from smime_graph.cli import terminal
 from smime_graph.cms import compressed_data, enveloped_data, signed_data
 from smime_graph.cms.labels import SecurityLabel, security_label
@@ -119,7 +120,7 @@ def _build(crowd: dict[str, Identity], layers: list[Any]) -> bytes:
             )
             if not signers:  # everything of the signature but the signers
                 content = [] if detached else [ber.context(0, ber.octet_string(entity))]
-                der = signed_data.content_info(
+                der = content_info(
                     oids.SIGNED_DATA,
                     [
                         ber.integer(1),

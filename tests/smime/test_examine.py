@@ -24,6 +24,7 @@ from smime_graph import (
     verify,
 )
 from smime_graph.asn1 import ber
+from smime_graph.asn1.content_info import content_info
 from smime_graph.authority.issue import CA, forged
 from smime_graph.cms import enveloped_data, signed_data
 from smime_graph.cms.recipients import kinds as recipients
@@ -376,7 +377,7 @@ def test_certificates_alone_are_no_signature(
     alice: Identity, trust: TrustStore, now: datetime
 ) -> None:
     """RFC 8551 3.8; gpgsm and cmsutil once answered 0 to this."""
-    empty = signed_data.content_info(
+    empty = content_info(
         oids.SIGNED_DATA,
         [
             ber.integer(1),
@@ -394,7 +395,7 @@ def test_certificates_alone_are_no_signature(
 
 
 def test_content_without_signers_is_no_signature(trust: TrustStore, now: datetime) -> None:
-    nobody = signed_data.content_info(
+    nobody = content_info(
         oids.SIGNED_DATA,
         [
             ber.integer(1),

@@ -30,7 +30,8 @@ from smime_graph import (
     verify,
 )
 from smime_graph.asn1 import ber
-from smime_graph.cms import enveloped_data, signed_data
+from smime_graph.asn1.content_info import content_info
+from smime_graph.cms import enveloped_data
 from smime_graph.errors import fresh
 from smime_graph.smime.examine import decompress
 from smime_graph.smime.wrap import COMPRESSED, pkcs7_mime
@@ -170,7 +171,7 @@ def bomb(size: int) -> bytes:
     packed = ber.nest(0xA0, ber.nest(ber.OCTET_STRING, [zlib.compress(inner, 9)]))
     content = [ber.oid(oids.DATA), *packed]
     zlib_algorithm = ber.sequence(ber.oid("1.2.840.113549.1.9.16.3.8"))
-    der = signed_data.content_info(
+    der = content_info(
         oids.COMPRESSED_DATA, [ber.integer(0), zlib_algorithm, *ber.nest(ber.SEQUENCE, content)]
     )
     return MAIL + pkcs7_mime(COMPRESSED, der)
@@ -213,9 +214,7 @@ def test_a_recipient_that_cannot_be_used_leaves_nothing_behind(bob: Identity) ->
     )
     cipher = ber.sequence(ber.oid(oids.AES128_CBC), ber.octet_string(bytes(16)))
     encrypted = ber.sequence(ber.oid(oids.DATA), cipher, ber.tlv(0x80, bytes(2_000_000)))
-    der = signed_data.content_info(
-        oids.ENVELOPED_DATA, [ber.integer(0), ber.set_of(info), encrypted]
-    )
+    der = content_info(oids.ENVELOPED_DATA, [ber.integer(0), ber.set_of(info), encrypted])
     key: Any = type("Key", (), {"private_key": _Decrypts(), "certificate": own})()
 
     def attempt() -> None:

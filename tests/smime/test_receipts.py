@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from smime_graph import examine, oids, seal, sign, unseal, verify
 from smime_graph.asn1 import ber
+from smime_graph.asn1.content_info import content_info, read_content_info
 from smime_graph.authority.issue import CA
 from smime_graph.cms import attributes, ess, signed_data
 from smime_graph.cms.ess import Expansion, Receipt, ReceiptRequest
@@ -277,14 +278,14 @@ def _signed_by(
             content_type=kind,
             further=(further,) if further else (),
         )
-        _, node = signed_data.read_content_info(der)
+        _, node = read_content_info(der)
         *head, certs, info = list(node)
         heads.append(head)
         infos += [one.raw for one in info]
         certificates += [one.raw for one in certs]
     parts = [one.raw for one in heads[0]]
     parts += [ber.tlv(0xA0, *certificates), ber.set_of(*infos)]
-    der = signed_data.content_info(oids.SIGNED_DATA, parts)
+    der = content_info(oids.SIGNED_DATA, parts)
     return outgoing.around(pkcs7_mime("signed-data", der))
 
 

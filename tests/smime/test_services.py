@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from smime_graph import examine, oids, seal, sign, unseal, verify
 from smime_graph.algorithms import SHA1, SHA256
 from smime_graph.asn1 import ber
+from smime_graph.asn1.content_info import content_info, read_content_info
 from smime_graph.authority.issue import CA
 from smime_graph.cms import attributes, labels, parameters, signed_data, timestamp
 from smime_graph.cms.countersign import add_unsigned, countersign
@@ -146,14 +147,12 @@ def _signed_by(
         der, _ = signed_data.sign(
             content, [who], detached=False, policy=EXCHANGE, at=now, further=further
         )
-        *head, certs, info = list(signed_data.read_content_info(der)[1])
+        *head, certs, info = list(read_content_info(der)[1])
         infos += [one.raw for one in info]
         certificates += [one.raw for one in certs]
     parts = [one.raw for one in head]
     parts += [ber.tlv(0xA0, *certificates), ber.set_of(*infos)]
-    return outgoing.around(
-        pkcs7_mime("signed-data", signed_data.content_info(oids.SIGNED_DATA, parts))
-    )
+    return outgoing.around(pkcs7_mime("signed-data", content_info(oids.SIGNED_DATA, parts)))
 
 
 def test_inner_and_outer_labels_are_both_asked_about(
@@ -380,7 +379,7 @@ def test_a_countersignature_cannot_be_turned_into_a_message(
         ber.octet_string(counter.signature),
     )
     inside = b"" if clear else ber.context(0, ber.octet_string(content))
-    forged = signed_data.content_info(
+    forged = content_info(
         oids.SIGNED_DATA,
         [
             ber.integer(1),
@@ -448,13 +447,13 @@ def test_countersignatures_cost_a_bounded_number_of_checks(
 
     signature = signed_data.read(plain).signers[0].signature
     values = [_counter(signature, bob) for _ in range(40)]
-    elements = list(signed_data.read_content_info(plain)[1])
+    elements = list(read_content_info(plain)[1])
     (info,) = list(elements[-1])
     unsigned = ber.tlv(0xA1, attributes.attribute(oids.COUNTERSIGNATURE, *values))
     parts: list[bytes | memoryview] = [one.raw for one in elements[:-1]]
     parts[3] = ber.tlv(0xA0, elements[3].contents, bob.certificate.der)
     parts.append(ber.set_of(ber.sequence(info.contents, unsigned)))
-    report = report_on(signed_data.content_info(oids.SIGNED_DATA, parts))
+    report = report_on(content_info(oids.SIGNED_DATA, parts))
     assert len(the_signer(report).countersigners) == 16
     assert "more countersignatures than are checked" in report.findings[0].text
 
@@ -610,7 +609,7 @@ def _unnamed(datum: bytes, who: Identity) -> bytes:
         attributes.content_type(oids.TST_INFO),
         attributes.message_digest(digest.compute(info)),
     ]
-    return signed_data.content_info(
+    return content_info(
         oids.SIGNED_DATA,
         [
             ber.integer(3),

@@ -21,6 +21,7 @@ from typing import Any
 from ... import algorithms, oids
 from ...algorithms import AGREEMENT_KEYS, KEY_KINDS, KeyAgreement, KeyWrap
 from ...asn1 import ber
+from ...asn1.algorithm_identifier import AlgorithmIdentifier
 from ...asn1.ber import Fields, Node
 from ...errors import MalformedMessage, PolicyRefusal, UnsupportedAlgorithm
 from ...policy import Policy
@@ -28,7 +29,6 @@ from ...x509.certificate import Certificate
 from .. import parameters
 from ..capabilities import Capabilities
 from ..keys import Recipient
-from ..parameters import AlgorithmIdentifier
 from ..signed_data import canonical_issuer_and_serial, is_named_by
 from .recipient_info import (
     RecipientIdentifierForm,

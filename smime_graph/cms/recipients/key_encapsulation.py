@@ -15,12 +15,12 @@ from typing import Any
 from ... import algorithms, oids
 from ...algorithms import KEY_KINDS, Kem, KeyDerivation, KeyWrap
 from ...asn1 import ber
+from ...asn1.algorithm_identifier import AlgorithmIdentifier
 from ...asn1.ber import Fields, Node
 from ...errors import MalformedMessage
 from ...policy import Policy
 from .. import parameters
 from ..keys import Recipient
-from ..parameters import AlgorithmIdentifier
 from .recipient_info import (
     RecipientIdentifierForm,
     RecipientInfo,

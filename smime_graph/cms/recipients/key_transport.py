@@ -14,13 +14,13 @@ from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
 from ... import algorithms
 from ...algorithms import KeyTransport, OaepParameters
 from ...asn1 import ber
+from ...asn1.algorithm_identifier import AlgorithmIdentifier
 from ...asn1.ber import Fields, Node
 from ...errors import PolicyRefusal, UnsupportedAlgorithm, UsageError
 from ...policy import Policy
 from .. import parameters
 from ..capabilities import Capabilities
 from ..keys import Recipient
-from ..parameters import AlgorithmIdentifier
 from .recipient_info import (
     RecipientIdentifierForm,
     RecipientInfo,

@@ -11,11 +11,11 @@ from typing import Any, Literal
 from ... import algorithms
 from ...algorithms import Kem, KeyAgreement, KeyTransport, KeyWrap, PasswordEncryption, R
 from ...asn1 import ber
+from ...asn1.algorithm_identifier import AlgorithmIdentifier
 from ...asn1.ber import Fields
 from ...errors import PolicyRefusal, UnsupportedAlgorithm, UsageError
 from ...policy import Policy
 from ...x509.certificate import Certificate
-from ..parameters import AlgorithmIdentifier
 from ..signed_data import (
     canonical_issuer_and_serial,
     describe_issuer_and_serial,

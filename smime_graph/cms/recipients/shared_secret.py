@@ -23,12 +23,12 @@ from ... import algorithms, oids
 from ...algorithms import ContentCipher, KeyWrap, PasswordEncryption
 from ...arguments import check_fields
 from ...asn1 import ber
+from ...asn1.algorithm_identifier import AlgorithmIdentifier
 from ...asn1.ber import Fields, Node
 from ...budget import ITERATION, Budget
 from ...errors import MalformedMessage, UnsupportedAlgorithm, UsageError
 from ...policy import Policy
 from .. import parameters
-from ..parameters import AlgorithmIdentifier
 from .recipient_info import RecipientInfo, judged, named
 
 # OWASP's advice of 2023 for HMAC-SHA256; a tenth of a second

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from ... import oids
 from ...algorithms import rc2
 from ...asn1 import ber
+from ...asn1.algorithm_identifier import AlgorithmIdentifier
 from ...errors import MalformedMessage, UnsupportedAlgorithm, UsageError
 
 # Counted over the whole file in computations of a digest or HMAC, of which a million takes a third
@@ -231,13 +232,6 @@ def wrong_password() -> WrongPassword:
     return WrongPassword("the password is wrong, or it is damaged", hint="check the password")
 
 
-def algorithm_identifier(node: ber.Node) -> tuple[str, ber.Node | None]:
-    found = list(node)
-    if not 1 <= len(found) <= 2:
-        raise node.fault("AlgorithmIdentifier has not one or two elements")
-    return found[0].as_oid("algorithm"), found[1] if len(found) == 2 else None
-
-
 def open_private_key_info(node: ber.Node, secret: Secret) -> bytes:
     fields = ber.Fields(
         node.expect(ber.SEQUENCE, "EncryptedPrivateKeyInfo"), "EncryptedPrivateKeyInfo"
@@ -251,7 +245,8 @@ def open_private_key_info(node: ber.Node, secret: Secret) -> bytes:
 
 
 def decrypt(algorithm: ber.Node, ciphertext: bytes, secret: Secret) -> bytes:
-    oid, parameters = algorithm_identifier(algorithm)
+    identifier = AlgorithmIdentifier.read(algorithm, "encryptionAlgorithm")
+    oid, parameters = identifier.oid, identifier.parameters
     if parameters is None:
         raise algorithm.fault("password-based encryption has no parameters")
     fields = ber.Fields(
@@ -267,7 +262,8 @@ def decrypt(algorithm: ber.Node, ciphertext: bytes, secret: Secret) -> bytes:
     elif oid == _PBES2:
         kdf = fields.take(ber.SEQUENCE, "keyDerivationFunc")
         scheme = fields.take(ber.SEQUENCE, "encryptionScheme")
-        cipher, iv_node = algorithm_identifier(scheme)
+        inner = AlgorithmIdentifier.read(scheme, "encryptionScheme")
+        cipher, iv_node = inner.oid, inner.parameters
         if cipher not in _PBES2_CIPHERS:
             raise UnsupportedAlgorithm(cipher, where="encryption of the key file")
         key_size, block, decrypt = _PBES2_CIPHERS[cipher]
@@ -291,7 +287,8 @@ def decrypt(algorithm: ber.Node, ciphertext: bytes, secret: Secret) -> bytes:
 
 def derive_key(node: ber.Node, secret: Secret, *, size: int | None) -> bytes:
     """The key of PBES2 and PBMAC1; `size` None takes the keyLength of the parameters."""
-    oid, parameters = algorithm_identifier(node)
+    identifier = AlgorithmIdentifier.read(node, "keyDerivationFunc")
+    oid, parameters = identifier.oid, identifier.parameters
     if parameters is None:
         raise node.fault("key derivation has no parameters")
     fields = ber.Fields(parameters.expect(ber.SEQUENCE, "key derivation"), "key derivation")
@@ -301,7 +298,7 @@ def derive_key(node: ber.Node, secret: Secret, *, size: int | None) -> bytes:
         length = fields.optional(ber.INTEGER)
         prf = fields.optional(ber.SEQUENCE)
         fields.end()
-        digest = "sha1" if prf is None else digest_name(algorithm_identifier(prf)[0])
+        digest = "sha1" if prf is None else digest_name(AlgorithmIdentifier.read(prf, "prf").oid)
         size = size or _key_length(length)
         return secret.pbkdf2(digest, salt, iterations, size)
     if oid == _SCRYPT:

@@ -20,7 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ... import oids
-from ...asn1 import ber
+from ...asn1 import ber, content_info
+from ...asn1.algorithm_identifier import AlgorithmIdentifier
 from ...errors import MalformedMessage, UnsupportedAlgorithm, UsageError
 from . import pbe
 
@@ -63,7 +64,7 @@ def _read(der: bytes, secret: pbe.Secret) -> Bags:
     pfx = ber.Fields(ber.read(der, "PKCS#12 file"), "PFX")
     if (version := pfx.take(ber.INTEGER, "version").as_integer("PFX version")) != 3:
         raise MalformedMessage(f"PKCS#12 file: version is {version} instead of 3")
-    kind, value = _content_info(pfx.take(ber.SEQUENCE, "authSafe"))
+    kind, value = content_info.read_element(pfx.take(ber.SEQUENCE, "authSafe"))
     if kind != oids.DATA:
         raise UnsupportedAlgorithm(kind, where="authSafe of the PKCS#12 file")
     safe = bytes(value.as_octets("authSafe"))
@@ -74,7 +75,7 @@ def _read(der: bytes, secret: pbe.Secret) -> Bags:
     keys: list[bytes] = []
     certificates: list[bytes] = []
     for info in ber.read(safe, "AuthenticatedSafe"):
-        kind, value = _content_info(info)
+        kind, value = content_info.read_element(info)
         if kind == oids.DATA:
             plain = bytes(value.as_octets("Data"))
         elif kind == oids.ENCRYPTED_DATA:
@@ -91,19 +92,14 @@ def _read(der: bytes, secret: pbe.Secret) -> Bags:
     return Bags(tuple(keys), tuple(certificates))
 
 
-def _content_info(node: ber.Node) -> tuple[str, ber.Node]:
-    fields = ber.Fields(node.expect(ber.SEQUENCE, "ContentInfo"), "ContentInfo")
-    kind = fields.any("contentType").as_oid("contentType")
-    value = fields.take(0xA0, "content").only("content")
-    fields.end()
-    return kind, value
-
-
 def _check_mac(node: ber.Node, safe: bytes, secret: pbe.Secret) -> None:
     # MacData ::= SEQUENCE { mac DigestInfo, macSalt OCTET STRING, iterations INTEGER DEFAULT 1 }
     fields = ber.Fields(node, "MacData")
     info = ber.Fields(fields.take(ber.SEQUENCE, "mac"), "DigestInfo")
-    algorithm, parameters = pbe.algorithm_identifier(info.take(ber.SEQUENCE, "digestAlgorithm"))
+    identifier = AlgorithmIdentifier.read(
+        info.take(ber.SEQUENCE, "digestAlgorithm"), "digestAlgorithm"
+    )
+    algorithm, parameters = identifier.oid, identifier.parameters
     wanted = bytes(info.any("digest").as_octets("digest"))
     salt = bytes(fields.any("macSalt").as_octets("macSalt"))
     count = fields.optional(ber.INTEGER)
@@ -115,7 +111,9 @@ def _check_mac(node: ber.Node, safe: bytes, secret: pbe.Secret) -> None:
         pbmac1 = ber.Fields(parameters.expect(ber.SEQUENCE, "PBMAC1-params"), "PBMAC1-params")
         kdf = pbmac1.take(ber.SEQUENCE, "keyDerivationFunc")
         digest = pbe.digest_name(
-            pbe.algorithm_identifier(pbmac1.take(ber.SEQUENCE, "messageAuthScheme"))[0]
+            AlgorithmIdentifier.read(
+                pbmac1.take(ber.SEQUENCE, "messageAuthScheme"), "messageAuthScheme"
+            ).oid
         )
         key = pbe.derive_key(kdf, secret, size=None)
     else:

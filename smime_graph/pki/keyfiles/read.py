@@ -28,9 +28,9 @@ from ... import oids
 from ...arguments import checked, file_name
 from ...asn1 import ber
 from ...budget import Budget as MessageBudget
-from ...cms import signed_data
 from ...errors import MalformedMessage, SmimeGraphError, UsageError
 from ...x509.certificate import Certificate
+from ...x509.certificate_set import read_certs_only
 from . import pkcs12
 from .pbe import Budget, WrongPassword, decrypt_private_key_info, no_password, wrong_password
 from .private_key import load_private_key
@@ -240,7 +240,7 @@ class _Collector:
     def add_certificates(self, der: bytes) -> None:
         """A certificate, or a certs-only message, which Microsoft's CA labels as one in PEM."""
         if kind_of(der) == "pkcs7":
-            for certificate in _carried_by(der):
+            for certificate in read_certs_only(der, budget=MessageBudget(len(der))):
                 self._add(certificate)
             return
         try:
@@ -292,17 +292,6 @@ class _Collector:
 
     def found(self) -> KeyFile:
         return KeyFile(tuple(self.keys), tuple(self.certificates))
-
-
-def _carried_by(der: bytes) -> tuple[Certificate, ...]:
-    signed = signed_data.read(der, budget=MessageBudget(len(der)))
-    if signed.signers:
-        # what comes along with a signature is anybody's choice
-        raise UsageError(
-            "it is a signed message, from which no certificates are taken here",
-            hint="give the certificates themselves: PEM, DER or .p7b",
-        )
-    return signed.certificates
 
 
 def parse(

@@ -1,0 +1,38 @@
+"""ContentInfo ::= SEQUENCE { contentType OBJECT IDENTIFIER, [0] EXPLICIT content }
+
+(RFC 5652 3) What CMS and PKCS #12 begin with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..budget import Budget
+from ..errors import MalformedMessage
+from . import ber
+from .ber import Fields, Node
+
+
+def content_info(oid: str, content: Sequence[bytes | memoryview]) -> bytes:
+    """ContentInfo around the elements of a SEQUENCE, joined once."""
+    inner = ber.nest(0xA0, ber.nest(ber.SEQUENCE, content))
+    return b"".join(ber.nest(ber.SEQUENCE, [ber.oid(oid), *inner]))
+
+
+def read_content_info(
+    der: bytes, expected: str | None = None, *, budget: Budget | None = None
+) -> tuple[str, Node]:
+    """Content type and content of a ContentInfo that fills `der`; MalformedMessage otherwise."""
+    oid, content = read_element(ber.read(der, "ContentInfo", budget=budget))
+    if expected is not None and oid != expected:
+        raise MalformedMessage(f"ContentInfo: content type is {oid} instead of {expected}")
+    return oid, content
+
+
+def read_element(node: Node) -> tuple[str, Node]:
+    """Content type and content of a ContentInfo inside something else."""
+    fields = Fields(node.expect(ber.SEQUENCE, "ContentInfo"), "ContentInfo")
+    oid = fields.any("contentType").as_oid("contentType")
+    content = fields.take(0xA0, "content").only("content")
+    fields.end()
+    return oid, content
