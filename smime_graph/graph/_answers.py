@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from ..errors import GraphError, GraphRefused
+from ..errors import GraphError, GraphRefused, UsageError
+from ._mailbox import named
 from ._wire import Response
 from .models import Folder, MessageRef, Status
 
@@ -168,8 +169,8 @@ def message_ref(
     data: object, *, status: Status | None = None, request_id: str | None
 ) -> MessageRef:
     """A MessageRef from a message resource, GraphError if it is none; `status` beats isDraft."""
-    if not isinstance(data, dict) or not isinstance(data.get("id"), str) or not data["id"]:
-        raise GraphError("Graph's answer is no message: it has no id")
+    if not isinstance(data, dict) or not _is_id(data.get("id")):
+        raise GraphError("Graph's answer is no message: it has no usable id")
     sender = _mapping(_mapping(data, "from"), "emailAddress").get("address")
     return MessageRef(
         id=_text(data["id"]),
@@ -187,8 +188,8 @@ def message_ref(
 
 def folder(data: object) -> Folder:
     """A Folder from a mailFolder resource; GraphError if it is none."""
-    if not isinstance(data, dict) or not isinstance(data.get("id"), str) or not data["id"]:
-        raise GraphError("Graph's answer is no folder: it has no id")
+    if not isinstance(data, dict) or not _is_id(data.get("id")):
+        raise GraphError("Graph's answer is no folder: it has no usable id")
     return Folder(
         id=_text(data["id"]) or "",
         name=_text(data.get("displayName")) or "",
@@ -285,6 +286,15 @@ def _json(body: bytes) -> object:
 def _mapping(data: object, key: str) -> Mapping[str, Any]:
     found = data.get(key) if isinstance(data, Mapping) else None
     return found if isinstance(found, Mapping) else {}
+
+
+def _is_id(value: object) -> bool:
+    """Can it be asked for again?"""
+    try:
+        named(value, what="id")
+    except UsageError:
+        return False
+    return True
 
 
 def _text(value: object) -> str | None:

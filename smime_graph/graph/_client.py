@@ -143,7 +143,7 @@ class GraphClient(_Operations):
         self._timeout = seconds(timeout, what="timeout")
         self._deadline = seconds(deadline, what="deadline")
         self._tokens = TokenSource(credential, scope=self._mailbox.scope, clock=clock)
-        self._clock, self._sleep = clock, sleep
+        self._clock, self._ticks, self._sleep = clock, _ticks(clock), sleep
         self._http = httpx.Client(transport=transport, **_settings(self._mailbox, transport))
         _deadline.bound(self._http)
 
@@ -191,7 +191,7 @@ class GraphClient(_Operations):
             return self._tokens.token(effect.rejected)
         if isinstance(effect, Pause):
             return self._sleep(_deadline.until(effect.seconds, end))
-        reading = _Reading(effect, self._clock, self._timeout, end)
+        reading = _Reading(effect, self._clock, self._ticks, self._timeout, end)
         if reading.is_late():
             return NoAnswer("no", _OVER)
         try:
@@ -237,7 +237,7 @@ class AsyncGraphClient(_Operations):
         self._timeout = seconds(timeout, what="timeout")
         self._deadline = seconds(deadline, what="deadline")
         self._tokens = TokenSource(credential, scope=self._mailbox.scope, clock=clock)
-        self._clock, self._sleep = clock, sleep
+        self._clock, self._ticks, self._sleep = clock, _ticks(clock), sleep
         self._http = httpx.AsyncClient(transport=transport, **_settings(self._mailbox, transport))
         _deadline.bound(self._http)
 
@@ -285,7 +285,7 @@ class AsyncGraphClient(_Operations):
             return await self._tokens.token_async(effect.rejected)
         if isinstance(effect, Pause):
             return await self._sleep(_deadline.until(effect.seconds, end))
-        reading = _Reading(effect, self._clock, self._timeout, end)
+        reading = _Reading(effect, self._clock, self._ticks, self._timeout, end)
         if reading.is_late():
             return NoAnswer("no", _OVER)
         try:
@@ -302,9 +302,9 @@ class AsyncGraphClient(_Operations):
         return reading.response()
 
 
-# What httpx raises for a request that fails. InvalidURL is no HTTPError, and an unusable host name
-# is a UnicodeError of the resolver's.
-_LOST = (httpx.HTTPError, httpx.InvalidURL, UnicodeError)
+# What httpx raises for a request that fails. InvalidURL is no HTTPError, an unusable host name is a
+# UnicodeError of the resolver's, and a broken TLS record under asyncio an ssl.SSLError.
+_LOST = (httpx.HTTPError, httpx.InvalidURL, UnicodeError, OSError)
 
 # Whether a request left this machine before it failed. httpx connects, and is through with TLS,
 # before it writes; a failed write is not always told apart from a failed read (httpcore goes on to
@@ -321,6 +321,7 @@ _FAILURES: dict[type[Exception], tuple[Literal["yes", "no", "unknown"], str]] = 
     httpx.InvalidURL: ("no", "the address cannot be reached by HTTP"),
     UnicodeError: ("no", "the host has no usable name"),
     UnicodeDecodeError: ("unknown", "the answer cannot be read"),
+    OSError: ("unknown", "the connection was lost"),
 }
 
 
@@ -339,17 +340,23 @@ class _Reading:
     """One answer while it is read, within its limits of size and time."""
 
     def __init__(
-        self, request: Request, clock: Callable[[], float], timeout: float, end: float
+        self,
+        request: Request,
+        clock: Callable[[], float],
+        ticks: Callable[[], float],
+        timeout: float,
+        end: float,
     ) -> None:
-        self._request, self._clock, self._timeout, self._end = request, clock, timeout, end
-        self._asked = clock()
+        self._request, self._timeout, self._end = request, timeout, end
+        self._clock, self._ticks = clock, ticks
+        self._asked = ticks()
         self._got: httpx.Response | None = None
         self._body = bytearray()
         self.end: Literal["whole", "limit", "lost"] = "lost"
 
     def begin(self, got: httpx.Response) -> None:
         self._got = got
-        self._began = self._clock()
+        self._received, self._began = self._clock(), self._ticks()
         self._limit = self._request.limit if got.is_success else ERROR_BODY_LIMIT
         # A byte for each wait would keep a call until its deadline. So a body also has ten waits,
         # and 16 KiB a second, in all; one that nobody needs has one wait.
@@ -377,7 +384,7 @@ class _Reading:
             del self._body[self._limit :]
             self.end = "limit"
             return True
-        return self.is_late() or self._clock() - self._began > self._patience
+        return self.is_late() or self._ticks() - self._began > self._patience
 
     def broken(self, error: Exception) -> Response | NoAnswer:
         """What there is after a failure: a status line counts, even if the body was lost."""
@@ -395,7 +402,7 @@ class _Reading:
             headers,
             bytes(self._body),
             self.end,
-            received_at=self._began,
+            received_at=self._received,
             began_at=self._asked,
         )
 
@@ -434,6 +441,11 @@ def _certificates() -> ssl.SSLContext:
             f" {error.strerror or type(error).__name__}",
             hint="SSL_CERT_FILE and SSL_CERT_DIR name them, where they are set",
         ) from error
+
+
+def _ticks(clock: Callable[[], float]) -> Callable[[], float]:
+    """What tells how long something took: a clock that nobody sets, unless the caller has one."""
+    return time.monotonic if clock is time.time else clock
 
 
 def _closed() -> UsageError:

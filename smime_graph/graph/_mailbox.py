@@ -117,7 +117,7 @@ def seconds(value: float, *, what: str) -> float:
     return float(value)
 
 
-def named(value: str, *, what: str) -> str:
+def named(value: object, *, what: str) -> str:
     """Check an id or an address that becomes one segment of a path; UsageError if it cannot be one.
 
     "." and ".." are refused because clients and servers resolve them: `messages/../sendMail`.

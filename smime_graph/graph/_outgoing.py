@@ -69,7 +69,8 @@ def message_id_of(fields: list[tuple[str, str]]) -> str | None:
         return None
     if len(found) > 1:
         raise MalformedMessage(f"the message has {len(found)} Message-ID fields, wanted one")
-    if not _MESSAGE_ID.fullmatch(found[0]) or "\N{REPLACEMENT CHARACTER}" in found[0]:
+    is_one = _MESSAGE_ID.fullmatch(found[0]) and found[0].isprintable()
+    if not is_one or "\N{REPLACEMENT CHARACTER}" in found[0]:
         raise MalformedMessage("the Message-ID is malformed, wanted <left@right>")
     return found[0]
 

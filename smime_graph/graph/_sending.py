@@ -19,7 +19,8 @@ class Sending:
 
     `disposition` is `unknown` from the moment a request that sends is handed over until an answer
     proves that nothing was done. `repeated` says that the request was made again after such an
-    answer. `began_at` is when the first request left, in Unix seconds of our own clock.
+    answer. `began_at` is when the first request left, by the clock of
+    `Response.began_at`.
     """
 
     message_id: str | None = None

@@ -60,7 +60,8 @@ def deliver(
         request_id = _exchange.request_id(answer)
         return MessageRef(sending.draft_id, sending.message_id, "accepted", request_id=request_id)
     unsure = uncertain(answer)
-    if unsure or sending.repeated:
+    # after a repetition the refusal is of the last attempt; that none was made speaks for itself
+    if unsure or (sending.repeated and isinstance(answer, Response)):
         sending.disposition = "unknown"
         seen = yield from look(sending, answer)
         if seen.ref is not None:
@@ -87,11 +88,15 @@ def uncertain(answer: Sent) -> bool:
     """May the request have been carried out, although the answer does not say so?"""
     if isinstance(answer, NoAnswer):
         return answer.sent != "no"
-    # 408, 429 and 5xx are also what gateways answer for services that they lost sight of.
+    # 408, 429 and 5xx are also what gateways answer for services that they lost sight of. A 3xx
+    # that does not say where else to ask says nothing: a 303 follows what was done (RFC 9110
+    # 15.4.4). Nor does a 1xx, which is no final answer.
     status = answer.status
     if status == 429:
         return not _answers.is_throttling(answer)
-    return 200 <= status < 300 or status == 408 or status >= 500
+    if 300 <= status < 400:
+        return status not in (300, 301, 302, 307, 308)
+    return status < 300 or status == 408 or status >= 500
 
 
 def _unknown(answer: Sent, sending: Sending, why: str) -> GraphUnreachable:

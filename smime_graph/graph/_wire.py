@@ -49,9 +49,10 @@ class Response:
     """The status line came, so Graph did answer; header names are lower case.
 
     `end` tells how the body ended: `whole`, cut at our `limit`, or `lost` on the way. `received_at`
-    is in Unix seconds (a `Retry-After` date is measured against it), and so is `began_at`, when the
-    request was begun. `client_request_id` is that of the request and `token` the one it carried,
-    which no text made from the answer may repeat; the flow puts both there.
+    is in Unix seconds (a `Retry-After` date is measured against it). `began_at` is when the request
+    was begun, in seconds of a clock that nobody sets: two of them tell how long something took.
+    `client_request_id` is that of the request and `token` the one it carried, which no text made
+    from the answer may repeat; the flow puts both there.
     """
 
     status: int

@@ -695,10 +695,20 @@ def _header(entity: Entity, encoding: bytes | None, clear: bool) -> Iterator[byt
         made = canonical_field(field)
         if clear and _has_long_line(made):
             raise _unfoldable(field)
+        if clear and (_is_unreadable(field) or b"\0" in made or _BARE_CR.search(made)):
+            raise MalformedMessage(
+                "the header of a part holds 8-bit octets in a line that is no field, bare CRs or"
+                " NULs, which a relay changes, and with them the signature",
+                hint="mend the part, or seal the message",
+            )
         yield made
     if encoding is not None:
         yield b"Content-Transfer-Encoding: " + encoding + b"\r\n"
     yield b"\r\n"
+
+
+def _is_unreadable(field: HeaderField) -> bool:
+    return not field.name and not field.raw.isascii()
 
 
 def canonical_field(field: HeaderField) -> bytes:

@@ -293,7 +293,10 @@ def test_a_compressed_answer_is_refused_unpacked_by_nobody(call, stream):
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
 def test_a_redirect_is_refused_and_not_followed(call, raw, status):
-    for method, args in (("get", ("id",)), ("send", (raw,)), ("update_draft", ("id", raw))):
+    calls = [("get", ("id",)), ("update_draft", ("id", raw))]
+    if status not in (303, 304):  # a send may have been carried out: test_sending
+        calls.append(("send", (raw,)))
+    for method, args in calls:
         script = Script(
             lambda: httpx.Response(status, headers={"Location": "https://evil.example/?t=1"})
         )

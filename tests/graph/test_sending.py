@@ -19,7 +19,7 @@ from smime_graph.errors import (
     MalformedMessage,
     UsageError,
 )
-from smime_graph.graph import AsyncGraphClient
+from smime_graph.graph import AsyncGraphClient, GraphClient, _client, _deadline
 
 ID = "<m1@contoso.com>"
 
@@ -59,6 +59,11 @@ LOSSES = {
     "429 in other words": lambda: graph_says(429, "UnknownError", **{"Retry-After": "1"}),
     "504": lambda: gateway(504),
     "520": lambda: gateway(520),
+    "303, as after a form": lambda: httpx.Response(303, headers={"Location": "/done"}),
+    "304": lambda: gateway(304),
+    "399": lambda: gateway(399),
+    "101": lambda: gateway(101),
+    "103": lambda: gateway(103),
     "507": lambda: graph_says(507, "ErrorQuotaExceeded"),
     "200 instead of 202": lambda: httpx.Response(200),
     "200 of a proxy": lambda: page(200),
@@ -271,6 +276,103 @@ def test_a_refusal_after_a_repetition_is_looked_up(call, fake, raw, graph_error,
         assert len(graph.delivered) == carried_out
 
 
+@pytest.mark.parametrize("how", [*SENDS, "draft"])
+def test_after_a_repetition_that_never_left_nothing_was_sent(call, fake, raw, how):
+    """Each of the attempts has its proof, so there is nothing to look up."""
+    repeated = [(False, PROOFS["429"]()), *[(False, PROOFS["connection refused"]())] * 4]
+    graph = fake(
+        faults=[None, *repeated] if how == "draft" else repeated,
+        look_faults=[(False, PROOFS["connection refused"]())] * 10,
+    )
+    with pytest.raises(GraphUnreachable) as caught:
+        call(graph, "send", raw, via="draft") if how == "draft" else SENDS[how](call, graph, raw)
+    assert caught.value.disposition == "not-sent"
+    assert [r for r in graph.requests if r.method == "GET"] == []
+    assert graph.delivered == []
+
+
+def test_a_deadline_in_the_wait_for_a_repetition_leaves_it_unsent(call, fake, raw, monkeypatch):
+    graph = fake(faults=[(False, PROOFS["429"]())])
+    passed = [0.0]
+
+    class Time:
+        monotonic = time = staticmethod(lambda: passed[0])
+
+    def sleep(seconds):
+        passed[0] += seconds
+
+    monkeypatch.setattr(call, "_sleep", sleep)
+    monkeypatch.setattr(_deadline, "time", Time)
+    monkeypatch.setattr(_client, "time", Time)
+    with pytest.raises(GraphUnreachable, match="deadline") as caught:
+        call(graph, "send", raw, settings={"deadline": 1.0})  # and Graph asks for two seconds
+    assert caught.value.disposition == "not-sent"
+    assert len(graph.requests) == 1
+
+
+@pytest.mark.parametrize("step", [-3600.0, 0.0, 3600.0])
+@pytest.mark.parametrize("kind", ["older", "own"])
+def test_setting_our_clock_while_a_send_goes_on_proves_nothing(fake, raw, monkeypatch, step, kind):
+    """How long ago the attempt began is measured by a clock that nobody sets."""
+    wall, passed = [1_800_000_000.0], [0.0]
+
+    class Time:
+        monotonic = staticmethod(lambda: passed[0])
+        time = staticmethod(lambda: wall[0])
+
+    def pass_by(seconds):
+        passed[0] += seconds
+        wall[0] += seconds
+
+    graph = fake(clock=lambda: 1_900_000_000.0 + passed[0])
+    graph.keep(raw, folder="sentitems")  # sent before
+    pass_by(60.0)
+
+    def handler(request):
+        if request.method == "POST":
+            if kind == "own":
+                graph(request)
+            wall[0] += step
+            raise lost()
+        return graph(request)
+
+    monkeypatch.setattr(_client, "time", Time)
+    monkeypatch.setattr(_deadline, "time", Time)
+    monkeypatch.setitem(GraphClient.__init__.__kwdefaults__, "clock", Time.time)
+    with GraphClient("t", transport=httpx.MockTransport(handler), sleep=pass_by) as client:
+        if kind == "own":
+            assert client.send(raw).id == "AAMk-1"
+        else:
+            with pytest.raises(GraphUnreachable) as caught:
+                client.send(raw)
+            assert caught.value.disposition == "unknown"
+
+
+@pytest.mark.parametrize("text", ["<a\u00adb@c>", "<a@b\u200b>", "<\u202ea@b>", "<a@b\ue000>"])
+@pytest.mark.parametrize("how", [*SENDS, "draft", "via draft"])
+def test_a_message_id_that_nobody_can_ask_for_is_refused_before_the_first_request(
+    call, fake, raw, how, text
+):
+    raw = raw.replace(ID.encode(), text.encode())
+    graph = fake(faults=[(False, lost())])
+    ways = {
+        **SENDS,
+        "draft": lambda call, graph, raw: call(graph, "draft", raw),
+        "via draft": lambda call, graph, raw: call(graph, "send", raw, via="draft"),
+    }
+    with pytest.raises(MalformedMessage, match="Message-ID is malformed"):
+        ways[how](call, graph, raw)
+    assert graph.requests == []
+
+
+@pytest.mark.parametrize("text", ["<a'b@c>", "<''a@x>", "<a'or'b@c>", "<%27&$top=1#@x/..>"])
+def test_a_quote_in_a_message_id_asks_for_that_message_and_no_other(call, fake, raw, text):
+    raw = raw.replace(ID.encode(), text.encode())
+    graph = fake(faults=[(True, lost())])
+    graph.keep(raw.replace(text.encode(), b"<other@x>"), folder="sentitems")
+    assert call(graph, "send", raw).id == "AAMk-1"
+
+
 def test_a_token_that_cannot_be_had_for_the_look_up_still_says_maybe_sent(call, fake, raw):
     tokens = iter(["one"])
 
@@ -381,7 +483,9 @@ def test_a_draft_that_vanished_may_have_been_sent(call, graph_error):
 
 
 @pytest.mark.parametrize("failure", ["504", "connection cut"])
-def test_only_the_last_look_makes_a_draft_be_sent_again(call, fake, raw, failure):
+def test_a_draft_that_is_one_at_first_and_then_out_of_sight_is_not_sent_again(
+    call, fake, raw, failure
+):
     graph = fake(
         faults=[None, (True, lost())],
         look_faults=[
@@ -417,7 +521,10 @@ def test_making_a_draft_is_not_repeated_and_nothing_was_sent(call, fake, raw, me
     assert "an unsent copy may lie in Drafts" in caught.value.hint
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"id": 5}', b'{"id": ""}'])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[]", b"{}", b'{"id": 5}', b'{"id": ""}', b'{"id": ".."}', b'{"id": "\\u200b"}'],
+)
 def test_a_draft_whose_id_cannot_be_read_is_an_error_that_says_so(call, raw, body):
     with pytest.raises(GraphError) as caught:
         call(lambda request: httpx.Response(201, content=body), "draft", raw)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
+import socket
 import ssl
 import threading
 from datetime import UTC, datetime, timedelta
@@ -101,6 +103,66 @@ def test_a_root_in_ssl_cert_file_is_believed_on_loopback(kind, url, certificate,
     for name in ("https_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # which would read the token
     assert len(ask(kind, url)) == 0
+
+
+MESSAGE = (
+    b"From: alice@contoso.com\r\nTo: bob@contoso.com\r\nMessage-ID: <m1@contoso.com>\r\n\r\nhi\r\n"
+)
+_BROKEN_RECORD = b"\x17\x03\x03\x00\x20" + bytes(32)
+_ACCEPTED = b"HTTP/1.1 202 Accepted\r\nContent-Length: 100\r\n\r\nabc"
+ANSWERS = {
+    "a broken record": (b"", _BROKEN_RECORD, None),
+    "no TLS": (b"", b"HTTP/1.1 202 Accepted\r\n\r\n", None),
+    "an alert": (b"", b"\x15\x03\x03\x00\x02\x02\x28", None),
+    "a status, and a broken record": (_ACCEPTED, _BROKEN_RECORD, "accepted"),
+}
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_tls_that_breaks_in_the_answer_is_a_lost_answer(kind, answer, certificate, monkeypatch):
+    inside, outside, expected = ANSWERS[answer]
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    listener = socket.create_server(("127.0.0.1", 0))
+    url = f"https://127.0.0.1:{listener.getsockname()[1]}/v1.0"
+
+    def serve():
+        connection, _ = listener.accept()
+        listener.close()  # a look-up does not get through
+        below = socket.socket(fileno=os.dup(connection.fileno()))
+        with below, context.wrap_socket(connection, server_side=True) as line:
+            line.recv(65536)
+            line.sendall(inside)
+            below.sendall(outside)
+
+    settings = {"url": url, "retries": 0, "timeout": 5.0}
+
+    async def run():
+        async def no_sleep(_seconds):
+            await asyncio.sleep(0)
+
+        async with AsyncGraphClient("t", sleep=no_sleep, **settings) as graph:
+            return await graph.send(MESSAGE)
+
+    def send():
+        if kind == "async":
+            return asyncio.run(run())
+        with GraphClient("t", sleep=lambda _seconds: None, **settings) as graph:
+            return graph.send(MESSAGE)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        if expected:
+            assert send().status == expected
+        else:
+            with pytest.raises(GraphUnreachable, match="the connection was lost") as caught:
+                send()
+            assert caught.value.disposition == "unknown"
+    finally:
+        thread.join(10)
 
 
 @pytest.mark.parametrize("url", ["https://127.0.0.1:9/v1.0", None], indirect=False)

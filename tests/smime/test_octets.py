@@ -407,6 +407,19 @@ def test_a_header_that_cannot_be_folded_is_refused(reading: Any) -> None:
             reading[do](outside)
 
 
+@pytest.mark.parametrize("around", [mixed, forwarded])
+@pytest.mark.parametrize(
+    "field", [b"X\xc3\xa4: y", b"\xa0: y", b"X-Y: a\rb", b"X-Y: a\0b"], ids=repr
+)
+def test_what_a_relay_changes_in_the_header_of_a_part_is_not_signed_in_the_clear(
+    reading: Any, around: Callable[[bytes], bytes], field: bytes
+) -> None:
+    inside = around(b"Content-Type: text/plain\n" + field + b"\n\nx")
+    with pytest.raises(MalformedMessage, match="the header of a part"):
+        reading["sign"](HEAD + inside)
+    assert field in reading["seal"](HEAD + inside)  # no relay sees it
+
+
 def test_long_lines_of_the_header_outside_are_folded(reading: Any) -> None:
     ids = " ".join(f"<{n}@contoso.com>" for n in range(200))
     found = reading["seal"](f"References: {ids}\n".encode() + HEAD + b"\nhello\n")
