@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from smime_graph import algorithms
-
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 
@@ -101,34 +99,3 @@ def test_its_commands_print_what_it_shows(tmp_path: Path) -> None:
             printed += f"[{done.returncode}]\n"
         pattern = re.escape(expected).replace(r"\.\.\.", ".*")
         assert re.fullmatch(pattern, printed), f"$ {command}\n{printed}"
-
-
-def table() -> str:
-    """The table of algorithms, made of the rows themselves."""
-    from smime_graph.policy import POLICIES
-
-    lines = ["| algorithm | kind | identifiers | " + " | ".join(POLICIES) + " |"]
-    lines.append("|---" * (3 + len(POLICIES)) + "|")
-    for row in algorithms.TABLE:
-        kind = re.sub(r"(?<!^)([A-Z])", r" \1", type(row).__name__).lower()
-        judged = []
-        for policy in POLICIES.values():
-            used = {*policy.ciphers, *policy.key_transports, policy.digest, policy.rsa_signature}
-            verdict = "reads" if row.name in policy.accept else "refuses"
-            if row.name in policy.flag:
-                verdict = "flags"
-            judged.append("uses" if policy.sends and row.name in used else verdict)
-        identifiers = ", ".join(row.oids[:2]) + (", ..." if len(row.oids) > 2 else "")
-        lines.append(f"| {row.name} | {kind} | {identifiers} | " + " | ".join(judged) + " |")
-    return "\n".join(lines)
-
-
-def test_its_table_of_algorithms_is_the_table() -> None:
-    text = README.read_text()
-    found = re.search(r"<!-- algorithms -->\n(.*?)<!-- /algorithms -->", text, re.DOTALL)
-    assert found is not None
-    wanted = f"\n{table()}\n\n"
-    if os.environ.get("UPDATE_README"):
-        README.write_text(text[: found.start(1)] + wanted + text[found.end(1) :])
-        return
-    assert found.group(1) == wanted, "run UPDATE_README=1 pytest tests/test_readme.py"

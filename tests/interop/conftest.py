@@ -2,7 +2,7 @@
 
 What a peer never does is not collected. What it is known to fail at is tried: the test passes where
 it refuses in the words that are known, and fails where we refuse, where the words are others, and
-where it does not fail any more. All that holds of the versions in README; what another version
+where it does not fail any more. All that holds of the versions in MATRIX.md; what another version
 refuses that is known of those is skipped, and what it does better is said at the end.
 """
 
@@ -15,7 +15,7 @@ from functools import partial
 import pytest
 
 from .cases import COMPRESSION, MADE, OUR_NO, READ, ROWS
-from .matrix import DIRECTIONS, README, Direction, Matrix, Outcome, as_text, from_markdown
+from .matrix import DIRECTIONS, FILE, Direction, Matrix, Outcome, as_text, from_markdown
 from .peers.bouncycastle import BouncyCastle
 from .peers.gnutls import GnuTls
 from .peers.gpgsm import Gpgsm
@@ -68,8 +68,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """README is compared with what ran, so after all of it."""
-    items.sort(key=lambda item: item.path.name == "test_readme.py")
+    """MATRIX.md is compared with what ran, so after all of it."""
+    items.sort(key=lambda item: item.path.name == "test_matrix.py")
 
 
 def pytest_terminal_summary(
@@ -158,7 +158,7 @@ def peer(
 @pytest.fixture(scope="session")
 def measured() -> frozenset[str]:
     """The peers, with their versions, that the excuses hold for."""
-    return frozenset(from_markdown(README.read_text("utf-8")))
+    return frozenset(from_markdown(FILE.read_text("utf-8")))
 
 
 @contextmanager

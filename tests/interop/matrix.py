@@ -11,8 +11,7 @@ from typing import Literal
 Direction = Literal["made", "read"]
 DIRECTIONS: tuple[Direction, ...] = ("made", "read")
 
-README = Path(__file__).parents[2] / "README.md"
-BEGIN, END = "<!-- matrix -->", "<!-- /matrix -->"
+FILE = Path(__file__).with_name("MATRIX.md")
 
 LEGEND = (
     "`↔` the peer reads what we make and we read what it makes; `→` only the first, `←` only\n"
@@ -72,13 +71,13 @@ class Matrix:
 
 
 def as_markdown(columns: Mapping[str, Mapping[str, str]], rows: Iterable[str]) -> str:
-    """What stands between the markers in README.md."""
+    """What stands in MATRIX.md."""
     labels = list(columns)
     lines = ["| | " + " | ".join(labels) + " |", "| --- |" + " :-: |" * len(labels)]
     for row in rows:
         cells = " | ".join(columns[label][row] for label in labels)
         lines += [f"| {row} | {cells} |"]
-    return "\n".join([LEGEND, "", *lines])
+    return "\n".join(["# Peers", "", LEGEND, "", *lines, ""])
 
 
 def as_text(columns: Mapping[str, Mapping[str, str]], rows: Sequence[str]) -> list[str]:
@@ -93,22 +92,13 @@ def as_text(columns: Mapping[str, Mapping[str, str]], rows: Sequence[str]) -> li
 
 
 def from_markdown(text: str) -> dict[str, dict[str, str]]:
-    """The columns in README.md. ValueError where the markers or the table are not there."""
-    between = text.partition(BEGIN)[2].partition(END)[0]
-    lines = [line.strip() for line in between.splitlines() if line.startswith("|")]
+    """The columns in MATRIX.md. ValueError where the table is not there."""
+    lines = [line.strip() for line in text.splitlines() if line.startswith("|")]
     if len(lines) < 2:
-        raise ValueError(f"README.md has no table between {BEGIN} and {END}")
+        raise ValueError(f"{FILE.name} has no table")
     table = [[cell.strip() for cell in line[1:-1].split("|")] for line in lines]
     labels = table[0][1:]
     return {
         label: {cells[0]: cells[number] for cells in table[2:]}
         for number, label in enumerate(labels, 1)
     }
-
-
-def replaced(text: str, markdown: str) -> str:
-    """The README with this matrix between its markers, which are added at its end if absent."""
-    if BEGIN not in text or END not in text:
-        text = f"{text.rstrip()}\n\n{BEGIN}\n{END}\n"
-    before, _, rest = text.partition(BEGIN)
-    return f"{before}{BEGIN}\n{markdown}\n{END}{rest.partition(END)[2]}"

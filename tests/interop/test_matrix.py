@@ -1,4 +1,4 @@
-"""The matrix: every row of the table is in it, and README shows what ran.
+"""The matrix: every row of the table is in it, and MATRIX.md shows what ran.
 
 scripts/matrix writes it. Peers that are missing here, or there in another version, are not
 compared; with REQUIRE_PEERS=1 all of them have to be there, and a part of the run is not enough.
@@ -15,7 +15,7 @@ from smime_graph.algorithms import Digest
 
 from .cases import COMPRESSION, ENCRYPTION, ROWS, SIGNING
 from .conftest import PEERS, tried
-from .matrix import DIRECTIONS, README, Matrix, as_markdown, from_markdown, replaced
+from .matrix import DIRECTIONS, FILE, Matrix, as_markdown, from_markdown
 
 # Rows that no peer that can be installed makes or reads, and where they are shown instead
 ELSEWHERE = {
@@ -39,7 +39,7 @@ def test_every_row_of_the_table_is_tried_with_a_peer_or_shown_elsewhere() -> Non
     assert {row.name for row in algorithms.rows(Digest)} <= tried | set(ELSEWHERE)
 
 
-def test_readme_shows_the_matrix_that_ran(matrix: Matrix) -> None:
+def test_the_file_shows_the_matrix_that_ran(matrix: Matrix) -> None:
     complete = {
         label: cells
         for label, cells in matrix.columns().items()
@@ -53,9 +53,8 @@ def test_readme_shows_the_matrix_that_ran(matrix: Matrix) -> None:
     failed = [key for key, outcome in matrix.outcomes.items() if outcome.state == "failed"]
     if os.environ.get("SMIME_GRAPH_WRITE_MATRIX"):
         assert not failed
-        text = replaced(README.read_text("utf-8"), as_markdown(complete, ROWS))
-        README.write_text(text, "utf-8")
-    shown = from_markdown(README.read_text("utf-8"))
+        FILE.write_text(as_markdown(complete, ROWS), "utf-8")
+    shown = from_markdown(FILE.read_text("utf-8"))
     for label in complete.keys() & shown.keys():
         assert shown[label] == complete[label], f"{label}: run scripts/matrix"
     assert all(list(cells) == list(ROWS) for cells in shown.values()), "run scripts/matrix"

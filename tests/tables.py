@@ -1,0 +1,168 @@
+"""The tables that are made of the code, and where each stands; scripts/tables writes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from smime_graph import algorithms
+from smime_graph.findings import CATALOGUE
+from smime_graph.policy import POLICIES
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "smime_graph"
+
+TITLES = {
+    1035: "Domain names",
+    1421: "Privacy enhanced mail (encrypted PEM keys)",
+    1428: "8-bit mail through 7-bit gateways",
+    1847: "multipart/signed",
+    2045: "MIME: bodies",
+    2046: "MIME: media types",
+    2047: "MIME: header fields that are not ASCII",
+    2231: "MIME: parameters",
+    2268: "RC2",
+    2585: "Media types of certificates and CRLs",
+    2634: "Enhanced security services",
+    3156: "OpenPGP/MIME",
+    3161: "Timestamps",
+    3211: "Password-based encryption for CMS",
+    3217: "Triple-DES and RC2 key wrap",
+    3218: "The million message attack",
+    3274: "Compressed data",
+    3279: "Algorithms of certificates",
+    3339: "Dates and times",
+    3370: "CMS algorithms",
+    3464: "Delivery status notifications",
+    3560: "RSAES-OAEP in CMS",
+    3565: "AES in CMS",
+    3834: "Automatic answers",
+    4055: "RSASSA-PSS and RSAES-OAEP in certificates",
+    4056: "RSASSA-PSS in CMS",
+    4134: "Examples of S/MIME messages",
+    4158: "Building certification paths",
+    4262: "S/MIME capabilities in certificates",
+    4514: "Names as text",
+    4518: "Preparation of strings for comparison",
+    4648: "Base64",
+    5035: "signingCertificateV2",
+    5083: "AuthEnvelopedData",
+    5084: "AES-CCM and AES-GCM in CMS",
+    5280: "Certificates and CRLs",
+    5322: "Internet messages",
+    5480: "Elliptic curve keys",
+    5652: "Cryptographic Message Syntax",
+    5753: "Elliptic curves in CMS",
+    5754: "SHA-2 in CMS",
+    5816: "Timestamps: ESSCertIDv2",
+    5890: "Internationalized domain names",
+    5937: "Constraints of trust anchors",
+    5958: "Private keys",
+    6211: "Algorithm protection attribute",
+    6532: "Internationalized header fields",
+    7292: "PKCS #12",
+    7468: "Textual encodings (PEM)",
+    7512: "PKCS #11 URIs",
+    7914: "scrypt",
+    8017: "RSA",
+    8018: "PKCS #5",
+    8098: "Message disposition notifications",
+    8103: "ChaCha20-Poly1305 in CMS",
+    8398: "Internationalized addresses in certificates (2018)",
+    8410: "Ed25519, Ed448, X25519 and X448 keys",
+    8418: "X25519 and X448 in CMS",
+    8419: "Ed25519 and Ed448 in CMS",
+    8550: "S/MIME 4.0: certificates",
+    8551: "S/MIME 4.0: messages",
+    8619: "HKDF identifiers",
+    8702: "SHAKE in CMS",
+    8933: "One digest for content and attributes",
+    9110: "HTTP semantics",
+    9112: "HTTP/1.1",
+    9216: "S/MIME example keys",
+    9579: "PBMAC1 in PKCS #12",
+    9598: "Internationalized addresses in certificates",
+    9629: "KEMRecipientInfo",
+    9688: "SHA-3 in CMS",
+    9690: "RSA-KEM in CMS",
+    9709: "Content keys from HKDF",
+    9787: "Guidance on end-to-end mail security",
+    9788: "Header protection",
+    9814: "SLH-DSA in CMS",
+    9881: "ML-DSA in certificates",
+    9882: "ML-DSA in CMS",
+    9935: "ML-KEM in certificates",
+    9936: "ML-KEM in CMS",
+}
+
+
+def algorithms_table() -> str:
+    lines = [
+        "# Algorithms",
+        "",
+        "What each policy does with each row of `smime_graph.algorithms`. SLH-DSA, ML-KEM-512 and",
+        "the composite algorithms are refused by name: no library here has them.",
+        "",
+        "| algorithm | kind | identifiers | " + " | ".join(POLICIES) + " |",
+        "|---" * (3 + len(POLICIES)) + "|",
+    ]
+    for row in algorithms.TABLE:
+        kind = re.sub(r"(?<!^)([A-Z])", r" \1", type(row).__name__).lower()
+        judged = []
+        for policy in POLICIES.values():
+            used = {*policy.ciphers, *policy.key_transports, policy.digest, policy.rsa_signature}
+            verdict = "reads" if row.name in policy.accept else "refuses"
+            if row.name in policy.flag:
+                verdict = "flags"
+            judged.append("uses" if policy.sends and row.name in used else verdict)
+        identifiers = ", ".join(row.oids[:2]) + (", ..." if len(row.oids) > 2 else "")
+        lines.append(f"| {row.name} | {kind} | {identifiers} | " + " | ".join(judged) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def findings_table() -> str:
+    lines = [
+        "# Findings",
+        "",
+        "What is said about a message or a certificate has one of these codes: `cms.*` for its",
+        "bytes, `alg.*` for an algorithm, `pki.*` for a certificate or its path, `smime.*` for the",
+        "message around them. An error makes it unacceptable. A policy, and what else is known,",
+        "may change the severity: `--json` and `report.findings` show the one that counts.",
+        "",
+        "| code | usually | by |",
+        "|---|---|---|",
+    ]
+    lines += [f"| `{code}` | {usual} | {by} |" for code, (usual, by) in sorted(CATALOGUE.items())]
+    return "\n".join(lines) + "\n"
+
+
+def cited() -> dict[int, list[str]]:
+    """The RFCs that each module's text names, by number."""
+    found: dict[int, list[str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = path.relative_to(PACKAGE).with_suffix("").as_posix().removesuffix("/__init__")
+        for number in sorted(set(re.findall(r"\bRFC\s+(\d{4})\b", path.read_text("utf-8")))):
+            found.setdefault(int(number), []).append(name)
+    return dict(sorted(found.items()))
+
+
+def standards_table() -> str:
+    lines = [
+        "# Standards",
+        "",
+        "Which module names which RFC; the section stands in the code at the decision.",
+        "",
+        "| RFC | about | modules |",
+        "|---|---|---|",
+    ]
+    for number, modules in cited().items():
+        lines.append(f"| {number} | {TITLES[number]} | {', '.join(modules)} |")
+    return "\n".join(lines) + "\n"
+
+
+TABLES: dict[Path, Callable[[], str]] = {
+    PACKAGE / "ALGORITHMS.md": algorithms_table,
+    PACKAGE / "FINDINGS.md": findings_table,
+    PACKAGE / "STANDARDS.md": standards_table,
+}
