@@ -45,7 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as done:
         return done.exit_code
     except (KeyboardInterrupt, click.Abort):
+        _interrupted(run)
         return Status.INTERRUPTED
+    except SystemExit:  # SIGTERM, SIGHUP
+        _interrupted(run)
+        raise
     except files.ClosedPipe:
         return Status.YES
     except Exception as error:  # noqa: BLE001 - the last one to see it: a traceback helps nobody
@@ -53,6 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             files.abandon_stdout()
             return Status.YES
         return _failed(error, run)
+
+
+def _interrupted(run: Run) -> None:
+    """Who ends the program behind a send must not take it for one that failed."""
+    if run.done is not None:
+        terminal.complain("warning", f"interrupted: the message was {run.done}")
+        terminal.hint("do not repeat it")
 
 
 def _failed(error: Exception, run: Run) -> int:

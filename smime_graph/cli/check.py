@@ -9,7 +9,7 @@ import click
 
 from ..errors import GraphError, MalformedMessage, SmimeGraphError, UsageError
 from . import files, mailbox, options, terminal
-from .make import completed, ready
+from .make import completed, read_to_protect, ready
 from .open import report_to_show
 from .options import message, option, verb
 from .program import run_of
@@ -42,7 +42,7 @@ def check(message: str, **given: Any) -> None:
     \b
     smime-graph check mail.eml --signer alice.p12 --recipient bob.pem
     """
-    raw = files.read_message(message)
+    raw = read_to_protect(message, given)
     made, problems = _refusals(raw, given)
     texts = list(dict.fromkeys(str(one) for one in problems))
     facts: dict[str, Any] = {
@@ -97,6 +97,10 @@ def _refusals(raw: bytes, given: options.Given) -> tuple[bytes, list[SmimeGraphE
             problems.append(error)
     box = _mailbox.mailbox(wire=given["wire"], size_limit=given["size_limit"])
     for check_one in (
+        lambda: mailbox.check_place(given),
+        lambda: _mailbox.mailbox(
+            user=given["user"], url=mailbox.url_of(given), cloud=given["cloud"]
+        ),
         lambda: _outgoing.check_to_send(made, recipients=True),
         lambda: _outgoing.body_of_action(box, made, save=True),
     ):

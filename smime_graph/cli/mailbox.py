@@ -92,12 +92,7 @@ mailbox = combined(
 @contextmanager
 def client(given: Given) -> Iterator[GraphClient]:
     """A client for what the options name; UsageError where they contradict each other."""
-    emulated = given["emulator"] or given["emulator_data"] is not None
-    if emulated and (given["graph_url"] is not None or given["cloud"] is not None):
-        raise UsageError(
-            "--emulator and an address of Graph are both given",
-            hint="leave out --graph-url and --cloud, or --emulator",
-        )
+    emulated = check_place(given)
     credential = _EMULATED if emulated else _credential(given)
     from ..graph import GraphClient
 
@@ -118,7 +113,7 @@ def client(given: Given) -> Iterator[GraphClient]:
         made = GraphClient(
             credential,
             user=given["user"],
-            url=_url(given["graph_url"]),
+            url=url_of(given),
             cloud=given["cloud"],
             wire=given["wire"],
             size_limit=given["size_limit"],
@@ -130,8 +125,20 @@ def client(given: Given) -> Iterator[GraphClient]:
         yield stack.enter_context(made)
 
 
-def _url(url: str | None) -> str | None:
+def check_place(given: Given) -> bool:
+    """Whether it is the emulator; UsageError where an address of Graph is given as well."""
+    emulated = given["emulator"] or given["emulator_data"] is not None
+    if emulated and (given["graph_url"] is not None or given["cloud"] is not None):
+        raise UsageError(
+            "--emulator and an address of Graph are both given",
+            hint="leave out --graph-url and --cloud, or --emulator",
+        )
+    return bool(emulated)
+
+
+def url_of(given: Given) -> str | None:
     """A bare host gets the version that its paths begin with."""
+    url: str | None = given["graph_url"]
     if url is None:
         return None
     try:
@@ -209,6 +216,7 @@ def sending(*, done: str = "sent") -> Iterator[None]:
     try:
         with terminal.working("talking to Graph"):
             yield
+        run_of(click.get_current_context()).done = done
     except (KeyboardInterrupt, SystemExit) as stopped:
         known = stopped.__cause__
         if isinstance(known, GraphError):

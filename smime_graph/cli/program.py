@@ -60,13 +60,16 @@ _MODULE_OF = {verb: entry for verbs in VERBS.values() for verb, entry in verbs.i
 
 @dataclass(slots=True)
 class Run:
-    """What `main` must know if the verb fails: `known` is what `--json` shows beside the error."""
+    """What `main` must know if the verb fails: `known` is what `--json` shows beside the error, and
+    `done` what has become of a message for good ("sent"), whatever fails behind that.
+    """
 
     json: bool = False
     debug: bool = False
     config: str | None = None
     verb: str | None = None
     known: dict[str, object] = field(default_factory=dict)
+    done: str | None = None
 
 
 class Option(click.Option):

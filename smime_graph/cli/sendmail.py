@@ -298,6 +298,10 @@ _LOCAL = re.compile(
 )
 
 
+# what a display name or a comment holds is no list
+_BETWEEN_COMMAS = re.compile(r'(?:"(?:[^"\\]|\\.)*+"?|\([^()]*+\)?|[^,"(])++', re.DOTALL)
+
+
 def _local(text: str) -> tuple[str, str] | None:
     """Local part and display name of one local address, None if it is none."""
     match = _LOCAL.fullmatch(text.strip())
@@ -310,7 +314,7 @@ def _qualified(field: HeaderField, domain: str | None) -> HeaderField:
     """To, Cc and Bcc with a domain behind every local name; From is a matter of its own."""
     if field.name.lower() not in ("to", "cc", "bcc"):
         return field
-    pieces = field.value.split(",")
+    pieces = _BETWEEN_COMMAS.findall(field.value)
     if not any(piece.strip() and _local(piece) for piece in pieces):
         return field
     completed = [_complete(piece.strip(), domain, field.name) for piece in pieces if piece.strip()]
@@ -383,6 +387,13 @@ def _blind(
     """A Bcc for the arguments that stand in no header."""
     from ..pki.address import mailbox, mailboxes, parse_header_addresses
 
+    resent = [f.name for f in fields if f.name.lower() in ("resent-to", "resent-cc", "resent-bcc")]
+    if resent and invocation.from_header:
+        raise MalformedMessage(
+            f"the message was sent before, and {resent[0]} names who gets it now: Graph would send"
+            " it to those of To, Cc and Bcc once more",
+            hint="forward it as a message of its own",
+        )
     named = [
         one
         for field in fields

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from smime_graph.cli import files
+
 from .conftest import Run
 
 SIGN = ("--signer", "alice.key")
@@ -205,6 +207,44 @@ def test_check_and_send_give_one_answer(
     assert word in reason
     assert said["verdict"] == "rejected"
     assert reason == (said["problems"][0] if "problems" in said else said["error"]["text"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message", "status"),
+    [
+        (("--graph-url", "http://graph.example.com/v1.0"), mail(), 2),
+        (("--graph-url", "https://x:y@graph.example.com/"), mail(), 2),
+        (("--graph-url", "ftp://localhost"), mail(), 2),
+        (("--user", ".."), mail(), 2),
+        (("--user", "a\u200bb@contoso.com"), mail(), 2),
+        (("--emulator", "--cloud", "usgov"), mail(), 2),
+        (("--emulator-data", "box.db", "--graph-url", "http://localhost:1"), mail(), 2),
+        (("--user", ".."), mail(To=None), 2),
+        (("--user", "..", *TO_BOB), mail(To="dave@contoso.com"), 1),
+        (("--user", "..", *SIGN), mail(From="dave@contoso.com"), 1),
+    ],
+)
+def test_check_and_send_refuse_the_same_places(
+    call: Run, options: tuple[str, ...], message: bytes, status: int
+) -> None:
+    token = () if "--emulator" in options else ("--token-file", "token")
+    sent = call("send", *options, *token, "--json", stdin=message)
+    checked = call("check", *options, "--json", stdin=message)
+    assert (checked.status, sent.status) == (status, status), sent.out
+    said = json.loads(checked.out)
+    assert json.loads(sent.out)["error"]["text"] == said["problems"][0]
+
+
+@pytest.mark.parametrize("options", [(), SIGN, TO_BOB, SEAL])
+def test_check_and_send_read_as_much(
+    call: Run, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(files, "MESSAGE_LIMIT", 2000)
+    for size in (900, 1500, 2500):
+        raw = mail(b"x" * (size - len(mail(b""))))
+        sent = call("send", *options, "--emulator", "--json", stdin=raw)
+        checked = call("check", *options, "--json", stdin=raw)
+        assert checked.status == sent.status, (size, sent.out)
 
 
 def test_the_table_is_no_short_one() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
+import os
 import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from smime_graph.cli import mailbox
+from smime_graph.cli import files, mailbox, main
 from smime_graph.emulator import Emulator, Fault
 from smime_graph.errors import GraphRefused
 
@@ -534,6 +537,42 @@ def test_who_ends_a_send_is_told_that_it_may_have_gone(
     assert warning.startswith("smime-graph: warning: interrupted: ")
     assert said in warning
     assert hint.startswith("hint: ")
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+@pytest.mark.parametrize(
+    ("verb", "done"), [("send", "sent"), ("sendmail", "sent"), ("draft", "put into Drafts")]
+)
+def test_who_ends_the_program_behind_a_send_is_told_that_it_was_sent(
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    verb: str,
+    done: str,
+    number: int,
+    status: int,
+) -> None:
+    """For example where whoever reads the JSON does not."""
+
+    def blocked(_value: object) -> None:
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+
+    monkeypatch.setattr(files, "write_json", blocked)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(MESSAGE)))
+    words = [verb, "--emulator", "--json"]
+    words += ["-t", "--unsigned"] if verb == "sendmail" else []
+    try:
+        ended = int(main(words))
+    except SystemExit as stopped:
+        ended = int(stopped.code or 0)
+    assert ended == status
+    assert capfd.readouterr().err.splitlines() == [
+        f"smime-graph: warning: interrupted: the message was {done}",
+        "hint: do not repeat it",
+    ]
 
 
 def test_every_emulator_has_a_token_of_its_own(here: Path, served: Served) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from email import message_from_string
 from pathlib import Path
 
 import pytest
@@ -281,6 +282,37 @@ def test_failures_have_the_statuses_of_sysexits(
     assert result.status == status, result.err
     assert result.err.startswith("smime-graph: error: ")
     assert received("bob") is None
+
+
+@pytest.mark.parametrize("name", ["Resent-To", "resent-cc", "RESENT-BCC", "Resent-To "])
+def test_a_message_that_is_sent_on_is_not_sent_to_those_who_have_it(
+    send: Run, received: Run, name: str
+) -> None:
+    raw = f"From: alice@contoso.com\nTo: bob@contoso.com\n{name}: carol@contoso.com\n\nhello\n"
+    for words in (("-t",), ("-t", "carol@contoso.com"), ("carol@contoso.com",)):
+        result = send(*words, stdin=raw)
+        assert result.status in (64, 65)
+        assert "once more" in result.err or "whom the arguments do not" in result.err
+    assert received("bob") is received("carol") is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        '"Smith, root, and Sons" <bob@contoso.com>',
+        "bob@contoso.com (Smith, root, and Sons)",
+        '"a \\" , root, b" <bob@contoso.com>',
+        '"root" <bob@contoso.com>',
+    ],
+)
+def test_a_name_in_a_display_name_is_none_without_a_domain(
+    send: Run, received: Run, value: str
+) -> None:
+    raw = f"From: alice@contoso.com\nTo: {value}, carol\n\nhello\n"
+    result = send("-t", stdin=raw)
+    assert result.status == 0, result.err
+    found = message_from_string(received("bob") or "")["To"]
+    assert " ".join(found.split()) == f"{value}, carol@contoso.com"
 
 
 def test_a_queue_run_has_nothing_to_do(send: Run) -> None:
