@@ -142,12 +142,24 @@ def media_type(answer: Response) -> str:
     return answer.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
+# RFC 9110 5.6.7: the form that a server must write
+_IMF_FIXDATE = re.compile(
+    r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT"
+)
+
+
 def date_of(answer: Response) -> float | None:
-    """When the server made this answer, by its own clock, in Unix seconds (RFC 9110 6.6.1)."""
+    """When the server made this answer, by its own clock, in Unix seconds (RFC 9110 6.6.1).
+
+    None where more than one clock may have been at work: two of the field, or a cache (RFC 9111
+    5.1).
+    """
+    text = answer.headers.get("date", "")
+    if "age" in answer.headers or not _IMF_FIXDATE.fullmatch(text):
+        return None
     try:
-        when = parsedate_to_datetime(answer.headers.get("date", ""))
-        return when.replace(tzinfo=when.tzinfo or UTC).timestamp()
-    except (ValueError, TypeError, IndexError, OverflowError):
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError):
         return None
 
 

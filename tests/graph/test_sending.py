@@ -6,6 +6,7 @@ import asyncio
 import functools
 import uuid
 from datetime import UTC, datetime
+from email.utils import formatdate
 
 import httpx
 import pytest
@@ -308,6 +309,39 @@ def test_a_deadline_in_the_wait_for_a_repetition_leaves_it_unsent(call, fake, ra
         call(graph, "send", raw, settings={"deadline": 1.0})  # and Graph asks for two seconds
     assert caught.value.disposition == "not-sent"
     assert len(graph.requests) == 1
+
+
+def at(seconds: float) -> str:
+    return formatdate(1_800_000_000.0 + seconds, usegmt=True)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("Date", at(-3600)), ("Date", at(1))],
+        [("Date", f"{at(-3600)}, {at(1)}")],
+        [("Date", at(-3600)), ("Age", "3601")],
+        [("Date", at(1).replace("GMT", "+0500"))],
+        [("Date", at(1)[:-4])],
+        [("Date", at(1).replace("GMT", "GMT -0000"))],
+        [("Date", at(1).lower())],
+        [("Date", "")],
+    ],
+    ids=repr,
+)
+def test_a_time_that_may_be_another_clocks_proves_nothing(call, fake, raw, headers):
+    graph = fake(dated=False, clock=lambda: 1_800_000_000.0)
+    graph.keep(raw, folder="sentitems")  # sent before
+
+    def handler(request):
+        call.now += 10.0
+        if request.method == "POST":
+            raise lost()
+        return httpx.Response(200, headers=headers, content=graph(request).content)
+
+    with pytest.raises(GraphUnreachable, match="does not tell its time") as caught:
+        call(handler, "send", raw)
+    assert caught.value.disposition == "unknown"
 
 
 @pytest.mark.parametrize("step", [-3600.0, 0.0, 3600.0])
