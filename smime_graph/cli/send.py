@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from ..errors import GraphRefused, PolicyRefusal, UsageError
+from ..errors import GraphRefused, MalformedMessage, PolicyRefusal, UsageError
 from . import files, mailbox, options, terminal
 from .make import read_to_protect, ready
 from .options import FILE, Given, combined, message, option, verb
@@ -173,8 +173,19 @@ def ready_answer(
             text = f"whom Graph sends the answer to is not checked: {error}"
             terminal.complain("warning", text)
         else:
-            _check(kind, original, message, given)
+            _check_finished(kind, original, message, given)
     return ready(message, given)
+
+
+def _check_finished(kind: Kind, original: bytes, message: bytes, given: Given) -> None:
+    """As `_check`; what cannot be compared is a refusal for what only its readers may read."""
+    try:
+        _check(kind, original, message, given)
+    except MalformedMessage as error:
+        if given["recipient"] or _is_encrypted(message):
+            error.hint = "send it as a message of its own: nobody can say whom Graph answers"
+            raise
+        terminal.complain("warning", f"whom Graph sends the answer to is not checked: {error}")
 
 
 def _is_encrypted(message: bytes) -> bool:

@@ -584,6 +584,37 @@ def test_every_emulator_has_a_token_of_its_own(here: Path, served: Served) -> No
         process.communicate()
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "From: bob@contoso.com\r\nTo: undisclosed-recipients\r\n",
+        "From: bob@contoso.com\r\nTo: alice@contoso.com\r\nReply-To: bob at contoso\r\n",
+        "From: bob@contoso.com\r\nTo: alice@contoso.com\r\nCc: <bob\r\n",
+    ],
+)
+@pytest.mark.parametrize("verb", ["reply-all", "draft"])
+def test_an_original_whose_addresses_cannot_be_read_can_be_answered_in_the_clear_alone(
+    here: Path, call: Run, fields: str, verb: str
+) -> None:
+    with Emulator(data="box.db", mailboxes=["alice@contoso.com"]) as emulator:
+        raw = f"{fields}Message-ID: <0@contoso.com>\r\n\r\nhello\r\n".encode()
+        emulator.mailbox("alice@contoso.com").put(raw, item_id="odd")
+    words = ("draft", "--reply-all-to", "odd", "-") if verb == "draft" else (verb, "odd", "-")
+    asked = (*words, *DATA, "--user", "alice@contoso.com")
+    plain = call(*asked, stdin=MESSAGE)
+    assert plain.status == 0
+    assert "warning: whom Graph sends the answer to is not checked: " in plain.err
+    for options, message in (
+        (("--signer", "alice.key", "--recipient", "bob.pem"), MESSAGE),
+        (("--recipient", "bob.pem"), MESSAGE),
+        ((), (here / "sealed.eml").read_bytes()),
+    ):
+        refused = call(*asked, *options, stdin=message)
+        assert refused.status == 1
+        assert "of the original: address field" in refused.err
+        assert "send it as a message of its own" in refused.err
+
+
 # --- ca -------------------------------------------------------------------------------------------
 
 
