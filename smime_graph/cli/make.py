@@ -43,7 +43,7 @@ def protected(raw: bytes, given: Given) -> bytes:
     Raises what `sign`, `encrypt` and `seal` raise.
     """
     from ..smime import wrap
-    from ..smime.entity import check_finished
+    from ..smime.canonical import check_finished
     from . import keys
 
     if not protects(given):

@@ -225,7 +225,7 @@ def sendmail(ctx: click.Context, /, **given: Any) -> None:
             "no recipients are named", hint="name them as arguments, or use -t for those of To, Cc"
         )
     _check_signer(ctx, given)
-    from ..smime.entity import crlf
+    from ..smime.lines import crlf
 
     data = read_to_protect("-", given)
     with mailbox.client(given) as graph:
@@ -269,7 +269,8 @@ def _until_dot(data: bytes) -> bytes:
 
 def _split(data: bytes) -> tuple[list[HeaderField], bytes]:
     """The header with CRLF, and the body. A line that is no field begins the body, as ever."""
-    from ..smime.entity import Entity, HeaderField, crlf
+    from ..smime.entity import Entity, HeaderField
+    from ..smime.lines import crlf
 
     data = re.sub(rb"\AFrom [^\r\n]*\r?\n", b"", data, count=1)  # the mark of a mailbox file
     entity = Entity(data)

@@ -30,7 +30,8 @@ from ..cms.recipients.shared_secret import Password, SharedKey
 from ..errors import MalformedMessage, PolicyRefusal, UsageError
 from ..pki.address import mailbox, mailboxes, parse_header_addresses
 from ..policy import EXCHANGE, Policy
-from .entity import MAX_DEPTH, Entity, canonical_entity, split_multipart
+from .canonical import canonical_entity
+from .entity import MAX_DEPTH, Entity, split_multipart
 from .examine import inspect
 from .judge import ENCRYPTED
 from .wrap import emails

@@ -46,7 +46,8 @@ from ..pki.validate import validate
 from ..policy import Policy
 from ..x509.certificate import Certificate
 from . import services, unwrap
-from .entity import MAX_HEADER, Entity, HeaderField, crlf, is_mime_field
+from .entity import MAX_HEADER, Entity, HeaderField, is_mime_field
+from .lines import crlf
 from .report import Layer, MessageReport, Opened, Signer, Summary
 from .services import Clearance, Verified
 from .unwrap import Peeled, SignedLayer

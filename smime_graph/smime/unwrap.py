@@ -30,14 +30,8 @@ from ..errors import (
 from ..findings import Finding, finding
 from ..policy import Policy
 from ..x509.certificate import Certificate
-from .entity import (
-    Entity,
-    crlf,
-    decode_base64,
-    has_unprintable_name,
-    split_base64,
-    split_multipart,
-)
+from .entity import Entity, decode_base64, has_unprintable_name, split_base64, split_multipart
+from .lines import crlf
 from .report import Layer, LayerRecipient, LayerSigner, LayerType
 
 MAX_LAYERS = 16  # a triple wrap has three

@@ -34,14 +34,9 @@ from ..pki.trust import TrustStore
 from ..pki.validate import validate
 from ..policy import EXCHANGE, Policy
 from ..x509.certificate import Certificate
-from .entity import (
-    Entity,
-    canonical_entity,
-    encode_base64,
-    folded_field,
-    has_data_lines,
-    is_mime_field,
-)
+from .canonical import canonical_entity, encode_base64, has_data_lines
+from .entity import Entity, is_mime_field
+from .fields import folded_field
 
 T = TypeVar("T")
 

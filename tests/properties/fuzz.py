@@ -51,8 +51,10 @@ from smime_graph.pki.address import addresses, parse_header_addresses
 from smime_graph.pki.identity import load_identities, read_certificates
 from smime_graph.pki.validate import validate
 from smime_graph.smime.answer import answer
-from smime_graph.smime.entity import Entity, canonical_entity, crlf
+from smime_graph.smime.canonical import canonical_entity
+from smime_graph.smime.entity import Entity
 from smime_graph.smime.examine import decompress
+from smime_graph.smime.lines import crlf
 from smime_graph.smime.receipts import examine_receipt, receipt, receipt_recipients
 from smime_graph.smime.wrap import SIGNED, certs_only, compress, pkcs7_mime
 from smime_graph.x509.certificate import Certificate

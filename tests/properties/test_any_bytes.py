@@ -38,13 +38,8 @@ from smime_graph.cms import attributes, enveloped_data, signature_check, signed_
 from smime_graph.pki.address import addresses, parse_header_addresses
 from smime_graph.pki.identity import read_certificates
 from smime_graph.pki.validate import validate
-from smime_graph.smime.entity import (
-    ContentType,
-    Entity,
-    canonical_entity,
-    decode_base64,
-    split_multipart,
-)
+from smime_graph.smime.canonical import canonical_entity
+from smime_graph.smime.entity import ContentType, Entity, decode_base64, split_multipart
 from smime_graph.x509 import deviations
 from smime_graph.x509.certificate import Certificate
 

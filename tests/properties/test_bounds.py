@@ -37,7 +37,8 @@ from smime_graph.asn1 import ber
 from smime_graph.asn1.content_info import content_info
 from smime_graph.authority.issue import forged
 from smime_graph.cms import enveloped_data, parameters, signed_data
-from smime_graph.smime.entity import ContentType, Entity, canonical_entity, split_multipart
+from smime_graph.smime.canonical import canonical_entity
+from smime_graph.smime.entity import ContentType, Entity, split_multipart
 from smime_graph.smime.wrap import SIGNED, pkcs7_mime
 from smime_graph.x509.certificate import Certificate
 

@@ -32,7 +32,9 @@ from smime_graph import (
     verify,
 )
 from smime_graph.asn1 import ber
-from smime_graph.smime.entity import Entity, canonical_entity, crlf
+from smime_graph.smime.canonical import canonical_entity
+from smime_graph.smime.entity import Entity
+from smime_graph.smime.lines import crlf
 
 QUIET = EXCHANGE.but("quiet", every_recipient_must_read=False)
 QUIET_GCM = RFC_8551.but("quiet-gcm", every_recipient_must_read=False)

@@ -34,7 +34,7 @@ from smime_graph.cli import terminal
 from smime_graph.cms import compressed_data, enveloped_data, signed_data
 from smime_graph.cms.labels import SecurityLabel, security_label
 from smime_graph.cms.recipients import kinds as recipients
-from smime_graph.smime.entity import encode_base64
+from smime_graph.smime.canonical import encode_base64
 from smime_graph.smime.report import MessageReport
 from smime_graph.smime.wrap import pkcs7_mime
 

@@ -9,16 +9,9 @@ from email import policy as email_policy
 import pytest
 
 from smime_graph.errors import MalformedMessage
-from smime_graph.smime.entity import (
-    MAX_LINE,
-    ContentType,
-    Entity,
-    canonical_entity,
-    crlf,
-    decode_base64,
-    encode_base64,
-    split_multipart,
-)
+from smime_graph.smime.canonical import canonical_entity, encode_base64
+from smime_graph.smime.entity import ContentType, Entity, decode_base64, split_multipart
+from smime_graph.smime.lines import MAX_LINE, crlf
 
 
 def leaf(body: bytes, *fields: bytes) -> bytes:

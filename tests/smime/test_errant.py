@@ -35,7 +35,8 @@ from smime_graph.errors import (
 )
 from smime_graph.findings import codes
 from smime_graph.policy import EXCHANGE
-from smime_graph.smime.entity import Entity, encode_base64
+from smime_graph.smime.canonical import encode_base64
+from smime_graph.smime.entity import Entity
 from smime_graph.smime.report import Layer
 
 FROM = b"From: Alice <alice@contoso.com>\r\nTo: bob@contoso.com\r\n"

@@ -41,7 +41,8 @@ from smime_graph.pki.identity import Contact, Identity, load_identities
 from smime_graph.pki.keyfiles.read import armour
 from smime_graph.pki.trust import TrustStore
 from smime_graph.policy import EXCHANGE, POST_QUANTUM, RFC_8551
-from smime_graph.smime.entity import Entity, encode_base64
+from smime_graph.smime.canonical import encode_base64
+from smime_graph.smime.entity import Entity
 from smime_graph.smime.wrap import pkcs7_mime
 
 INNER = b"Content-Type: text/plain; charset=us-ascii\r\n\r\nthe figures\r\n"

@@ -27,7 +27,9 @@ from smime_graph import (
     unseal,
     verify,
 )
-from smime_graph.smime.entity import Entity, canonical_entity, check_finished, crlf
+from smime_graph.smime.canonical import canonical_entity, check_finished
+from smime_graph.smime.entity import Entity
+from smime_graph.smime.lines import crlf
 
 HEAD = b"From: alice@contoso.com\nTo: bob@contoso.com\nSubject: x\nMessage-ID: <1@x.y>\n"
 # every line end there is, 8-bit octets, and a line of its own that could be a delimiter

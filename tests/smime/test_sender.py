@@ -22,7 +22,8 @@ from smime_graph.cms.recipients import kinds as recipients
 from smime_graph.errors import CertificateRejected, MalformedMessage, SignatureInvalid
 from smime_graph.findings import Severity, codes
 from smime_graph.policy import EXCHANGE
-from smime_graph.smime.entity import Entity, canonical_entity
+from smime_graph.smime.canonical import canonical_entity
+from smime_graph.smime.entity import Entity
 from smime_graph.smime.wrap import pkcs7_mime
 
 INNER = b"Content-Type: text/plain; charset=us-ascii\r\n\r\nthe figures\r\n"

@@ -47,7 +47,7 @@ from smime_graph.pki.identity import load_identities, read_certificates, read_ke
 from smime_graph.pki.path import build_path
 from smime_graph.pki.validate import validate
 from smime_graph.smime import unwrap
-from smime_graph.smime.entity import crlf
+from smime_graph.smime.lines import crlf
 from smime_graph.x509.certificate import Certificate
 
 SETS = (

@@ -1,0 +1,162 @@
+"""Header fields as they are written: in 7 bits, and folded (RFC 5322 2.2.3, 2047, 2231, 6532)."""
+
+from __future__ import annotations
+
+import re
+
+import pybase64
+
+from ..errors import MalformedMessage
+from .entity import HeaderField
+from .lines import MAX_LINE, crlf, has_long_line
+
+
+def is_unreadable(field: HeaderField) -> bool:
+    return not field.name and not field.raw.isascii()
+
+
+def canonical_field(field: HeaderField) -> bytes:
+    """The field with CRLF; 8-bit text becomes encoded-words or RFC 2231 parameters.
+
+    Where neither is allowed (an identifier, the address itself) the UTF-8 stays (RFC 6532). Lines
+    over 998 octets are folded where that can be. Not by `email`: its parser is quadratic, and
+    raises what it likes on odd values.
+    """
+    raw = crlf(field.raw)
+    if not raw.endswith(b"\r\n"):
+        raw += b"\r\n"
+    name = field.name.lower()
+    is_long = has_long_line(raw)
+    if not name or (raw.isascii() and not is_long):
+        return raw
+    value = re.sub(rb"\r\n(?=[ \t])", b"", raw.partition(b":")[2]).strip()
+    if name in _WITH_PARAMETERS:
+        replacement = _short_parameter if is_long else _extended_parameter
+        value = _EIGHT_BIT_PARAMETER.sub(replacement, value)
+    elif raw.isascii() or name in _IDENTIFIERS:
+        return _folded(raw)
+    elif name.removeprefix("resent-") in _WITH_ADDRESSES:
+        value = _PHRASE.sub(_encoded_phrase, value)
+    else:
+        value = _encoded_words(value)
+    return _folded(field.name.encode() + b": " + value + b"\r\n")
+
+
+def folded_field(field: HeaderField) -> bytes:
+    """The field as it is, with CRLF and no line over 998 octets; MalformedMessage if that cannot
+    be.
+    """
+    raw = crlf(field.raw)
+    made = _folded(raw if raw.endswith(b"\r\n") else raw + b"\r\n")
+    if has_long_line(made):
+        raise unfoldable(field)
+    return made
+
+
+def _folded(raw: bytes) -> bytes:
+    """Lines over 998 octets broken before blanks (RFC 5322 2.2.3), if there are enough of them."""
+    if not has_long_line(raw):
+        return raw
+    pieces: list[bytes] = []
+    for line in raw.split(b"\r\n"):
+        start = 0
+        while len(line) - start > MAX_LINE:
+            end = start + MAX_LINE
+            cut = max(line.rfind(b" ", start + 1, end), line.rfind(b"\t", start + 1, end))
+            while cut > start and line[cut - 1 : cut] in (b" ", b"\t"):
+                cut -= 1
+            if cut <= start:
+                return raw
+            pieces.append(line[start:cut])
+            start = cut
+        pieces.append(line[start:])
+    return b"\r\n".join(pieces)
+
+
+def unfoldable(field: HeaderField) -> MalformedMessage:
+    return MalformedMessage(
+        f"header field {field.name[:60] or 'without a name'} has a line of over {MAX_LINE} octets"
+        " that cannot be folded, and a relay breaks it somewhere",
+        hint="shorten it",
+    )
+
+
+_IDENTIFIERS = frozenset(
+    ("message-id", "in-reply-to", "references", "content-id", "content-location", "date")
+    + ("content-transfer-encoding", "mime-version", "resent-date", "resent-message-id")
+)
+_WITH_PARAMETERS = frozenset({"content-type", "content-disposition"})
+_WITH_ADDRESSES = frozenset({"from", "sender", "reply-to", "to", "cc", "bcc"})
+_EIGHT_BIT_PARAMETER = re.compile(
+    rb';[ \t]*+([^\s;=*"]++)[ \t]*+=[ \t]*+("(?:[^"\\]|\\.)*+"?|[^;"]*+)', re.DOTALL
+)
+# a display name, quoted or not; an address and a comment are passed over
+_PHRASE = re.compile(
+    rb'<[^>]*+>?|\((?:[^()\\]|\\.)*+\)?|"(?:[^"\\]|\\.)*+"?|[^<("@,:;]*+@[^\s,;:]*+|[^<("@,:;]++',
+    re.DOTALL,
+)
+_ENCODED_OCTETS = 40  # of one encoded-word or parameter section, so that no line is over 120 long
+
+
+def _extended_parameter(match: re.Match[bytes]) -> bytes:
+    name, value = match.groups()
+    return match.group() if value.isascii() else _in_sections(name, value)
+
+
+def _in_sections(name: bytes, value: bytes) -> bytes:
+    pieces = [b"".join(b"%%%02X" % octet for octet in piece) for piece in _pieces(_unquoted(value))]
+    pieces[0] = _charset_of(value) + b"''" + pieces[0]
+    if len(pieces) == 1:
+        return b";\r\n " + name + b"*=" + pieces[0]
+    return b"".join(b";\r\n %s*%d*=%s" % (name, i, piece) for i, piece in enumerate(pieces))
+
+
+def _short_parameter(match: re.Match[bytes]) -> bytes:
+    """A parameter on a line of its own; in sections where that would be too long."""
+    name, value = match.groups()
+    if value.isascii() and (len(value) < MAX_LINE // 2 or name.lower() == b"boundary"):
+        return b";\r\n " + name + b"=" + value
+    return _in_sections(name, value)
+
+
+def _encoded_phrase(match: re.Match[bytes]) -> bytes:
+    phrase = match.group()
+    is_local_part = match.string[match.end() : match.end() + 1] == b"@"
+    if phrase.isascii() or phrase[:1] in (b"<", b"(") or b"@" in phrase or is_local_part:
+        return phrase
+    before = phrase[: len(phrase) - len(phrase.lstrip())]
+    return before + _encoded_words(_unquoted(phrase.strip())) + phrase[len(phrase.rstrip()) :]
+
+
+def _unquoted(value: bytes) -> bytes:
+    if value[:1] != b'"':
+        return value.strip()
+    inner = value[1:-1] if value.endswith(b'"') and len(value) > 1 else value[1:]
+    return re.sub(rb"\\(.)", rb"\1", inner, flags=re.DOTALL)
+
+
+def _encoded_words(value: bytes) -> bytes:
+    """RFC 2047; what is no UTF-8 gets the charset of RFC 1428, as from every gateway."""
+    before = b"=?" + _charset_of(value) + b"?b?"
+    return b"\r\n ".join(before + pybase64.b64encode(p) + b"?=" for p in _pieces(value))
+
+
+def _charset_of(value: bytes) -> bytes:
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return b"unknown-8bit"
+    return b"utf-8"
+
+
+def _pieces(value: bytes) -> list[bytes]:
+    """The octets in pieces; of UTF-8 each is whole characters (RFC 2047 5)."""
+    whole = _charset_of(value) == b"utf-8"
+    pieces, start = [], 0
+    while start < len(value):
+        end = start + _ENCODED_OCTETS
+        while whole and value[end : end + 1] and value[end] & 0xC0 == 0x80:
+            end -= 1
+        pieces.append(value[start:end])
+        start = end
+    return pieces
