@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import PolicyRefusal, UsageError
+from ..errors import MalformedMessage, PolicyRefusal, UsageError
 from . import files, options, terminal
 from .options import Given, message, verb
 from .program import run_of
@@ -15,6 +15,7 @@ from .program import run_of
 if TYPE_CHECKING:
     from ..cms.ess import ReceiptRequest
     from ..cms.labels import SecurityLabel
+    from ..smime.entity import Entity
 
 
 def protects(given: Given) -> bool:
@@ -119,8 +120,23 @@ def completed(raw: bytes, given: Given) -> bytes:
     from ..smime.wrap import missing_fields
 
     header_fields(raw)  # what has no header must not be given one
-    added = b"".join(missing_fields(Entity(raw), given.get("at") or datetime.now(UTC)))
+    entity = Entity(raw)
+    _warn_of_recipients(entity)
+    added = b"".join(missing_fields(entity, given.get("at") or datetime.now(UTC)))
     return (added if b"\r\n" in raw[:1000] else added.replace(b"\r\n", b"\n")) + raw
+
+
+def _warn_of_recipients(entity: Entity) -> None:
+    """Graph takes what it can read of an address field, and says nothing of the rest."""
+    from ..pki.address import parse_header_addresses
+
+    for name in ("To", "Cc", "Bcc"):
+        for field in entity.all(name):
+            try:
+                parse_header_addresses(field.value)
+            except MalformedMessage as error:
+                text = f"{name} cannot be read, so nobody knows who of it gets the message: {error}"
+                terminal.complain("warning", text)
 
 
 def _receipt_request(given: Given) -> ReceiptRequest | None:

@@ -247,6 +247,27 @@ def test_check_and_send_read_as_much(
         assert checked.status == sent.status, (size, sent.out)
 
 
+@pytest.mark.parametrize("name", ["To", "Cc", "Bcc"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "bob@contoso.com, carol",
+        'bob@contoso.com, "Carol" carol@contoso.com',
+        "bob@contoso.com, <carol@contoso.com",
+        "undisclosed-recipients, bob@contoso.com",
+    ],
+)
+def test_an_address_that_cannot_be_read_is_not_lost_without_a_word(
+    call: Run, name: str, value: str
+) -> None:
+    raw = mail(**{name: value})
+    for words in (("send", "--emulator"), ("send", *SIGN, "--emulator"), ("check",)):
+        result = call(*words, stdin=raw)
+        assert result.status == 0
+        assert f"warning: {name} cannot be read, so nobody knows who of it gets" in result.err
+    assert "cannot be read" not in call("send", "--emulator", stdin=mail()).err
+
+
 def test_the_table_is_no_short_one() -> None:
     assert len({row[1:3] for row in TABLE}) >= 40
 
