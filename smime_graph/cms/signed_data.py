@@ -105,12 +105,16 @@ def sign(
     chosen = [choose_scheme(signer.certificate, policy) for signer in signers]
     digests = list(dict.fromkeys(digest for _, digest in chosen))
     hashed = {digest.name: digest.compute(content) for digest in digests}
-    infos = [
-        _signer_info(
-            signer, scheme, digest, hashed[digest.name], policy, at, sid, content_type, further
-        )
-        for signer, (scheme, digest) in zip(signers, chosen, strict=True)
+    common = [
+        attributes.content_type(content_type),
+        attributes.signing_time(at),
+        attributes.attribute(oids.SMIME_CAPABILITIES, capabilities.announcement(policy)),
+        *further,
     ]
+    infos: list[bytes] = []
+    for signer, (scheme, digest) in zip(signers, chosen, strict=True):
+        own = _attributes_of(signer, scheme, digest, hashed[digest.name])
+        infos.append(write_signer(signer, scheme, digest, [*common, *own], sid))
     carried: list[Certificate] = []
     for signer in signers:
         carried += [signer.certificate, *signer.chain]
@@ -133,32 +137,21 @@ def sign(
     return der, [digest for _, digest in chosen]
 
 
-def _signer_info(
-    signer: SigningKey,
-    scheme: SignatureScheme,
-    digest: Digest,
-    hashed: bytes,
-    policy: Policy,
-    at: datetime,
-    sid: SignerIdentifier,
-    content_type: str,
-    further: Sequence[bytes],
-) -> bytes:
-    certificate = signer.certificate
-    digest_algorithm = parameters.write_digest(digest)
-    signature_algorithm = parameters.write_signature(scheme, digest)
-    signed = [
-        attributes.content_type(content_type),
-        attributes.signing_time(at),
+def _attributes_of(
+    signer: SigningKey, scheme: SignatureScheme, digest: Digest, hashed: bytes
+) -> list[bytes]:
+    """The signed attributes that are another signer's otherwise."""
+    certificate, encryption = signer.certificate, signer.encryption_certificate
+    own = [
         attributes.message_digest(hashed),
-        attributes.attribute(oids.SMIME_CAPABILITIES, capabilities.announcement(policy)),
-        attributes.algorithm_protection(digest_algorithm, signature_algorithm),
+        attributes.algorithm_protection(
+            parameters.write_digest(digest), parameters.write_signature(scheme, digest)
+        ),
         attributes.signing_certificate_v2(certificate),
     ]
-    encryption = signer.encryption_certificate
     if encryption is not None and encryption != certificate:
-        signed.append(attributes.encryption_key_preference(encryption))
-    return write_signer(signer, scheme, digest, [*signed, *further], sid)
+        own.append(attributes.encryption_key_preference(encryption))
+    return own
 
 
 def write_signer(
