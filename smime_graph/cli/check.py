@@ -129,7 +129,7 @@ def _headers(raw: bytes) -> dict[str, list[str]]:
 
 def _recipients(raw: bytes, given: options.Given) -> list[dict[str, Any]]:
     """Who gets it, and for whom a certificate is there: those of the signers count, too."""
-    from ..smime import wrap
+    from ..smime import outgoing, wrap
     from . import keys
 
     try:
@@ -139,7 +139,7 @@ def _recipients(raw: bytes, given: options.Given) -> list[dict[str, Any]]:
         return []  # which of the problems it is, is said there
     signers = keys.KeyRing.of(given).signers()
     everyone = wrap.with_signers(everyone, signers, options.policy_of(given))
-    without = frozenset(wrap.without_certificate(to, everyone))
+    without = frozenset(outgoing.without_certificate(to, everyone))
     return [{"address": one, "certificate": bool(everyone) and one not in without} for one in to]
 
 

@@ -117,7 +117,7 @@ def completed(raw: bytes, given: Given) -> bytes:
     """
     from ..graph._outgoing import header_fields
     from ..smime.entity import Entity
-    from ..smime.wrap import missing_fields
+    from ..smime.outgoing import missing_fields
 
     header_fields(raw)  # what has no header must not be given one
     entity = Entity(raw)

@@ -34,7 +34,7 @@ from .canonical import canonical_entity
 from .entity import MAX_DEPTH, Entity, split_multipart
 from .examine import inspect
 from .judge import ENCRYPTED
-from .wrap import emails
+from .outgoing import emails
 
 Kind = Literal["reply", "reply-all", "forward"]
 

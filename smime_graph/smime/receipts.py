@@ -29,16 +29,10 @@ from ..x509 import names
 from ..x509.certificate import Certificate
 from .entity import Entity
 from .judge import open_message, refusal
+from .outgoing import Outgoing
 from .report import MessageReport, Opened, Signer
 from .unwrap import recognise
-from .wrap import (
-    SIGNED_RECEIPT,
-    Outgoing,
-    encrypted_entity,
-    pkcs7_mime,
-    signed_entity,
-    with_signers,
-)
+from .wrap import SIGNED_RECEIPT, encrypted_entity, pkcs7_mime, signed_entity, with_signers
 
 # RFC 5322 3.6.4, without the obsolete forms: it is copied from a header that anybody could write
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{3,900}>")
@@ -158,7 +152,7 @@ def receipt(
         entity = encrypted_entity(entity, everyone, policy, "issuer")
         hints = ess.content_hints(ContentHints(oids.RECEIPT))
         entity = signed_entity(entity, [signer], True, outgoing, "issuer", (hints,))
-    return outgoing.around(entity)
+    return outgoing.assemble(entity)
 
 
 def _header(opened: Opened, signer: SigningKey, sender: str | None, to: Sequence[str]) -> bytes:

@@ -6,43 +6,27 @@ outside as they are. What goes inside is made canonical, signed, and from then o
 
 from __future__ import annotations
 
-import logging
-import re
 import secrets
-import uuid
 from collections.abc import Sequence
-from copy import deepcopy
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from email.message import Message
-from email.utils import format_datetime
-from typing import TypeVar
 
 from ..arguments import checked
-from ..cms import compressed_data, enveloped_data, ess, signed_data
+from ..cms import compressed_data, enveloped_data, signed_data
 from ..cms.ess import ReceiptRequest
-from ..cms.keys import Recipient, SigningKey
-from ..cms.labels import SecurityLabel, security_label
+from ..cms.keys import SigningKey
+from ..cms.labels import SecurityLabel
 from ..cms.recipients import kinds as cms_recipients
 from ..cms.recipients.kinds import AnyRecipient
 from ..cms.recipients.recipient_info import RecipientIdentifierForm
-from ..cms.recipients.shared_secret import Password, SharedKey
 from ..cms.signed_data import SignerIdentifier
-from ..errors import MalformedMessage, PolicyRefusal, SmimeGraphError, UsageError
-from ..pki.address import addresses, mailbox, mailboxes, parse_header_addresses
+from ..errors import UsageError
 from ..pki.trust import TrustStore
-from ..pki.validate import validate
 from ..policy import EXCHANGE, Policy
 from ..x509.certificate import Certificate
-from .canonical import canonical_entity, encode_base64, has_data_lines
-from .entity import Entity, is_mime_field
-from .fields import folded_field
-
-T = TypeVar("T")
-
-# What a sender should know and need not change. Not by `warnings`: whoever makes errors of them
-# would lose a message that is right. Without any set-up Python writes these to standard error.
-_log = logging.getLogger("smime_graph")
+from .canonical import encode_base64
+from .outgoing import Outgoing
 
 ENVELOPED = "enveloped-data"
 AUTH_ENVELOPED = "authEnveloped-data"  # RFC 8551 3.2.2 spells it so
@@ -51,8 +35,6 @@ SIGNED_RECEIPT = "signed-receipt"  # RFC 2634 2.4
 COMPRESSED = "compressed-data"
 CERTS_ONLY = "certs-only"
 _FILENAMES = {CERTS_ONLY: "smime.p7c", COMPRESSED: "smime.p7z"}  # RFC 8551 3.2.1
-
-_HEADER_HINT = "a message begins with fields like From:, To: and Subject:, then a blank line"
 
 
 @checked
@@ -84,7 +66,7 @@ def sign(
     outgoing.check_signers(signers)
     further = outgoing.services(receipt_request, label)
     entity = outgoing.entity(clear=detached)
-    return outgoing.around(signed_entity(entity, signers, detached, outgoing, sid, further))
+    return outgoing.assemble(signed_entity(entity, signers, detached, outgoing, sid, further))
 
 
 @checked
@@ -111,7 +93,9 @@ def encrypt(
     """
     outgoing = Outgoing.of(message, policy, at)
     outgoing.check_recipients(recipients, trust)
-    return outgoing.around(encrypted_entity(outgoing.entity(clear=False), recipients, policy, rid))
+    return outgoing.assemble(
+        encrypted_entity(outgoing.entity(clear=False), recipients, policy, rid)
+    )
 
 
 @checked
@@ -141,7 +125,7 @@ def seal(
     signed = signed_entity(outgoing.entity(clear=False), signers, True, outgoing, sid, further)
     if policy.compress:
         signed = pkcs7_mime(COMPRESSED, compressed_data.compress(signed))
-    return outgoing.around(encrypted_entity(signed, everyone, policy, rid))
+    return outgoing.assemble(encrypted_entity(signed, everyone, policy, rid))
 
 
 @checked
@@ -151,7 +135,7 @@ def compress(
     """The message as compressed-data: smaller, and protected by nothing (RFC 8551 3.6)."""
     outgoing = Outgoing.of(message, policy, at)
     der = compressed_data.compress(outgoing.entity(clear=False))
-    return outgoing.around(pkcs7_mime(COMPRESSED, der))
+    return outgoing.assemble(pkcs7_mime(COMPRESSED, der))
 
 
 @checked
@@ -169,21 +153,6 @@ def _as_list(signer: SigningKey | Sequence[SigningKey]) -> list[SigningKey]:
     return signers
 
 
-def emails(recipient: Recipient) -> tuple[str, ...]:
-    """The addresses of somebody with a certificate: those it binds, and the one that was named."""
-    named = () if recipient.email is None else (recipient.email,)
-    return (*addresses(recipient.certificate), *named)
-
-
-def without_certificate(wanted: Sequence[str], everyone: Sequence[AnyRecipient]) -> list[str]:
-    """Which of these addresses are nobody's of the recipients'."""
-    known = [one for one in everyone if not isinstance(one, (Password, SharedKey))]
-    if len(known) < len(everyone):
-        return []  # who knows the password is not for us to say
-    readers = mailboxes(tuple(address for one in known for address in emails(one)))
-    return [one for one in wanted if mailbox(one) not in readers]
-
-
 def with_signers(
     recipients: Sequence[AnyRecipient], signers: Sequence[SigningKey], policy: Policy
 ) -> list[AnyRecipient]:
@@ -199,255 +168,6 @@ class _Self:
     certificate: Certificate
     capabilities: None = None
     email: None = None
-
-
-# --- the message that goes out ------------------------------------------------------------
-
-
-class Outgoing:
-    """A message taken apart: the fields that stay outside, and the entity that goes inside."""
-
-    __slots__ = ("_inner", "_outer", "at", "message", "policy")
-
-    def __init__(self, message: Entity, policy: Policy, at: datetime) -> None:
-        self.message = message
-        self.policy = policy
-        self.at = at
-        self._outer = [f for f in message.fields if not is_mime_field(f)]
-        self._inner = [f for f in message.fields if is_mime_field(f)]
-
-    @classmethod
-    def of(cls, message: bytes | Message, policy: Policy, at: datetime | None) -> Outgoing:
-        """PolicyRefusal if the policy sends nothing, MalformedMessage if this is no message."""
-        if not policy.sends:
-            raise PolicyRefusal(
-                f"policy {policy.name} is for reading, it sends nothing",
-                rule="policy.sends",
-                policy=policy.name,
-                hint="choose a policy that sends, for example exchange",
-            )
-        moment = datetime.now(UTC) if at is None else at
-        entity = Entity(_as_bytes(message))
-        for number, field in enumerate(entity.fields, 1):
-            if not field.name:
-                raise MalformedMessage(
-                    f"header line {number} is no header field: {field.raw[:40]!r}",
-                    hint=_HEADER_HINT,
-                )
-        if not entity.fields:
-            raise MalformedMessage(
-                "the message has no header",
-                hint=_HEADER_HINT,
-            )
-        return cls(entity, policy, moment)
-
-    def addresses(self, *names: str) -> list[str]:
-        """The addr-specs of all fields of these names. MalformedMessage if one cannot be read."""
-        found: list[str] = []
-        for name in names:
-            for field in self.message.all(name):
-                try:
-                    found += parse_header_addresses(field.value)
-                except MalformedMessage as error:
-                    raise MalformedMessage(f"{name}: {error}") from None
-        return found
-
-    def check_signers(self, signers: Sequence[SigningKey]) -> None:
-        for signer in signers:
-            self._check(signer.certificate, "sign", None)
-        if not self.policy.sender_must_match:
-            return
-        if (count := len(self.message.all("From"))) > 1:
-            # RFC 5322 3.6 allows one; which of several a reader is shown is anybody's guess
-            raise MalformedMessage(
-                f"the message has {count} From fields",
-                hint="keep the one with the signer's address",
-            )
-        senders = self.addresses("From", "Sender")
-        if not senders:
-            raise MalformedMessage(
-                "the message has no From", hint="add a From field with the signer's address"
-            )
-        held = [one for signer in signers for one in addresses(signer.certificate)]
-        if mailboxes(tuple(senders)).isdisjoint(mailboxes(tuple(held))):
-            raise PolicyRefusal(
-                f"From is {', '.join(senders)}, but the signer is "
-                f"{', '.join(held) or signers[0].certificate.description}",
-                rule="pki.address.mismatch",
-                policy=self.policy.name,
-                hint="sign with a certificate of the From address, or change From",
-            )
-
-    def check_recipients(self, everyone: Sequence[AnyRecipient], trust: TrustStore | None) -> None:
-        if not everyone:
-            raise UsageError("nobody to encrypt to", hint="give the certificate of every recipient")
-        known = [one for one in everyone if not isinstance(one, (Password, SharedKey))]
-        for recipient in known:
-            self._check(recipient.certificate, "encrypt", trust)
-        if known and any(field.value for field in self.message.all("Bcc")):
-            # a RecipientInfo names a certificate (RFC 9787 9.4.1)
-            _log.warning(
-                "the message has Bcc recipients: whoever receives it sees in the encrypted message"
-                " for whom it is"
-            )
-        if not self.policy.every_recipient_must_read:
-            return
-        if without := without_certificate(self.addresses("To", "Cc", "Bcc"), everyone):
-            raise PolicyRefusal(
-                f"no certificate is given for {', '.join(dict.fromkeys(without))}",
-                rule="encrypt.recipient-without-certificate",
-                policy=self.policy.name,
-                hint="give a certificate for each recipient, or send to these separately",
-            )
-
-    def _check(self, certificate: Certificate, use: str, trust: TrustStore | None) -> None:
-        report = validate(
-            certificate,
-            use="sign" if use == "sign" else "encrypt",
-            trust=trust,
-            at=self.at,
-            minimum_rsa_bits=self.policy.minimum_rsa_bits,
-            accept_weak=self.policy.accept_weak_certificates,
-        )
-        if not report.ok:
-            texts = "; ".join(f.text for f in report.errors)
-            raise PolicyRefusal(
-                f"the certificate of {certificate.description} cannot be used to {use}: {texts}",
-                rule=report.errors[0].code,
-                policy=self.policy.name,
-                hint="use another certificate of this person",
-            )
-
-    def services(
-        self, request: ReceiptRequest | None, label: SecurityLabel | None
-    ) -> tuple[bytes, ...]:
-        """The attributes of RFC 2634: once, so that all signers sign the same (2.2.1, 3.1.1)."""
-        found: list[bytes] = []
-        if request is not None:
-            if not request.identifier:
-                user = (self.addresses("From", "Sender") or ["unknown"])[0]
-                request = replace(request, identifier=ess.new_identifier(user, self.at))
-            found.append(ess.receipt_request(request))
-        if label is not None:
-            found.append(security_label(label))
-        return tuple(found)
-
-    def entity(self, *, clear: bool) -> bytes:
-        """What goes inside, canonical: the MIME fields and the body."""
-        fields = [field.raw for field in self._inner]
-        if not any(field.name.lower() == "content-type" for field in self._inner):
-            # an entity without a header has been seen to lose its body (Thunderbird bug 1893039)
-            fields.insert(0, _default_content_type(self.message.body))
-        end = b"\r\n" if self.message.header.endswith(b"\r\n") else b"\n"
-        return canonical_entity(b"".join([*fields, end, self.message.body]), clear=clear)
-
-    def around(self, entity: bytes) -> bytes:
-        """The fields that stay outside, those that were missing, and the entity with its own."""
-        fields = [folded_field(field) for field in self._outer]
-        fields += missing_fields(self.message, self.at)
-        return b"".join([*fields, b"MIME-Version: 1.0\r\n", entity])
-
-
-def missing_fields(message: Entity, at: datetime) -> list[bytes]:
-    """Message-ID and Date for a message that lacks them.
-
-    The id is fixed before signing and before a send, so that a send whose answer is lost can be
-    looked up by it.
-    """
-    fields: list[bytes] = []
-    if not message.all("Message-ID"):
-        fields.append(f"Message-ID: <{uuid.uuid4()}@{_domain(message)}>\r\n".encode())
-    if not message.all("Date"):
-        fields.append(f"Date: {format_datetime(at.astimezone(UTC))}\r\n".encode())
-    return fields
-
-
-def _domain(message: Entity) -> str:
-    """The author's, for a Message-ID."""
-    try:
-        domain = parse_header_addresses(message.all("From")[0].value)[0].rpartition("@")[2]
-        return domain if domain.isascii() else domain.encode("idna").decode()
-    except (MalformedMessage, IndexError, UnicodeError):
-        return "localhost"
-
-
-def _as_bytes(message: bytes | Message) -> bytes:
-    if isinstance(message, Message):
-        try:
-            # cte_type 8bit: our own canonical form decides what becomes 7-bit, and says so
-            ours = message.policy.clone(linesep="\r\n", cte_type="8bit")
-            return _with_octets_encoded(message).as_bytes(policy=ours)
-        except SmimeGraphError:
-            raise
-        except Exception as error:
-            raise MalformedMessage(f"the message cannot be written: {error}") from error
-    raw = message
-    if re.match(rb"From [^\r\n]*\r?\n", raw):
-        raw = raw[raw.index(b"\n") + 1 :]  # the separator line of a mailbox file
-    if b"\n" not in raw:
-        raw = raw.replace(b"\r", b"\n")  # line ends of a classic Macintosh
-        if has_data_lines(raw):
-            raise MalformedMessage(
-                "all line ends are bare CRs, and so are those in a part that is no text",
-                hint="give the message with CRLF, and such parts in base64",
-            )
-    return raw
-
-
-def _with_octets_encoded(message: Message) -> Message:
-    """The message, with base64 for what `email` would write with other line ends: it does so with
-    every part, text or not.
-    """
-    at_stake = [number for number, part in enumerate(message.walk()) if _is_at_stake(part)]
-    if not at_stake:
-        return message
-    copied = deepcopy(message)
-    parts = list(copied.walk())
-    signed = {
-        id(inner)
-        for part in parts
-        if part.get_content_type() == "multipart/signed"
-        for inner in part.walk()
-    }
-    for part in (parts[number] for number in at_stake):
-        kind = part.get_content_type()
-        if id(part) in signed or kind.startswith("multipart/"):
-            raise MalformedMessage(
-                f"a part that is {kind}, or in a multipart/signed, has line ends other than CRLF,"
-                " which `email` would change",
-                hint="give the message as bytes, as it was received",
-            )
-        data = part.get_payload(decode=True)
-        del part["Content-Transfer-Encoding"]
-        part["Content-Transfer-Encoding"] = "base64"
-        part.set_payload(encode_base64(data if isinstance(data, bytes) else b"").decode())
-    return copied
-
-
-def _is_at_stake(part: Message) -> bool:
-    payload = part.get_payload()
-    if not isinstance(payload, str) or ("\n" not in payload and "\r" not in payload):
-        return False
-    if str(part.get("Content-Transfer-Encoding", "")).strip().lower() == "base64":
-        return False
-    names = ("Content-Type", "Content-Transfer-Encoding")
-    header = "".join(f"{name}: {part[name]}\n" for name in names if name in part)
-    entity = f"{header}\n{payload}".encode("utf-8", "surrogateescape")
-    return has_data_lines(entity, rewrite=lambda body: re.sub(rb"\r\n?|\n", b"\r\n", body))
-
-
-def _default_content_type(body: bytes) -> bytes:
-    charset = "us-ascii"
-    if not body.isascii():
-        try:
-            body.decode("utf-8")
-            charset = "utf-8"
-        except UnicodeDecodeError:
-            charset = "unknown-8bit"  # RFC 1428: what a gateway says of such text
-    return f"Content-Type: text/plain; charset={charset}\n".encode()
-
-
-# --- entities -----------------------------------------------------------------------------
 
 
 def signed_entity(

@@ -32,6 +32,7 @@ from smime_graph.pki.identity import Contact, Identity
 from smime_graph.pki.trust import TrustStore
 from smime_graph.policy import EXCHANGE
 from smime_graph.smime.entity import Entity
+from smime_graph.smime.outgoing import Outgoing
 from smime_graph.smime.receipts import (
     ReceiptReport,
     examine_receipt,
@@ -40,13 +41,7 @@ from smime_graph.smime.receipts import (
     verify_receipt,
 )
 from smime_graph.smime.report import Opened
-from smime_graph.smime.wrap import (
-    SIGNED_RECEIPT,
-    Outgoing,
-    encrypted_entity,
-    pkcs7_mime,
-    signed_entity,
-)
+from smime_graph.smime.wrap import SIGNED_RECEIPT, encrypted_entity, pkcs7_mime, signed_entity
 
 REQUEST = ReceiptRequest(("alice@contoso.com",))
 LIST = ber.octet_string(b"the list's key identifier")
@@ -212,7 +207,7 @@ def test_an_address_that_is_none_does_not_become_a_line_of_the_header(
         request = attributes.attribute(oids.RECEIPT_REQUEST, value)
         entity = outgoing.entity(clear=True)
         made_ = signed_entity(entity, [alice], True, outgoing, "issuer", (request,))
-        return opened(outgoing.around(made_))
+        return opened(outgoing.assemble(made_))
 
     hostile = (b"a@x.com\r\nBcc: eve@x.com", b"a@x.com, eve@x.com", b"Eve <eve@x.com>", b"nobody")
     assert receipt_recipients(ask(*hostile), signer=bob) == ()
@@ -286,7 +281,7 @@ def _signed_by(
     parts = [one.raw for one in heads[0]]
     parts += [ber.tlv(0xA0, *certificates), ber.set_of(*infos)]
     der = content_info(oids.SIGNED_DATA, parts)
-    return outgoing.around(pkcs7_mime("signed-data", der))
+    return outgoing.assemble(pkcs7_mime("signed-data", der))
 
 
 def test_a_signer_who_is_not_believed_cannot_ask(
@@ -325,7 +320,7 @@ def through_list(
     extra = (ess.expansion_history(expansions),) if expansions else ()
     entity = outgoing.entity(clear=True)
     more = (*extra, further) if further else extra
-    return outgoing.around(signed_entity(entity, [lister], False, outgoing, "issuer", more))
+    return outgoing.assemble(signed_entity(entity, [lister], False, outgoing, "issuer", more))
 
 
 @pytest.mark.parametrize(
@@ -445,7 +440,7 @@ def hand_made(
     der, _ = signed_data.sign(
         content, [who], detached=False, policy=EXCHANGE, at=now, content_type=kind, further=further
     )
-    return outgoing.around(pkcs7_mime(SIGNED_RECEIPT, der))
+    return outgoing.assemble(pkcs7_mime(SIGNED_RECEIPT, der))
 
 
 @pytest.fixture
@@ -637,7 +632,7 @@ def test_a_receipt_moved_under_another_encryption_is_still_the_signers(
     outgoing = Outgoing.of(made(opened(asking), bob, now), EXCHANGE, now)
     entity = outgoing.entity(clear=False)
     readers = [Contact(alice.certificate)]
-    raw = outgoing.around(encrypted_entity(entity, readers, EXCHANGE, "issuer"))
+    raw = outgoing.assemble(encrypted_entity(entity, readers, EXCHANGE, "issuer"))
     report = verify_receipt(raw, original=asking, identities=[alice], trust=trust, at=now)
     assert report.accepted
 

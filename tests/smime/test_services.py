@@ -34,8 +34,9 @@ from smime_graph.findings import codes
 from smime_graph.pki.identity import Contact, Identity
 from smime_graph.pki.trust import TrustStore
 from smime_graph.policy import ARCHIVE, EXCHANGE
+from smime_graph.smime.outgoing import Outgoing
 from smime_graph.smime.report import MessageReport, Signer
-from smime_graph.smime.wrap import Outgoing, pkcs7_mime, signed_entity
+from smime_graph.smime.wrap import pkcs7_mime, signed_entity
 
 CONTENT = b"Content-Type: text/plain\r\n\r\nhello\r\n"
 SECRET = SecurityLabel("1.3.6.1.4.1.99.1", 4)
@@ -152,7 +153,7 @@ def _signed_by(
         certificates += [one.raw for one in certs]
     parts = [one.raw for one in head]
     parts += [ber.tlv(0xA0, *certificates), ber.set_of(*infos)]
-    return outgoing.around(pkcs7_mime("signed-data", content_info(oids.SIGNED_DATA, parts)))
+    return outgoing.assemble(pkcs7_mime("signed-data", content_info(oids.SIGNED_DATA, parts)))
 
 
 def test_inner_and_outer_labels_are_both_asked_about(
@@ -161,7 +162,7 @@ def test_inner_and_outer_labels_are_both_asked_about(
     outgoing = Outgoing.of(sign(message, signer=alice, label=SECRET, at=now), EXCHANGE, now)
     further = (labels.security_label(OPEN),)
     entity = outgoing.entity(clear=True)
-    raw = outgoing.around(signed_entity(entity, [mallory], True, outgoing, "issuer", further))
+    raw = outgoing.assemble(signed_entity(entity, [mallory], True, outgoing, "issuer", further))
     report = examine(raw, trust=trust, at=now)
     assert report.labels == (OPEN, SECRET)
     assert report.accepted
@@ -544,7 +545,7 @@ def test_a_timestamp_stays_with_a_message_through_mime(
     content = outgoing.entity(clear=False)
     der, _ = signed_data.sign(content, [alice], detached=False, policy=EXCHANGE, at=now)
     der = stamped(der, token(tst_info(signature_of(der)), authority, now))
-    opened = verify(outgoing.around(pkcs7_mime("signed-data", der)), trust=trust, at=now)
+    opened = verify(outgoing.assemble(pkcs7_mime("signed-data", der)), trust=trust, at=now)
     assert [one.trusted for one in opened.signers[0].timestamps] == [True]
 
 
