@@ -84,6 +84,10 @@ def _canonical(raw: bytes, clear: bool, depth: int, default: str = "text/plain")
             return
         yield from _header(entity, None if encoding == "7bit" else b"7bit", clear)
         yield from _canonical_multipart(pieces, boundary, clear, depth, _default_inside(kind))
+    elif kind.is_multipart and _shows_parts(entity.body, boundary):
+        _check_header(entity, kind)
+        yield from _header(entity, None, clear)
+        yield _of_two_readings(entity, kind, clear, depth)
     elif kind.value in _MESSAGES and encoding not in _ENCODED:
         # in base64 or quoted-printable it may not be (RFC 2046 5.2.1)
         yield from _header(entity, None if encoding == "7bit" else b"7bit", clear)
@@ -91,6 +95,27 @@ def _canonical(raw: bytes, clear: bool, depth: int, default: str = "text/plain")
     else:
         _check_header(entity, kind)
         yield from _canonical_leaf(entity, kind, clear)
+
+
+def _shows_parts(body: bytes, boundary: str) -> bool:
+    try:
+        return bool(boundary and split_multipart(body, boundary))
+    except MalformedMessage:
+        return False
+
+
+def _of_two_readings(entity: Entity, kind: ContentType, clear: bool, depth: int) -> bytes:
+    """The body of a multipart that says that it is encoded, which none may be (RFC 2045 6.4), and
+    shows its parts: most readers take those, others decode it first. It stays as it is.
+    """
+    body = crlf(entity.body)
+    if not _is_safe(body, clear) or has_data_lines(entity.raw, depth):
+        raise MalformedMessage(
+            f"a {kind.value[:60]} has the transfer encoding {entity.transfer_encoding}, which a"
+            " multipart may not have, and its parts cannot stay as they are",
+            hint="take that field out of its header, or attach the parts anew",
+        )
+    return body
 
 
 def _kind_of(entity: Entity, default: str) -> ContentType:

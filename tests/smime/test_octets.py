@@ -409,6 +409,33 @@ def test_a_header_that_cannot_be_folded_is_refused(reading: Any) -> None:
             reading[do](outside)
 
 
+@pytest.mark.parametrize("label", ["quoted-printable", "base64", "x-uuencode"])
+@pytest.mark.parametrize(
+    "data", [b"hello", b"hello = there\nyou\n", b"h\xe4", b"From me", b"x" * 999]
+)
+@pytest.mark.parametrize("kind", ["text/plain", "application/pdf"])
+def test_parts_of_a_multipart_that_says_it_is_encoded_stay_to_be_seen(
+    reading: Any, label: str, data: bytes, kind: str
+) -> None:
+    """RFC 2045 6.4 forbids the label, and readers look for the parts all the same."""
+    inner = f"Content-Type: {kind}\nContent-Description: it\n\n".encode() + data
+    labelled = f"\nContent-Transfer-Encoding: {label}\n".encode()
+    raw = HEAD + mixed(inner).replace(b"\n", labelled, 1)
+    refused: list[str] = []
+    for do in reading:
+        try:
+            found = reading[do](raw)
+        except MalformedMessage as error:
+            refused.append(str(error))
+            continue
+        there = next(p for p in message_from_bytes(found).walk() if p["Content-Description"])
+        assert there.get_content_type() == kind
+        assert crlf(there.get_payload(decode=True)) == crlf(data)
+    assert all("which a multipart may not have" in text for text in refused)
+    if data == b"hello":
+        assert refused == []
+
+
 @pytest.mark.parametrize("around", [mixed, forwarded])
 @pytest.mark.parametrize(
     "field", [b"X\xc3\xa4: y", b"\xa0: y", b"X-Y: a\rb", b"X-Y: a\0b"], ids=repr
