@@ -33,9 +33,7 @@ from ..pki.identity import Identity
 from ..pki.keyfiles.read import armour, export, is_folder, read_key_file
 from ..x509.certificate import Certificate
 from .profile import (
-    ANY_POLICY,
     KEY_KINDS,
-    MAILBOX_STRICT,
     KeyKind,
     addresses_extension,
     authority_extensions,
@@ -51,7 +49,7 @@ from .profile import (
     validity_of,
 )
 
-__all__ = ["ANY_POLICY", "CA", "KEY_KINDS", "MAILBOX_STRICT", "KeyKind", "forged", "write_identity"]
+__all__ = ["CA", "KEY_KINDS", "KeyKind", "forged", "write_identity"]
 
 Use = Literal["both", "sign", "encrypt"]
 
@@ -156,7 +154,7 @@ class CA:
         lifetime: timedelta = _CA_LIFETIME,
         path_length: int | None = 0,
         eku: Collection[str] | None = (oids.EMAIL_PROTECTION,),
-        policies: Collection[str] = (ANY_POLICY,),
+        policies: Collection[str] = (oids.ANY_POLICY,),
         extensions: Iterable[x509.Extension[Any]] = (),
         serial: int | None = None,
     ) -> CA:
@@ -197,7 +195,7 @@ class CA:
         not_after: datetime | None = None,
         eku: Collection[str] | None = (oids.EMAIL_PROTECTION,),
         key_usage: Collection[str] | Literal["usual"] | None = "usual",
-        policies: Collection[str] = (MAILBOX_STRICT,),
+        policies: Collection[str] = (oids.MAILBOX_STRICT,),
         capabilities: Sequence[bytes] | None = None,
         extensions: Iterable[x509.Extension[Any]] = (),
         serial: int | None = None,

@@ -5,7 +5,6 @@ The mailbox profile of the S/MIME Baseline Requirements (BR), strict generation,
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -29,11 +28,8 @@ from cryptography.x509.oid import NameOID
 from .. import oids
 from ..asn1 import ber
 from ..errors import UsageError
+from ..pki.address import a_labels
 from ..x509.certificate import Certificate
-
-MAILBOX_STRICT = "2.23.140.1.5.1.3"
-"""CA/Browser Forum: mailbox-validated, strict generation (S/MIME BR 7.1.6.1)."""
-ANY_POLICY = "2.5.29.32.0"
 
 # A peer whose clock is behind must not find the certificate of a second ago "not yet valid".
 _BACKDATED = timedelta(hours=1)
@@ -295,17 +291,18 @@ def addresses_extension(emails: Sequence[str], *, critical: bool) -> list[x509.E
 
 def _general_name(email: str) -> x509.GeneralName:
     local, at, domain = email.rpartition("@")
-    if not (local and at and domain) or any(c.isspace() or not c.isprintable() for c in email):
+    # RFC 9598 3: in both kinds of name a domain stands as A-labels
+    labels = domain if domain.isascii() else a_labels(domain)
+    if not (local and at and labels) or any(c.isspace() or not c.isprintable() for c in email):
         raise UsageError(
             f"{email!r} is not a mail address", hint="use a form like alice@contoso.com"
         )
     try:
-        domain = ".".join(_a_label(label) for label in domain.split("."))
         if local.isascii():
-            return x509.RFC822Name(f"{local}@{domain}")
+            return x509.RFC822Name(f"{local}@{labels}")
     except ValueError as error:
         raise UsageError(f"{email!r} cannot be put into a certificate: {error}") from error
-    text = ber.tlv(ber.UTF8_STRING, f"{local}@{domain}".encode())
+    text = ber.tlv(ber.UTF8_STRING, f"{local}@{labels}".encode())
     return x509.OtherName(x509.ObjectIdentifier(oids.SMTP_UTF8_MAILBOX), text)
 
 
@@ -314,14 +311,3 @@ def replaced(
 ) -> list[x509.Extension[Any]]:
     by_oid = {one.oid: one for one in (*made, *given)}
     return list(by_oid.values())
-
-
-def _a_label(label: str) -> str:
-    """In a certificate a domain stands as A-labels, in both kinds of name (RFC 9598 3).
-
-    By RFC 5890, not by the standard library's IDNA 2003 codec, which turns sharp s into ss: another
-    domain.
-    """
-    if label.isascii():
-        return label
-    return "xn--" + unicodedata.normalize("NFC", label.lower()).encode("punycode").decode("ascii")

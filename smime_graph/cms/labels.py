@@ -20,6 +20,7 @@ from ..arguments import check_fields
 from ..asn1 import ber
 from ..asn1.ber import Fields, Node
 from ..errors import MalformedMessage, UsageError
+from ..text import printable
 from .attributes import attribute
 
 _MAX_CLASSIFICATION = 256  # RFC 2634 3.2: ub-integer-options
@@ -66,7 +67,7 @@ class SecurityLabel:
             named = number < len(CLASSIFICATIONS)
             parts.append(f"classification {CLASSIFICATIONS[number] if named else number}")
         if self.privacy_mark is not None:
-            parts.append(f"mark {_printable(self.privacy_mark)!r}")
+            parts.append(f"mark {printable(self.privacy_mark)!r}")
         if self.categories:
             parts.append(f"{len(self.categories)} categories")
         return ", ".join(parts)
@@ -198,7 +199,3 @@ def read_text(node: Node, encoding: str, name: str) -> str:
         return octets.decode(encoding)
     except UnicodeDecodeError:
         raise node.fault(f"{name} is not {encoding}") from None
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)

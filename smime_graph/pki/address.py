@@ -211,11 +211,13 @@ def header_addresses(value: str) -> tuple[str, ...]:
 # --- comparing ------------------------------------------------------------------------------------
 
 
-def _a_labels(domain: str) -> str | None:
+def a_labels(domain: str) -> str | None:
     """The domain in lower-case A-labels, or None where a label is none.
 
     The A-label of a U-label is "xn--" and its punycode (RFC 5890 2.3.2.1). Which characters a
-    registry permits is not checked: two names are compared here, none is looked up.
+    registry permits is not checked: names are compared and written here, none is looked up. So it
+    is neither the package `idna`, whose answer changes with the version of Unicode that it knows,
+    nor the standard library's codec of IDNA 2003, which turns sharp s into ss: another domain.
     """
     labels: list[str] = []
     for label in domain.split("."):
@@ -257,7 +259,7 @@ def mailbox(address: str, *, exact_local_part: bool = False) -> Mailbox | None:
     # RFC 9598 5: an internationalised local part is compared octet by octet
     if local.isascii() and not exact_local_part:
         local = local.lower()
-    labels = _a_labels(domain)
+    labels = a_labels(domain)
     return None if labels is None else (local, labels)
 
 

@@ -32,6 +32,7 @@ from ..asn1 import ber
 from ..budget import ADDRESS, CONSTRAINT, PARSED, PATH, PATH_OCTET, STEP, Budget
 from ..errors import LimitReached, MalformedMessage, UnsupportedAlgorithm
 from ..findings import Finding, Report, Severity, finding
+from ..text import printable
 from ..x509.certificate import Certificate
 from ..x509.price import signature_price
 from .address import addresses, constraint_findings, count_of_names
@@ -589,7 +590,7 @@ def _plain(error: Exception) -> str:
     """The validator's text in the form of ours: it may quote names, and a name is the sender's
     text."""
     text = str(error).removeprefix("The path could not be validated because ").rstrip(". ")
-    text = "".join(c if c.isprintable() else "\ufffd" for c in text[:300])
+    text = printable(text[:300])
     if not text:
         return f"the validator failed with {type(error).__name__}"
     return text[:1].lower() + text[1:]

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from ..findings import Finding, finding
+from ..text import printable
 from ..x509.certificate import Certificate
 from .address import addresses, addresses_are_known, mailbox, mailboxes
 from .path import PathReport, SignatureChecks, build_path
@@ -67,12 +68,8 @@ def _address_findings(certificate: Certificate, address: str) -> list[Finding]:
         if not addresses_are_known(certificate):
             return []
         text = f"names no mail address, so nothing ties it to {address}"
-        return [finding("pki.address.none", where, _printable(text))]
+        return [finding("pki.address.none", where, printable(text))]
     if mailbox(address) in mailboxes(held):
         return []
     text = f"belongs to {', '.join(held[:10])}, not to {address}"
-    return [finding("pki.address.mismatch", where, _printable(text))]
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+    return [finding("pki.address.mismatch", where, printable(text))]

@@ -28,8 +28,9 @@ from typing import Literal
 from ..cms.recipients.kinds import AnyRecipient
 from ..cms.recipients.shared_secret import Password, SharedKey
 from ..errors import MalformedMessage, PolicyRefusal, UsageError
-from ..pki.address import mailbox, mailboxes, parse_header_addresses
+from ..pki.address import a_labels, mailbox, mailboxes, parse_header_addresses
 from ..policy import EXCHANGE, Policy
+from ..text import printable
 from .canonical import canonical_entity
 from .entity import MAX_DEPTH, Entity, split_multipart
 from .examine import inspect
@@ -94,7 +95,7 @@ def answer(
         made["Subject"] = _subject(source.text("Subject"), kind)
         made["Date"] = format_datetime(moment.astimezone(UTC))
         domain = mine.rpartition("@")[2]
-        domain = domain if domain.isascii() else domain.encode("idna").decode()
+        domain = a_labels(domain) or "localhost"
         made["Message-ID"] = f"<{uuid.uuid4()}@{domain}>"
     except (ValueError, IndexError, AttributeError) as error:
         raise UsageError(f"an address cannot be written into a header: {error}") from None
@@ -324,7 +325,7 @@ def _text_of_html(html: str) -> str:
 
 
 def _clean(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text).strip()
+    return printable(text, other=" ").strip()
 
 
 def _one_address(text: str, what: str) -> str:

@@ -22,7 +22,7 @@ from ..cms.labels import SecurityLabel, security_label
 from ..cms.recipients.kinds import AnyRecipient
 from ..cms.recipients.shared_secret import Password, SharedKey
 from ..errors import MalformedMessage, PolicyRefusal, SmimeGraphError, UsageError
-from ..pki.address import addresses, mailbox, mailboxes, parse_header_addresses
+from ..pki.address import a_labels, addresses, mailbox, mailboxes, parse_header_addresses
 from ..pki.trust import TrustStore
 from ..pki.validate import validate
 from ..policy import Policy
@@ -215,8 +215,8 @@ def _domain(message: Entity) -> str:
     """The author's, for a Message-ID."""
     try:
         domain = parse_header_addresses(message.all("From")[0].value)[0].rpartition("@")[2]
-        return domain if domain.isascii() else domain.encode("idna").decode()
-    except (MalformedMessage, IndexError, UnicodeError):
+        return a_labels(domain) or "localhost"
+    except (MalformedMessage, IndexError):
         return "localhost"
 
 

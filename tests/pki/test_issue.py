@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from smime_graph import oids
-from smime_graph.authority.issue import CA, KEY_KINDS, MAILBOX_STRICT, forged, write_identity
+from smime_graph.authority.issue import CA, KEY_KINDS, forged, write_identity
 from smime_graph.errors import UsageError
 from smime_graph.pki.identity import Contact, Identity
 
@@ -71,7 +71,7 @@ def test_a_leaf_follows_the_mailbox_profile(ca: CA) -> None:
     purposes = [p.dotted_string for p in extension(alice, x509.ExtendedKeyUsage).value]
     assert purposes == [oids.EMAIL_PROTECTION]
     policies = extension(alice, x509.CertificatePolicies).value
-    assert [p.policy_identifier.dotted_string for p in policies] == [MAILBOX_STRICT]
+    assert [p.policy_identifier.dotted_string for p in policies] == [oids.MAILBOX_STRICT]
     key_identifier = extension(alice, x509.AuthorityKeyIdentifier).value.key_identifier
     assert key_identifier == ca.certificate.subject_key_identifier
 

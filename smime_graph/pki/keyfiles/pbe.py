@@ -36,23 +36,18 @@ class WrongPassword(UsageError):
     """The password does not open the file, or none was given and it needs one: ask for another."""
 
 
-_PBES2 = "1.2.840.113549.1.5.13"
-_PBKDF2 = "1.2.840.113549.1.5.12"
-_SCRYPT = "1.3.6.1.4.1.11591.4.11"
-
-_HMAC_SHA256 = "1.2.840.113549.2.9"
 _DIGESTS = {
     oids.SHA1: "sha1",
     oids.SHA224: "sha224",
     oids.SHA256: "sha256",
     oids.SHA384: "sha384",
     oids.SHA512: "sha512",
-    "1.3.6.1.4.1.1722.12.2.1.16": "blake2b",
-    "1.2.840.113549.2.7": "sha1",
-    "1.2.840.113549.2.8": "sha224",
-    _HMAC_SHA256: "sha256",
-    "1.2.840.113549.2.10": "sha384",
-    "1.2.840.113549.2.11": "sha512",
+    oids.BLAKE2B: "blake2b",
+    oids.HMAC_SHA1: "sha1",
+    oids.HMAC_SHA224: "sha224",
+    oids.HMAC_SHA256: "sha256",
+    oids.HMAC_SHA384: "sha384",
+    oids.HMAC_SHA512: "sha512",
 }
 
 Decrypt = Callable[[bytes, bytes, bytes], bytes]  # key, iv, ciphertext
@@ -73,13 +68,12 @@ def _rc2_cbc(key: bytes, iv: bytes, ciphertext: bytes) -> bytes:
     return rc2.decrypt_cbc(ciphertext, key=key, iv=iv, effective_bits=8 * len(key))
 
 
-_PBE_SHA1_3DES = "1.2.840.113549.1.12.1.3"
 # RFC 7292 appendix C: octets of key, cipher. The two with RC4 have not been seen in any file.
 _PBES1: dict[str, tuple[int, Decrypt]] = {
-    _PBE_SHA1_3DES: (24, _triple_des_cbc),
-    "1.2.840.113549.1.12.1.4": (16, _triple_des_cbc),
-    "1.2.840.113549.1.12.1.5": (16, _rc2_cbc),
-    "1.2.840.113549.1.12.1.6": (5, _rc2_cbc),
+    oids.PBE_SHA1_3DES: (24, _triple_des_cbc),
+    oids.PBE_SHA1_2DES: (16, _triple_des_cbc),
+    oids.PBE_SHA1_RC2_128: (16, _rc2_cbc),
+    oids.PBE_SHA1_RC2_40: (5, _rc2_cbc),
 }
 # RFC 8018 appendix B.2: octets of key, octets of block, cipher
 _PBES2_CIPHERS: dict[str, tuple[int, int, Decrypt]] = {
@@ -259,7 +253,7 @@ def decrypt(algorithm: ber.Node, ciphertext: bytes, secret: Secret) -> bytes:
         iterations = fields.take(ber.INTEGER, "iterations").as_integer("iterations")
         key = secret.derive(1, "sha1", salt, iterations, key_size)
         iv = secret.derive(2, "sha1", salt, iterations, block)
-    elif oid == _PBES2:
+    elif oid == oids.PBES2:
         kdf = fields.take(ber.SEQUENCE, "keyDerivationFunc")
         scheme = fields.take(ber.SEQUENCE, "encryptionScheme")
         inner = AlgorithmIdentifier.read(scheme, "encryptionScheme")
@@ -293,7 +287,7 @@ def derive_key(node: ber.Node, secret: Secret, *, size: int | None) -> bytes:
         raise node.fault("key derivation has no parameters")
     fields = ber.Fields(parameters.expect(ber.SEQUENCE, "key derivation"), "key derivation")
     salt = bytes(fields.any("salt").as_octets("salt"))
-    if oid == _PBKDF2:
+    if oid == oids.PBKDF2:
         iterations = fields.take(ber.INTEGER, "iterationCount").as_integer("iterationCount")
         length = fields.optional(ber.INTEGER)
         prf = fields.optional(ber.SEQUENCE)
@@ -301,7 +295,7 @@ def derive_key(node: ber.Node, secret: Secret, *, size: int | None) -> bytes:
         digest = "sha1" if prf is None else digest_name(AlgorithmIdentifier.read(prf, "prf").oid)
         size = size or _key_length(length)
         return secret.pbkdf2(digest, salt, iterations, size)
-    if oid == _SCRYPT:
+    if oid == oids.SCRYPT:
         n, r, p = (fields.take(ber.INTEGER, name).as_integer(name) for name in ("N", "r", "p"))
         size = size or _key_length(fields.optional(ber.INTEGER))
         if not (1 < n <= 1 << 24 and n & (n - 1) == 0 and 0 < r <= 64 and 0 < p <= 64):
@@ -330,12 +324,12 @@ def encrypt(plain: bytes, secret: Secret, encryption: Encryption) -> tuple[bytes
         iv = os.urandom(16)
         key = secret.pbkdf2("sha256", salt, iterations, 32)
         encryptor = Cipher(AES(key), modes.CBC(iv)).encryptor()
-        prf = ber.sequence(ber.oid(_HMAC_SHA256), ber.null())
+        prf = ber.sequence(ber.oid(oids.HMAC_SHA256), ber.null())
         kdf = ber.sequence(ber.octet_string(salt), ber.integer(iterations), prf)
         algorithm = ber.sequence(
-            ber.oid(_PBES2),
+            ber.oid(oids.PBES2),
             ber.sequence(
-                ber.sequence(ber.oid(_PBKDF2), kdf),
+                ber.sequence(ber.oid(oids.PBKDF2), kdf),
                 ber.sequence(ber.oid(oids.AES256_CBC), ber.octet_string(iv)),
             ),
         )
@@ -344,7 +338,7 @@ def encrypt(plain: bytes, secret: Secret, encryption: Encryption) -> tuple[bytes
         iv = secret.derive(2, "sha1", salt, iterations, 8)
         encryptor = Cipher(TripleDES(key), modes.CBC(iv)).encryptor()
         parameters = ber.sequence(ber.octet_string(salt), ber.integer(iterations))
-        algorithm = ber.sequence(ber.oid(_PBE_SHA1_3DES), parameters)
+        algorithm = ber.sequence(ber.oid(oids.PBE_SHA1_3DES), parameters)
     missing = len(iv) - len(plain) % len(iv)
     ciphertext = encryptor.update(plain + bytes([missing]) * missing) + encryptor.finalize()
     return algorithm, ciphertext

@@ -37,16 +37,6 @@ class Bags:
     certificates: tuple[bytes, ...]
 
 
-_PBMAC1 = "1.2.840.113549.1.5.14"
-
-_KEY_BAG = "1.2.840.113549.1.12.10.1.1"
-_SHROUDED_KEY_BAG = "1.2.840.113549.1.12.10.1.2"
-_CERT_BAG = "1.2.840.113549.1.12.10.1.3"
-_SAFE_CONTENTS_BAG = "1.2.840.113549.1.12.10.1.6"
-_X509_CERTIFICATE = "1.2.840.113549.1.9.22.1"
-_FRIENDLY_NAME = "1.2.840.113549.1.9.20"
-_LOCAL_KEY_ID = "1.2.840.113549.1.9.21"
-
 # --- reading -------------------------------------------------------------------------------------
 
 
@@ -105,7 +95,7 @@ def _check_mac(node: ber.Node, safe: bytes, secret: pbe.Secret) -> None:
     count = fields.optional(ber.INTEGER)
     iterations = 1 if count is None else count.as_integer("MacData iterations")
     fields.end()
-    if algorithm == _PBMAC1:  # RFC 9579: macSalt and iterations mean nothing
+    if algorithm == oids.PBMAC1:  # RFC 9579: macSalt and iterations mean nothing
         if parameters is None:
             raise MalformedMessage("PKCS#12 file: PBMAC1 has no parameters")
         pbmac1 = ber.Fields(parameters.expect(ber.SEQUENCE, "PBMAC1-params"), "PBMAC1-params")
@@ -147,16 +137,16 @@ def _take_bags(
             fields = ber.Fields(bag.expect(ber.SEQUENCE, "SafeBag"), "SafeBag")
             kind = fields.any("bagId").as_oid("bagId")
             value = fields.take(0xA0, "bagValue").only("bagValue")
-            if kind == _KEY_BAG:
+            if kind == oids.KEY_BAG:
                 keys.append(value.raw)
-            elif kind == _SHROUDED_KEY_BAG:
+            elif kind == oids.SHROUDED_KEY_BAG:
                 keys.append(pbe.open_private_key_info(value, secret))
-            elif kind == _CERT_BAG:
+            elif kind == oids.CERT_BAG:
                 cert = ber.Fields(value.expect(ber.SEQUENCE, "CertBag"), "CertBag")
-                if cert.any("certId").as_oid("certId") == _X509_CERTIFICATE:
+                if cert.any("certId").as_oid("certId") == oids.X509_CERTIFICATE:
                     octets = cert.take(0xA0, "certValue").only("certValue")
                     certificates.append(bytes(octets.as_octets("certValue")))
-            elif kind == _SAFE_CONTENTS_BAG:
+            elif kind == oids.SAFE_CONTENTS_BAG:
                 queue.append((value.expect(ber.SEQUENCE, "SafeContents"), depth + 1))
             if len(keys) > MAX_KEYS:
                 raise UsageError(f"it holds more than {MAX_KEYS} private keys")
@@ -192,9 +182,9 @@ def write(
         attributes = _attributes(label, name)
         algorithm, ciphertext = pbe.encrypt(key, secret, encryption)
         shrouded = ber.sequence(algorithm, ber.octet_string(ciphertext))
-        key_bags.append(_bag(_SHROUDED_KEY_BAG, shrouded, attributes))
-        cert_bags.append(_bag(_CERT_BAG, _cert_bag(certificate), attributes))
-    cert_bags += [_bag(_CERT_BAG, _cert_bag(certificate), b"") for certificate in others]
+        key_bags.append(_bag(oids.SHROUDED_KEY_BAG, shrouded, attributes))
+        cert_bags.append(_bag(oids.CERT_BAG, _cert_bag(certificate), attributes))
+    cert_bags += [_bag(oids.CERT_BAG, _cert_bag(certificate), b"") for certificate in others]
     algorithm, ciphertext = pbe.encrypt(ber.sequence(*cert_bags), secret, encryption)
     info = ber.sequence(
         ber.oid(oids.DATA), algorithm, ber.context(0, ciphertext, constructed=False)
@@ -227,12 +217,12 @@ def _bag(kind: str, value: bytes, attributes: bytes) -> bytes:
 
 def _cert_bag(certificate: bytes) -> bytes:
     octets = ber.context(0, ber.octet_string(certificate))
-    return ber.sequence(ber.oid(_X509_CERTIFICATE), octets)
+    return ber.sequence(ber.oid(oids.X509_CERTIFICATE), octets)
 
 
 def _attributes(label: bytes, name: str) -> bytes:
-    found = [ber.sequence(ber.oid(_LOCAL_KEY_ID), ber.set_of(ber.octet_string(label)))]
+    found = [ber.sequence(ber.oid(oids.LOCAL_KEY_ID), ber.set_of(ber.octet_string(label)))]
     if name:
         bmp = ber.tlv(0x1E, name.encode("utf-16-be", "replace"))
-        found.append(ber.sequence(ber.oid(_FRIENDLY_NAME), ber.set_of(bmp)))
+        found.append(ber.sequence(ber.oid(oids.FRIENDLY_NAME), ber.set_of(bmp)))
     return ber.set_of(*found)

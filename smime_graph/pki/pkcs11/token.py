@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ...errors import UsageError
+from ...text import printable
 from .uri import TokenUri
 
 _T = TypeVar("_T")
@@ -263,4 +264,4 @@ def name_of(error: Exception) -> str:
 
 def safe(text: str) -> str:
     """What a token says of itself, fit for a message."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+    return printable(text)
