@@ -4,9 +4,6 @@ PasswordRecipientInfo ::= SEQUENCE { version 0, [0] IMPLICIT keyDerivationAlgori
                                      keyEncryptionAlgorithm, encryptedKey OCTET STRING }
 KEKRecipientInfo ::= SEQUENCE { version 4, kekid SEQUENCE { keyIdentifier OCTET STRING, ... },
                                 keyEncryptionAlgorithm, encryptedKey OCTET STRING }
-PBKDF2-params ::= SEQUENCE { salt OCTET STRING, iterationCount INTEGER, keyLength INTEGER
-OPTIONAL,
-                             prf DEFAULT hmacWithSHA1 }
 (RFC 5652 6.2.3 and 6.2.4, RFC 3211, RFC 8018)
 """
 
@@ -25,6 +22,7 @@ from ...arguments import check_fields
 from ...asn1 import ber
 from ...asn1.algorithm_identifier import AlgorithmIdentifier
 from ...asn1.ber import Fields, Node
+from ...asn1.pbkdf2 import Pbkdf2Parameters, write_pbkdf2
 from ...budget import ITERATION, Budget
 from ...errors import MalformedMessage, UnsupportedAlgorithm, UsageError
 from ...policy import Policy
@@ -86,15 +84,7 @@ def wrap_for_password(password: Password, cek: bytes) -> tuple[bytes, int]:
     kek = _pbkdf2(password, "sha256", salt, password.iterations, 32)
     cipher = algorithms.by_name(ContentCipher, "aes256-cbc")
     encryption = algorithms.by_name(PasswordEncryption, "pwri-kek")
-    derivation = ber.context(
-        0,
-        ber.oid(oids.PBKDF2),
-        ber.sequence(
-            ber.octet_string(salt),
-            ber.integer(password.iterations),
-            ber.sequence(ber.oid(oids.HMAC_SHA256), ber.null()),
-        ),
-    )
+    derivation = ber.context(0, write_pbkdf2(salt, password.iterations))
     der = ber.context(
         3,
         ber.integer(0),
@@ -171,27 +161,22 @@ def unwrap_with_password(
 
 
 def _derived(password: Password, node: Node, size: int, budget: Budget | None) -> bytes:
-    fields = Fields(node.expect(ber.SEQUENCE, "PBKDF2 parameters"), "PBKDF2")
-    salt = bytes(fields.any("salt").as_octets("salt"))
-    iterations = fields.any("iterationCount").as_integer("iterationCount")
-    length = fields.optional(ber.INTEGER)
-    prf = fields.optional(ber.SEQUENCE)
-    fields.end()
+    found = Pbkdf2Parameters.read(node)
+    iterations = found.iterations
     if not 1 <= iterations <= MAX_ITERATIONS:
         raise MalformedMessage(
             f"PBKDF2: {iterations} iterations, at most {MAX_ITERATIONS} are carried out"
         )
-    if length is not None and length.as_integer("keyLength") != size:
+    if found.key_length not in (None, size):
         raise MalformedMessage("PBKDF2: keyLength is not the cipher's")
-    oid = oids.HMAC_SHA1 if prf is None else AlgorithmIdentifier.read(prf, "PBKDF2 prf").oid
-    if oid not in _PRFS:
-        raise UnsupportedAlgorithm(oid, where="PBKDF2 prf")
-    digest = _PRFS[oid]
+    if found.prf not in _PRFS:
+        raise UnsupportedAlgorithm(found.prf, where="PBKDF2 prf")
+    digest = _PRFS[found.prf]
     if budget is not None:
         blocks = -(-size // hashlib.new(digest).digest_size)
         weight = 2 if digest in ("sha384", "sha512") else 1
         budget.spend("password derivations", ITERATION * iterations * blocks * weight)
-    return _pbkdf2(password, digest, salt, iterations, size)
+    return _pbkdf2(password, digest, found.salt, iterations, size)
 
 
 # --- shared keys --------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from ... import oids
 from ...algorithms import rc2
 from ...asn1 import ber
 from ...asn1.algorithm_identifier import AlgorithmIdentifier
+from ...asn1.pbkdf2 import Pbkdf2Parameters, write_pbkdf2
 from ...errors import MalformedMessage, UnsupportedAlgorithm, UsageError
 
 # Counted over the whole file in computations of a digest or HMAC, of which a million takes a third
@@ -285,19 +286,17 @@ def derive_key(node: ber.Node, secret: Secret, *, size: int | None) -> bytes:
     oid, parameters = identifier.oid, identifier.parameters
     if parameters is None:
         raise node.fault("key derivation has no parameters")
-    fields = ber.Fields(parameters.expect(ber.SEQUENCE, "key derivation"), "key derivation")
-    salt = bytes(fields.any("salt").as_octets("salt"))
     if oid == oids.PBKDF2:
-        iterations = fields.take(ber.INTEGER, "iterationCount").as_integer("iterationCount")
-        length = fields.optional(ber.INTEGER)
-        prf = fields.optional(ber.SEQUENCE)
-        fields.end()
-        digest = "sha1" if prf is None else digest_name(AlgorithmIdentifier.read(prf, "prf").oid)
-        size = size or _key_length(length)
-        return secret.pbkdf2(digest, salt, iterations, size)
+        found = Pbkdf2Parameters.read(parameters)
+        size = size or _key_length(found.key_length)
+        return secret.pbkdf2(digest_name(found.prf), found.salt, found.iterations, size)
     if oid == oids.SCRYPT:
+        fields = ber.Fields(parameters.expect(ber.SEQUENCE, "scrypt parameters"), "scrypt")
+        salt = bytes(fields.any("salt").as_octets("salt"))
         n, r, p = (fields.take(ber.INTEGER, name).as_integer(name) for name in ("N", "r", "p"))
-        size = size or _key_length(fields.optional(ber.INTEGER))
+        length = fields.optional(ber.INTEGER)
+        fields.end()
+        size = size or _key_length(None if length is None else length.as_integer("keyLength"))
         if not (1 < n <= 1 << 24 and n & (n - 1) == 0 and 0 < r <= 64 and 0 < p <= 64):
             raise parameters.fault("scrypt has other parameters than it can work with")
         secret.spend(n * r * p, weight=_SCRYPT_WEIGHT)
@@ -310,9 +309,8 @@ def derive_key(node: ber.Node, secret: Secret, *, size: int | None) -> bytes:
     raise UnsupportedAlgorithm(oid, where="key derivation of the key file")
 
 
-def _key_length(node: ber.Node | None) -> int:
-    length = 0 if node is None else node.as_integer("keyLength")
-    if not 0 < length <= 1024:  # RFC 9579 4: it must be there
+def _key_length(length: int | None) -> int:
+    if length is None or not 0 < length <= 1024:  # RFC 9579 4: it must be there
         raise MalformedMessage(f"PKCS#12 file: keyLength is {length} instead of 1 to 1024")
     return length
 
@@ -324,12 +322,10 @@ def encrypt(plain: bytes, secret: Secret, encryption: Encryption) -> tuple[bytes
         iv = os.urandom(16)
         key = secret.pbkdf2("sha256", salt, iterations, 32)
         encryptor = Cipher(AES(key), modes.CBC(iv)).encryptor()
-        prf = ber.sequence(ber.oid(oids.HMAC_SHA256), ber.null())
-        kdf = ber.sequence(ber.octet_string(salt), ber.integer(iterations), prf)
         algorithm = ber.sequence(
             ber.oid(oids.PBES2),
             ber.sequence(
-                ber.sequence(ber.oid(oids.PBKDF2), kdf),
+                ber.sequence(write_pbkdf2(salt, iterations)),
                 ber.sequence(ber.oid(oids.AES256_CBC), ber.octet_string(iv)),
             ),
         )
