@@ -79,6 +79,7 @@ TITLES = {
     8702: "SHAKE in CMS",
     8933: "One digest for content and attributes",
     9110: "HTTP semantics",
+    9111: "HTTP caching",
     9112: "HTTP/1.1",
     9216: "S/MIME example keys",
     9579: "PBMAC1 in PKCS #12",

@@ -15,10 +15,10 @@ The rules of this package:
 - No token is kept or logged.
 """
 
-from .call import Request, Response
+from .exchange import Exchange, Request, Response
 from .faults import Fault, Faults
-from .mailbox import Outbound
-from .service import Emulator, Exchange, LogEntry, Mailbox, Message
+from .service import Emulator, LogEntry, Mailbox, Message
+from .store import Outbound
 
 __all__ = [
     "Emulator",

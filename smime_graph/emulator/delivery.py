@@ -8,10 +8,10 @@ from dataclasses import replace
 from email.utils import formatdate
 from typing import Protocol
 
-from .compose import write_non_delivery
-from .mailbox import Account, Item, Store
 from .mime import Person, Summary, header_fields, summarise, with_fields, without_fields
-from .shapes import Refusal
+from .mime_writer import write_non_delivery
+from .refusal import Refusal
+from .store import Account, Item, Store
 
 
 class DeliveryRules(Protocol):

@@ -16,13 +16,21 @@ from dataclasses import replace
 from email.utils import formatdate
 from urllib.parse import parse_qsl, unquote
 
-from . import shapes
-from .call import Call, Request, Response, Rules, json_response, no_resource
+from . import metadata, resources
+from .context import Call, Rules, no_resource
+from .exchange import Request, Response, json_response
 from .faults import WWW_AUTHENTICATE
-from .mailbox import Store
-from .reading import delete_message, get_folder, get_message, get_value, list_folders, list_messages
-from .shapes import Refusal
-from .writing import act, create_message, put_value, send_draft, send_mail
+from .handlers_read import (
+    delete_message,
+    get_folder,
+    get_message,
+    get_value,
+    list_folders,
+    list_messages,
+)
+from .handlers_send import act, create_message, put_value, send_draft, send_mail
+from .refusal import Refusal
+from .store import Store
 
 TARGET_LIMIT = 16 * 1024
 
@@ -81,7 +89,7 @@ def handle(
 
 def refused(refusal: Refusal, *, now: float, request_id: str, client_request_id: str) -> Response:
     """The answer for a refusal, in the shape that every error of Graph has."""
-    body = shapes.error(
+    body = resources.error(
         refusal.code,
         refusal.message,
         when=now,
@@ -110,7 +118,7 @@ def _dispatch(
     if [s.lower() for s in segments] == ["$metadata"]:  # public on the real service, too
         if request.method != "GET":
             raise _wrong_method({"GET": None})
-        xml = shapes.metadata(mime_content=rules.profile == "design")
+        xml = metadata.csdl(mime_content=rules.profile == "design")
         return Response(200, (("Content-Type", "application/xml"),), xml)
     _check_token(rules, headers.get("authorization", ""))
     try:

@@ -15,18 +15,15 @@ import threading
 import time
 from http import HTTPStatus
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import h11
 
 from smime_graph.errors import UsageError
 
-from .call import Request, Response
+from .exchange import Handler, Request, Response
+from .refusal import Refusal
 from .routes import refused
-from .shapes import Refusal
-
-if TYPE_CHECKING:
-    from .service import Emulator
 
 REQUEST_SECONDS = 30.0
 CONNECTION_LIMIT = 64
@@ -40,10 +37,15 @@ class Server:
     """A running server: `url` is what a client needs, `close()` ends it. Also a context manager."""
 
     def __init__(
-        self, emulator: Emulator, *, port: int, request_seconds: float = REQUEST_SECONDS
+        self,
+        exchange: Handler,
+        *,
+        port: int,
+        request_limit: int,
+        request_seconds: float = REQUEST_SECONDS,
     ) -> None:
         try:
-            self._tcp = _TCPServer(emulator, port, request_seconds)
+            self._tcp = _TCPServer(exchange, port, request_limit, request_seconds)
         except (OSError, OverflowError) as error:
             raise UsageError(f"port {port}: cannot be served: {error}") from None
         self.port: int = self._tcp.server_address[1]
@@ -86,8 +88,11 @@ class _TCPServer(socketserver.ThreadingTCPServer):
     block_on_close = False  # cut_all() waits, with a limit
     request_queue_size = 32
 
-    def __init__(self, emulator: Emulator, port: int, request_seconds: float) -> None:
-        self.emulator = emulator
+    def __init__(
+        self, exchange: Handler, port: int, request_limit: int, request_seconds: float
+    ) -> None:
+        self.exchange = exchange
+        self.request_limit = request_limit
         self.request_seconds = request_seconds
         self.origin = ""
         self.closing = threading.Event()
@@ -158,7 +163,7 @@ class _Connection(socketserver.BaseRequestHandler):
 
     def _answer(self, request: Request) -> bool:
         try:
-            exchange = self._server.emulator.exchange(request)
+            exchange = self._server.exchange(request)
         except Exception:  # noqa: BLE001 - a bug of ours or a closed emulator, and yet an answer
             self._write(
                 _refusal(Refusal(500, "InternalServerError", "The emulator failed.")), last=True
@@ -211,7 +216,7 @@ class _Connection(socketserver.BaseRequestHandler):
 
     def _read_body(self) -> bytes:
         """One byte more than the limit at most, for the handler to answer 413."""
-        room = self._server.emulator.request_limit + 1
+        room = self._server.request_limit + 1
         kept = bytearray()
         left = room + DISCARD_LIMIT
         while left > 0:

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Literal
 
 from smime_graph.errors import UsageError
 
-from .call import Request, Response, Rules
+from .context import Rules
+from .exchange import Exchange, Request, Response
 from .faults import Fault, Faults
-from .mailbox import FOLDERS, Account, Item, Outbound, Store
 from .mime import UnusableMime, is_address, summarise
+from .refusal import Refusal
 from .routes import handle, refused
-from .shapes import Refusal
+from .store import FOLDERS, Account, Item, Outbound, Store
 
 if TYPE_CHECKING:
     import httpx
@@ -74,15 +75,6 @@ class LogEntry:
     request_id: str | None
     client_request_id: str | None
     fault: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """What a client sees: an answer after `delay` seconds, or a connection that breaks."""
-
-    response: Response | None
-    delay: float = 0.0
-    refused: bool = False
 
 
 class Mailbox:
@@ -353,13 +345,13 @@ class Emulator:
         """
         from .transport import Transport
 
-        return Transport(self)
+        return Transport(self.exchange)
 
     def async_transport(self) -> httpx.AsyncBaseTransport:
         """A transport for `httpx.AsyncClient`; a slow fault does not block the loop."""
         from .transport import AsyncTransport
 
-        return AsyncTransport(self)
+        return AsyncTransport(self.exchange)
 
     def serve(self, port: int = 0) -> Server:
         """Serve on 127.0.0.1; port 0 takes a free one. The answer has `.url` and `.close()`.
@@ -368,7 +360,7 @@ class Emulator:
         """
         from .server import Server
 
-        return Server(self, port=port)
+        return Server(self.exchange, port=port, request_limit=self.request_limit)
 
 
 def _well_known(folder: str) -> str:

@@ -10,8 +10,7 @@ import anyio
 import anyio.to_thread
 import httpx
 
-from .call import Request, Response
-from .service import Emulator, Exchange
+from .exchange import Exchange, Handler, Request, Response
 
 
 def _request(request: httpx.Request, body: bytes) -> Request:
@@ -50,11 +49,11 @@ def _response(response: Response, request: httpx.Request) -> httpx.Response:
 class Transport(httpx.BaseTransport):
     """Carries requests to an emulator in the caller's thread."""
 
-    def __init__(self, emulator: Emulator) -> None:
-        self._emulator = emulator
+    def __init__(self, exchange: Handler) -> None:
+        self._exchange = exchange
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        exchange = self._emulator.exchange(_request(request, request.read()))
+        exchange = self._exchange(_request(request, request.read()))
         delay, too_late = _wait(exchange, request)
         if delay:
             time.sleep(delay)
@@ -68,13 +67,13 @@ class Transport(httpx.BaseTransport):
 class AsyncTransport(httpx.AsyncBaseTransport):
     """Carries requests to an emulator from any event loop that httpx runs on."""
 
-    def __init__(self, emulator: Emulator) -> None:
-        self._emulator = emulator
+    def __init__(self, exchange: Handler) -> None:
+        self._exchange = exchange
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         ours = _request(request, await request.aread())
         # In a thread: another process may hold the mailbox file, and SQLite waits in the call.
-        exchange = await anyio.to_thread.run_sync(self._emulator.exchange, ours)
+        exchange = await anyio.to_thread.run_sync(self._exchange, ours)
         delay, too_late = _wait(exchange, request)
         if delay:
             await anyio.sleep(delay)

@@ -30,7 +30,8 @@ def server(emulator: Emulator) -> Iterator[Server]:
 
 @pytest.fixture
 def impatient(emulator: Emulator) -> Iterator[Server]:
-    with Server(emulator, port=0, request_seconds=0.3) as server:
+    limit = emulator.request_limit
+    with Server(emulator.exchange, port=0, request_limit=limit, request_seconds=0.3) as server:
         yield server
 
 

@@ -17,7 +17,7 @@ import pytest
 
 import smime_graph
 from smime_graph.emulator import Emulator, Request
-from smime_graph.emulator.mailbox import Store
+from smime_graph.emulator.store import Store
 from smime_graph.errors import UsageError
 
 from .conftest import Post

@@ -7,19 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from . import shapes
-from .call import (
-    Call,
-    Response,
-    account_for,
-    context_of,
-    folder_for,
-    item_for,
-    json_response,
-    not_found,
-)
-from .mailbox import FOLDERS, Account
-from .shapes import Refusal
+from . import metadata, resources
+from .context import Call, account_for, context_of, folder_for, item_for, not_found
+from .exchange import Response, json_response
+from .refusal import Refusal
+from .store import FOLDERS, Account
 
 _OPTIONS = frozenset({"$filter", "$top", "$skip", "$select", "$orderby"})
 
@@ -38,9 +30,9 @@ def list_messages(call: Call) -> Response:
         limit=top + 1,
         skip=skip,
     )
-    selected = _selected(call, "message", shapes.MESSAGE_PROPERTIES)
+    selected = _selected(call, "message", metadata.MESSAGE_PROPERTIES)
     value = [
-        _only(shapes.message(account, item, immutable=call.immutable), selected)
+        _only(resources.message(account, item, immutable=call.immutable), selected)
         for item in found[:top]
     ]
     return _page(call, account, "messages", value, following=len(found) > top, top=top, skip=skip)
@@ -140,9 +132,9 @@ def get_message(call: Call) -> Response:
     account = account_for(call)
     item = item_for(call, account)
     _check_options(call, frozenset({"$select"}))
-    selected = _selected(call, "message", shapes.MESSAGE_PROPERTIES)
+    selected = _selected(call, "message", metadata.MESSAGE_PROPERTIES)
     context = {"@odata.context": f"{context_of(call, account)}/messages/$entity"}
-    message = shapes.message(account, item, immutable=call.immutable)
+    message = resources.message(account, item, immutable=call.immutable)
     return json_response(200, context | _only(message, selected))
 
 
@@ -163,14 +155,14 @@ def delete_message(call: Call) -> Response:
 
 def _folder_shape(call: Call, account: Account, name: str) -> dict[str, Any]:
     total, unread, size = call.store.count(account, name, now=call.now)
-    return shapes.folder(account, name, total=total, unread=unread, size=size)
+    return resources.folder(account, name, total=total, unread=unread, size=size)
 
 
 def list_folders(call: Call) -> Response:
     account = account_for(call)
     _check_options(call, frozenset({"$top", "$skip", "$select"}))
     top, skip = _window(call)
-    selected = _selected(call, "mailFolder", shapes.FOLDER_PROPERTIES)
+    selected = _selected(call, "mailFolder", metadata.FOLDER_PROPERTIES)
     names = list(FOLDERS)[skip:]
     value = [_only(_folder_shape(call, account, name), selected) for name in names[:top]]
     return _page(
@@ -181,7 +173,7 @@ def list_folders(call: Call) -> Response:
 def get_folder(call: Call) -> Response:
     account = account_for(call)
     _check_options(call, frozenset({"$select"}))
-    selected = _selected(call, "mailFolder", shapes.FOLDER_PROPERTIES)
+    selected = _selected(call, "mailFolder", metadata.FOLDER_PROPERTIES)
     name = folder_for(call, account)
     if name is None:
         raise not_found()

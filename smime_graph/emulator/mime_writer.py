@@ -15,7 +15,7 @@ from email.utils import formatdate
 from typing import Any
 
 from .mime import Person, is_address
-from .shapes import Refusal
+from .refusal import Refusal
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,19 +8,13 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from .call import (
-    Call,
-    Response,
-    account_for,
-    entity,
-    folder_for,
-    item_for,
-    json_response,
-    no_resource,
-)
-from .compose import Draft, read_message, read_people, write_message
+from .context import Call, account_for, entity, folder_for, item_for, no_resource
 from .delivery import identified, submit, unique
-from .intake import (
+from .exchange import Response, json_response
+from .mime import Person, Summary, UnusableMime, summarise
+from .mime_writer import Draft, read_message, read_people, write_message
+from .refusal import Refusal
+from .request_body import (
     bad_mime,
     body_kind,
     json_body,
@@ -29,9 +23,7 @@ from .intake import (
     read_parameters,
     save_parameter,
 )
-from .mailbox import Account, Item
-from .mime import Person, Summary, UnusableMime, summarise
-from .shapes import Refusal
+from .store import Account, Item
 
 
 def send_mail(call: Call) -> Response:

@@ -7,11 +7,11 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from . import shapes
-from .call import Call
-from .compose import lower_keys
+from . import metadata
+from .context import Call
 from .mime import Summary, UnusableMime, summarise
-from .shapes import Refusal
+from .mime_writer import lower_keys
+from .refusal import Refusal
 
 
 def body_kind(call: Call, *, optional: bool = False) -> Literal["json", "mime", "none"]:
@@ -85,7 +85,7 @@ def read_parameters(call: Call, action: str) -> dict[str, Any]:
         raise Refusal(
             400, "ErrorInvalidParameter", "The value of the parameter 'Message' is empty."
         )
-    for name in parameters.keys() - shapes.action_parameters(action, mime_content=call.design):
+    for name in parameters.keys() - metadata.action_parameters(action, mime_content=call.design):
         # General knowledge: the text of the OData library.
         raise Refusal(
             400,

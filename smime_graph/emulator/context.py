@@ -1,46 +1,17 @@
-"""A call: the values that go in and out, and what every route asks of them: whose mailbox, which
-item.
-"""
+"""What a handler is called with, and what every route asks of it: whose mailbox, which item."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from . import shapes
-from .mailbox import Account, Item, Store
+from . import resources
+from .exchange import Request
 from .mime import Summary, is_address
-from .shapes import Refusal
-
-Headers = tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """An HTTP request. `target` is the path with its query as on the request line; `origin` is
-    what the client takes this service for, and what links in answers begin with.
-    """
-
-    method: str
-    target: str
-    headers: Headers = field(default=(), repr=False)  # a token is in there
-    body: bytes = field(default=b"", repr=False)
-    origin: str = "https://graph.microsoft.com"
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """An HTTP response; Content-Length is left to whoever writes it."""
-
-    status: int
-    headers: Headers = ()
-    body: bytes = field(default=b"", repr=False)
-
-    def header(self, name: str) -> str | None:
-        return next((v for n, v in self.headers if n.lower() == name.lower()), None)
+from .refusal import Refusal
+from .store import Account, Item, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +59,6 @@ class Call:
         return self.rules.profile == "design"
 
 
-def json_response(status: int, value: object, *, headers: Headers = ()) -> Response:
-    kind = "application/json;odata.metadata=minimal;odata.streaming=true;charset=utf-8"
-    return Response(status, (("Content-Type", kind), *headers), json.dumps(value).encode())
-
-
 # Whose mailbox, which item
 
 
@@ -138,7 +104,7 @@ def _no_user(name: str) -> Refusal:
 def folder_for(call: Call, account: Account) -> str | None:
     if call.folder is None:
         return None
-    name = shapes.folder_named(account, call.folder)
+    name = resources.folder_named(account, call.folder)
     if name is None:
         raise not_found()
     return name
@@ -161,7 +127,7 @@ def item_for(call: Call, account: Account) -> Item:
 
 def entity(call: Call, account: Account, item: Item) -> dict[str, Any]:
     context = f"{context_of(call, account)}/messages/$entity"
-    return {"@odata.context": context} | shapes.message(account, item, immutable=call.immutable)
+    return {"@odata.context": context} | resources.message(account, item, immutable=call.immutable)
 
 
 def context_of(call: Call, account: Account) -> str:
