@@ -135,6 +135,8 @@ def _value(path: Path, table: str, key: str, value: Any, option: click.Option) -
         wanted = "true or false" if option.is_flag else "a text or a number"
         raise ConfigurationError(f"{path}: [{table}] {key}: {wanted} was wanted")
     if getattr(option.type, "is_path", False):
+        if "" in items:
+            raise ConfigurationError(f"{path}: [{table}] {key} is empty, wanted a file")
         items = [_beside(path, item) for item in items]
     return items if option.multiple else items[0]
 

@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from .. import __version__
+from ..errors import UsageError
 from . import config, terminal
 
 # verb: module of this package, what it does. `program --help` reads only this.
@@ -85,9 +86,15 @@ class Option(click.Option):
         if not self.multiple:
             return super().value_from_envvar(ctx)
         text = self.resolve_envvar_value(ctx)
-        if text is None:
+        parts = [one for one in (text or "").split(os.pathsep) if one]
+        if not parts and self.name in ("signer", "recipient") and str(self.envvar) in os.environ:
+            # "$BOB" where BOB is not set must not turn sealed mail into mail in the clear
+            raise UsageError(
+                f"{self.envvar} is set, and names nothing",
+                hint="name a file in it, or unset it: without it nothing is signed or encrypted",
+            )
+        if not parts:
             return None
-        parts = [one for one in text.split(os.pathsep) if one]
         for number in range(len(parts) - 1, 0, -1):
             if parts[number - 1].lower() == "pkcs11":  # a URI has a colon of its own
                 parts[number - 1 : number + 1] = [f"{parts[number - 1]}:{parts[number]}"]

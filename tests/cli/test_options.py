@@ -332,3 +332,31 @@ def test_progress_names_what_is_done(
     verb, *rest = options
     assert call(verb, "m.eml", *rest).status == 0
     assert said == [wanted]
+
+
+@pytest.mark.parametrize("name", ["SMIME_GRAPH_RECIPIENT", "SMIME_GRAPH_SIGNER"])
+@pytest.mark.parametrize("value", ["", os.pathsep, os.pathsep * 3])
+@pytest.mark.parametrize("verb", ["send", "draft", "sendmail", "check", "sign", "encrypt"])
+def test_a_variable_that_names_nobody_does_not_send_in_the_clear(
+    call: Run, verb: str, name: str, value: str
+) -> None:
+    words = {"sendmail": ("-t", "--unsigned"), "sign": (), "encrypt": ()}.get(verb, ())
+    place = ("--emulator-data", "box.db") if verb in ("send", "draft", "sendmail") else ()
+    if (verb, name) in (("sign", "SMIME_GRAPH_RECIPIENT"), ("encrypt", "SMIME_GRAPH_SIGNER")):
+        return  # which have no such option
+    result = call(verb, *words, *place, stdin=MESSAGE, env={name: value})
+    assert result.status == (64 if verb == "sendmail" else 2)
+    assert f"{name} is set, and names nothing" in result.err
+    key = "alice.key" if name.endswith("SIGNER") else "bob.pem"
+    option = "--signer" if name.endswith("SIGNER") else "--recipient"
+    given = call(verb, *words, *place, option, key, stdin=MESSAGE, env={name: value})
+    assert given.status == 0, given.err
+
+
+@pytest.mark.parametrize("value", ['""', '[""]', '["bob.pem", ""]'])
+def test_a_configuration_that_names_nobody_does_not_send_in_the_clear(
+    here: Path, call: Run, value: str
+) -> None:
+    (here / "c.toml").write_text(f"[send]\nrecipient = {value}\n")
+    result = call("send", "--emulator", "--config", "c.toml", stdin=MESSAGE)
+    assert result.status == 2, result.out
