@@ -10,7 +10,7 @@ The rules of this package:
 - A secret is never the value of an option, so that it is in no process list and in no history.
 - Nothing but click is imported until a verb runs: `--help` and `--version` are instant.
 
-The module of a verb is named in `program.VERBS` and imported when the verb is called.
+The module of a verb is named in `verbs.VERBS` and imported when the verb is called.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from collections.abc import Sequence
 import click
 
 from . import files, terminal
-from .program import PROGRAM, Run, Verb
+from .context import Run
+from .program import PROGRAM
 from .terminal import Status
 
 
@@ -81,4 +82,4 @@ def _failed(error: Exception, run: Run) -> int:
         pass  # the status still says no
     except Exception as worse:  # noqa: BLE001 - standard output is full: the status is what is left
         terminal.complain("error", str(worse))
-    return Verb.status_for(run.verb, error)
+    return run.status_of(error)

@@ -9,8 +9,8 @@ import click
 
 from ..errors import UsageError
 from . import files
+from .context import run_of
 from .options import FILE, F, Time, option, verb
-from .program import run_of
 
 _SIGNING = (
     "rsa-2048, rsa-3072, rsa-4096, p256, p384, p521, brainpool-p256r1, brainpool-p384r1, ed25519,"

@@ -9,10 +9,10 @@ import click
 
 from ..errors import GraphError, MalformedMessage, SmimeGraphError, UsageError
 from . import files, mailbox, options, terminal
+from .context import Given, run_of
 from .make import completed, read_to_protect, ready
 from .open import report_to_show
 from .options import message, option, verb
-from .program import run_of
 
 if TYPE_CHECKING:
     from ..graph import GraphClient
@@ -78,7 +78,7 @@ def check(message: str, **given: Any) -> None:
         click.get_current_context().exit(terminal.status_of(problems[0]))
 
 
-def _refusals(raw: bytes, given: options.Given) -> tuple[bytes, list[SmimeGraphError]]:
+def _refusals(raw: bytes, given: Given) -> tuple[bytes, list[SmimeGraphError]]:
     """What send would submit, and what it would refuse first; then what else it would refuse.
 
     Raises what makes no sense whatever the message is: key files that are not there, and the like.
@@ -127,7 +127,7 @@ def _headers(raw: bytes) -> dict[str, list[str]]:
     return {"dropped": [name for name in names if name not in doubtful], "uncertain": doubtful}
 
 
-def _recipients(raw: bytes, given: options.Given) -> list[dict[str, Any]]:
+def _recipients(raw: bytes, given: Given) -> list[dict[str, Any]]:
     """Who gets it, and for whom a certificate is there: those of the signers count, too."""
     from ..smime import outgoing, wrap
     from . import keys

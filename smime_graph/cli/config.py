@@ -22,6 +22,7 @@ from typing import Any
 import click
 
 from ..errors import UsageError
+from .verbs import VERBS, load
 
 _LIMIT = 1 << 20
 
@@ -96,8 +97,6 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _check_tables(path: Path, data: Mapping[str, Any]) -> None:
-    from .program import VERBS
-
     known = {"defaults", *(verb for verbs in VERBS.values() for verb in verbs)}
     for name in data:
         if name not in known:
@@ -116,8 +115,6 @@ def _option(command: click.Command, key: str) -> click.Option | None:
 
 
 def _is_option_of_any(key: str) -> bool:
-    from .program import VERBS, load
-
     found: list[click.Command | None] = [load(v) for verbs in VERBS.values() for v in verbs]
     for command in found:
         if isinstance(command, click.Group):

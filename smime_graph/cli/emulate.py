@@ -10,8 +10,8 @@ from typing import Any, Literal
 import click
 
 from . import files
+from .context import run_of
 from .options import FILE, option, verb
-from .program import run_of
 
 
 @verb("emulate")

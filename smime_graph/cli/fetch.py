@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from . import files, mailbox, options, terminal
+from .context import run_of
 from .open import report_to_show, unsealed
 from .options import option, verb
-from .program import run_of
 from .report import time_text
 
 

@@ -28,7 +28,7 @@ from ..pki.trust import TrustStore
 from ..smime.entity import Entity
 from ..smime.examine import examine
 from . import files, terminal
-from .options import Given
+from .context import Given
 
 if TYPE_CHECKING:
     from ..x509.certificate import Certificate

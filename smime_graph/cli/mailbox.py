@@ -12,8 +12,8 @@ import click
 
 from ..errors import GraphError, UsageError
 from . import files, terminal
-from .options import FILE, Given, combined, option
-from .program import run_of
+from .context import Given, run_of
+from .options import FILE, combined, option
 
 if TYPE_CHECKING:
     from ..graph import GraphClient, MessageRef

@@ -9,8 +9,8 @@ import click
 
 from ..errors import MalformedMessage, PolicyRefusal, UsageError
 from . import files, options, terminal
-from .options import Given, message, verb
-from .program import run_of
+from .context import Given, run_of
+from .options import message, verb
 
 if TYPE_CHECKING:
     from ..cms.ess import ReceiptRequest

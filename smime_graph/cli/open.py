@@ -10,8 +10,8 @@ import click
 
 from ..errors import SmimeGraphError, UsageError
 from . import files, options, terminal
-from .options import FILE, Given, message, option, verb
-from .program import run_of
+from .context import Given, run_of
+from .options import FILE, message, option, verb
 
 if TYPE_CHECKING:
     from ..smime.report import MessageReport, Opened

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..errors import UsageError
-from .program import Option, Verb
+from .command import Option, Verb
+from .context import Given
 
 if TYPE_CHECKING:
     from ..policy import Policy
 
 F = TypeVar("F", bound=Callable[..., Any])
-Given = dict[str, Any]
 
 
 class FilePath(click.ParamType):  # type: ignore[type-arg]

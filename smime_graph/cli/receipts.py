@@ -8,10 +8,10 @@ import click
 
 from ..errors import PolicyRefusal, UsageError
 from . import files, options, terminal
+from .context import run_of
 from .make import write
 from .open import judgement, telling, unsealed
 from .options import FILE, message, option, verb
-from .program import run_of
 
 
 @verb("receipt")

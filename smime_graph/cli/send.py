@@ -10,8 +10,9 @@ import click
 
 from ..errors import GraphRefused, MalformedMessage, PolicyRefusal, UsageError
 from . import files, mailbox, options, terminal
+from .context import Given
 from .make import read_to_protect, ready
-from .options import FILE, Given, combined, message, option, verb
+from .options import FILE, combined, message, option, verb
 
 if TYPE_CHECKING:
     from ..graph import GraphClient

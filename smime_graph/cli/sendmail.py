@@ -13,26 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import (
-    GraphError,
-    GraphRefused,
-    GraphThrottled,
-    GraphUnreachable,
-    MalformedMessage,
-    SmimeGraphError,
-    UsageError,
-)
-from . import config, mailbox, options
+from ..errors import MalformedMessage, UsageError
+from . import config, mailbox, options, sysexits
+from .command import Verb
+from .context import Given
 from .make import protects, read_to_protect, ready
-from .options import Given, option, verb
-from .program import Verb
+from .options import option, verb
 from .send import check_save, save
 
 if TYPE_CHECKING:
     from ..smime.entity import HeaderField
-
-# sysexits.h
-_USAGE, _DATA, _OURS, _AGAIN, _PERMISSION, _CONFIGURATION = 64, 65, 70, 75, 77, 78
 
 _NOT_HERE = {
     "a": "ARPANET mode", "d": "a daemon", "D": "a daemon", "h": "host status", "H": "host status",
@@ -43,29 +33,6 @@ _NOT_HERE = {
 _WITH_VALUE = frozenset("ABCFLNORVXbefhopr")
 _WITHOUT = frozenset("GIUcimnstvx")
 _VALUE_ATTACHED_OR_NONE = frozenset("dDq")
-
-
-def sysexit_of(error: BaseException) -> int:
-    """The exit status by sysexits.h. 75 invites a repetition, so it is for what was not sent."""
-    from ..pki.identity import WrongPassword
-
-    if isinstance(error, WrongPassword) or isinstance(error.__cause__, PermissionError):
-        return _PERMISSION
-    if isinstance(error, config.ConfigurationError):
-        return _CONFIGURATION
-    if isinstance(error, SmimeGraphError) and error.disposition == "unknown":
-        return _OURS
-    if isinstance(error, (UsageError, click.ClickException)):
-        return _USAGE
-    if isinstance(error, (GraphThrottled, GraphUnreachable)):
-        return _AGAIN
-    if isinstance(error, GraphRefused):
-        if error.status in (401, 403):
-            return _PERMISSION
-        return _AGAIN if error.status in (408, 429) or error.status >= 500 else _DATA
-    if isinstance(error, GraphError):
-        return _PERMISSION  # the credential gave no token
-    return _DATA if isinstance(error, SmimeGraphError) else _OURS
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +112,8 @@ def _take(letter: str, value: str, flags: set[str], values: dict[str, str]) -> N
 class SendmailVerb(Verb):
     """Long options are ours and click's, everything else is sendmail's."""
 
-    status_text = (
-        "Exit status (sysexits.h): 0 sent; 64 usage; 65 the message or a certificate; 70 a bug of"
-        " ours, or nobody knows whether it was sent; 75 not sent, try again; 77 no permission; 78"
-        " the configuration, or nobody to sign with; 130 interrupted."
-    )
+    status_of = staticmethod(sysexits.status_of)
+    status_text = sysexits.STATUS_TEXT
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ours, theirs = self._apart(args)

@@ -16,7 +16,7 @@ import smime_graph
 from smime_graph import Identity
 from smime_graph.authority.profile import KEY_KINDS
 from smime_graph.cli import terminal
-from smime_graph.cli.program import load
+from smime_graph.cli.verbs import load
 
 from .conftest import MESSAGE, PASSWORD, TOKEN, Run, state
 

@@ -14,7 +14,8 @@ import click
 import pytest
 
 from smime_graph import __version__
-from smime_graph.cli import options, program, terminal
+from smime_graph.cli import options, terminal
+from smime_graph.cli.verbs import VERBS, load
 from smime_graph.policy import POLICIES
 
 from .conftest import MESSAGE, PASSWORD, Run
@@ -22,9 +23,9 @@ from .conftest import MESSAGE, PASSWORD, Run
 
 def verbs() -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
-    for group in program.VERBS.values():
+    for group in VERBS.values():
         for name in group:
-            command = program.load(name)
+            command = load(name)
             if isinstance(command, click.Group):
                 found += [(name, sub) for sub in command.commands]
             else:
@@ -46,7 +47,7 @@ def test_every_verb_explains_itself(call: Run, words: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("words", verbs(), ids=" ".join)
 def test_every_option_says_what_it_is(words: tuple[str, ...]) -> None:
-    command = program.load(words[0])
+    command = load(words[0])
     if isinstance(command, click.Group):
         command = command.commands[words[1]]
     assert command is not None

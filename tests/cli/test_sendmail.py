@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from smime_graph.cli import keys
-from smime_graph.cli.sendmail import Invocation, read_arguments, sysexit_of
+from smime_graph.cli import keys, sysexits
+from smime_graph.cli.sendmail import Invocation, read_arguments
 from smime_graph.errors import (
     GraphError,
     GraphRefused,
@@ -324,17 +324,17 @@ def test_only_what_was_not_sent_may_be_tried_again() -> None:
     for kind in (GraphUnreachable, GraphError, UsageError):
         unknown = kind("lost")
         unknown.disposition = "unknown"
-        assert sysexit_of(unknown) == 70
-    assert sysexit_of(GraphUnreachable("no connection")) == 75
-    assert sysexit_of(GraphThrottled("busy", retry_after=9)) == 75
-    assert sysexit_of(GraphRefused(503, "x", "y")) == 75
-    assert sysexit_of(GraphRefused(401, "x", "y")) == 77
-    assert sysexit_of(GraphRefused(403, "x", "y")) == 77
-    assert sysexit_of(GraphRefused(400, "x", "y")) == 65
-    assert sysexit_of(GraphError("no token")) == 77
-    assert sysexit_of(MalformedMessage("x")) == 65
-    assert sysexit_of(UsageError("x")) == 64
-    assert sysexit_of(KeyError("x")) == 70
+        assert sysexits.status_of(unknown) == 70
+    assert sysexits.status_of(GraphUnreachable("no connection")) == 75
+    assert sysexits.status_of(GraphThrottled("busy", retry_after=9)) == 75
+    assert sysexits.status_of(GraphRefused(503, "x", "y")) == 75
+    assert sysexits.status_of(GraphRefused(401, "x", "y")) == 77
+    assert sysexits.status_of(GraphRefused(403, "x", "y")) == 77
+    assert sysexits.status_of(GraphRefused(400, "x", "y")) == 65
+    assert sysexits.status_of(GraphError("no token")) == 77
+    assert sysexits.status_of(MalformedMessage("x")) == 65
+    assert sysexits.status_of(UsageError("x")) == 64
+    assert sysexits.status_of(KeyError("x")) == 70
 
 
 def test_arguments_are_read_as_getopt_does() -> None:
