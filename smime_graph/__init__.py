@@ -44,22 +44,30 @@ if TYPE_CHECKING:
     from .findings import Finding as Finding
     from .findings import Severity as Severity
     from .graph import AsyncGraphClient as AsyncGraphClient
+    from .graph import Folder as Folder
     from .graph import GraphClient as GraphClient
     from .graph import MessageRef as MessageRef
+    from .graph import Page as Page
     from .pki.identity import Contact as Contact
     from .pki.identity import Identity as Identity
+    from .pki.identity import load_identities as load_identities
     from .pki.trust import TrustStore as TrustStore
     from .policy import ARCHIVE as ARCHIVE
     from .policy import EXCHANGE as EXCHANGE
+    from .policy import POLICIES as POLICIES
     from .policy import POST_QUANTUM as POST_QUANTUM
     from .policy import RFC_8551 as RFC_8551
     from .policy import Policy as Policy
+    from .smime.answer import Attachment as Attachment
+    from .smime.answer import answer as answer
     from .smime.examine import decompress as decompress
     from .smime.examine import decrypt as decrypt
     from .smime.examine import examine as examine
     from .smime.examine import inspect as inspect
     from .smime.examine import unseal as unseal
     from .smime.examine import verify as verify
+    from .smime.receipts import ReceiptReport as ReceiptReport
+    from .smime.receipts import examine_receipt as examine_receipt
     from .smime.receipts import receipt as receipt
     from .smime.receipts import verify_receipt as verify_receipt
     from .smime.report import Layer as Layer
@@ -71,6 +79,7 @@ if TYPE_CHECKING:
     from .smime.wrap import encrypt as encrypt
     from .smime.wrap import seal as seal
     from .smime.wrap import sign as sign
+    from .x509.certificate import Certificate as Certificate
 
 _HOME = {
     ".cms.ess": ("ReceiptRequest",),
@@ -93,15 +102,17 @@ _HOME = {
         "VerificationFailed",
     ),
     ".findings": ("Finding", "Severity"),
-    ".graph": ("AsyncGraphClient", "GraphClient", "MessageRef"),
-    ".pki.identity": ("Contact", "Identity"),
+    ".graph": ("AsyncGraphClient", "GraphClient", "Folder", "MessageRef", "Page"),
+    ".pki.identity": ("Contact", "Identity", "load_identities"),
     ".authority.issue": ("CA",),
     ".pki.trust": ("TrustStore",),
-    ".policy": ("ARCHIVE", "EXCHANGE", "POST_QUANTUM", "RFC_8551", "Policy"),
+    ".policy": ("ARCHIVE", "EXCHANGE", "POLICIES", "POST_QUANTUM", "RFC_8551", "Policy"),
+    ".smime.answer": ("Attachment", "answer"),
     ".smime.examine": ("decompress", "decrypt", "examine", "inspect", "unseal", "verify"),
-    ".smime.receipts": ("receipt", "verify_receipt"),
+    ".smime.receipts": ("ReceiptReport", "examine_receipt", "receipt", "verify_receipt"),
     ".smime.report": ("Layer", "MessageReport", "Opened", "Signer"),
     ".smime.wrap": ("certs_only", "compress", "encrypt", "seal", "sign"),
+    ".x509.certificate": ("Certificate",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

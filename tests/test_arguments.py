@@ -39,7 +39,10 @@ from tests.conftest import NOW
 
 # What the library makes and people read; nothing is done with one that somebody else has made up
 UNSEEN = {"transport", "clock", "sleep", "changes"}
-RESULTS = {"Finding", "Layer", "MessageReport", "MessageRef", "Opened", "Severity", "Signer"}
+RESULTS = {
+    *("Finding", "Folder", "Layer", "MessageReport", "MessageRef", "Opened", "Page"),
+    *("ReceiptReport", "Severity", "Signer"),
+}
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,14 @@ class _Calls:
                 s.verify_receipt,
                 {"raw": self.receipt, "original": self.asking, "trust": trust, "at": NOW},
             ),
+            "examine_receipt": Call(
+                s.examine_receipt,
+                {"raw": self.receipt, "original": self.asking, "trust": trust, "at": NOW},
+            ),
+            "answer": Call(s.answer, {"original": MESSAGE, "kind": "reply", "sender": "b@c.de"}),
+            "Attachment": Call(s.Attachment, {"name": "x", "data": b"x"}),
+            "Certificate": Call(Certificate, {"der": certificate.der}),
+            "load_identities": Call(s.load_identities, {"source": pem}),
             "Password": Call(Password, {"password": "x"}),
             "SharedKey": Call(SharedKey, {"key": bytes(16)}),
             "ReceiptRequest": Call(ReceiptRequest, {"to": ("a@b.c",)}),
@@ -112,6 +123,7 @@ class _Calls:
             "Policy": Call(Policy, values),
             "Policy.but": Call(EXCHANGE.but, {"name": "mine"}),
             "TrustStore": Call(TrustStore, {"anchors": (certificate,)}),
+            "TrustStore.load": Call(TrustStore.load, {}, (ca.trust_pem,)),  # type: ignore[arg-type]
             "TrustStore.from_pem": Call(TrustStore.from_pem, {}, (ca.trust_pem,)),  # type: ignore[arg-type]
             "Contact": Call(Contact, {"certificate": certificate}),
             "Contact.load": Call(Contact.load, {"path": pem}),
@@ -176,6 +188,8 @@ def test_everything_public_is_in_the_table() -> None:
             public |= _public_methods(value)
     # judgements of a policy about a row of the table, which nobody outside has at hand
     public -= {"Policy.accepts", "Policy.flags", "Policy.uses_key"}
+    # what reading a message asks of a certificate
+    public -= {f"Certificate.{name}" for name in ("from_argument", "is_named", "with_parameters")}
     assert public == FUNCTIONS.keys() | CLIENTS.keys()
     assert len(CHOICES) >= 6
 

@@ -31,6 +31,7 @@ from ..asn1 import ber
 from ..errors import UsageError
 from ..pki.identity import Identity
 from ..pki.keyfiles.read import armour, export, is_folder, read_key_file
+from ..pki.trust import TrustStore
 from ..x509.certificate import Certificate
 from .profile import (
     KEY_KINDS,
@@ -138,6 +139,11 @@ class CA:
     def chain(self) -> tuple[Certificate, ...]:
         """What a person of this authority sends along: the issuers without the root."""
         return (self.certificate, *self.issuers[:-1]) if self.issuers else ()
+
+    @property
+    def trust(self) -> TrustStore:
+        """The root as an anchor, for those who are to believe this authority."""
+        return TrustStore((self.root,))
 
     @property
     def trust_pem(self) -> bytes:

@@ -181,6 +181,17 @@ class Identity:
             return self.encryption.certificate
         return self.certificate if allows_encryption(self.certificate) else None
 
+    @property
+    def contact(self) -> Contact:
+        """What others need to write to this person; UsageError if nobody can encrypt to it."""
+        certificate = self.encryption_certificate
+        if certificate is None:
+            raise UsageError(
+                f"the certificate of {self.certificate.description} is not for encryption",
+                hint="take one of a key that others can encrypt to",
+            )
+        return Contact(certificate)
+
     @checked
     def to_pem(self, password: str | bytes | None = None) -> bytes:
         """Keys, certificates and chains as PEM; without a password the keys are in the clear.

@@ -33,7 +33,7 @@ class TrustStore:
 
     @classmethod
     @checked
-    def from_pem(cls, *sources: Source, certificates: Iterable[Certificate] = ()) -> TrustStore:
+    def load(cls, *sources: Source, certificates: Iterable[Certificate] = ()) -> TrustStore:
         """Anchors from files and folders (a path) or from memory (bytes, or text that is PEM).
 
         Each file holds PEM, any number, or one DER, or is a certs-only message (`.p7b`); of a
@@ -45,6 +45,8 @@ class TrustStore:
         for source in sources:
             anchors.update(dict.fromkeys(_load(source)))
         return cls(tuple(anchors), tuple(certificates))
+
+    from_pem = load  # the name under which it began
 
 
 def _load(source: Source) -> list[Certificate]:

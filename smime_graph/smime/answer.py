@@ -25,6 +25,7 @@ from email.utils import format_datetime
 from html import unescape
 from typing import Literal
 
+from ..arguments import check_fields, checked
 from ..cms.recipients.kinds import AnyRecipient
 from ..cms.recipients.shared_secret import Password, SharedKey
 from ..errors import MalformedMessage, PolicyRefusal, UsageError
@@ -53,7 +54,11 @@ class Attachment:
     data: bytes = field(repr=False)
     content_type: str = "application/octet-stream"
 
+    def __post_init__(self) -> None:
+        check_fields(self)
 
+
+@checked
 def answer(
     original: bytes,
     *,
@@ -92,7 +97,7 @@ def answer(
         made["To"] = ", ".join(receivers)
         if copies:
             made["Cc"] = ", ".join(copies)
-        made["Subject"] = _subject(source.text("Subject"), kind)
+        made["Subject"] = subject_of(kind, source.text("Subject"))
         made["Date"] = format_datetime(moment.astimezone(UTC))
         domain = mine.rpartition("@")[2]
         domain = a_labels(domain) or "localhost"
@@ -221,11 +226,6 @@ def _some(addresses: Sequence[str]) -> str:
 
 def _is_encrypted(message: bytes) -> bool:
     return any(layer.type in ENCRYPTED for layer in inspect(message))
-
-
-def subject_of(kind: Kind, subject: str) -> str:
-    """The Subject of an answer: "Re: " or "Fwd: " in front, and never twice."""
-    return _subject(subject, kind)
 
 
 class _Original:
@@ -374,7 +374,8 @@ def _key(address: str) -> object:
     return mailbox(address) or address
 
 
-def _subject(subject: str, kind: Kind) -> str:
+def subject_of(kind: Kind, subject: str) -> str:
+    """The Subject of an answer: "Re: " or "Fwd: " in front, and never twice."""
     known, prefix = (("fwd:", "fw:"), "Fwd:") if kind == "forward" else (("re:",), "Re:")
     if subject.lower().startswith(known):
         return subject

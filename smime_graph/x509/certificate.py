@@ -27,7 +27,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 
 from .. import oids
 from ..asn1 import ber
-from ..errors import MalformedMessage, UnsupportedAlgorithm
+from ..errors import MalformedMessage, UnsupportedAlgorithm, UsageError
 from . import deviations, names
 
 T = TypeVar("T")
@@ -57,6 +57,11 @@ class Certificate:
     _inherited: bytes | None = None
 
     def __init__(self, der: bytes) -> None:
+        if not isinstance(der, bytes | bytearray | memoryview):
+            raise UsageError(
+                f"der is {type(der).__name__}, wanted bytes",
+                hint="read a file: Contact.load(path).certificate",
+            )
         self.der = bytes(der)
         body, end = self._sequence(0, len(self.der))
         if end != len(self.der):
