@@ -1,0 +1,52 @@
+"""What scripts/check asks of the imports, and what it cannot ask: that they make no circle."""
+
+from __future__ import annotations
+
+import tomllib
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import grimp
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# They talk to the network or wait; everything else is core, and in the contract
+DRIVERS = {
+    "smime_graph",
+    "smime_graph.__main__",
+    "smime_graph.emulator",
+    "smime_graph.emulator.server",
+    "smime_graph.emulator.service",
+    "smime_graph.emulator.transport",
+    "smime_graph.graph",
+    "smime_graph.graph._client",
+    "smime_graph.graph._deadline",
+    "smime_graph.graph.auth",
+}
+
+
+@pytest.fixture(scope="module")
+def imports() -> dict[str, set[str]]:
+    """Every module of the package, with those that it imports: late, or for an annotation only."""
+    graph = grimp.build_graph("smime_graph", exclude_type_checking_imports=False, cache_dir=None)
+    found = {one: graph.find_modules_directly_imported_by(one) for one in graph.modules}
+    assert {path.stem for path in (ROOT / "smime_graph").rglob("*.py")} - {"__init__"} <= {
+        one.rpartition(".")[2] for one in found
+    }
+    return found
+
+
+def test_the_imports_make_no_circle(imports: dict[str, set[str]]) -> None:
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(reversed(error.args[1])))
+
+
+def test_every_module_is_core_or_known_as_a_driver(imports: dict[str, set[str]]) -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
+    (core,) = (one["source_modules"] for one in contracts if one["name"].startswith("the core"))
+    outside = {one for one in imports if not any(f"{one}.".startswith(f"{m}.") for m in core)}
+    assert {one for one in outside if not f"{one}.".startswith("smime_graph.cli.")} == DRIVERS
