@@ -73,7 +73,7 @@ def deliver(
 
 
 def _accepted(answer: Sent, ok: Collection[int]) -> bool:
-    if isinstance(answer, NoAnswer) or answer.status not in ok:
+    if isinstance(answer, NoAnswer) or answer.status not in ok or _answers.names_error(answer):
         return False
     # Graph answers 202 without a body. A page is somebody else's, for example a proxy's where one
     # has to log in; and for 200, which every page has, whatever is no JSON is taken for one.

@@ -69,6 +69,7 @@ LOSSES = {
     "200 instead of 202": lambda: httpx.Response(200),
     "200 of a proxy": lambda: page(200),
     "202 of a proxy": lambda: page(202),
+    "202 that names an error": lambda: graph_says(202, "ErrorInternalServerError"),
 }
 
 # What proves that it was not.
@@ -458,6 +459,20 @@ def test_a_page_is_no_acceptance(call, raw, how, wire, status, kind):
 
     with pytest.raises(GraphUnreachable) as caught:
         SENDS[how](functools.partial(call, settings={"wire": wire}), handler, raw)
+    assert caught.value.disposition == "unknown"
+
+
+@pytest.mark.parametrize("status", [200, 202])
+@pytest.mark.parametrize("how", SENDS)
+def test_an_answer_that_names_an_error_is_no_acceptance(call, raw, how, status):
+    def handler(request):
+        return graph_says(status, "ErrorSendAsDenied")
+
+    def send(graph, method, *args, **kwargs):
+        return call(graph, method, *args, **kwargs, settings={"wire": "mime-content"})
+
+    with pytest.raises(GraphUnreachable) as caught:
+        SENDS[how](send, handler, raw)
     assert caught.value.disposition == "unknown"
 
 
