@@ -326,11 +326,11 @@ def _count(value: object) -> int:
 
 
 def time_of(value: object) -> datetime | None:
-    """An Edm.DateTimeOffset; None where it is none."""
+    """An Edm.DateTimeOffset, in UTC; None where it is none, or of no year from 1 to 9999 there."""
     if not isinstance(value, str):
         return None
     try:
         when = datetime.fromisoformat(value)
-    except ValueError:
+        return when.astimezone(UTC) if when.tzinfo else None
+    except (ValueError, OverflowError):
         return None
-    return when if when.tzinfo else None

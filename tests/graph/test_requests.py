@@ -160,6 +160,23 @@ def test_the_answers_become_references(call, raw):
     assert ref.received_at is None
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-11-22T07:13:00+01:00", "2026-11-22T06:13:00+00:00"),
+        ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00+00:00"),
+        ("0001-01-01T00:00:00+23:59", None),
+        ("9999-12-31T23:59:59-23:59", None),
+        ("2026-11-22T06:13:00", None),
+        ("2026-11-22", None),
+    ],
+)
+def test_a_time_is_one_that_can_be_shown(call, text, expected):
+    item = {"id": "AAMk=", "receivedDateTime": text}
+    ref = call(lambda request: httpx.Response(200, json=item), "get", "AAMk=")
+    assert (ref.received_at and ref.received_at.isoformat()) == expected
+
+
 def test_a_send_through_a_draft_keeps_the_drafts_id(call, fake, raw):
     graph = fake()
     ref = call(graph, "send", raw, via="draft")
