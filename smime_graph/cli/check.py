@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import GraphError, MalformedMessage, SmimeGraphError, UsageError
-from . import files, mailbox, options, terminal
+from . import files, graph_client, options, terminal
 from .context import Given, run_of
 from .make import completed, read_to_protect, ready
 from .open import report_to_show
@@ -28,10 +28,10 @@ _KEPT = frozenset(
 
 @verb("check")
 @message
-@options.making()
+@options.signing_and_encrypting_options()
 @options.sealing
 @options.opaque
-@mailbox.mailbox
+@graph_client.mailbox_options
 def check(message: str, **given: Any) -> None:
     """Say what would go wrong on sending; no request is made.
 
@@ -97,9 +97,9 @@ def _refusals(raw: bytes, given: Given) -> tuple[bytes, list[SmimeGraphError]]:
             problems.append(error)
     box = _mailbox.mailbox(wire=given["wire"], size_limit=given["size_limit"])
     for check_one in (
-        lambda: mailbox.check_place(given),
+        lambda: graph_client.check_place(given),
         lambda: _mailbox.mailbox(
-            user=given["user"], url=mailbox.url_of(given), cloud=given["cloud"]
+            user=given["user"], url=graph_client.url_of(given), cloud=given["cloud"]
         ),
         lambda: _outgoing.check_to_send(made, recipients=True),
         lambda: _outgoing.body_of_action(box, made, save=True),
@@ -144,10 +144,10 @@ def _recipients(raw: bytes, given: Given) -> list[dict[str, Any]]:
 
 
 @verb("round-trip")
-@options.making()
+@options.signing_and_encrypting_options()
 @options.identities
 @options.judging
-@mailbox.mailbox
+@graph_client.mailbox_options
 @option(
     "--wait",
     type=click.FloatRange(min=0),
@@ -169,7 +169,7 @@ def round_trip(**given: Any) -> None:
     from ..smime import wrap
     from ..smime.examine import unseal
     from . import keys
-    from .open import judgement, telling
+    from .open import judgement, keep_report_on_error
 
     ring = keys.KeyRing.of(given)
     signers = ring.signers()
@@ -194,18 +194,18 @@ def round_trip(**given: Any) -> None:
     )
     identities = ring.identities() or [one for signer in signers for one in signer.identities]
     arguments = {"identities": identities, **judgement(given)}
-    with mailbox.client(given) as graph:
-        with mailbox.sending():
+    with graph_client.client(given) as graph:
+        with graph_client.sending():
             ref = graph.send(raw)
         copy_id = _find(graph, ref.internet_message_id or "", given["wait"])
-        with terminal.working("fetching the copy"):
+        with terminal.progress("fetching the copy"):
             back: bytes = graph.fetch(copy_id)
-    with telling(back, **arguments):
+    with keep_report_on_error(back, **arguments):
         opened = unseal(back, **arguments)
     facts = report_to_show(opened.report)
     if facts is not None:
         same = {"unchanged": _body(back) == _body(raw)}
-        files.write_json({**mailbox.ref_json(ref), "id": copy_id, **facts, **same})
+        files.write_json({**graph_client.ref_json(ref), "id": copy_id, **facts, **same})
     else:
         files.write_lines([f"accepted: {ref.internet_message_id} came back as {copy_id}"])
 
@@ -227,7 +227,7 @@ def _find(graph: GraphClient, message_id: str, patience: float) -> str:
     """The id of the copy that came in; GraphError if it does not within `patience` seconds."""
     end = time.monotonic() + patience
     pause = 0.5
-    with terminal.working("waiting for the copy"):
+    with terminal.progress("waiting for the copy"):
         while True:
             page = graph.list("inbox", top=10, internet_message_id=message_id)
             for ref in page:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
-from . import mailbox, options
+from . import graph_client, options
 from .make import protected, read_to_protect, ready
 from .options import message, option, verb
 from .send import ready_answer
@@ -25,10 +25,10 @@ _KINDS: dict[str, Kind] = {
 
 @verb("draft")
 @message
-@options.making()
+@options.signing_and_encrypting_options()
 @options.sealing
 @options.opaque
-@mailbox.mailbox
+@graph_client.mailbox_options
 @option("--reply-to", "reply_to", metavar="ID", help="As the reply to this message.")
 @option("--reply-all-to", "reply_all_to", metavar="ID", help="As the reply to all of it.")
 @option("--forward-of", "forward_of", metavar="ID", help="As the forward of it.")
@@ -49,10 +49,10 @@ def draft(message: str, **given: Any) -> None:
     raw = read_to_protect(message, given)
     if not named:
         raw = ready(raw, given)
-    with mailbox.client(given) as graph:
+    with graph_client.client(given) as graph:
         if named:
             raw = ready_answer(graph, _KINDS[named[0]], given[named[0]], raw, given)
-        with mailbox.sending(done="put into Drafts"):
+        with graph_client.sending(done="put into Drafts"):
             if not named:
                 ref = graph.draft(raw)
             else:
@@ -62,16 +62,16 @@ def draft(message: str, **given: Any) -> None:
                     "forward_of": graph.create_forward,
                 }
                 ref = methods[named[0]](given[named[0]], raw)
-        mailbox.tell(ref, print_id=True, done="put into Drafts")
+        graph_client.print_outcome(ref, print_id=True, done="put into Drafts")
 
 
 @verb("draft-update")
 @click.argument("message_id", metavar="ID")
 @message
-@options.making()
+@options.signing_and_encrypting_options()
 @options.sealing
 @options.opaque
-@mailbox.mailbox
+@graph_client.mailbox_options
 def draft_update(message_id: str, message: str, **given: Any) -> None:
     """Replace the whole content of a draft.
 
@@ -82,25 +82,25 @@ def draft_update(message_id: str, message: str, **given: Any) -> None:
     smime-graph draft-update ID sealed.eml --wire mime-content --graph-url http://127.0.0.1:8025
     """
     raw = protected(read_to_protect(message, given), given)
-    with mailbox.client(given) as graph:
-        with mailbox.sending(done="stored"):
+    with graph_client.client(given) as graph:
+        with graph_client.sending(done="stored"):
             ref = graph.update_draft(message_id, raw)
-        mailbox.tell(ref, done="stored")
+        graph_client.print_outcome(ref, done="stored")
 
 
 @verb("draft-send")
 @click.argument("message_id", metavar="ID")
-@mailbox.mailbox
+@graph_client.mailbox_options
 def draft_send(message_id: str, **given: Any) -> None:
     """Send a draft.
 
     \b
     smime-graph draft-send ID --token-file token
     """
-    with mailbox.client(given) as graph:
-        with mailbox.sending():
+    with graph_client.client(given) as graph:
+        with graph_client.sending():
             ref = graph.send_draft(message_id)
-        mailbox.tell(ref)
+        graph_client.print_outcome(ref)
 
 
 COMMANDS = {"draft": draft, "draft-update": draft_update, "draft-send": draft_send}

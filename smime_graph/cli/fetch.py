@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from . import files, mailbox, options, terminal
+from . import files, graph_client, options, terminal
 from .context import run_of
 from .open import report_to_show, unsealed
 from .options import option, verb
@@ -16,7 +16,7 @@ from .report import time_text
 
 @verb("fetch")
 @click.argument("message_id", metavar="ID")
-@mailbox.mailbox
+@graph_client.mailbox_options
 @option("--unseal", is_flag=True, help="Take every layer off and check every signature.")
 @options.identities
 @options.passwords
@@ -34,7 +34,7 @@ def fetch(message_id: str, **given: Any) -> None:
     smime-graph fetch ID --token-file token -o sealed.eml
     smime-graph fetch ID --unseal --identity bob.p12 --trust roots.pem
     """
-    with mailbox.client(given) as graph, terminal.working("fetching"):
+    with graph_client.client(given) as graph, terminal.progress("fetching"):
         data: bytes = graph.fetch(message_id)
     json: dict[str, Any] | None = {"id": message_id}
     report = None
@@ -51,7 +51,7 @@ def fetch(message_id: str, **given: Any) -> None:
 
 
 @verb("list")
-@mailbox.mailbox
+@graph_client.mailbox_options
 @option("--folder", metavar="NAME", help="inbox, sentitems, drafts, ..., or an id.")
 @option("--top", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many.")
 @option("--message-id", metavar="<ID>", help="The copies of the message with this Message-ID.")
@@ -65,12 +65,12 @@ def list_messages(**given: Any) -> None:
     wanted = given["message_id"]
     if wanted is not None and not wanted.startswith("<"):
         wanted = f"<{wanted}>"  # the brackets are part of the value, and shells dislike them
-    with mailbox.client(given) as graph, terminal.working("listing"):
+    with graph_client.client(given) as graph, terminal.progress("listing"):
         page = graph.list(given["folder"], top=given["top"], internet_message_id=wanted)
     if run_of(click.get_current_context()).json:
         messages = [
             {
-                **mailbox.ref_json(ref),
+                **graph_client.ref_json(ref),
                 "subject": ref.subject,
                 "from": ref.sender,
                 "sentDateTime": time_text(ref.sent_at),
@@ -90,7 +90,7 @@ def list_messages(**given: Any) -> None:
 
 @verb("delete")
 @click.argument("message_id", metavar="ID")
-@mailbox.mailbox
+@graph_client.mailbox_options
 def delete(message_id: str, **given: Any) -> None:
     """Delete the message with this id: it goes to Deleted Items, and from there for good.
 
@@ -100,7 +100,7 @@ def delete(message_id: str, **given: Any) -> None:
     \b
     smime-graph delete ID --token-file token
     """
-    with mailbox.client(given) as graph, terminal.working("deleting"):
+    with graph_client.client(given) as graph, terminal.progress("deleting"):
         graph.delete(message_id)
     if run_of(click.get_current_context()).json:
         files.write_json({"id": message_id, "status": "deleted"})

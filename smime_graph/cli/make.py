@@ -71,7 +71,7 @@ def protected(raw: bytes, given: Given) -> bytes:
             )
     asked, label = _receipt_request(given), _label(given)
     doing = " and ".join(["signing"] * bool(signers) + ["encrypting"] * bool(everyone))
-    with terminal.working(doing), terminal.showing_warnings():
+    with terminal.progress(doing), terminal.showing_warnings():
         if not everyone:
             return wrap.sign(
                 raw,
@@ -181,7 +181,7 @@ def write(raw: bytes, given: Given) -> None:
 
 @verb("sign")
 @message
-@options.making(encrypt=False)
+@options.signing_and_encrypting_options(encrypt=False)
 @options.opaque
 @options.output
 def sign(message: str, **given: Any) -> None:
@@ -199,7 +199,7 @@ def sign(message: str, **given: Any) -> None:
 
 @verb("encrypt")
 @message
-@options.making(sign=False)
+@options.signing_and_encrypting_options(sign=False)
 @options.output
 def encrypt(message: str, **given: Any) -> None:
     """Encrypt a message to its recipients; it is not signed, so nobody can tell who wrote it.
@@ -215,7 +215,7 @@ def encrypt(message: str, **given: Any) -> None:
 
 @verb("seal")
 @message
-@options.making()
+@options.signing_and_encrypting_options()
 @options.sealing
 @options.output
 def seal(message: str, **given: Any) -> None:
@@ -246,7 +246,7 @@ def compress(message: str, **given: Any) -> None:
     from ..smime import wrap
 
     raw = files.read_message(message, limit=MAX_CONTENT)
-    with terminal.working("compressing"):
+    with terminal.progress("compressing"):
         made = wrap.compress(raw)
     write(made, given)
 

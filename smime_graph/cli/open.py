@@ -36,7 +36,7 @@ def judgement(given: Given) -> dict[str, Any]:
 
 
 @contextmanager
-def telling(raw: bytes, **arguments: Any) -> Iterator[None]:
+def keep_report_on_error(raw: bytes, **arguments: Any) -> Iterator[None]:
     """Where opening the message fails, keep what is known about it for `--json`."""
     try:
         yield
@@ -68,7 +68,7 @@ def unsealed(raw: bytes, given: Given) -> Opened:
         "part": given.get("part"),
         **judgement(given),
     }
-    with telling(raw, **arguments), terminal.working("opening the message"):
+    with keep_report_on_error(raw, **arguments), terminal.progress("opening the message"):
         opened = unseal(raw, **arguments)
     warn(opened.report)
     return opened
@@ -123,7 +123,7 @@ def verify(message: str, **given: Any) -> None:
     arguments = {"part": given["part"], **judgement(given)}
     if given["content"] is not None:
         arguments["content"] = files.read(given["content"], what="content")
-    with telling(raw, **arguments), terminal.working("verifying"):
+    with keep_report_on_error(raw, **arguments), terminal.progress("verifying"):
         opened = examine.verify(raw, **arguments)
     from .report import warn
 
@@ -156,7 +156,7 @@ def decrypt(message: str, **given: Any) -> None:
     _need_identity(identities)
     run = run_of(click.get_current_context())
     try:
-        with terminal.working("decrypting"):
+        with terminal.progress("decrypting"):
             opened = examine.decrypt(
                 raw,
                 identities=identities,
@@ -192,7 +192,7 @@ def decompress(message: str, **given: Any) -> None:
     from ..smime import examine
 
     raw = files.read_message(message)
-    with terminal.working("decompressing"):
+    with terminal.progress("decompressing"):
         opened = examine.decompress(raw, policy=options.policy_of(given))
     _deliver(opened, opened.raw, given, judged=False)
 
@@ -256,7 +256,7 @@ def examine(message: str, **given: Any) -> None:
     }
     if given["content"] is not None:
         arguments["content"] = files.read(given["content"], what="content")
-    with terminal.working("examining"):
+    with terminal.progress("examining"):
         report = engine.examine(raw, **arguments)
     run = run_of(click.get_current_context())
     if report.error is not None:

@@ -197,7 +197,7 @@ sealing = combined(
 )
 
 
-def making(*, sign: bool = True, encrypt: bool = True) -> Callable[[F], F]:
+def signing_and_encrypting_options(*, sign: bool = True, encrypt: bool = True) -> Callable[[F], F]:
     """What a verb that signs or encrypts takes."""
     chosen: list[Callable[[F], F]] = []
     if sign:

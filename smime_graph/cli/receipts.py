@@ -10,7 +10,7 @@ from ..errors import PolicyRefusal, UsageError
 from . import files, options, terminal
 from .context import run_of
 from .make import write
-from .open import judgement, telling, unsealed
+from .open import judgement, keep_report_on_error, unsealed
 from .options import FILE, message, option, verb
 
 
@@ -55,7 +55,7 @@ def receipt(message: str, **given: Any) -> None:
         raise UsageError("one person confirms a message", hint="name one key file: --signer FILE")
     raw = files.read_message(message)
     opened = unsealed(raw, given)
-    with terminal.working("signing the receipt"):
+    with terminal.progress("signing the receipt"):
         made = receipts.receipt(
             opened,
             signer=signers[0],
@@ -103,7 +103,7 @@ def verify_receipt(message: str, **given: Any) -> None:
     raw = files.read_message(message)
     original = files.read(given["original"], what="original message")
     arguments = {"identities": keys.KeyRing.of(given).identities(), **judgement(given)}
-    with telling(raw, **arguments), terminal.working("checking the receipt"):
+    with keep_report_on_error(raw, **arguments), terminal.progress("checking the receipt"):
         report = receipts.verify_receipt(raw, original=original, **arguments)
     warn(report.message)
     who = ", ".join(report.signer.emails) if report.signer is not None else "nobody"

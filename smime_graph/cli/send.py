@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from ..errors import GraphRefused, MalformedMessage, PolicyRefusal, UsageError
-from . import files, mailbox, options, terminal
+from . import files, graph_client, options, terminal
 from .context import Given
 from .make import read_to_protect, ready
 from .options import FILE, combined, message, option, verb
@@ -38,10 +38,10 @@ def check_save(given: Given) -> None:
 
 @verb("send")
 @message
-@options.making()
+@options.signing_and_encrypting_options()
 @options.sealing
 @options.opaque
-@mailbox.mailbox
+@graph_client.mailbox_options
 @save
 @option(
     "--via",
@@ -63,10 +63,10 @@ def send(message: str, **given: Any) -> None:
     via: Literal["auto", "sendmail", "draft"] = given["via"]
     check_save(given)
     raw = ready(read_to_protect(message, given), given)
-    with mailbox.client(given) as graph:
-        with mailbox.sending():
+    with graph_client.client(given) as graph:
+        with graph_client.sending():
             ref = graph.send(raw, save_to_sent_items=given["save_to_sent_items"], via=via)
-        mailbox.tell(ref)
+        graph_client.print_outcome(ref)
 
 
 # --- answers --------------------------------------------------------------------------------------
@@ -92,10 +92,10 @@ def _answering(function: Any) -> Any:
         click.argument("message_id", metavar="ID"),
         click.argument("message", required=False, metavar="[MESSAGE]"),
         _building,
-        options.making(),
+        options.signing_and_encrypting_options(),
         options.sealing,
         options.opaque,
-        mailbox.mailbox,
+        graph_client.mailbox_options,
     )(function)
 
 
@@ -150,15 +150,15 @@ def _answer(kind: Kind, message_id: str, message: str | None, given: Given) -> N
             hint="leave out MESSAGE, or --body, --attach and --to",
         )
     finished = None if builds else read_to_protect(message or "-", given)
-    with mailbox.client(given) as graph:
+    with graph_client.client(given) as graph:
         if finished is None:
             raw = _built(graph, kind, message_id, given)
         else:
             raw = ready_answer(graph, kind, message_id, finished, given)
         methods = {"reply": graph.reply, "reply-all": graph.reply_all, "forward": graph.forward}
-        with mailbox.sending():
+        with graph_client.sending():
             ref = methods[kind](message_id, raw)
-        mailbox.tell(ref)
+        graph_client.print_outcome(ref)
 
 
 def ready_answer(
@@ -167,7 +167,7 @@ def ready_answer(
     """What is submitted as an answer, held against whom Graph will send it to."""
     if kind != "forward":
         try:
-            original = mailbox.original(graph, message_id)
+            original = graph_client.original(graph, message_id)
         except GraphRefused as error:
             if error.status != 403 or given["recipient"] or _is_encrypted(message):
                 raise  # nobody could say for whom it has to be encrypted
@@ -215,7 +215,7 @@ def _built(graph: GraphClient, kind: Kind, message_id: str, given: Given) -> byt
     if given["body"] is not None:
         text = files.read_text(given["body"], what="text of the answer")
     attachments = [_attachment(path) for path in given["attach"]]
-    original = mailbox.original(graph, message_id)
+    original = graph_client.original(graph, message_id)
     opened, was_encrypted = _opened(original, given)
     if was_encrypted and not given["recipient"]:
         raise PolicyRefusal(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import MalformedMessage, UsageError
-from . import config, mailbox, options, sysexits
+from . import config, graph_client, options, sysexits
 from .command import Verb
 from .context import Given
 from .make import protects, read_to_protect, ready
@@ -152,10 +152,10 @@ class SendmailVerb(Verb):
     context_settings={"help_option_names": ["--help"]},
     options_metavar="[-t] [-i] [-f ADDRESS] [-F NAME] [-bm] [OPTIONS]",
 )
-@options.making()
+@options.signing_and_encrypting_options()
 @options.sealing
 @options.opaque
-@mailbox.mailbox
+@graph_client.mailbox_options
 @save
 @option("--from", "sender_address", metavar="ADDRESS", help="From where the message has none.")
 @option("--unsigned", is_flag=True, help="Send without a signature if there is no --signer.")
@@ -192,12 +192,12 @@ def sendmail(ctx: click.Context, /, **given: Any) -> None:
     from ..smime.lines import crlf
 
     data = read_to_protect("-", given)
-    with mailbox.client(given) as graph:
+    with graph_client.client(given) as graph:
         made = prepared(data, invocation, given)
         raw = ready(made if protects(given) else crlf(made), given)
-        with mailbox.sending():
+        with graph_client.sending():
             ref = graph.send(raw, save_to_sent_items=given["save_to_sent_items"], via="auto")
-        mailbox.tell(ref)
+        graph_client.print_outcome(ref)
 
 
 def _check_signer(ctx: click.Context, given: Given) -> None:

@@ -275,7 +275,7 @@ def showing_warnings() -> Iterator[None]:
 
 
 @contextmanager
-def working(what: str) -> Iterator[None]:
+def progress(what: str) -> Iterator[None]:
     """Says what is going on if it takes more than a second and somebody is watching."""
     stream = sys.stderr
     if stream is None or not stream.isatty():

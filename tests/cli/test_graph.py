@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from smime_graph.cli import files, mailbox, main
+from smime_graph.cli import files, graph_client, main
 from smime_graph.emulator import Emulator, Fault
 from smime_graph.errors import GraphRefused
 
@@ -171,7 +171,7 @@ def test_a_header_with_bare_crs_moves_nothing_into_the_body(
     # our client sends no such header: another one did
     note = b"X-Note: see below\r\rpay 666\r\nX-Name : a\r\r"
     raw = signed.replace(b"Subject: ", note + b"\r\nSubject: ")
-    monkeypatch.setattr(mailbox, "original", lambda _graph, _id: raw)
+    monkeypatch.setattr(graph_client, "original", lambda _graph, _id: raw)
     asked = ("forward", message["id"], *DATA, "--to", "carol@contoso.com", *trust)
     result = call(*asked, "--from", "bob@contoso.com")
     assert result.status == 0, result.err
@@ -340,7 +340,7 @@ def test_whom_graph_addresses_is_read_from_the_message_in_the_mailbox(
 
     assert call("send", *DATA, stdin=ORIGINAL).status == 0
     (message,) = inbox(call, "bob@contoso.com")
-    monkeypatch.setattr(mailbox, "original", no_right)
+    monkeypatch.setattr(graph_client, "original", no_right)
     raw = answer_to("alice@contoso.com")
     plain = call("reply", message["id"], *DATA, stdin=raw)
     assert (plain.status, "is not checked" in plain.err) == (0, True)

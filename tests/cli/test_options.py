@@ -325,11 +325,11 @@ def test_progress_names_what_is_done(
 ) -> None:
     said: list[str] = []
 
-    def working(what: str) -> nullcontext[None]:
+    def progress(what: str) -> nullcontext[None]:
         said.append(what)
         return nullcontext()
 
-    monkeypatch.setattr(terminal, "working", working)
+    monkeypatch.setattr(terminal, "progress", progress)
     verb, *rest = options
     assert call(verb, "m.eml", *rest).status == 0
     assert said == [wanted]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _EMULATED = "emulated"  # the emulator in this process takes any token
 
-mailbox = combined(
+mailbox_options = combined(
     option("--user", metavar="me|ADDRESS", default="me", help="Whose mailbox.", show_default=True),
     option("--graph-url", metavar="URL", help="Where Graph is, for example a local emulator."),
     option(
@@ -189,7 +189,7 @@ def ref_json(ref: MessageRef) -> dict[str, Any]:
     }
 
 
-def tell(ref: MessageRef, *, print_id: bool = False, done: str = "sent") -> None:
+def print_outcome(ref: MessageRef, *, print_id: bool = False, done: str = "sent") -> None:
     """Say what became of a message, after it has become that.
 
     A failure to write must not look like a failure to send: who repeats it sends twice.
@@ -214,7 +214,7 @@ def sending(*, done: str = "sent") -> Iterator[None]:
     A call that sends knows it best, and leaves it as the cause of what ends the program.
     """
     try:
-        with terminal.working("talking to Graph"):
+        with terminal.progress("talking to Graph"):
             yield
         run_of(click.get_current_context()).done = done
     except (KeyboardInterrupt, SystemExit) as stopped:
@@ -230,6 +230,6 @@ def sending(*, done: str = "sent") -> Iterator[None]:
 
 def original(graph: GraphClient, message_id: str) -> bytes:
     """The message that is answered; its absence is an error of Graph's."""
-    with terminal.working("fetching the original"):
+    with terminal.progress("fetching the original"):
         raw: bytes = graph.fetch(message_id)
     return raw
