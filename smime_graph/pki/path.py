@@ -415,12 +415,15 @@ def check_signature(certificate: Certificate, issuer: Certificate) -> None:
         raise MalformedMessage(str(error)) from error
 
 
+_NOT_OF_KEY = "its algorithm does not go with the issuer's kind of key"
+
+
 def _verify(certificate: x509.Certificate, tbs: bytes, issuer: Certificate) -> None:
     key, signature = issuer.public_key, certificate.signature
     oid = certificate.signature_algorithm_oid.dotted_string
     if (pure := _PURE_SIGNATURES.get(oid)) is not None:
         if not isinstance(key, pure):
-            raise InvalidSignature
+            raise InvalidSignature(_NOT_OF_KEY)
         key.verify(signature, tbs)
         return
     parameters = certificate.signature_algorithm_parameters
@@ -432,14 +435,14 @@ def _verify(certificate: x509.Certificate, tbs: bytes, issuer: Certificate) -> N
             # a key for PSS makes no other signatures (RFC 4055 1.2)
             issuer.key_algorithm == oids.RSASSA_PSS and not isinstance(parameters, padding.PSS)
         ):
-            raise InvalidSignature
+            raise InvalidSignature(_NOT_OF_KEY)
         key.verify(signature, tbs, parameters, digest)
     elif isinstance(key, ec.EllipticCurvePublicKey) and isinstance(parameters, ec.ECDSA):
         key.verify(signature, tbs, parameters)
     elif isinstance(key, dsa.DSAPublicKey) and parameters is None and digest is not None:
         key.verify(signature, tbs, digest)
     else:
-        raise InvalidSignature
+        raise InvalidSignature(_NOT_OF_KEY)
 
 
 # --- judging a path -------------------------------------------------------------------------------

@@ -299,16 +299,10 @@ class Certificate:
 
     @cached_property
     def subject_key_identifier(self) -> bytes | None:
-        """The value of the extension, or None where there is none or it is broken."""
-        try:
-            found = self.extensions.get_extension_for_class(pyca.SubjectKeyIdentifier)
-        except pyca.ExtensionNotFound:
-            return None
-        except MalformedMessage:  # of another extension, perhaps
-            return self._read_subject_key_identifier()
-        return bytes(found.value.digest)
+        """The value of the extension, or None where there is none or it is broken.
 
-    def _read_subject_key_identifier(self) -> bytes | None:
+        Read alone, whatever the others are like: it is asked of many that nobody else looks at.
+        """
         try:
             tbs = ber.read(self.der, "Certificate").children()[0].children()
             found = [
