@@ -366,6 +366,28 @@ def recipients(world: World, *, count: int, kind: str = "ktri") -> bytes:
     return HEAD + pkcs7_mime(ENVELOPED, der)
 
 
+def agreements(world: World, *, keys: int, agreements: int = 1) -> bytes:
+    """Key agreement with so many RecipientEncryptedKeys each, all of them for the reader."""
+    own = world.bob.certificate
+    originator = ber.context(
+        1,
+        ber.sequence(ber.oid("1.2.840.10045.2.1")),
+        ber.bit_string(b"\x04" + bytes(64)),
+    )
+    agreed = ber.sequence(ber.oid(oids.STD_DH_SHA256_KDF), ber.sequence(ber.oid(oids.AES128_WRAP)))
+    one = ber.sequence(own.issuer_and_serial, ber.octet_string(bytes(24)))
+    info = ber.context(
+        1, ber.integer(3), ber.context(0, originator), agreed, ber.sequence(one * keys)
+    )
+    cipher = ber.sequence(ber.oid(oids.AES128_CBC), ber.octet_string(bytes(16)))
+    encrypted = ber.sequence(ber.oid(oids.DATA), cipher, ber.tlv(0x80, bytes(32)))
+    der = signed_data.content_info(
+        oids.ENVELOPED_DATA,
+        [ber.integer(2), ber.tlv(ber.SET, info * agreements), encrypted],
+    )
+    return HEAD + pkcs7_mime(ENVELOPED, der)
+
+
 # --- compressed ---------------------------------------------------------------------------
 
 
@@ -478,6 +500,8 @@ LARGE: dict[str, Callable[[World], bytes]] = {
     "chunks-of-one-octet": lambda w: indefinite_layers(w, layers=10, size=300_000),
     "recipients-10000": lambda w: recipients(w, count=9_000),
     "passwords-10000": lambda w: recipients(w, count=5_000, kind="pwri"),
+    "agreements-of-5000": lambda w: agreements(w, keys=5_000),
+    "agreements-2500": lambda w: agreements(w, keys=1, agreements=2_500),
     "inflates-to-100-megabytes": lambda w: inflated(w, size=100 * MEGABYTE),
     "inflates-to-19-megabytes-in-4-layers": lambda w: inflated(w, size=19 * MEGABYTE, layers=4),
     "inflates-to-23-megabytes-of-lines": lambda w: inflated_and_signed(w, size=11 * MEGABYTE),
