@@ -35,8 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "_SMIME_GRAPH_COMPLETE" in os.environ:  # the shell asks for completions
         PROGRAM.main(words, prog_name="smime-graph", complete_var="_SMIME_GRAPH_COMPLETE")
     run = Run(json="--json" in words, debug="--debug" in words)
+
+    def is_done() -> bool:
+        return arguments is None and run.done is not None  # None: the process is ours
+
     try:
-        with warnings.catch_warnings(), terminal.termination_raises():
+        with warnings.catch_warnings(), terminal.termination_raises(is_done):
             if not sys.warnoptions:
                 # a strange certificate makes libraries warn: that is no text of ours
                 warnings.simplefilter("ignore")

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 from typing import Any, Literal
@@ -232,9 +232,12 @@ def as_json(error: BaseException, *, verb: str | None) -> dict[str, Any]:
 
 
 @contextmanager
-def termination_raises() -> Iterator[None]:
+def termination_raises(is_done: Callable[[], bool]) -> Iterator[None]:
     """SIGTERM and SIGHUP end the program by an exception: no half-written file stays behind, and
     who ends a send is told what that means.
+
+    Behind a message that was sent (`is_done`) nothing ends it any more, nor does Ctrl-C: Python
+    takes a while to end, and who sees it die of a signal sends again.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -252,6 +255,8 @@ def termination_raises() -> Iterator[None]:
     try:
         yield
     finally:
+        if is_done():
+            before = dict.fromkeys([*before, signal.SIGINT], signal.SIG_IGN)
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -575,6 +575,36 @@ def test_who_ends_the_program_behind_a_send_is_told_that_it_was_sent(
     ]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("words", "is_sent"),
+    [
+        (("send", "m.eml", "--emulator"), True),
+        (("sendmail", "-t", "--unsigned", "--emulator"), True),
+        (("draft", "m.eml", "--emulator"), True),
+        (("check", "m.eml"), False),
+    ],
+)
+def test_a_signal_while_python_ends_does_not_make_a_sent_message_look_unsent(
+    here: Path, words: tuple[str, ...], is_sent: bool, number: int
+) -> None:
+    late = (
+        "import atexit, os, sys\n"
+        f"atexit.register(os.kill, os.getpid(), {int(number)})\n"
+        "from smime_graph.cli import main\n"
+        f"sys.argv = ['smime-graph', *{words!r}]\n"
+        "sys.exit(main())"
+    )
+    command = [sys.executable, "-c", late]
+    done = subprocess.run(
+        command, cwd=here, input=MESSAGE, capture_output=True, check=False, timeout=60
+    )
+    if is_sent:
+        assert (done.returncode, done.stderr) == (0, b"")
+    elif number != signal.SIGINT:  # which is an exception in atexit, and printed
+        assert done.returncode == -number
+
+
 def test_every_emulator_has_a_token_of_its_own(here: Path, served: Served) -> None:
     process = start("emulate", "--port", "0", stdout=subprocess.PIPE, cwd=here)
     try:
