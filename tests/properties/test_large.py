@@ -31,16 +31,26 @@ def allowed() -> float:
     return SECONDS * slowness()
 
 
+def check(what: bytes | str, world: World, key: str, allowed: float) -> None:
+    """What it costs is the least of three measurements: other programs only ever add to it."""
+    least: dict[str, float] = {}
+    for _ in range(3):
+        cost = measure(what, trust_pem=world.ca.trust_pem, key=key)
+        assert cost.error is None
+        assert cost.memory < MEMORY
+        least = {n: min(s, least.get(n, s)) for n, s in cost.seconds.items()}
+        if max(least.values()) < allowed:
+            return
+    assert {n: round(s, 2) for n, s in least.items() if s >= allowed} == {}
+
+
 @pytest.mark.parametrize("name", LARGE)
 def test_a_message_made_to_be_expensive_is_read_within_a_second_and_200_megabytes(
     name: str, world: World, key: str, allowed: float
 ) -> None:
     raw = LARGE[name](world)
     assert len(raw) < 1.1 * MEGABYTE
-    cost = measure(raw, trust_pem=world.ca.trust_pem, key=key)
-    assert cost.error is None
-    assert cost.memory < MEMORY
-    assert {n: round(s, 2) for n, s in cost.seconds.items() if s >= allowed} == {}
+    check(raw, world, key, allowed)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -50,7 +60,4 @@ def test_a_file_made_to_be_expensive_is_loaded_within_a_second_and_200_megabytes
     path = tmp_path / "file"
     path.write_bytes(FILES[name](world))
     assert 200_000 < path.stat().st_size < 1.1 * MEGABYTE
-    cost = measure(str(path), trust_pem=world.ca.trust_pem, key=key)
-    assert cost.error is None
-    assert cost.memory < MEMORY
-    assert {n: round(s, 2) for n, s in cost.seconds.items() if s >= allowed} == {}
+    check(str(path), world, key, allowed)
