@@ -44,6 +44,7 @@ _ENCODINGS = {
     0x1E: "utf-16-be",
 }
 _MAX_REMEMBERED = 1024  # octets; an issuer's name has 100
+_MAX_NAME = 16_384  # octets; a longer one nobody has, and it is compared as it is
 
 
 # --- compared -----------------------------------------------------------------------------
@@ -59,8 +60,10 @@ def canonical(name: bytes) -> bytes:
 
     RFC 5280 7.1 compares without regard to the kind of string, to case, and to blanks at the ends
     and repeated ones, the parts of an RDN in any order. A value that is no text is left as it is,
-    and so is what is no Name.
+    and so is what is no Name, or a longer one than anybody has.
     """
+    if len(name) > _MAX_NAME:
+        return name
     return _remembered(name) if len(name) <= _MAX_REMEMBERED else _canonical(name)
 
 
@@ -78,6 +81,8 @@ _remembered = lru_cache(maxsize=512)(_canonical)
 def values(name: bytes, oid: str) -> list[str]:
     """The values of one kind in a DER Name that are text of a kind we know; never raises."""
     found: list[str] = []
+    if len(name) > _MAX_NAME:
+        return found
     try:
         for rdn in ber.read(name, "Name"):
             for pair in rdn:
@@ -111,6 +116,8 @@ def _comparable(pair: Node) -> bytes:
 
 def text(name: bytes) -> str:
     """A DER Name, the most specific part first: `CN=Alice,O=Contoso`. Never raises."""
+    if len(name) > _MAX_NAME:
+        return f"(a name of {len(name)} octets)"
     try:
         relative = [pair for rdn in ber.read(name, "Name") for pair in rdn]
         return ",".join(_pair(pair) for pair in reversed(relative))
