@@ -9,6 +9,7 @@ the message's own Date). What is not proven is unknown, and unknown is never sen
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -263,7 +264,7 @@ def _began(sending: Sending, look: Response) -> float | None:
     date = _answers.date_of(look)
     if date is None or sending.began_at is None:
         return None
-    return date - (look.began_at - sending.began_at)
+    return math.floor(date - (look.began_at - sending.began_at))
 
 
 def _is_made_since(began: float, copy: Mapping[str, Any]) -> bool:

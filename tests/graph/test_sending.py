@@ -312,6 +312,23 @@ def test_a_deadline_in_the_wait_for_a_repetition_leaves_it_unsent(call, fake, ra
     assert len(graph.requests) == 1
 
 
+@pytest.mark.parametrize("begins", [0.0, 0.1, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("takes", [0.0, 0.02, 0.15, 0.6, 1.3])
+def test_a_copy_of_the_second_in_which_the_attempt_began_is_found(call, fake, raw, begins, takes):
+    """Date and createdDateTime are whole seconds, and the attempt begins in the middle of one."""
+    call.now += begins
+    graph = fake(clock=lambda: call.now)
+
+    def handler(request):
+        answer = graph(request)
+        call.now += takes
+        if request.method == "POST":
+            raise lost()
+        return answer
+
+    assert call(handler, "send", raw).status == "confirmed"
+
+
 def at(seconds: float) -> str:
     return formatdate(1_800_000_000.0 + seconds, usegmt=True)
 
