@@ -177,7 +177,7 @@ def without(row: Row) -> Iterator[None]:
 
 
 def rows_shown(*kinds: str) -> list[Any]:
-    return [row for row in TABLE if VECTORS[row.id][0] in kinds]
+    return [row for row in TABLE if VECTORS[str(row.id)][0] in kinds]
 
 
 @pytest.mark.parametrize("row", rows_shown(MADE))
@@ -280,7 +280,7 @@ class World:
         self.trust = TrustStore((self.ca.certificate,))
 
     def trip(self, row: Row) -> Trip:
-        return _MAKERS[type(row)](self, row)  # type: ignore[arg-type]
+        return _MAKERS[type(row)](self, row)
 
     def person(self, key: str, email: str = "alice@contoso.com") -> Identity:
         return self.ca.issue(email, key=key, at=self.at)

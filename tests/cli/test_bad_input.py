@@ -355,6 +355,7 @@ FOR_PROGRAMS = {
     " document's form, for services that have it": "check_save of the verb is first",
     "sign and seal give bytes; so does as_bytes(policy=email.policy.SMTP)": "a file is bytes",
     "give the message as bytes, as it was received": "a file is bytes",
+    "read a file: Contact.load(path).certificate": "the command line reads files",
     "name it in mailboxes=, or use open_mailboxes=True": "the options make such an emulator",
 }
 _PYTHON = re.compile(
@@ -376,9 +377,10 @@ def test_no_hint_speaks_python_to_somebody_in_a_shell() -> None:
                 named = "hint" in ast.unparse(node.targets[0]).lower()
             if named:
                 for part in ast.walk(node.value):  # type: ignore[attr-defined]
-                    text = part.value if isinstance(part, ast.Constant) else None
-                    if isinstance(text, str) and _PYTHON.search(text):
-                        speaking[text] = f"{file.name}:{part.lineno}"
+                    if not isinstance(part, ast.Constant) or not isinstance(part.value, str):
+                        continue
+                    if _PYTHON.search(part.value):
+                        speaking[part.value] = f"{file.name}:{part.lineno}"
     told = terminal._HINTS.keys() | FOR_PROGRAMS.keys()
     assert {text: at for text, at in speaking.items() if text not in told} == {}
     assert speaking.keys() >= FOR_PROGRAMS.keys()  # no excuse outlives its reason
@@ -419,8 +421,9 @@ def test_every_kind_of_key_that_the_help_names_is_taken(
     assert call("ca", "init", "authority", "--key", "p256").status == 0
     for use, names in kinds.items():
         for number, name in enumerate(one for one in names if not one.startswith("rsa-")):
-            asked = ("ca", "init", f"ca-{number}") if "init" in words else None
-            asked = asked or ("ca", "issue", "authority", "x@contoso.com", "--use", use)
+            asked: tuple[str, ...] = ("ca", "issue", "authority", "x@contoso.com", "--use", use)
+            if "init" in words:
+                asked = ("ca", "init", f"ca-{number}")
             assert call(*asked, "--key", name).status == 0, name
     for wrong in ("x25519", "nonsense"):
         refused = call("ca", "init", "refused", "--key", wrong)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -260,7 +261,8 @@ def test_check_and_send_read_as_much(
 def test_an_address_that_cannot_be_read_is_not_lost_without_a_word(
     call: Run, name: str, value: str
 ) -> None:
-    raw = mail(**{name: value})
+    field: Any = {name: value}
+    raw = mail(**field)
     for words in (("send", "--emulator"), ("send", *SIGN, "--emulator"), ("check",)):
         result = call(*words, stdin=raw)
         assert result.status == 0

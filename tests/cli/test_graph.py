@@ -665,7 +665,8 @@ def test_an_authority_issues_files_that_can_be_used_at_once(here: Path, call: Ru
 def test_the_authority_s_people_can_write_to_each_other(here: Path, call: Run) -> None:
     assert call("ca", "init", "authority", "--key", "p256").status == 0
     for name in ("alice", "bob"):
-        asked = ("ca", "issue", "authority", f"{name}@contoso.com", "--key", "p256")
+        asked: tuple[str, ...] = ("ca", "issue", "authority", f"{name}@contoso.com")
+        asked += ("--key", "p256")
         found = json.loads(call(*asked, "--p12-password-file", "password", "--json").out)
         assert len(found["files"]) == 3
         assert found["certificate"]["subject"] == f"CN={name}@contoso.com"

@@ -116,8 +116,7 @@ def test_a_receipt_is_asked_for_made_and_checked(made: Path, tmp_path: Path) -> 
     assert (refused.returncode, refused.stdout) == (1, b"")
     plain = str(tmp_path / "plain.eml")
     assert run("seal", "mail.eml", *SIGN, *TO_BOB, "-o", plain, cwd=made).returncode == 0
-    words = ("receipt", plain, "--signer", "ca/bob@contoso.com.key", *AS_BOB)
-    nothing = run(*words, cwd=made)
+    nothing = run("receipt", plain, "--signer", "ca/bob@contoso.com.key", *AS_BOB, cwd=made)
     assert (nothing.returncode, nothing.stdout) == (1, b"")
     assert run("sign", "mail.eml", *SIGN, "--label", "1.2.3:x", cwd=made).returncode == 2
 

@@ -144,6 +144,8 @@ def test_a_detached_signature_with_its_content(here: Path, call: Run) -> None:
     signed = Entity(call(*SIGN).out)
     boundary = signed.content_type.parameters["boundary"]
     content, signature = split_multipart(signed.body, boundary).parts
+    assert content is not None
+    assert signature is not None
     (here / "content").write_bytes(content)
     (here / "smime.p7s").write_bytes(Entity(signature).decoded_body())
     asked = ("verify", "smime.p7s", "--trust", "roots.pem")

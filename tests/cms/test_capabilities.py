@@ -35,7 +35,14 @@ from smime_graph.algorithms import (
 )
 from smime_graph.asn1 import ber
 from smime_graph.authority.issue import CA
-from smime_graph.cms import attributes, enveloped_data, parameters, signature_check, signed_data
+from smime_graph.cms import (
+    attributes,
+    capabilities,
+    enveloped_data,
+    parameters,
+    signature_check,
+    signed_data,
+)
 from smime_graph.cms.capabilities import Capabilities
 from smime_graph.cms.parameters import read_transport
 from smime_graph.cms.recipients import key_agreement
@@ -103,7 +110,7 @@ def by_signature(ca: CA, now: datetime, key: str, entries: Entries) -> Contact:
     bob = ca.issue("bob@contoso.com", key=key, at=now)
     with pytest.MonkeyPatch.context() as patch:
         whole = ber.sequence(*entries)
-        patch.setattr(signed_data.capabilities, "announcement", lambda _: whole)
+        patch.setattr(capabilities, "announcement", lambda _: whole)
         der, _ = signed_data.sign(b"text", [bob], detached=False, policy=EXCHANGE, at=now)
     signed = signed_data.read(der)
     assert signature_check.check(signed, signed.signers[0], b"text", policy=EXCHANGE).valid

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import tracemalloc
 import zlib
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -23,7 +24,7 @@ def made(stream: bytes, *, algorithm: bytes = _ZLIB, behind: bytes = b"") -> byt
     return content_info(oids.COMPRESSED_DATA, [ber.integer(0), algorithm, content])
 
 
-def text_of(der: bytes, **limits: int) -> bytes:
+def text_of(der: bytes, **limits: Any) -> bytes:
     return decompress(der, policy=EXCHANGE, **limits)
 
 

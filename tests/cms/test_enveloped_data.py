@@ -12,6 +12,7 @@ import pytest
 from smime_graph import oids
 from smime_graph.algorithms import ContentCipher, by_name
 from smime_graph.asn1 import ber
+from smime_graph.asn1.algorithm_identifier import AlgorithmIdentifier
 from smime_graph.authority.issue import CA
 from smime_graph.cms import enveloped_data, parameters
 from smime_graph.cms.recipients import kinds as recipients
@@ -372,7 +373,7 @@ def test_a_tag_has_12_to_16_octets(size: int, allowed: bool, mode: str) -> None:
     """RFC 5084 3.2; 3.1 would let CCM have tags of 4, which anybody makes in 2**32 tries."""
     row = cipher(f"aes256-{mode}")
     value = ber.sequence(ber.octet_string(bytes(12)), ber.integer(size))
-    identifier = parameters.AlgorithmIdentifier.read(
+    identifier = AlgorithmIdentifier.read(
         ber.read(ber.sequence(ber.oid(row.oid), value), "x"), "content"
     )
     if allowed:

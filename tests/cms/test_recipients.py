@@ -39,6 +39,7 @@ from smime_graph.algorithms import (
     by_name,
 )
 from smime_graph.asn1 import ber
+from smime_graph.asn1.algorithm_identifier import AlgorithmIdentifier
 from smime_graph.asn1.content_info import content_info
 from smime_graph.budget import ITERATION, Budget
 from smime_graph.cms import encrypted_data, enveloped_data, parameters
@@ -543,7 +544,7 @@ def test_without_its_derivation_the_content_does_not_open(bob: Identity) -> None
     cipher = by_name(ContentCipher, "aes256-gcm")
     whole = enveloped_data.read(enveloped_data.encrypt(TEXT, to, cipher=cipher, policy=EXCHANGE))
     encryption = parameters.read_cipher(whole.algorithm, "x")
-    bare_algorithm = parameters.AlgorithmIdentifier.read(
+    bare_algorithm = AlgorithmIdentifier.read(
         ber.read(parameters.write_cipher(cipher, encryption.iv, None), "x"), "x"
     )
     stripped = dataclasses.replace(whole, algorithm=bare_algorithm)

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from smime_graph import oids, verify
 from smime_graph.algorithms import SHA1, SHA256, SHA384, Digest, SignatureScheme, by_name
 from smime_graph.asn1 import ber
+from smime_graph.asn1.algorithm_identifier import AlgorithmIdentifier
 from smime_graph.asn1.content_info import content_info, read_content_info
 from smime_graph.authority.issue import CA
 from smime_graph.budget import Budget
@@ -61,6 +62,7 @@ def make(
         signed = list(attrs(signed))
     body = b"".join(signed) if unsorted else b"".join(sorted(signed))
     to_be_signed = ber.tlv(ber.SET, body) if with_attributes else content
+    assert scheme.sign is not None
     info = ber.sequence(
         ber.integer(1),
         alice.certificate.issuer_and_serial,
@@ -330,6 +332,7 @@ def test_a_weak_digest_is_refused_and_flagged_by_the_archive(alice_rsa: Identity
     to_be_signed = ber.set_of(
         attributes.content_type(oids.DATA), attributes.message_digest(SHA1.compute(CONTENT))
     )
+    assert scheme.sign is not None
     info = ber.sequence(
         ber.integer(1),
         alice_rsa.certificate.issuer_and_serial,
@@ -527,7 +530,7 @@ def test_the_salt_of_pss_is_bounded(salt: int, read: bool) -> None:
     """No key has room for more, and what allocates it would be told by a stranger."""
     value = ber.sequence(ber.context(2, ber.integer(salt)))
     node = ber.read(ber.sequence(ber.oid(oids.RSASSA_PSS), value), "signatureAlgorithm")
-    identifier = parameters.AlgorithmIdentifier.read(node, "x")
+    identifier = AlgorithmIdentifier.read(node, "x")
     if read:
         assert parameters.read_pss(identifier, "x").salt == salt
         return
@@ -641,7 +644,7 @@ def test_readers_find_the_signer_wherever_the_certificate_stands(
     root.write_bytes(trust.anchors[0].x509.public_bytes(Encoding.PEM))
     for one in orders:
         done = subprocess.run(
-            [openssl, "cms", "-verify", "-binary", "-inform", "DER", "-CAfile", root]
+            [openssl, "cms", "-verify", "-binary", "-inform", "DER", "-CAfile", str(root)]
             + ["-attime", str(int(now.timestamp()) + 60)],
             input=one,
             capture_output=True,

@@ -341,12 +341,13 @@ def test_recipients_beside_mime_content_get_it_and_a_comment_changes_nothing(
 
 
 EDM = "{http://docs.oasis-open.org/odata/ns/edm}"
-MIME_PARAMETER = ("MimeContent", "Edm.String", {})
-COMMENT = ("Comment", "Edm.String", {"Unicode": "false"})
-MESSAGE = ("Message", "graph.message", {})
-TO = ("ToRecipients", "Collection(graph.recipient)", {})
-OF_A_MESSAGE = ("bindingParameter", "graph.message", {})
-CSDL = {
+Parameter = tuple[str, str, dict[str, str]]
+MIME_PARAMETER: Parameter = ("MimeContent", "Edm.String", {})
+COMMENT: Parameter = ("Comment", "Edm.String", {"Unicode": "false"})
+MESSAGE: Parameter = ("Message", "graph.message", {})
+TO: Parameter = ("ToRecipients", "Collection(graph.recipient)", {})
+OF_A_MESSAGE: Parameter = ("bindingParameter", "graph.message", {})
+CSDL: dict[str, tuple[dict[str, str], list[Parameter], str | None]] = {
     "sendMail": (
         {"IsBound": "true"},
         [

@@ -71,7 +71,7 @@ def test_settings_that_make_no_sense_are_refused() -> None:
         {"mailboxes": ["a b@contoso.com"]},
     ):
         with pytest.raises(UsageError):
-            Emulator(**settings)  # type: ignore[arg-type]
+            Emulator(**settings)
 
 
 def test_a_closed_emulator_says_so(mail: Mail) -> None:

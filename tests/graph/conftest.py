@@ -137,6 +137,7 @@ class FakeGraph:
             self._act(request)
         if isinstance(answer, Exception):
             raise answer
+        assert isinstance(answer, httpx.Response)
         return answer
 
     def posts(self) -> list[str]:

@@ -8,6 +8,7 @@ import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
@@ -317,7 +318,7 @@ def test_azure_cores_own_types_fit(call):
     class Azure:
         def get_token(
             self, *scopes, claims=None, tenant_id=None, enable_cae=False, **kwargs
-        ) -> core.AccessToken:
+        ) -> Any:
             return core.AccessToken("from-azure", int(NOW) + 3600)
 
     assert seen(call, Azure()) == ["Bearer from-azure"]

@@ -11,6 +11,7 @@ import threading
 import typing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -75,7 +76,8 @@ def test_a_subclass_may_override_a_method():
             return f"mine {message_id}"
 
     with Mine("token") as graph:
-        assert graph.get("x") == "mine x"
+        mine: Any = graph.get("x")
+    assert mine == "mine x"
 
 
 def test_a_wrong_call_fails_like_any_python_call(call, raw):
@@ -165,6 +167,7 @@ def test_cancelling_a_send_ends_it_at_once(raw):
 def server():
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        server: Any
 
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -188,7 +191,8 @@ def server():
             pass
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.got, server.hang_up = [], False
+        seen: Any = server
+        seen.got, seen.hang_up = [], False
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
@@ -197,7 +201,7 @@ def server():
 
 
 def send(kind, url, raw):
-    pauses = []
+    pauses: list[float] = []
     if kind == "sync":
         with GraphClient("token", url=url, sleep=pauses.append, retries=1) as graph:
             return graph.send(raw)
@@ -300,7 +304,7 @@ def test_a_type_checker_sees_each_methods_own_types(tmp_path, monkeypatch):
     # mypy itself judges: `assert_type` is checked, and every marked line must be an error.
     api = pytest.importorskip("mypy.api", reason="mypy (extra test) is not installed")
     source = """
-from typing import assert_type
+from typing import assert_type, Any
 from smime_graph.graph import AsyncGraphClient, GraphClient, MessageRef, Page
 
 def sync(graph: GraphClient) -> None:

@@ -145,7 +145,7 @@ def call(kind: str, url: str, method: str, *args, **settings):
 
 
 @pytest.fixture(params=["sync", "async"])
-def kind(request) -> str:
+def kind(request):
     return request.param
 
 

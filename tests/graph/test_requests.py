@@ -7,6 +7,7 @@ import contextlib
 import json
 import time
 import uuid
+from typing import Any
 
 import httpx
 import pytest
@@ -435,7 +436,7 @@ def test_settings_that_make_no_sense_are_refused(call, settings):
 
 
 def test_a_cloud_picks_the_host_and_its_scope_and_url_wins():
-    hosts = {
+    hosts: dict[Any, str] = {
         "global": "graph.microsoft.com",
         "usgov": "graph.microsoft.us",
         "dod": "dod-graph.microsoft.us",

@@ -7,6 +7,7 @@ import functools
 import uuid
 from datetime import UTC, datetime
 from email.utils import formatdate
+from typing import Any
 
 import httpx
 import pytest
@@ -162,7 +163,7 @@ def test_a_look_up_that_fails_is_tried_again_and_waits_as_it_is_asked_to(call, f
 
 
 # What lies in the mailbox when the request is lost that was never carried out.
-OLDER = {
+OLDER: dict[str, dict[str, Any]] = {
     "sent a second before": {"createdDateTime": "2027-01-15T07:59:59Z"},
     "sent last year": {"createdDateTime": "2026-01-15T08:00:00Z"},
     "sent to others": {"toRecipients": [{"emailAddress": {"address": "eve@contoso.com"}}]},
@@ -264,7 +265,10 @@ def test_a_refusal_after_a_repetition_is_looked_up(call, fake, raw, graph_error,
     # As a service that lies about its throttling would have it.
     throttled = PROOFS["429"]()
     refused = graph_error(400, "ErrorInvalidRecipients")
-    scripts = {True: [(True, throttled), (False, refused)], False: [(False, throttled), None]}
+    scripts: dict[bool, list[Any]] = {
+        True: [(True, throttled), (False, refused)],
+        False: [(False, throttled), None],
+    }
     scripts[False][1] = (False, refused)
     for carried_out, script in scripts.items():
         graph = fake(faults=[None, *script] if how == "draft" else script)

@@ -11,6 +11,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -137,7 +138,7 @@ def test_tls_that_breaks_in_the_answer_is_a_lost_answer(kind, answer, certificat
             line.sendall(inside)
             below.sendall(outside)
 
-    settings = {"url": url, "retries": 0, "timeout": 5.0}
+    settings: dict[str, Any] = {"url": url, "retries": 0, "timeout": 5.0}
 
     async def run():
         async def no_sleep(_seconds):

@@ -321,9 +321,11 @@ def _encryption_cases() -> tuple[EncryptionCase, ...]:
 
 ENCRYPTION = _encryption_cases()
 
+Cases = tuple[SigningCase | EncryptionCase, ...]
+_ALL: Cases = (*SIGNING, *ENCRYPTION)
 # No weak row is written by us, and RFC 9709 by no peer
-MADE = tuple(case for case in (*SIGNING, *ENCRYPTION) if not case.weak and not case.theirs_only)
-READ = (*SIGNING, *(case for case in ENCRYPTION if not case.derived))
+MADE: Cases = tuple(case for case in _ALL if not case.weak and not case.theirs_only)
+READ: Cases = (*SIGNING, *(case for case in ENCRYPTION if not case.derived))
 COMPRESSION = "zlib"  # the one row of compressed data
 ROWS = (*(case.name for case in SIGNING), *(case.name for case in ENCRYPTION), COMPRESSION)
 

@@ -34,10 +34,7 @@ def certificate(
     encoded_san: bytes | None = None,
 ) -> Certificate:
     parts = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
-    parts += [
-        x509.NameAttribute(NameOID.EMAIL_ADDRESS, e, _validate=False)  # type: ignore[call-arg]
-        for e in emails
-    ]
+    parts += [x509.NameAttribute(NameOID.EMAIL_ADDRESS, e, _validate=False) for e in emails]
     subject = x509.Name(parts)
     start, end = datetime(2020, 1, 1), datetime(2040, 1, 1)  # noqa: DTZ001 - the builder wants UTC
     builder = x509.CertificateBuilder(subject, subject, key().public_key(), 1, start, end)

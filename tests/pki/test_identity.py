@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,9 @@ def alice(ca: CA) -> Identity:
 
 
 def pem_key(key: Any, form: ser.PrivateFormat = ser.PrivateFormat.PKCS8, **how: Any) -> bytes:
-    return key.private_bytes(ser.Encoding.PEM, form, how.get("protection", ser.NoEncryption()))
+    protection = how.get("protection", ser.NoEncryption())
+    made: bytes = key.private_bytes(ser.Encoding.PEM, form, protection)
+    return made
 
 
 def pem(*certificates: Certificate) -> bytes:
@@ -362,7 +365,8 @@ def test_a_key_that_cannot_leave_its_device_is_an_identity_all_the_same(ca: CA) 
     software = ca.issue("alice@contoso.com")
     identity = Identity(DeviceKey(software.private_key), software.certificate)
     assert identity.encryption_certificate == software.certificate
-    for export in (identity.to_pem, lambda: identity.to_pkcs12("secret")):
+    exports: list[Callable[[], bytes]] = [identity.to_pem, lambda: identity.to_pkcs12("secret")]
+    for export in exports:
         with pytest.raises(UsageError, match="cannot be exported"):
             export()
 

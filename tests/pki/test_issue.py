@@ -9,6 +9,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -39,7 +40,7 @@ def ca() -> CA:
     return CA(key="p256", at=AT)
 
 
-def extension(identity: Identity, kind: type) -> x509.Extension:
+def extension(identity: Identity, kind: type) -> x509.Extension[Any]:
     return identity.certificate.extensions.get_extension_for_class(kind)
 
 
@@ -109,7 +110,7 @@ def test_a_leaf_does_not_outlive_its_authority_unless_told_so() -> None:
     ],
 )
 def test_key_usage_is_that_of_the_kind_of_key_and_its_use(
-    ca: CA, key: str, use: str, wanted: set[str]
+    ca: CA, key: str, use: Any, wanted: set[str]
 ) -> None:
     identity = ca.issue("a@contoso.com", key=key, use=use)
     assert usages(identity) == wanted
@@ -141,7 +142,7 @@ def test_a_key_that_only_signs_brings_its_companion_for_encryption(
     [("ed25519", "encrypt", "x25519"), ("x25519", "sign", ""), ("ml-kem-768", "both", "encrypt")],
 )
 def test_a_use_that_the_kind_of_key_does_not_have_is_refused(
-    ca: CA, key: str, use: str, hint: str
+    ca: CA, key: str, use: Any, hint: str
 ) -> None:
     with pytest.raises(UsageError, match=f"a {key} key cannot") as caught:
         ca.issue("a@contoso.com", key=key, use=use)
@@ -262,7 +263,7 @@ def test_openssl_verifies_what_an_intermediate_issued(tmp_path: Path, key: str) 
     authority_key = "p256" if not kind.sign or key.startswith(("rsa", "brainpool")) else key
     ca = CA(key=authority_key)
     issuing = ca.create_intermediate(key=authority_key)
-    use = "both" if kind.sign else "encrypt"
+    use: Any = "both" if kind.sign else "encrypt"
     identity = issuing.issue("alice@contoso.com", key=key, use=use)
     (tmp_path / "root.pem").write_bytes(ca.trust_pem)
     for number, one in enumerate(identity.identities):

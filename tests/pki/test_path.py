@@ -511,8 +511,8 @@ def test_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
         [
             x509.AccessDescription(method, url[0])
             for method in (
-                x509.AuthorityInformationAccessOID.OCSP,
-                x509.AuthorityInformationAccessOID.CA_ISSUERS,
+                x509.oid.AuthorityInformationAccessOID.OCSP,
+                x509.oid.AuthorityInformationAccessOID.CA_ISSUERS,
             )
         ]
     )

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -288,7 +288,7 @@ def hsm(tmp_path_factory: pytest.TempPathFactory, now: datetime) -> Iterator[Hsm
 
 def fill(hsm: Hsm, p11: Any) -> None:
     a, rsa = p11.Attribute, hsm.rsa.private_key
-    everything = (
+    everything: tuple[Any, ...] = (
         ("alice-rsa", b"\x01", rsa, {}),
         ("alice-p256", b"\x02", hsm.p256.private_key, {}),
         ("alice-p384", b"\x03", hsm.p384.private_key, {}),
@@ -339,7 +339,7 @@ def certificate_object(p11: Any, certificate: Any) -> dict[Any, Any]:
 def run(*command: str | Path, cwd: Path | None = None, **how: Any) -> bytes:
     done = subprocess.run(list(map(str, command)), capture_output=True, check=False, cwd=cwd, **how)
     assert done.returncode == 0, done.stderr.decode() + done.stdout.decode()
-    return done.stdout
+    return bytes(done.stdout)
 
 
 @pytest.fixture
@@ -410,7 +410,8 @@ def test_openssl_verifies_what_a_token_signed_and_reads_what_it_reads(
     (tmp_path / "alice.pem").write_bytes(local.to_pem())
     (tmp_path / "signed").write_bytes(sign(message, signer=alice, at=now))
     at = str(int(now.timestamp()))
-    command = ("openssl", "cms", "-verify", "-in", "signed", "-CAfile", "root.pem", "-attime", at)
+    command: tuple[str, ...] = ("openssl", "cms", "-verify", "-in", "signed")
+    command += ("-CAfile", "root.pem", "-attime", at)
     assert b"the figures" in run(*command, cwd=tmp_path)
 
     to_alice = message.replace(b"To: Bob <bob@", b"To: <alice@")
@@ -714,12 +715,13 @@ def test_a_lost_session_is_opened_again(hsm: Hsm) -> None:
     ec_key = hsm.load("object=alice-p256").private_key
     wrapped = rsa_key.public_key().encrypt(b"cek", PADDINGS["v1.5"])
     peer = ec.generate_private_key(ec.SECP256R1())
-    for operation in (
+    operations: tuple[Callable[[], bytes], ...] = (
         lambda: rsa_key.sign(b"", padding.PKCS1v15(), hashes.SHA256()),
         lambda: rsa_key.decrypt(wrapped, PADDINGS["v1.5"]),
         lambda: ec_key.sign(b"", ec.ECDSA(hashes.SHA256())),
         lambda: ec_key.exchange(ec.ECDH(), peer.public_key()),
-    ):
+    )
+    for operation in operations:
         hsm.library.reinitialize()  # every session of the process is gone
         assert operation()
 
@@ -800,6 +802,7 @@ def test_no_pin_is_in_a_repr_and_no_key_leaves(hsm: Hsm) -> None:
     shown = f"{alice!r} {key!r} {key._token!r} {hsm.load('id=%02').private_key!r}"
     assert PIN not in shown
     assert "<RSA key alice-rsa (id 01) of the token mail>" in shown
-    for export in (alice.to_pem, lambda: alice.to_pkcs12("secret")):
+    exports: list[Callable[[], bytes]] = [alice.to_pem, lambda: alice.to_pkcs12("secret")]
+    for export in exports:
         with pytest.raises(UsageError, match="cannot be exported"):
             export()

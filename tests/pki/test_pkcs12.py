@@ -32,7 +32,7 @@ VECTORS = Path(__file__).parents[2].parent / "shared" / "vectors"
 needs_vectors = pytest.mark.skipif(not VECTORS.is_dir(), reason="../shared/vectors is not here")
 
 
-def tool(name: str) -> Any:
+def tool(name: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(shutil.which(name) is None, reason=f"{name} is not installed")
 
 

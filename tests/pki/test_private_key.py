@@ -86,7 +86,8 @@ def both(seed: bytes, expanded: bytes) -> bytes:
 
 def expanded_of(key: Any, kind: str) -> bytes:
     """What is known of an expanded key from outside; the rest, which nothing reads, is zeros."""
-    public, seed = key.public_key().public_bytes_raw(), raw(key)
+    public: bytes = key.public_key().public_bytes_raw()
+    seed = raw(key)
     if kind in EXPANDED:
         head = public[:32] + bytes(32) + hashlib.shake_256(public).digest(64)
         return head + bytes(EXPANDED[kind] - 128)

@@ -537,7 +537,7 @@ def _certificate(raw: bytes, world: World) -> None:
     assert certificate.description
     addresses(certificate)
     for use in ("sign", "encrypt"):
-        validate(certificate, use=use, trust=world.trust, at=datetime.now(UTC), address="a@b")  # type: ignore[arg-type]
+        validate(certificate, use=use, trust=world.trust, at=datetime.now(UTC), address="a@b")
     validate(
         world.alice.certificate,
         use="sign",

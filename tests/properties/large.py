@@ -381,7 +381,7 @@ def agreements(world: World, *, keys: int, agreements: int = 1) -> bytes:
     )
     cipher = ber.sequence(ber.oid(oids.AES128_CBC), ber.octet_string(bytes(16)))
     encrypted = ber.sequence(ber.oid(oids.DATA), cipher, ber.tlv(0x80, bytes(32)))
-    der = signed_data.content_info(
+    der = content_info(
         oids.ENVELOPED_DATA,
         [ber.integer(2), ber.tlv(ber.SET, info * agreements), encrypted],
     )

@@ -34,6 +34,7 @@ from smime_graph import (
     verify,
 )
 from smime_graph.asn1 import ber
+from smime_graph.asn1.algorithm_identifier import AlgorithmIdentifier
 from smime_graph.asn1.content_info import content_info
 from smime_graph.authority.issue import forged
 from smime_graph.cms import enveloped_data, parameters, signed_data
@@ -50,9 +51,9 @@ _AGREEMENT = ber.sequence(ber.oid(oids.STD_DH_SHA256_KDF), ber.sequence(ber.oid(
 _FROM = b"From: alice@contoso.com\n"
 
 
-def _identifier(oid: str, *content: bytes) -> parameters.AlgorithmIdentifier:
+def _identifier(oid: str, *content: bytes) -> AlgorithmIdentifier:
     node = ber.read(ber.sequence(ber.oid(oid), *content), "AlgorithmIdentifier")
-    return parameters.AlgorithmIdentifier.read(node, "algorithm")
+    return AlgorithmIdentifier.read(node, "algorithm")
 
 
 def _enveloped(recipient_info: bytes) -> bytes:
@@ -90,6 +91,7 @@ def test_a_signer_version_of_thousands_of_digits_is_an_error_of_ours(people: Any
         b"content", [people.alice], detached=False, policy=EXCHANGE, at=datetime.now(UTC)
     )
     signer_info = signed_data.read(der).signers[0]
+    assert signer_info.issuer_and_serial is not None
     start = der.rindex(signer_info.issuer_and_serial) - 3
     assert der[start : start + 3] == ber.integer(1)
     outer = ber.Fields(ber.read(der, "ContentInfo"), "ContentInfo")

@@ -262,7 +262,7 @@ def test_an_original_that_email_cannot_write_is_forwarded_all_the_same(
         at=now,
     )
     for rules in (None, policy.SMTP, policy.SMTPUTF8, policy.SMTP.clone(cte_type="7bit")):
-        assert made.as_bytes(policy=rules)  # type: ignore[arg-type]
+        assert made.as_bytes(policy=rules)
     opened = verify(sign(made, signer=bob, at=now), trust=trust, at=now)
     *_, attached = opened.message.iter_attachments()
     if attached.get_content_type() == "message/rfc822":

@@ -96,7 +96,7 @@ def test_a_signed_part_is_listed_and_opened_alone(
     assert places(inspect(raw)) == wanted
     report = examine(raw, trust=trust, at=now)
     assert places(report.layers) == wanted
-    assert report.whole == report.signers == ()
+    assert (report.whole, report.signers) == ((), ())
     assert (report.verdict, report.summary) == ("rejected", "unprotected")
     assert codes(report.findings) == ["smime.errant-layer", "smime.unsigned"]
     with pytest.raises(SignatureInvalid, match="as a whole") as caught:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -913,7 +913,7 @@ def test_a_second_cms_behind_the_first_is_never_content(
 def test_mail_to_another_certificate_of_the_same_key_says_what_to_do(
     ca: CA, alice: Identity, message: bytes, now: datetime, tmp_path: Path, key: str
 ) -> None:
-    use = "both" if key in ("p256", "rsa-2048") else "encrypt"
+    use: Literal["both", "encrypt"] = "both" if key in ("p256", "rsa-2048") else "encrypt"
     former = ca.issue("bob@contoso.com", key=key, use=use, at=now)
     renewed = ca.issue("bob@contoso.com", key=former.private_key, use=use, at=now)
     raw = encrypt(message, recipients=[Contact(former.certificate)], at=now)

@@ -6,6 +6,7 @@ import gc
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import FrameType, FunctionType, ModuleType, TracebackType
 from typing import Any
 
@@ -133,7 +134,7 @@ def test_what_an_error_came_through_is_not_kept(alice: Identity, trust: TrustSto
     report = examine(raw, trust=trust)
     error = report.error
     assert isinstance(error, MalformedMessage)
-    assert error.__traceback__ is error.__context__ is error.__cause__ is None
+    assert (error.__traceback__, error.__context__, error.__cause__) == (None, None, None)
     assert not any(isinstance(one, FrameType) for one in reachable(report))
     raised = caught(lambda: verify(raw, trust=trust))
     assert (type(raised), str(raised), raised.hint) == (type(error), str(error), error.hint)
@@ -180,9 +181,9 @@ def bomb(size: int) -> bytes:
 @pytest.mark.usefixtures("uncollected")
 def test_examined_bombs_are_gone_with_the_call(trust: TrustStore) -> None:
     for raw in (bomb(5_000_000), bomb(40_000_000)):
-        assert grown(lambda raw=raw: examine(raw, trust=trust), 4) < 1_000_000
+        assert grown(partial(examine, raw, trust=trust), 4) < 1_000_000
         # the error of a call that raised has the caller's message, and no more
-        assert grown(lambda raw=raw: caught(lambda: unseal(raw, trust=trust)), 4) < 1_000_000
+        assert grown(partial(caught, partial(unseal, raw, trust=trust)), 4) < 1_000_000
     assert grown(lambda: caught(lambda: decompress(bomb(40_000_000))), 4) < 1_000_000
 
 

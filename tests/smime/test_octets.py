@@ -44,7 +44,7 @@ def reading(
     alice: Identity, bob: Identity, to_bob: Contact, trust: TrustStore, now: datetime
 ) -> dict[str, Callable[[Any], bytes]]:
     """What a reader finds of a message that was signed, encrypted, ..."""
-    judge = {"trust": trust, "at": now}
+    judge: Any = {"trust": trust, "at": now}
     to: Any = {"recipients": [to_bob], "at": now}
 
     def sealed(raw: Any) -> bytes:
@@ -430,7 +430,8 @@ def test_parts_of_a_multipart_that_says_it_is_encoded_stay_to_be_seen(
             continue
         there = next(p for p in message_from_bytes(found).walk() if p["Content-Description"])
         assert there.get_content_type() == kind
-        assert crlf(there.get_payload(decode=True)) == crlf(data)
+        payload: Any = there.get_payload(decode=True)
+        assert crlf(payload) == crlf(data)
     assert all("which a multipart may not have" in text for text in refused)
     if data == b"hello":
         assert refused == []

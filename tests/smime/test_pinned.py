@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -113,5 +114,6 @@ def test_nor_do_they_countersign_or_stamp(
     (signer,) = report.signers
     assert [(one.valid, one.trusted) for one in signer.countersigners] == [(True, False)]
     assert [(one.valid, one.trusted) for one in signer.timestamps] == [(True, False)]
-    for one in (*signer.countersigners, *signer.timestamps):
+    judged: list[Any] = [*signer.countersigners, *signer.timestamps]
+    for one in judged:
         assert "no authority" in "; ".join(one.faults)

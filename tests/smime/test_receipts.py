@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from shutil import which
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -177,7 +178,7 @@ def test_a_list_of_those_asked_is_kept_to(
     message: bytes,
     opened: Open,
     now: datetime,
-    from_: str,
+    from_: Any,
     is_asked: bool,
 ) -> None:
     request = replace(REQUEST, from_=from_)
@@ -345,7 +346,7 @@ def test_a_mailing_list_decides_about_receipts(
     opened: Open,
     now: datetime,
     expansions: list[tuple[str | None, tuple[str, ...]]],
-    from_: str,
+    from_: Any,
     to: tuple[str, ...],
 ) -> None:
     inner = sign(message, signer=alice, receipt_request=replace(REQUEST, from_=from_), at=now)

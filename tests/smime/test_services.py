@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from smime_graph import examine, oids, seal, sign, unseal, verify
-from smime_graph.algorithms import SHA1, SHA256
+from smime_graph.algorithms import SHA1, SHA256, Digest
 from smime_graph.asn1 import ber
 from smime_graph.asn1.content_info import content_info, read_content_info
 from smime_graph.authority.issue import CA
@@ -487,8 +487,8 @@ def tst_info(
     datum: bytes,
     *,
     time: bytes = b"20261122120500.25Z",
-    digest=SHA256,
-    version: int = 1,  # type: ignore[no-untyped-def]
+    digest: Digest = SHA256,
+    version: int = 1,
     rest: bytes = b"",
 ) -> bytes:
     return ber.sequence(

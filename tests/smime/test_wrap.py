@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from email.message import EmailMessage
 from typing import Any
@@ -47,6 +48,7 @@ def test_a_clear_signature_has_the_shape_of_rfc_8551(
     pieces = split_multipart(signed.body, kind.parameters["boundary"])
     content, signature = pieces.parts
     assert content == b"Content-Type: text/plain; charset=us-ascii\r\n\r\nthe figures\r\n"
+    assert signature is not None
     last = Entity(signature)
     assert last.content_type.value == "application/pkcs7-signature"
     assert last.filename == "smime.p7s"
@@ -294,10 +296,11 @@ def test_a_message_with_two_froms_is_not_signed(
     own = b"From: alice@contoso.com\n"
     fields = own + second if first else second + own
     raw = fields + b"To: bob@contoso.com\n\nhello\n"
-    for make in (
+    made: tuple[Callable[[], bytes], ...] = (
         lambda: sign(raw, signer=alice, at=now),
         lambda: seal(raw, signer=alice, recipients=[to_bob], at=now),
-    ):
+    )
+    for make in made:
         with pytest.raises(MalformedMessage, match="has 2 From fields") as caught:
             make()
         assert caught.value.hint

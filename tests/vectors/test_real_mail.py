@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from email import message_from_bytes, policy
 from email.errors import CloseBoundaryNotFoundDefect
 from email.header import decode_header
@@ -275,12 +275,13 @@ def _decoded(octets: bytes, charset: str | None) -> str:
 
 
 def _compare_descriptions(before: Message[Any, Any], after: Message[Any, Any], where: str) -> None:
-    for get in (
+    described: tuple[Callable[[Message[Any, Any]], Any], ...] = (
         lambda message: message.get_content_type(),
         lambda message: message.get_param("charset"),
         lambda message: message.get_boundary(),
         lambda message: message.get_content_disposition(),
-    ):
+    )
+    for get in described:
         assert get(after) == get(before), where
     old, new = (
         None if name is None else _text(collapse_rfc2231_value(name))

@@ -151,7 +151,8 @@ def test_ccm_of_its_specification() -> None:
     for place in range(len(sealed)):
         changed = bytearray(sealed)
         changed[place] ^= 1
-        assert deciphered(cipher, key, nonce, changed[:32], bytes(changed[32:]), aad) is None
+        first, rest = bytes(changed[:32]), bytes(changed[32:])
+        assert deciphered(cipher, key, nonce, first, rest, aad) is None
     assert deciphered(cipher, key, nonce, sealed[:32], sealed[32:], aad[1:]) is None
 
 
