@@ -17,9 +17,9 @@ from ..pki.trust import TrustStore
 from ..policy import EXCHANGE, Policy
 from ..x509.certificate import Certificate
 from . import unwrap
+from .context import Clearance, VerificationContext
 from .judge import ENCRYPTED, hint_of_errant, key_pairs, open_message, outer_header, unauthenticated
 from .report import Layer, MessageReport, Opened
-from .services import Clearance
 
 
 @checked
@@ -48,9 +48,17 @@ def verify(
     with the report, unless the message is accepted, VerificationFailed where clearance is all that
     is missing; MalformedMessage if it is not S/MIME as it claims to be.
     """
-    only = "signed-data"
+    context = VerificationContext.of(
+        len(raw) + len(content or b""),
+        trust=trust,
+        policy=policy,
+        at=at,
+        certificates=certificates,
+        sender=sender,
+        clearance=clearance,
+    )
     return open_message(
-        raw, (), trust, sender, policy, at, content, certificates, clearance, only, part
+        raw, context, content=content, only="signed-data", part=part
     ).raise_unless_accepted()
 
 
@@ -130,9 +138,16 @@ def unseal(
     `decrypt` raises, or SignatureInvalid, CertificateRejected or VerificationFailed, with the
     report.
     """
-    return open_message(
-        raw, identities, trust, sender, policy, at, None, certificates, clearance, part=part
-    ).raise_unless_accepted()
+    context = VerificationContext.of(
+        len(raw),
+        trust=trust,
+        policy=policy,
+        at=at,
+        certificates=certificates,
+        sender=sender,
+        clearance=clearance,
+    )
+    return open_message(raw, context, identities=identities, part=part).raise_unless_accepted()
 
 
 @checked
@@ -150,9 +165,16 @@ def examine(
     part: str | None = None,
 ) -> MessageReport:
     """Everything that can be said about the message; raises nothing that the report can hold."""
-    return open_message(
-        raw, identities, trust, sender, policy, at, content, certificates, clearance, part=part
-    ).report
+    context = VerificationContext.of(
+        len(raw) + len(content or b""),
+        trust=trust,
+        policy=policy,
+        at=at,
+        certificates=certificates,
+        sender=sender,
+        clearance=clearance,
+    )
+    return open_message(raw, context, identities=identities, content=content, part=part).report
 
 
 @checked

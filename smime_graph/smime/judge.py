@@ -12,11 +12,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from ..algorithms import Digest, by_oid
 from ..cms import signature_check
-from ..cms.countersign import Further
 from ..cms.recipients.kinds import AnyKey
 from ..cms.signature_check import Check
 from ..cms.signed_data import SignerInfo
@@ -27,7 +26,6 @@ from ..errors import (
     SignatureInvalid,
     SmimeGraphError,
     UnsupportedAlgorithm,
-    UsageError,
     VerificationFailed,
     fresh,
 )
@@ -40,16 +38,14 @@ from ..pki.address import (
     parse_header_addresses,
 )
 from ..pki.identity import Identity
-from ..pki.path import PathReport, SignatureChecks, build_path
-from ..pki.trust import TrustStore
-from ..pki.validate import validate
 from ..policy import Policy
 from ..x509.certificate import Certificate
 from . import services, unwrap
+from .context import VerificationContext
 from .entity import MAX_HEADER, Entity, HeaderField, is_mime_field
 from .lines import crlf
-from .report import Layer, MessageReport, Opened, Signer, Summary
-from .services import Clearance, Verified
+from .report import Layer, LayerType, MessageReport, Opened, Signer, Summary
+from .services import Verified
 from .unwrap import Peeled, SignedLayer
 
 # Clocks differ; Thunderbird, too, allows for an hour between Date and signingTime (bug 1865647)
@@ -103,33 +99,26 @@ def refusal(report: MessageReport) -> SmimeGraphError:
 
 def open_message(
     raw: bytes,
-    identities: Sequence[AnyKey],
-    trust: TrustStore,
-    sender: str | None,
-    policy: Policy,
-    at: datetime | None,
-    content: bytes | None,
-    certificates: Sequence[Certificate],
-    clearance: Clearance | None = None,
-    only: str | None = None,
+    context: VerificationContext,
+    *,
+    identities: Sequence[AnyKey] = (),
+    content: bytes | None = None,
+    only: LayerType | None = None,
     part: str | None = None,
 ) -> Judged:
     """The one engine: every reading function is this, and what it makes of the result."""
-    moment = datetime.now(UTC) if at is None else at
-    if moment.tzinfo is None:
-        raise UsageError("the time has no time zone", hint="give one, for example UTC")
     peeled = unwrap.peel(
         raw,
         identities=key_pairs(identities),
-        policy=policy,
+        policy=context.policy,
+        budget=context.budget,
         content=content,
-        stop_after="signed-data" if only == "signed-data" else None,
+        stop_after=only,
         part=part,
     )
     if only == "signed-data" and peeled.layers and peeled.layers[0].type in ENCRYPTED:
         peeled.error = MalformedMessage("the message is encrypted", hint="unseal it with the key")
-    report = _judge(peeled, trust, sender, policy, moment, certificates, clearance)
-    return Judged(peeled, report, outer_header(peeled.start))
+    return Judged(peeled, _judge(peeled, context), outer_header(peeled.start))
 
 
 def key_pairs(identities: Sequence[AnyKey]) -> list[AnyKey]:
@@ -141,25 +130,18 @@ def key_pairs(identities: Sequence[AnyKey]) -> list[AnyKey]:
     ]
 
 
-def _judge(
-    peeled: Peeled,
-    trust: TrustStore,
-    sender: str | None,
-    policy: Policy,
-    at: datetime,
-    certificates: Sequence[Certificate],
-    clearance: Clearance | None,
-) -> MessageReport:
+def _judge(peeled: Peeled, context: VerificationContext) -> MessageReport:
+    policy = context.policy
     found = list(peeled.findings)
     inside = None if peeled.content is peeled.start else _entity_inside(peeled.content)
     if inside is not None and inside.fields and inside.fields[0].name:
         found += unwrap.header_findings(inside, "content")
-    senders = _Senders.of(peeled, inside, sender, policy)
-    checks = SignatureChecks(budget=peeled.budget)
-    whole = _whole((*certificates, *peeled.certificates), trust, policy, at, checks)
-    certificates = (*whole, *certificates)
-    pool = (*certificates, *peeled.certificates)
-    judge = services.Judge(trust, pool, policy, at, checks, Further(peeled.budget))
+    senders = _Senders.of(peeled, inside, context.sender, policy)
+    given = context.certificates
+    context = replace(context, certificates=(*given, *peeled.certificates))
+    whole = _whole(context)
+    given = (*whole, *given)
+    context = replace(context, certificates=(*whole, *context.certificates))
     last_encrypted = max(
         (i for i, layer in enumerate(peeled.layers) if layer.type in ENCRYPTED), default=-1
     )
@@ -172,15 +154,15 @@ def _judge(
         if not layer.signed.signers:
             where = f"layer {layer.path}"
             found.append(finding("cms.signer.none", where, "nobody signed this layer"))
-        checked, findings = _checks(layer, peeled, policy, certificates)
+        checked, findings = _checks(layer, peeled, policy, given)
         found += findings
         for check, where, info in checked:
-            judged, findings = _judge_signer(
-                check, info, where, layer, covers, senders, trust, pool, policy, at, checks
-            )
+            judged, findings = _judge_signer(check, info, where, layer, covers, senders, context)
             found += findings
             if check.intact and check.valid and check.digest is not None:
-                judged, findings = services.attest(judged, info, layer.signed, check.digest, judge)
+                judged, findings = services.attest(
+                    judged, info, layer.signed, check.digest, context
+                )
                 found += findings
                 good.append((judged, info))
             signers.append(judged)
@@ -188,7 +170,7 @@ def _judge(
         verified.append(Verified(described, tuple(good)))
     found += services.compare(verified)
     labels, findings = services.judge_labels(
-        [signer for layer in verified for signer, _ in layer.signers], clearance
+        [signer for layer in verified for signer, _ in layer.signers], context.clearance
     )
     found += findings
     found += senders.who_did_not_sign(signers)
@@ -254,24 +236,14 @@ def _why_not_accepted(signers: Sequence[Signer], found: Sequence[Finding]) -> li
     return reasons
 
 
-def _whole(
-    pool: Sequence[Certificate],
-    trust: TrustStore,
-    policy: Policy,
-    at: datetime,
-    checks: SignatureChecks,
-) -> tuple[Certificate, ...]:
+def _whole(context: VerificationContext) -> tuple[Certificate, ...]:
     """Those whose key has the parameters of their issuer's, with the parameters of the issuer that
     a path to an anchor goes through: those of any other could be made for a forged signature.
     """
     found: list[Certificate] = []
-    for one in dict.fromkeys(pool):
+    for one in dict.fromkeys(context.certificates):
         if one.inherits_parameters:
-            weak = policy.accept_weak_certificates
-            report = build_path(
-                one, trust=trust, certificates=pool, at=at, accept_weak=weak, checks=checks
-            )
-            found += report.chain[:1]
+            found += context.build_path(one).chain[:1]
     return tuple(found)
 
 
@@ -338,54 +310,39 @@ def _judge_signer(
     layer: SignedLayer,
     covers: bool,
     senders: _Senders,
-    trust: TrustStore,
-    pool: Sequence[Certificate],
-    policy: Policy,
-    at: datetime,
-    checks: SignatureChecks,
+    context: VerificationContext,
 ) -> tuple[Signer, list[Finding]]:
     found = [replace(f, where=where) for f in check.findings]
     certificate = check.certificate
     trusted = trusted_then = same = None
     emails: tuple[str, ...] = ()
     compared = senders.text
-
-    def validated(one: Certificate, moment: datetime) -> PathReport:
-        return validate(
-            one,
-            use="sign",
-            trust=trust,
-            certificates=pool,
-            at=moment,
-            minimum_rsa_bits=policy.minimum_rsa_bits,
-            accept_weak=policy.accept_weak_certificates,
-            checks=checks,
-        )
-
     if certificate is not None:
-        report = validated(certificate, at)
+        report = context.validate(certificate)
         for other in check.others[:_MAX_OTHERS]:
             if report.ok:
                 break
-            if (again := validated(other, at)).ok:
+            if (again := context.validate(other)).ok:
                 certificate, report = other, again
         found += [replace(f, where=f"{where}, {f.where}") for f in report.findings]
         found += services.check_path(info, report.chain, where)
         trusted = report.ok
         moment = check.signing_time
         if moment is not None:
-            if moment > at + _CLOCK_SKEW:
+            if moment > context.at + _CLOCK_SKEW:
                 text = f"claims to have signed at {moment:%Y-%m-%dT%H:%M:%SZ}, in the future"
                 found.append(finding("smime.signing-time", where, text))
             inside = trusted and all(c.not_before <= moment <= c.not_after for c in report.chain)
-            trusted_then = (inside and bool(report.chain)) or validated(certificate, moment).ok
+            trusted_then = (inside and bool(report.chain)) or context.validate(
+                certificate, moment
+            ).ok
         try:
-            emails = checks.addresses(certificate)
+            emails = context.checks.addresses(certificate)
             same, findings = senders.compare(certificate, where)
         except LimitReached as error:
             findings = [finding("smime.limit", where, f"addresses not compared: {error}")]
         found += findings
-    sender_matches = bool(same) or senders.is_unknown or not policy.sender_must_match
+    sender_matches = bool(same) or senders.is_unknown or not context.policy.sender_must_match
     sound = not any(f.severity is Severity.ERROR for f in found)
     signer = Signer(
         where=where,

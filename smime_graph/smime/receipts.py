@@ -27,6 +27,7 @@ from ..pki.trust import TrustStore
 from ..policy import EXCHANGE, Policy
 from ..x509 import names
 from ..x509.certificate import Certificate
+from .context import VerificationContext
 from .entity import Entity
 from .judge import open_message, refusal
 from .outgoing import Outgoing
@@ -248,7 +249,12 @@ def _examine(
     policy: Policy,
     at: datetime | None,
 ) -> ReceiptReport:
-    judged = open_message(raw, identities, trust, sender, policy, at, None, certificates)
+    def context(of: bytes, sender: str | None) -> VerificationContext:
+        return VerificationContext.of(
+            len(of), trust=trust, policy=policy, at=at, certificates=certificates, sender=sender
+        )
+
+    judged = open_message(raw, context(raw, sender), identities=identities)
     message = judged.report
     found = list(message.findings)
     layers = message.whole
@@ -261,7 +267,7 @@ def _examine(
     except MalformedMessage as error:
         found.append(finding("smime.receipt.none", "receipt", str(error)))
         return ReceiptReport(tuple(found), message)
-    sent = open_message(original, identities, trust, None, policy, at, None, certificates).report
+    sent = open_message(original, context(original, None), identities=identities).report
     confirmed, fault = _confirmed(received, judged.peeled.content, sent)
     if confirmed is None:
         found.append(_mismatch(fault))

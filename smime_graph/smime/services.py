@@ -7,50 +7,34 @@ unsigned, so a bad one is a warning and takes nothing from the signature it stan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from cryptography import x509
 
 from .. import oids
 from ..algorithms import Digest
 from ..cms import attributes, countersign, ess, timestamp
-from ..cms.countersign import Countersignature, Further
+from ..cms.countersign import Countersignature
 from ..cms.labels import SecurityLabel
 from ..cms.signed_data import SignedData, SignerInfo
 from ..errors import MalformedMessage, UnsupportedAlgorithm
 from ..findings import Finding, Report, Severity, finding
 from ..pki.address import addresses
-from ..pki.path import SignatureChecks, build_path
-from ..pki.trust import TrustStore
 from ..pki.usage import key_findings
-from ..pki.validate import validate
-from ..policy import Policy
 from ..x509.certificate import Certificate
+from .context import Clearance, VerificationContext
 from .report import Countersigner, Layer, Signer, Timestamp
-
-Clearance = Callable[[SecurityLabel], bool]
-"""Whether the reader may see what carries this label; False for a policy that is not known (RFC
-2634 3.1.2)."""
 
 _MAX_FAULTS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Judge:
-    """With what, and when, those who signed beside the signers are judged; one for a message."""
-
-    trust: TrustStore
-    certificates: Sequence[Certificate]
-    policy: Policy
-    at: datetime
-    checks: SignatureChecks
-    further: Further
-
-
 def attest(
-    signer: Signer, info: SignerInfo, signed: SignedData, digest: Digest, judge: Judge
+    signer: Signer,
+    info: SignerInfo,
+    signed: SignedData,
+    digest: Digest,
+    context: VerificationContext,
 ) -> tuple[Signer, list[Finding]]:
     """The signer with its services, countersigners and timestamps; for a good signature only."""
     where = signer.where
@@ -60,16 +44,16 @@ def attest(
         services, found = ess.read(info.signed_attributes, info.signature, digest, where)
     if info.unsigned_attributes is None:
         return replace(signer, services=services), found
-    known = dict.fromkeys((*judge.certificates, *signed.certificates))
+    known = dict.fromkeys((*context.certificates, *signed.certificates))
     checked, faults = countersign.check(
-        info, certificates=known, policy=judge.policy, further=judge.further
+        info, certificates=known, policy=context.policy, further=context.further
     )
-    countersigners = tuple(_countersigner(one, judge) for one in checked)
+    countersigners = tuple(_countersigner(one, context) for one in checked)
     faults += [fault for one in countersigners for fault in _faults_of(one)]
     if faults:
         text = f"a countersignature is not shown to be valid: {_joined(faults)}"
         found.append(finding("cms.countersignature.invalid", where, text))
-    timestamps, findings = _timestamps(info, judge, where)
+    timestamps, findings = _timestamps(info, context, where)
     signer = replace(
         signer, services=services, countersigners=countersigners, timestamps=timestamps
     )
@@ -98,21 +82,12 @@ def check_path(info: SignerInfo, chain: Sequence[Certificate], where: str) -> li
 # --- countersignatures and timestamps -----------------------------------------------------
 
 
-def _countersigner(one: Countersignature, judge: Judge) -> Countersigner:
+def _countersigner(one: Countersignature, context: VerificationContext) -> Countersigner:
     certificate = one.check.certificate
     trusted: bool | None = None
     faults = list(one.faults)
     if certificate is not None and not faults:
-        report = validate(
-            certificate,
-            use="sign",
-            trust=judge.trust,
-            certificates=judge.certificates,
-            at=judge.at,
-            minimum_rsa_bits=judge.policy.minimum_rsa_bits,
-            accept_weak=judge.policy.accept_weak_certificates,
-            checks=judge.checks,
-        )
+        report = context.validate(certificate)
         trusted = report.ok
         faults += _texts(report)
     return Countersigner(
@@ -123,7 +98,7 @@ def _countersigner(one: Countersignature, judge: Judge) -> Countersigner:
         one.check.valid,
         trusted,
         tuple(faults),
-        tuple(_countersigner(deeper, judge) for deeper in one.over),
+        tuple(_countersigner(deeper, context) for deeper in one.over),
     )
 
 
@@ -134,18 +109,18 @@ def _faults_of(one: Countersigner) -> list[str]:
 
 
 def _timestamps(
-    info: SignerInfo, judge: Judge, where: str
+    info: SignerInfo, context: VerificationContext, where: str
 ) -> tuple[tuple[Timestamp, ...], list[Finding]]:
     found: list[Timestamp] = []
     faults: list[str] = []
     assert info.unsigned_attributes is not None  # noqa: S101 - by the caller
     for value in info.unsigned_attributes.values(oids.TIMESTAMP_TOKEN):
-        if not judge.further.take():
+        if not context.further.take():
             faults.append("there are more timestamps than are checked")
             break
         try:
             one = timestamp.check(
-                value.raw, info.signature, policy=judge.policy, budget=judge.further.budget
+                value.raw, info.signature, policy=context.policy, budget=context.further.budget
             )
         except (MalformedMessage, UnsupportedAlgorithm) as error:
             faults.append(str(error))
@@ -154,7 +129,7 @@ def _timestamps(
         valid = bool(one.check.intact and one.check.valid and not one.faults)
         against = list(one.faults)
         if valid and one.check.certificate is not None:
-            against = _against_authority(one.check.certificate, one.signed.certificates, judge)
+            against = _against_authority(one.check.certificate, one.signed.certificates, context)
         found.append(
             Timestamp(
                 one.info.time,
@@ -172,20 +147,15 @@ def _timestamps(
 
 
 def _against_authority(
-    certificate: Certificate, sent: Sequence[Certificate], judge: Judge
+    certificate: Certificate, sent: Sequence[Certificate], context: VerificationContext
 ) -> list[str]:
     """Why the certificate is not one of a timestamping authority that we believe."""
-    weak = judge.policy.accept_weak_certificates
-    report = build_path(
-        certificate,
-        trust=judge.trust,
-        certificates=(*sent, *judge.certificates),
-        at=judge.at,
-        accept_weak=weak,
-        checks=judge.checks,
-    )
+    report = context.build_path(certificate, sent)
+    policy = context.policy
     strength = key_findings(
-        certificate, minimum_rsa_bits=judge.policy.minimum_rsa_bits, accept_weak=weak
+        certificate,
+        minimum_rsa_bits=policy.minimum_rsa_bits,
+        accept_weak=policy.accept_weak_certificates,
     )
     # that an authority above may not issue for mail does not matter here
     against = [

@@ -204,6 +204,7 @@ def peel(
     *,
     identities: Sequence[AnyKey],
     policy: Policy,
+    budget: Budget | None = None,
     content: bytes | None = None,
     stop_after: LayerType | None = None,
     part: str | None = None,
@@ -214,7 +215,7 @@ def peel(
     first layer, which must be of this type, auth-enveloped-data being one of enveloped-data. `part`
     is the path of the layer at which to begin, as `Layer.path` has it; UsageError if it is none.
     """
-    peeled = Peeled(raw, Budget(len(raw) + len(content or b"")), raw)
+    peeled = Peeled(raw, budget or Budget(len(raw)), raw)
     path, is_layer = part or "1", True
     try:
         peeled.outer = entity = entity_of(raw, peeled.budget)

@@ -1,0 +1,95 @@
+"""Against what, and when, a message is judged: one value for the whole of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ..budget import Budget
+from ..cms.countersign import Further
+from ..cms.labels import SecurityLabel
+from ..errors import UsageError
+from ..pki.path import PathReport, SignatureChecks, build_path
+from ..pki.trust import TrustStore
+from ..pki.validate import validate
+from ..policy import Policy
+from ..x509.certificate import Certificate
+
+Clearance = Callable[[SecurityLabel], bool]
+"""Whether the reader may see what carries this label; False for a policy that is not known (RFC
+2634 3.1.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationContext:
+    """What is believed, what is at hand, and what the whole message may still cost.
+
+    `certificates` are further ones to use, and once the message is read those that came along as
+    well. `sender` is the address that the signer must have, None for that of the message itself.
+    """
+
+    trust: TrustStore
+    policy: Policy
+    at: datetime
+    budget: Budget
+    checks: SignatureChecks
+    further: Further
+    certificates: tuple[Certificate, ...] = ()
+    sender: str | None = None
+    clearance: Clearance | None = None
+
+    @classmethod
+    def of(
+        cls,
+        size: int,
+        *,
+        trust: TrustStore,
+        policy: Policy,
+        at: datetime | None,
+        certificates: Iterable[Certificate] = (),
+        sender: str | None = None,
+        clearance: Clearance | None = None,
+    ) -> VerificationContext:
+        """For a message of `size` octets; `at` is now where it is None, and needs a time zone."""
+        moment = datetime.now(UTC) if at is None else at
+        if moment.tzinfo is None:
+            raise UsageError("the time has no time zone", hint="give one, for example UTC")
+        budget = Budget(size)
+        return cls(
+            trust,
+            policy,
+            moment,
+            budget,
+            SignatureChecks(budget=budget),
+            Further(budget),
+            tuple(certificates),
+            sender,
+            clearance,
+        )
+
+    def validate(self, certificate: Certificate, at: datetime | None = None) -> PathReport:
+        """Everything that speaks against a certificate as a signer's, then or now."""
+        return validate(
+            certificate,
+            use="sign",
+            trust=self.trust,
+            certificates=self.certificates,
+            at=at or self.at,
+            minimum_rsa_bits=self.policy.minimum_rsa_bits,
+            accept_weak=self.policy.accept_weak_certificates,
+            checks=self.checks,
+        )
+
+    def build_path(
+        self, certificate: Certificate, certificates: Iterable[Certificate] = ()
+    ) -> PathReport:
+        """The path of a certificate to an anchor, whatever it is for; `certificates` are others."""
+        return build_path(
+            certificate,
+            trust=self.trust,
+            certificates=(*certificates, *self.certificates),
+            at=self.at,
+            accept_weak=self.policy.accept_weak_certificates,
+            checks=self.checks,
+        )
