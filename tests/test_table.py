@@ -74,7 +74,7 @@ from smime_graph.authority.issue import CA
 from smime_graph.cms import enveloped_data, parameters, signature_check, signed_data
 from smime_graph.cms.recipients import key_encapsulation
 from smime_graph.cms.recipients.shared_secret import Password, SharedKey
-from smime_graph.smime import unwrap
+from smime_graph.smime.layers import recognise
 from smime_graph.x509.certificate import Certificate
 
 from .vectors.test_manifest import ROWS, RUN, Case
@@ -189,7 +189,7 @@ def test_what_another_made_for_a_row_is_read_by_that_row(row: Row) -> None:
 
 
 def made_by_another(raw: bytes) -> bytes:
-    found = unwrap.recognise(raw, "1")
+    found = recognise(raw, "1")
     assert found is not None
     kind = inspect(raw)[0].type
     if kind == "compressed-data":
@@ -309,7 +309,7 @@ class World:
 
 
 def _der(raw: bytes) -> bytes:
-    found = unwrap.recognise(raw, "1")
+    found = recognise(raw, "1")
     assert found is not None
     return found.der
 

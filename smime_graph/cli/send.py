@@ -191,7 +191,7 @@ def _check_finished(kind: Kind, original: bytes, message: bytes, given: Given) -
 
 def _is_encrypted(message: bytes) -> bool:
     from ..smime.examine import inspect
-    from ..smime.judge import ENCRYPTED
+    from ..smime.verification import ENCRYPTED
 
     return any(layer.type in ENCRYPTED for layer in inspect(message))
 
@@ -256,9 +256,9 @@ def _opened(raw: bytes, given: Given) -> tuple[bytes, bool]:
     """The original in the clear, and whether it was encrypted."""
     from ..policy import ARCHIVE
     from ..smime.examine import inspect
-    from ..smime.judge import ENCRYPTED, outer_header
+    from ..smime.layers import parse_layers
     from ..smime.report import MessageReport, Opened
-    from ..smime.unwrap import peel
+    from ..smime.verification import ENCRYPTED, outer_header
     from .open import unsealed
 
     layers = [layer for layer in inspect(raw) if not layer.errant]
@@ -278,10 +278,10 @@ def _opened(raw: bytes, given: Given) -> tuple[bytes, bool]:
     terminal.complain(
         "warning", "the signature of the original is not checked: no --trust is given"
     )
-    peeled = peel(raw, identities=(), policy=ARCHIVE)
-    if peeled.error is not None:
-        raise peeled.error
-    return Opened(peeled.content, outer_header(raw), MessageReport()).raw, False
+    parsed = parse_layers(raw, identities=(), policy=ARCHIVE)
+    if parsed.error is not None:
+        raise parsed.error
+    return Opened(parsed.content, outer_header(raw), MessageReport()).raw, False
 
 
 def _sender(opened: bytes, given: Given) -> str:

@@ -35,8 +35,8 @@ from ..text import printable
 from .canonical import canonical_entity
 from .entity import MAX_DEPTH, Entity, split_multipart
 from .examine import inspect
-from .judge import ENCRYPTED
 from .outgoing import emails
+from .verification import ENCRYPTED
 
 Kind = Literal["reply", "reply-all", "forward"]
 

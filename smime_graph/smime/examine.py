@@ -16,10 +16,25 @@ from ..errors import MalformedMessage, fresh
 from ..pki.trust import TrustStore
 from ..policy import EXCHANGE, Policy
 from ..x509.certificate import Certificate
-from . import unwrap
 from .context import Clearance, VerificationContext
-from .judge import ENCRYPTED, hint_of_errant, key_pairs, open_message, outer_header, unauthenticated
+from .layers import (
+    MAX_LAYERS,
+    describe,
+    entity_of,
+    find_errant,
+    parse_layers,
+    recognise,
+    visible_content,
+)
 from .report import Layer, MessageReport, Opened
+from .verification import (
+    ENCRYPTED,
+    hint_of_errant,
+    key_pairs,
+    outer_header,
+    unauthenticated,
+    verify_layers,
+)
 
 
 @checked
@@ -57,7 +72,7 @@ def verify(
         sender=sender,
         clearance=clearance,
     )
-    return open_message(
+    return verify_layers(
         raw, context, content=content, only="signed-data", part=part
     ).raise_unless_accepted()
 
@@ -77,46 +92,46 @@ def decrypt(
     NoMatchingIdentity, DecryptionFailed, MalformedMessage, UnsupportedAlgorithm, PolicyRefusal;
     UsageError where there is no layer at `part`.
     """
-    peeled = unwrap.peel(
+    parsed = parse_layers(
         raw,
         identities=key_pairs(identities),
         policy=policy,
         stop_after="enveloped-data",
         part=part,
     )
-    if peeled.error is not None:
-        raise fresh(peeled.error)
-    if not peeled.layers or peeled.layers[0].type not in ENCRYPTED:
-        found = (*peeled.layers, *peeled.errant)
+    if parsed.error is not None:
+        raise fresh(parsed.error)
+    if not parsed.layers or parsed.layers[0].type not in ENCRYPTED:
+        found = (*parsed.layers, *parsed.errant)
         raise MalformedMessage(
             "the message is not encrypted",
             hint=hint_of_errant(found) or "verify reads signed messages",
         )
-    layers = tuple(peeled.layers)
+    layers = tuple(parsed.layers)
     authenticated = layers[0].type == "auth-enveloped-data"
-    findings = list(peeled.findings)
+    findings = list(parsed.findings)
     if not authenticated:
         findings.append(unauthenticated(layers))
     report = MessageReport(
         tuple(findings), layers=layers, summary="encrypted", authenticated=authenticated
     )
-    return Opened(peeled.content, outer_header(peeled.start), report)
+    return Opened(parsed.content, outer_header(parsed.start), report)
 
 
 @checked
 def decompress(raw: bytes, *, policy: Policy = EXCHANGE) -> Opened:
     """Take the outermost compression off, within limits. Raises MalformedMessage."""
-    peeled = unwrap.peel(raw, identities=(), policy=policy, stop_after="compressed-data")
-    if peeled.layers and peeled.layers[0].type != "compressed-data":
-        raise MalformedMessage(f"the message is {peeled.layers[0].type}, not compressed-data")
-    if peeled.error is not None:
-        raise fresh(peeled.error)
-    if not peeled.layers:
+    parsed = parse_layers(raw, identities=(), policy=policy, stop_after="compressed-data")
+    if parsed.layers and parsed.layers[0].type != "compressed-data":
+        raise MalformedMessage(f"the message is {parsed.layers[0].type}, not compressed-data")
+    if parsed.error is not None:
+        raise fresh(parsed.error)
+    if not parsed.layers:
         raise MalformedMessage(
             "the message is not compressed", hint="inspect shows what the message is"
         )
-    report = MessageReport(tuple(peeled.findings), layers=tuple(peeled.layers))
-    return Opened(peeled.content, outer_header(peeled.start), report)
+    report = MessageReport(tuple(parsed.findings), layers=tuple(parsed.layers))
+    return Opened(parsed.content, outer_header(parsed.start), report)
 
 
 @checked
@@ -147,7 +162,7 @@ def unseal(
         sender=sender,
         clearance=clearance,
     )
-    return open_message(raw, context, identities=identities, part=part).raise_unless_accepted()
+    return verify_layers(raw, context, identities=identities, part=part).raise_unless_accepted()
 
 
 @checked
@@ -174,7 +189,7 @@ def examine(
         sender=sender,
         clearance=clearance,
     )
-    return open_message(raw, context, identities=identities, content=content, part=part).report
+    return verify_layers(raw, context, identities=identities, content=content, part=part).report
 
 
 @checked
@@ -188,12 +203,12 @@ def inspect(raw: bytes) -> tuple[Layer, ...]:
     budget = Budget(len(raw))
     layers: list[Layer] = []
     path, current = "1", raw
-    while (cms := unwrap.recognise(current, path, unwrap.entity_of(current, budget))) is not None:
-        layers.append(unwrap.describe(cms, path, budget))
-        if layers[-1].type != "signed-data" or len(layers) >= unwrap.MAX_LAYERS:
+    while (cms := recognise(current, path, entity_of(current, budget))) is not None:
+        layers.append(describe(cms, path, budget))
+        if layers[-1].type != "signed-data" or len(layers) >= MAX_LAYERS:
             return tuple(layers)
-        inner = unwrap.visible_content(cms, budget)
+        inner = visible_content(cms, budget)
         if inner is None:
             return tuple(layers)
         path, current = f"{path}.1", inner
-    return (*layers, *unwrap.find_errant(current, path, budget)[0])
+    return (*layers, *find_errant(current, path, budget)[0])

@@ -29,10 +29,10 @@ from ..x509 import names
 from ..x509.certificate import Certificate
 from .context import VerificationContext
 from .entity import Entity
-from .judge import open_message, refusal
+from .layers import recognise
 from .outgoing import Outgoing
 from .report import MessageReport, Opened, Signer
-from .unwrap import recognise
+from .verification import refusal, verify_layers
 from .wrap import SIGNED_RECEIPT, encrypted_entity, pkcs7_mime, signed_entity, with_signers
 
 # RFC 5322 3.6.4, without the obsolete forms: it is copied from a header that anybody could write
@@ -254,7 +254,7 @@ def _examine(
             len(of), trust=trust, policy=policy, at=at, certificates=certificates, sender=sender
         )
 
-    judged = open_message(raw, context(raw, sender), identities=identities)
+    judged = verify_layers(raw, context(raw, sender), identities=identities)
     message = judged.report
     found = list(message.findings)
     layers = message.whole
@@ -263,12 +263,12 @@ def _examine(
             found.append(finding("smime.receipt.none", "message", "this is no signed receipt"))
         return ReceiptReport(tuple(found), message)
     try:
-        received = ess.read_receipt(judged.peeled.content)
+        received = ess.read_receipt(judged.parsed.content)
     except MalformedMessage as error:
         found.append(finding("smime.receipt.none", "receipt", str(error)))
         return ReceiptReport(tuple(found), message)
-    sent = open_message(original, context(original, None), identities=identities).report
-    confirmed, fault = _confirmed(received, judged.peeled.content, sent)
+    sent = verify_layers(original, context(original, None), identities=identities).report
+    confirmed, fault = _confirmed(received, judged.parsed.content, sent)
     if confirmed is None:
         found.append(_mismatch(fault))
         return ReceiptReport(tuple(found), message, received)

@@ -49,7 +49,7 @@ from smime_graph.cms.recipients import key_agreement
 from smime_graph.cms.recipients import kinds as recipients
 from smime_graph.cms.recipients.kinds import AnyRecipient
 from smime_graph.cms.recipients.shared_secret import Password, SharedKey
-from smime_graph.smime import unwrap
+from smime_graph.smime.layers import recognise
 
 Entries = tuple[bytes, ...]
 
@@ -211,7 +211,7 @@ def test_a_signature_that_is_not_checked_gives_nobody_capabilities(
 ) -> None:
     """Encrypting never looks at a message: only a Contact or its certificate says anything."""
     announced = sign(message, signer=alice, policy=RFC_8551, at=now)
-    assert unwrap.recognise(announced, "1") is not None
+    assert recognise(announced, "1") is not None
     assert Contact(alice.certificate).capabilities is None
     assert Capabilities.of(Contact(alice.certificate)) is None
 

@@ -24,7 +24,7 @@ from smime_graph.cms import capabilities, enveloped_data, parameters, signed_dat
 from smime_graph.cms.recipients import key_encapsulation
 from smime_graph.errors import UnsupportedAlgorithm
 from smime_graph.policy import RFC_8551
-from smime_graph.smime import unwrap
+from smime_graph.smime.layers import recognise
 
 VECTORS = Path(__file__).resolve().parents[3] / "shared" / "vectors"
 
@@ -163,7 +163,7 @@ def hexadecimal(path: Path) -> bytes:
 
 
 def test_the_message_of_rfc_9936_is_read(example: Path) -> None:
-    found = unwrap.recognise((example / "ML-KEM-512.cms").read_bytes(), "1")
+    found = recognise((example / "ML-KEM-512.cms").read_bytes(), "1")
     assert found is not None
     enveloped = enveloped_data.read(found.der)
     (recipient,) = enveloped.recipients
@@ -187,7 +187,7 @@ def test_the_key_derivation_of_rfc_9936(example: Path) -> None:
     assert kek == hexadecimal(example / "kek.txt")
     cek = wrap.unwrap(kek, hexadecimal(example / "encrypted_cek.txt"))
     assert cek == hexadecimal(example / "cek.txt")
-    found = unwrap.recognise((example / "ML-KEM-512.cms").read_bytes(), "1")
+    found = recognise((example / "ML-KEM-512.cms").read_bytes(), "1")
     assert found is not None
     enveloped = enveloped_data.read(found.der)
     encryption = parameters.read_cipher(enveloped.algorithm, "x")
@@ -204,7 +204,7 @@ def test_without_the_primitive_it_is_unsupported_by_name(example: Path) -> None:
             def decapsulate(_: bytes) -> bytes:
                 raise AssertionError("the key was asked")
 
-    found = unwrap.recognise((example / "ML-KEM-512.cms").read_bytes(), "1")
+    found = recognise((example / "ML-KEM-512.cms").read_bytes(), "1")
     assert found is not None
     with pytest.raises(UnsupportedAlgorithm, match="ML-KEM-512") as caught:
         enveloped_data.decrypt(enveloped_data.read(found.der), [Key()], policy=RFC_8551)
@@ -223,7 +223,7 @@ def test_the_signer_of_rfc_9882(level: int, arc: str, size: int) -> None:
     if not path.is_file():
         pytest.skip(f"the vectors are not at {VECTORS}")
     raw = path.read_bytes()
-    found = unwrap.recognise(raw[raw.index(b"-----BEGIN ") :], "1")
+    found = recognise(raw[raw.index(b"-----BEGIN ") :], "1")
     assert found is not None
     _, node = read_content_info(found.der)
     (signer,) = signed_data.read(found.der).signers

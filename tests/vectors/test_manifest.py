@@ -46,7 +46,7 @@ from smime_graph.cms.recipients.shared_secret import Password, SharedKey
 from smime_graph.pki.identity import load_identities, read_certificates, read_key_file
 from smime_graph.pki.path import build_path
 from smime_graph.pki.validate import validate
-from smime_graph.smime import unwrap
+from smime_graph.smime.layers import parse_layers, recognise
 from smime_graph.smime.lines import crlf
 from smime_graph.x509.certificate import Certificate
 
@@ -537,7 +537,7 @@ def _accepted(case: Case, base: Policy) -> None:
     assert not [f for f in report.errors if f.code.startswith(("cms.", "alg.refused"))]
     if case.row["trust"] == "embedded":
         if case.file("content") is not None and case.file("detached") is None:
-            case.check_content(unwrap.peel(case.raw, identities=(), policy=base).content)
+            case.check_content(parse_layers(case.raw, identities=(), policy=base).content)
         return
     if case.row["id"] in OTHERWISE:
         assert not report.accepted
@@ -559,7 +559,7 @@ def _open(case: Case, base: Policy) -> bytes:
 
 def _one_layer_at_a_time(case: Case, policy: Policy) -> bytes:
     content = case.raw
-    while unwrap.recognise(content, "1") is not None:
+    while recognise(content, "1") is not None:
         if inspect(content)[0].type == "signed-data":
             content = verify(content, trust=case.trust, policy=policy, at=case.at).content
         else:

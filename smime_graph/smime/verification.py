@@ -40,13 +40,13 @@ from ..pki.address import (
 from ..pki.identity import Identity
 from ..policy import Policy
 from ..x509.certificate import Certificate
-from . import services, unwrap
+from . import attestations
+from .attestations import Verified
 from .context import VerificationContext
 from .entity import MAX_HEADER, Entity, HeaderField, is_mime_field
+from .layers import ParsedMessage, SignedLayer, header_findings, is_bare_cms, parse_layers
 from .lines import crlf
 from .report import Layer, LayerType, MessageReport, Opened, Signer, Summary
-from .services import Verified
-from .unwrap import Peeled, SignedLayer
 
 # Clocks differ; Thunderbird, too, allows for an hour between Date and signingTime (bug 1865647)
 _CLOCK_SKEW = timedelta(hours=1)
@@ -70,7 +70,7 @@ ENCRYPTED = ("enveloped-data", "auth-enveloped-data", "encrypted-data")
 class Judged:
     """A message taken apart and its report; `raise_unless_accepted` gives what is inside."""
 
-    peeled: Peeled
+    parsed: ParsedMessage
     report: MessageReport
     header: bytes
 
@@ -79,7 +79,7 @@ class Judged:
         if not report.accepted:
             del self  # whoever keeps the error shall not keep what was in the message
             raise refusal(report)
-        return Opened(self.peeled.content, self.header, report)
+        return Opened(self.parsed.content, self.header, report)
 
 
 def refusal(report: MessageReport) -> SmimeGraphError:
@@ -97,7 +97,7 @@ def refusal(report: MessageReport) -> SmimeGraphError:
     return kind(texts, report, hint=_hint(errors) or hint_of_errant(report.layers))
 
 
-def open_message(
+def verify_layers(
     raw: bytes,
     context: VerificationContext,
     *,
@@ -107,7 +107,7 @@ def open_message(
     part: str | None = None,
 ) -> Judged:
     """The one engine: every reading function is this, and what it makes of the result."""
-    peeled = unwrap.peel(
+    parsed = parse_layers(
         raw,
         identities=key_pairs(identities),
         policy=context.policy,
@@ -116,9 +116,9 @@ def open_message(
         stop_after=only,
         part=part,
     )
-    if only == "signed-data" and peeled.layers and peeled.layers[0].type in ENCRYPTED:
-        peeled.error = MalformedMessage("the message is encrypted", hint="unseal it with the key")
-    return Judged(peeled, _judge(peeled, context), outer_header(peeled.start))
+    if only == "signed-data" and parsed.layers and parsed.layers[0].type in ENCRYPTED:
+        parsed.error = MalformedMessage("the message is encrypted", hint="unseal it with the key")
+    return Judged(parsed, _judge(parsed, context), outer_header(parsed.start))
 
 
 def key_pairs(identities: Sequence[AnyKey]) -> list[AnyKey]:
@@ -130,46 +130,46 @@ def key_pairs(identities: Sequence[AnyKey]) -> list[AnyKey]:
     ]
 
 
-def _judge(peeled: Peeled, context: VerificationContext) -> MessageReport:
+def _judge(parsed: ParsedMessage, context: VerificationContext) -> MessageReport:
     policy = context.policy
-    found = list(peeled.findings)
-    inside = None if peeled.content is peeled.start else _entity_inside(peeled.content)
+    found = list(parsed.findings)
+    inside = None if parsed.content is parsed.start else _entity_inside(parsed.content)
     if inside is not None and inside.fields and inside.fields[0].name:
-        found += unwrap.header_findings(inside, "content")
-    senders = _Senders.of(peeled, inside, context.sender, policy)
+        found += header_findings(inside, "content")
+    senders = _Senders.of(parsed, inside, context.sender, policy)
     given = context.certificates
-    context = replace(context, certificates=(*given, *peeled.certificates))
+    context = replace(context, certificates=(*given, *parsed.certificates))
     whole = _whole(context)
     given = (*whole, *given)
     context = replace(context, certificates=(*whole, *context.certificates))
     last_encrypted = max(
-        (i for i, layer in enumerate(peeled.layers) if layer.type in ENCRYPTED), default=-1
+        (i for i, layer in enumerate(parsed.layers) if layer.type in ENCRYPTED), default=-1
     )
     signers: list[Signer] = []
     verified: list[Verified] = []
-    for layer in peeled.signed:
+    for layer in parsed.signed:
         good: list[tuple[Signer, SignerInfo]] = []
-        covers = _index(peeled.layers, layer.path) > last_encrypted and peeled.error is None
+        covers = _index(parsed.layers, layer.path) > last_encrypted and parsed.error is None
         found += _check_micalg(layer)
         if not layer.signed.signers:
             where = f"layer {layer.path}"
             found.append(finding("cms.signer.none", where, "nobody signed this layer"))
-        checked, findings = _checks(layer, peeled, policy, given)
+        checked, findings = _checks(layer, parsed, policy, given)
         found += findings
         for check, where, info in checked:
             judged, findings = _judge_signer(check, info, where, layer, covers, senders, context)
             found += findings
             if check.intact and check.valid and check.digest is not None:
-                judged, findings = services.attest(
+                judged, findings = attestations.attest(
                     judged, info, layer.signed, check.digest, context
                 )
                 found += findings
                 good.append((judged, info))
             signers.append(judged)
-        described = peeled.layers[_index(peeled.layers, layer.path)]
+        described = parsed.layers[_index(parsed.layers, layer.path)]
         verified.append(Verified(described, tuple(good)))
-    found += services.compare(verified)
-    labels, findings = services.judge_labels(
+    found += attestations.compare(verified)
+    labels, findings = attestations.judge_labels(
         [signer for layer in verified for signer, _ in layer.signers], context.clearance
     )
     found += findings
@@ -183,32 +183,32 @@ def _judge(peeled: Peeled, context: VerificationContext) -> MessageReport:
             else f
             for f in found
         ]
-    if not peeled.signed and peeled.error is None:
+    if not parsed.signed and parsed.error is None:
         severity = Severity.WARNING if policy.accept_unsigned else Severity.ERROR
-        text = "nobody signed it" + (" as a whole" if peeled.errant else "")
+        text = "nobody signed it" + (" as a whole" if parsed.errant else "")
         found.append(finding("smime.unsigned", "message", text, severity=severity))
         found += senders.hidden(severity)
     accepted_signer = any(signer.accepted for signer in signers)
-    if peeled.error is not None:
-        found.append(finding("smime.unreadable", "message", str(peeled.error)))
+    if parsed.error is not None:
+        found.append(finding("smime.unreadable", "message", str(parsed.error)))
     else:
         found += _why_not_accepted(signers, found)
-    layers = tuple(peeled.layers)
+    layers = tuple(parsed.layers)
     encrypted = [layer for layer in layers if layer.type in ENCRYPTED]
     authenticated = accepted_signer or (
         bool(encrypted) and all(layer.type == "auth-enveloped-data" for layer in encrypted)
     )
-    if encrypted and not authenticated and peeled.error is None:
+    if encrypted and not authenticated and parsed.error is None:
         found.append(unauthenticated(layers))
     return MessageReport(
         tuple(found),
-        layers=(*layers, *peeled.errant),
+        layers=(*layers, *parsed.errant),
         signers=tuple(signers),
-        summary=_summary(layers, signers, peeled.error),
+        summary=_summary(layers, signers, parsed.error),
         authenticated=authenticated,
-        accepted=(accepted_signer or (policy.accept_unsigned and not peeled.signed))
+        accepted=(accepted_signer or (policy.accept_unsigned and not parsed.signed))
         and not any(f.severity is Severity.ERROR for f in found),
-        error=peeled.error,
+        error=parsed.error,
         labels=labels,
     )
 
@@ -248,7 +248,7 @@ def _whole(context: VerificationContext) -> tuple[Certificate, ...]:
 
 
 def _checks(
-    layer: SignedLayer, peeled: Peeled, policy: Policy, certificates: Sequence[Certificate]
+    layer: SignedLayer, parsed: ParsedMessage, policy: Policy, certificates: Sequence[Certificate]
 ) -> tuple[list[tuple[Check, str, SignerInfo]], list[Finding]]:
     """Every signer of the layer, over the form of its content that somebody signed."""
     best: list[Check] = []
@@ -263,7 +263,7 @@ def _checks(
                 policy=policy,
                 certificates=certificates,
                 hashed=hashed,
-                budget=peeled.budget,
+                budget=parsed.budget,
             )
             for signer in layer.signed.signers
         ]
@@ -273,8 +273,8 @@ def _checks(
             best = checks  # a signature that cannot be checked is over this form, if over any
         if any(check.intact and check.valid for check in checks):
             best = checks
-            if peeled.content == layer.contents[0]:
-                peeled.content = bytes(content)
+            if parsed.content == layer.contents[0]:
+                parsed.content = bytes(content)
             found = _check_line_ends(layer, is_as_received=number == 0)
             break
     numbered = "" if layer.path == "1" else f" of layer {layer.path}"
@@ -325,7 +325,7 @@ def _judge_signer(
             if (again := context.validate(other)).ok:
                 certificate, report = other, again
         found += [replace(f, where=f"{where}, {f.where}") for f in report.findings]
-        found += services.check_path(info, report.chain, where)
+        found += attestations.check_path(info, report.chain, where)
         trusted = report.ok
         moment = check.signing_time
         if moment is not None:
@@ -387,13 +387,13 @@ class _Senders:
 
     @classmethod
     def of(
-        cls, peeled: Peeled, content: Entity | None, given: str | None, policy: Policy
+        cls, parsed: ParsedMessage, content: Entity | None, given: str | None, policy: Policy
     ) -> _Senders:
         if given is not None:
             return cls((given,), False, None, policy, is_named=True)
         authors = others = None
-        outer = peeled.outer
-        headers = [one for one in (outer, *peeled.between, content) if one is not None]
+        outer = parsed.outer
+        headers = [one for one in (outer, *parsed.between, content) if one is not None]
         if (fault := next(filter(None, map(_ambiguity, headers)), None)) is not None:
             return cls((), False, fault, policy, is_ambiguous=True)
         try:
@@ -568,7 +568,7 @@ def _hint(errors: Sequence[Finding]) -> str | None:
 
 def outer_header(raw: bytes) -> bytes:
     """The fields of the message that are no MIME fields, with CRLF; nothing for a bare CMS."""
-    if unwrap.is_bare_cms(raw):
+    if is_bare_cms(raw):
         return b""
     try:
         fields = Entity(raw).fields

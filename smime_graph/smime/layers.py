@@ -1,7 +1,8 @@
 """Recognise S/MIME and take it apart (RFC 8551 3.10); nothing is judged here.
 
-`peel` takes layer after layer off a message. It follows only layers that wrap the whole message:
-one inside a multipart or an attached message is errant (RFC 9787 6.2), it is listed and left alone.
+`parse_layers` takes layer after layer off a message. It follows only layers that wrap the whole
+message: one inside a multipart or an attached message is errant (RFC 9787 6.2), it is listed and
+left alone.
 `find_part` finds such a one, to be opened as a message of its own.
 """
 
@@ -69,7 +70,7 @@ class SignedLayer:
 
 
 @dataclass(slots=True)
-class Peeled:
+class ParsedMessage:
     """A message without its layers, as far as they came off; `error` is what stopped it.
 
     `start` is the message, or the part of it, as it came; `outer` the entity of the message, None
@@ -199,7 +200,7 @@ def header_findings(entity: Entity, where: str) -> list[Finding]:
     return found
 
 
-def peel(
+def parse_layers(
     raw: bytes,
     *,
     identities: Sequence[AnyKey],
@@ -208,63 +209,63 @@ def peel(
     content: bytes | None = None,
     stop_after: LayerType | None = None,
     part: str | None = None,
-) -> Peeled:
-    """Take the layers off, the outermost first. Raises nothing that `Peeled.error` can hold.
+) -> ParsedMessage:
+    """Take the layers off, the outermost first. Raises nothing that `ParsedMessage.error` can hold.
 
     `content` is the detached content of a bare signature. `stop_after` ends the reading after the
     first layer, which must be of this type, auth-enveloped-data being one of enveloped-data. `part`
     is the path of the layer at which to begin, as `Layer.path` has it; UsageError if it is none.
     """
-    peeled = Peeled(raw, budget or Budget(len(raw)), raw)
+    parsed = ParsedMessage(raw, budget or Budget(len(raw)), raw)
     path, is_layer = part or "1", True
     try:
-        peeled.outer = entity = entity_of(raw, peeled.budget)
+        parsed.outer = entity = entity_of(raw, parsed.budget)
         if entity is not None:
-            peeled.findings += header_findings(entity, "message")
+            parsed.findings += header_findings(entity, "message")
         if part is not None:
-            entity, is_layer = _go_to(peeled, part, identities, policy)
-            peeled.start = peeled.content
-        while is_layer and (cms := recognise(peeled.content, path, entity)) is not None:
-            if len(peeled.layers) >= MAX_LAYERS:
+            entity, is_layer = _go_to(parsed, part, identities, policy)
+            parsed.start = parsed.content
+        while is_layer and (cms := recognise(parsed.content, path, entity)) is not None:
+            if len(parsed.layers) >= MAX_LAYERS:
                 raise MalformedMessage(f"more than {MAX_LAYERS} S/MIME layers")
-            if entity is not None and entity is not peeled.outer:
-                peeled.between.append(Entity(entity.header))
-                peeled.findings += header_findings(entity, f"layer {path}")
-            peeled.findings += cms.findings
-            _take_off(peeled, cms, path, identities, policy, content)
+            if entity is not None and entity is not parsed.outer:
+                parsed.between.append(Entity(entity.header))
+                parsed.findings += header_findings(entity, f"layer {path}")
+            parsed.findings += cms.findings
+            _open_layer(parsed, cms, path, identities, policy, content)
             content = None
             path += ".1"
-            if stop_after is not None or peeled.layers[-1].type in _LAST:
+            if stop_after is not None or parsed.layers[-1].type in _LAST:
                 break
-            entity = entity_of(peeled.content, peeled.budget)
+            entity = entity_of(parsed.content, parsed.budget)
         else:
-            peeled.errant, found = find_errant(peeled.content, path, peeled.budget)
-            peeled.findings += found
+            parsed.errant, found = find_errant(parsed.content, path, parsed.budget)
+            parsed.findings += found
     except SmimeGraphError as error:
-        peeled.error = kept(error)
+        parsed.error = kept(error)
     if not is_layer:
         raise UsageError(
             f"there is no S/MIME layer at {(part or '')[:60]!r}",
             hint="inspect shows the layers and their paths",
         )
-    return peeled
+    return parsed
 
 
-def _take_off(
-    peeled: Peeled,
+def _open_layer(
+    parsed: ParsedMessage,
     cms: Cms,
     path: str,
     identities: Sequence[AnyKey],
     policy: Policy,
     content: bytes | None,
 ) -> None:
-    budget = peeled.budget
+    budget = parsed.budget
     oid, _ = read_content_info(cms.der, budget=budget)
     if oid == oids.SIGNED_DATA:
         signed = signed_data.read(cms.der, budget=budget)
-        peeled.layers.append(describe_signed(signed, cms, path))
+        parsed.layers.append(describe_signed(signed, cms, path))
         if not signed.signers and signed.content is None:
-            peeled.signed.append(SignedLayer(path, signed, (b"",), None))
+            parsed.signed.append(SignedLayer(path, signed, (b"",), None))
             return
         outside = cms.content if cms.content is not None else content
         if content is not None and outside is not None and crlf(outside) != crlf(content):
@@ -272,37 +273,37 @@ def _take_off(
             raise MalformedMessage("the message has a content of its own, not the one given")
         contents = _contents(signed, outside)
         is_clear = cms.content is not None
-        peeled.signed.append(SignedLayer(path, signed, contents, cms.micalg, is_clear))
+        parsed.signed.append(SignedLayer(path, signed, contents, cms.micalg, is_clear))
         if signed.content_type not in (oids.DATA, oids.RECEIPT):
             # RFC 8551 2.4.1; a key signs other things than mail, which mail could be mistaken for
             text = f"what is signed is of type {signed.content_type}, and no mail"
             where = f"layer {path}"
-            peeled.findings.append(finding("smime.inner-type", where, text))
-        peeled.content = bytes(contents[0])
+            parsed.findings.append(finding("smime.inner-type", where, text))
+        parsed.content = bytes(contents[0])
         return
     if cms.content is not None:
         raise MalformedMessage("the signature of a multipart/signed is no SignedData")
     if content is not None:
         raise MalformedMessage("the content given has no signature: the message is none")
-    peeled.layers.append(describe(cms, path, budget))
+    parsed.layers.append(describe(cms, path, budget))
     if oid == oids.COMPRESSED_DATA:
-        peeled.content = compressed_data.decompress(cms.der, policy=policy, budget=budget)
+        parsed.content = compressed_data.decompress(cms.der, policy=policy, budget=budget)
         return
     if oid == oids.ENCRYPTED_DATA:
         algorithm, _ = encrypted_data.read(cms.der)
-        peeled.content = encrypted_data.decrypt(cms.der, identities, policy=policy)
+        parsed.content = encrypted_data.decrypt(cms.der, identities, policy=policy)
     else:
         enveloped = enveloped_data.read(cms.der, budget=budget)
         algorithm = enveloped.algorithm
-        peeled.content = enveloped_data.decrypt(enveloped, identities, policy=policy, budget=budget)
+        parsed.content = enveloped_data.decrypt(enveloped, identities, policy=policy, budget=budget)
     cipher = parameters.read_cipher(algorithm, f"layer {path}").cipher
     # whichever recipient it was read as: the weakest way to the content key is everybody's
-    used = dict.fromkeys((cipher.name, *(one.algorithm for one in peeled.layers[-1].recipients)))
+    used = dict.fromkeys((cipher.name, *(one.algorithm for one in parsed.layers[-1].recipients)))
     for name in used:
         if name not in policy.flag:
             continue
         text = f"policy {policy.name} reads {name} and flags it as weak"
-        peeled.findings.append(finding("alg.weak", f"layer {path}", text))
+        parsed.findings.append(finding("alg.weak", f"layer {path}", text))
 
 
 def _contents(signed: SignedData, outside: bytes | None) -> tuple[bytes | memoryview, ...]:
@@ -460,21 +461,21 @@ def _kind_of(raw: bytes) -> str:
 
 
 def _go_to(
-    peeled: Peeled, path: str, identities: Sequence[AnyKey], policy: Policy
+    parsed: ParsedMessage, path: str, identities: Sequence[AnyKey], policy: Policy
 ) -> tuple[Entity | None, bool]:
-    """Make the part at `path` the content of `peeled`; the entity that it is, if it is a layer.
+    """Make the part at `path` the content of `parsed`; the entity that it is, if it is a layer.
 
     What is in the layers on the way is seen as the key and their signatures leave it: nobody judges
     those. `outer` becomes the header of the message that the part is in, whose From is its sender.
     """
     steps = path.split(".") if _PATH.fullmatch(path) else ["0"]
-    here, entity = "1", peeled.outer
+    here, entity = "1", parsed.outer
     is_errant = False
     for step in steps[1:]:
-        cms = recognise(peeled.content, here, entity)
+        cms = recognise(parsed.content, here, entity)
         if cms is not None:
-            on_the_way = Peeled(peeled.content, peeled.budget, peeled.content)
-            _take_off(on_the_way, cms, here, identities, policy, None)
+            on_the_way = ParsedMessage(parsed.content, parsed.budget, parsed.content)
+            _open_layer(on_the_way, cms, here, identities, policy, None)
             is_last = on_the_way.layers[-1].type in _LAST
             inside: Sequence[bytes | None] = () if is_last else (on_the_way.content,)
         else:
@@ -486,15 +487,15 @@ def _go_to(
             break
         here = f"{here}.{step}"
         is_message = cms is None and entity is not None and entity.content_type.value in _MESSAGES
-        peeled.content, entity = chosen, entity_of(chosen, peeled.budget)
+        parsed.content, entity = chosen, entity_of(chosen, parsed.budget)
         if is_message:
             # what other fields stand in the header of a mere part mean nothing (RFC 2046 5.1)
-            peeled.outer = entity
+            parsed.outer = entity
             if entity is not None:
-                peeled.findings += header_findings(entity, f"part {here}")
-    if here != path or recognise(peeled.content, here, entity) is None:
+                parsed.findings += header_findings(entity, f"part {here}")
+    if here != path or recognise(parsed.content, here, entity) is None:
         return entity, False
     if is_errant:
         text = "the part alone is looked at: nothing here is said of the message around it"
-        peeled.findings.append(finding("smime.errant-layer", f"part {path}", text))
+        parsed.findings.append(finding("smime.errant-layer", f"part {path}", text))
     return entity, True
