@@ -1,0 +1,166 @@
+"""Whom the signer of a message must be: From and Sender, and every other From a reader may see.
+
+RFC 8550 3, RFC 5322 3.6; readers do not agree on what a From is, so every header counts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import (
+    MalformedMessage,
+)
+from ..findings import Finding, Severity, finding
+from ..pki.address import (
+    addresses,
+    addresses_are_known,
+    mailbox,
+    mailboxes,
+    parse_header_addresses,
+)
+from ..policy import Policy
+from ..text import printable
+from ..x509.certificate import Certificate
+from .entity import MAX_HEADER, Entity, is_mime_field
+from .layers import ParsedMessage
+from .report import Signer
+
+# A From in a header, as it is found by readers that take a bare CR, or what else ends a line on
+# some system, for a line end
+_FROM_LINE = re.compile(rb"(?:\A|[\x00-\x08\x0a-\x1f])from[ \t]*:", re.IGNORECASE)
+_NO_NAME = re.compile(rb"[^!-~]")
+
+
+@dataclass(frozen=True, slots=True)
+class Senders:
+    """Whom the signer must be: the address given, or From and Sender of the message.
+
+    `authors` are the addresses of the From that is shown, `inside` those of each From that stands
+    further in, in the header of a layer or of the content: readers may show that one instead (RFC
+    9788 4.4). `is_ambiguous` where readers would not agree on which From there is.
+    """
+
+    addresses: tuple[str, ...]
+    is_unknown: bool  # no From and nobody said who: there is nothing to compare with
+    fault: str | None
+    policy: Policy
+    authors: tuple[str, ...] = ()
+    inside: tuple[tuple[str, ...], ...] = ()
+    is_ambiguous: bool = False
+    is_named: bool = False  # by the caller, whatever From says
+
+    @classmethod
+    def of(
+        cls, parsed: ParsedMessage, content: Entity | None, given: str | None, policy: Policy
+    ) -> Senders:
+        if given is not None:
+            return cls((given,), False, None, policy, is_named=True)
+        authors = others = None
+        outer = parsed.outer
+        headers = [one for one in (outer, *parsed.between, content) if one is not None]
+        if (fault := next(filter(None, map(_ambiguity, headers)), None)) is not None:
+            return cls((), False, fault, policy, is_ambiguous=True)
+        try:
+            if outer is not None:
+                authors = _from(outer)
+                if len(fields := outer.all("Sender")) == 1:  # of two nobody knows which is shown
+                    others = parse_header_addresses(fields[0].value)
+            inside = tuple(found for one in headers if one is not outer and (found := _from(one)))
+        except MalformedMessage as error:
+            return cls((), False, f"From cannot be read: {error}", policy)
+        if authors == ():
+            return cls((), False, "the From names nobody", policy)
+        if authors is None and not inside:
+            if outer is not None and not all(is_mime_field(one) for one in outer.fields):
+                # RFC 5322 3.6: a Sender is one beside the From, and never instead of it
+                return cls((), False, "the header has other fields, but no From", policy)
+            return cls((), True, None, policy)
+        shown = authors if authors is not None else inside[0]
+        return cls((*shown, *(others or ())), False, None, policy, shown, inside)
+
+    @property
+    def text(self) -> str | None:
+        return ", ".join(self.addresses) or None
+
+    def compare(self, certificate: Certificate, where: str) -> tuple[bool | None, list[Finding]]:
+        if self.is_unknown:
+            return None, []
+        severity = Severity.ERROR if self.policy.sender_must_match else Severity.WARNING
+        held = addresses(certificate)
+        if self.fault is not None:
+            found = finding("pki.address.mismatch", where, self.fault, severity=severity)
+            return False, [found]
+        if not held and not addresses_are_known(certificate):
+            return None, []
+        if not held:
+            text = "the signer's certificate names no mail address, so nothing ties it to the From"
+            return None, [finding("pki.address.none", where, text, severity=severity)]
+        own = mailboxes(held)
+        if not own.isdisjoint(mailboxes(self.addresses)):
+            other = next((one for one in self.inside if own.isdisjoint(mailboxes(one))), None)
+            if other is None:
+                return True, []
+            text = (
+                f"signed by {', '.join(held[:5])}, but the content has a From of its own: "
+                f"{', '.join(other[:5])}"
+            )
+            text = printable(text)
+            return False, [finding("pki.address.mismatch", where, text, severity=severity)]
+        wanted = "the sender must be" if self.is_named else "the message is from"
+        text = f"signed by {', '.join(held[:5])}, but {wanted} {self.text or 'nobody'}"
+        return False, [finding("pki.address.mismatch", where, printable(text), severity=severity)]
+
+    def hidden(self, severity: Severity) -> list[Finding]:
+        """For mail that nobody signed: whether its From is one that not every reader sees."""
+        if not self.is_ambiguous or self.fault is None:
+            return []
+        if not self.policy.sender_must_match:
+            severity = Severity.WARNING
+        return [finding("pki.address.mismatch", "message", self.fault, severity=severity)]
+
+    def who_did_not_sign(self, signers: Sequence[Signer]) -> list[Finding]:
+        """Authors beside the one who signed: it is they whom a reader is shown.
+
+        RFC 8550 3 is content with the Sender, or with one of several in the From.
+        """
+        believers = dict.fromkeys(signer.emails for signer in signers if signer.accepted)
+        held = [one for emails in believers for one in emails]
+        believed = mailboxes(tuple(held))
+        silent = [one for one in self.authors if mailbox(one) not in believed]
+        if not held or not silent:
+            return []
+        text = printable(f"from {', '.join(silent[:5])}, but signed by {', '.join(held[:5])}")
+        return [finding("pki.address.mismatch", "message", text, severity=Severity.WARNING)]
+
+
+def _from(entity: Entity) -> tuple[str, ...] | None:
+    fields = entity.all("From")
+    return parse_header_addresses(fields[0].value) if fields else None
+
+
+def _ambiguity(entity: Entity) -> str | None:
+    """Why readers would not agree on the From of this header; None if they do."""
+    fields = len(entity.all("From"))
+    # what a reader may take for one that trims names, or reads on where we stop
+    trimmed = sum(
+        _NO_NAME.sub(b"", one.raw.partition(b":")[0]).lower() == b"from" and b":" in one.raw
+        for one in entity.fields
+        if not one.name or one.name.lower() == "from"
+    )
+    seen = max(len(_FROM_LINE.findall(entity.header)), trimmed, fields)
+    if seen == fields <= 1:
+        return None
+    if seen == 1:
+        return "the header has a From that not every reader sees"
+    return f"the header has {seen} From fields"
+
+
+def entity_inside(content: bytes) -> Entity | None:
+    """The content as an entity; None where it is none, as what was signed need not be."""
+    try:
+        return Entity(content)
+    except MalformedMessage:  # the header is too long to be one, but who knows what readers do
+        start = content[:MAX_HEADER]
+        return Entity(start) if _FROM_LINE.search(start) is not None else None
