@@ -76,6 +76,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "venv" / "bin"
 
 
+@pytest.mark.slow
 def test_the_wheel_works_outside_the_repository(installed: Path, tmp_path: Path) -> None:
     tool = installed / "smime-graph"
     env = {"XDG_CONFIG_HOME": str(tmp_path / "none")}
@@ -105,6 +106,7 @@ def test_the_wheel_works_outside_the_repository(installed: Path, tmp_path: Path)
     assert opened.stdout.endswith("hello\n")
 
 
+@pytest.mark.slow
 def test_the_wheel_serves_the_emulator(installed: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [installed / "smime-graph", "emulate", "--port", "0"],

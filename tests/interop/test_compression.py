@@ -13,6 +13,8 @@ from .conftest import COMPRESSORS, Try
 from .peers.bouncycastle import BouncyCastle
 from .peers.peer import Peer, Refused
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("peer", COMPRESSORS, indirect=True)
 def test_a_peer_reads_what_we_compress_and_nothing_else(peer: Peer, attempt: Try) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from smime_graph.cms import enveloped_data
 
 from .cases import CONTENT, OUR_NO, EncryptionCase, Reader
 from .conftest import Try, attempts, flipped
 from .peers.peer import Peer, Refused
 from .people import People
+
+pytestmark = pytest.mark.slow
 
 
 def recipients_of(case: EncryptionCase, people: People) -> list[Reader]:

@@ -18,6 +18,8 @@ from .peers.openssl import OpenSsl
 from .peers.peer import Peer, Refused, checked, run
 from .people import People, Person
 
+pytestmark = pytest.mark.slow
+
 SIGNERS = ("rsa-2048", "p256", "p384", "ed25519", "ed448")
 READERS = ("rsa-2048", "p256", "p521")
 

@@ -11,6 +11,8 @@ from .conftest import Try, attempts, flipped
 from .peers.peer import Peer, Refused
 from .people import People
 
+pytestmark = pytest.mark.slow
+
 OTHER_CONTENT = flipped(CONTENT, CONTENT)
 
 

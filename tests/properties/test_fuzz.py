@@ -8,6 +8,8 @@ import pytest
 
 from .fuzz import World, run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def world() -> World:

@@ -9,6 +9,8 @@ import pytest
 from .large import FILES, LARGE, MEGABYTE, World
 from .measured import measure, slowness
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 1.0
 MEMORY = 200 << 20
 

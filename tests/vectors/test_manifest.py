@@ -50,6 +50,8 @@ from smime_graph.smime.layers import parse_layers, recognise
 from smime_graph.smime.lines import crlf
 from smime_graph.x509.certificate import Certificate
 
+pytestmark = pytest.mark.slow
+
 SETS = (
     "01_rfc9216",
     "02_rfc9788",
