@@ -25,8 +25,9 @@ class Severity(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing noticed. `where` names the object (`signer 0`, `layer 1.1`, a certificate's
-    subject).
+    """One thing noticed. `where` names the object for people (`signer 0`, `layer 1.1`, a
+    certificate's subject); `scope` says what it is about to programs: the `Signer.where` of a
+    signer, the `Layer.path` of a layer, "" for neither.
     """
 
     code: str
@@ -34,6 +35,7 @@ class Finding:
     where: str
     text: str
     source: str = ""
+    scope: str = ""
 
     def __str__(self) -> str:
         source = f" ({self.source})" if self.source else ""
@@ -59,10 +61,12 @@ class Report:
         return any(f.code == code for f in self.findings)
 
 
-def finding(code: str, where: str, text: str, *, severity: Severity | None = None) -> Finding:
+def finding(
+    code: str, where: str, text: str, *, severity: Severity | None = None, scope: str = ""
+) -> Finding:
     """Make a finding of the catalogue; `severity` overrides the usual one."""
     usual, source = CATALOGUE[code]
-    return Finding(code, severity or usual, where, text, source)
+    return Finding(code, severity or usual, where, text, source, scope)
 
 
 def codes(findings: Iterable[Finding]) -> list[str]:

@@ -28,18 +28,20 @@ def compare(layers: Sequence[Verified]) -> list[Finding]:
     """
     found: list[Finding] = []
     for number, one in enumerate(layers):
-        where = f"layer {one.layer.path}"
+        path = one.layer.path
+        where = f"layer {path}"
         found += _misplaced(one, is_innermost=number == len(layers) - 1)
         if len(set(_values(one, oids.RECEIPT_REQUEST)) - {None}) > 1:
             text = "the signers ask for different receipts, so none is sent"
-            found.append(finding("cms.ess.inconsistent", where, text))
+            found.append(finding("cms.ess.inconsistent", where, text, scope=path))
         if len(set(_values(one, oids.SECURITY_LABEL))) > 1:
             text = "the signers do not all give the same security label"
-            found.append(finding("cms.ess.inconsistent", where, text))
+            found.append(finding("cms.ess.inconsistent", where, text, scope=path))
         if len(set(_values(one, oids.ML_EXPANSION_HISTORY)) - {None}) > 1:
             # RFC 2634 4.1: then the message is not to be processed at all
             text = "the signers tell different mailing list histories"
-            found.append(finding("cms.ess.inconsistent", where, text, severity=Severity.ERROR))
+            error = Severity.ERROR
+            found.append(finding("cms.ess.inconsistent", where, text, severity=error, scope=path))
     return found
 
 
@@ -66,7 +68,9 @@ def _misplaced(one: Verified, *, is_innermost: bool) -> list[Finding]:
             texts.append("a receipt has a mailing list history")  # RFC 2634 2.4.1
         if services.message_signature_digest is not None and not is_receipt:
             texts.append("msgSigDigest is signed, but this is no receipt")  # RFC 2634 2.10
-        found += [finding("cms.ess.misplaced", signer.where, text) for text in texts]
+        found += [
+            finding("cms.ess.misplaced", signer.where, text, scope=signer.where) for text in texts
+        ]
     return found
 
 
@@ -85,14 +89,15 @@ def judge_labels(
         if services.label is None:
             if services.equivalent_labels:
                 text = "labels said to be equivalent to no label are not acted upon"
-                found.append(finding("smime.label", signer.where, text))
+                found.append(finding("smime.label", signer.where, text, scope=signer.where))
             continue
         if services.label in labels:
             continue
         labels[services.label] = None
         if clearance is None:
-            found.append(finding("smime.label", signer.where, f"labelled {services.label}"))
+            text = f"labelled {services.label}"
+            found.append(finding("smime.label", signer.where, text, scope=signer.where))
         elif not clearance(services.label):
             text = f"no clearance for {services.label}"
-            found.append(finding("smime.label.refused", signer.where, text))
+            found.append(finding("smime.label.refused", signer.where, text, scope=signer.where))
     return tuple(labels), found

@@ -87,8 +87,7 @@ def _asking(opened: Opened) -> Signer | None:
     except MalformedMessage:
         return None
     if any(
-        item.code == "cms.ess.inconsistent" and item.where == f"layer {innermost}"
-        for item in opened.findings
+        item.code == "cms.ess.inconsistent" and item.scope == innermost for item in opened.findings
     ):
         return None
     return next(

@@ -143,14 +143,14 @@ def _judge(parsed: ParsedMessage, context: VerificationContext) -> MessageReport
         checked, findings = _checks(layer, parsed, policy, given)
         found += findings
         for check, where, info in checked:
-            judged, findings = _judge_signer(check, info, where, layer, covers, senders, context)
-            found += findings
+            judged, of_signer = _judge_signer(check, info, where, layer, covers, senders, context)
             if check.intact and check.valid and check.digest is not None:
                 judged, findings = attestations.attest(
                     judged, info, layer.signed, check.digest, context
                 )
-                found += findings
+                of_signer += findings
                 good.append((judged, info))
+            found += [replace(item, scope=where) for item in of_signer]
             signers.append(judged)
         described = parsed.layers[_index(parsed.layers, layer.path)]
         verified.append(Verified(described, tuple(good)))
@@ -165,7 +165,7 @@ def _judge(parsed: ParsedMessage, context: VerificationContext) -> MessageReport
         believed = {signer.where for signer in signers if signer.accepted}
         found = [
             replace(f, severity=Severity.WARNING)
-            if f.code.startswith(_OF_ONE_SIGNER) and _belongs_to_other(f, believed)
+            if f.code.startswith(_OF_ONE_SIGNER) and f.scope not in believed
             else f
             for f in found
         ]
@@ -201,10 +201,11 @@ def _judge(parsed: ParsedMessage, context: VerificationContext) -> MessageReport
 
 def _why_not_accepted(signers: Sequence[Signer], found: Sequence[Finding]) -> list[Finding]:
     """An error for every signer who stands in the way of "accepted" and has none yet."""
-    said = {f.where.partition(",")[0] for f in found if f.severity is Severity.ERROR}
+    said = {f.scope for f in found if f.severity is Severity.ERROR}
     texts: dict[str, list[str]] = {signer.where: [] for signer in signers}
     for item in found:
-        texts.get(item.where, []).append(item.text)
+        if not item.code.startswith("pki."):
+            texts.get(item.scope, []).append(item.text)
     is_one_accepted = any(signer.accepted for signer in signers)
     reasons: list[Finding] = []
     for signer in signers:
@@ -355,10 +356,6 @@ def _judge_signer(
 
 def _index(layers: Sequence[Layer], path: str) -> int:
     return next(i for i, layer in enumerate(layers) if layer.path == path)
-
-
-def _belongs_to_other(item: Finding, believed: set[str]) -> bool:
-    return item.where.partition(",")[0] not in believed
 
 
 def _check_micalg(layer: SignedLayer) -> list[Finding]:
