@@ -8,6 +8,8 @@ import os
 import socket
 import ssl
 import threading
+from base64 import b64encode
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -134,9 +136,19 @@ def test_tls_that_breaks_in_the_answer_is_a_lost_answer(kind, answer, certificat
         listener.close()  # a look-up does not get through
         below = socket.socket(fileno=os.dup(connection.fileno()))
         with below, context.wrap_socket(connection, server_side=True) as line:
-            line.recv(65536)
+            request = b""
+            while len(request.partition(b"\r\n\r\n")[2]) < len(b64encode(MESSAGE)):
+                piece = line.recv(65536)
+                if not piece:
+                    return
+                request += piece
             line.sendall(inside)
             below.sendall(outside)
+            # what is left unread when a socket is closed would reset the connection
+            below.settimeout(5)
+            with suppress(OSError):
+                while below.recv(65536):
+                    pass
 
     settings: dict[str, Any] = {"url": url, "retries": 0, "timeout": 5.0}
 
