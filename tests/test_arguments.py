@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from email.message import EmailMessage
+from pathlib import Path
 from typing import Any, Literal
 
 import httpx
@@ -157,6 +158,12 @@ class _Calls:
             "GraphClient": Call(GraphClient, {"credential": "token"}),
             "AsyncGraphClient": Call(AsyncGraphClient, {"credential": "token"}),
         }
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is saved to "x" is saved there."""
+    monkeypatch.chdir(tmp_path)
 
 
 CALLS = _Calls()

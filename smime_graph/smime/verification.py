@@ -162,10 +162,10 @@ def _judge(parsed: ParsedMessage, context: VerificationContext) -> MessageReport
     found += senders.who_did_not_sign(signers)
     if any(signer.accepted for signer in signers):
         # another signer who is not believed does not take anything from one who is
-        believed = {signer.where for signer in signers if signer.accepted}
+        others = {signer.where for signer in signers if not signer.accepted}
         found = [
             replace(f, severity=Severity.WARNING)
-            if f.code.startswith(_OF_ONE_SIGNER) and f.scope not in believed
+            if f.code.startswith(_OF_ONE_SIGNER) and f.scope in others
             else f
             for f in found
         ]
