@@ -64,11 +64,11 @@ _ENCRYPTION_BITS = {
     oids.RSA_ENCRYPTION: "key_encipherment",
     oids.RSAES_OAEP: "key_encipherment",
     oids.EC_PUBLIC_KEY: "key_agreement",
-    "1.3.101.110": "key_agreement",  # X25519, RFC 8418
-    "1.3.101.111": "key_agreement",  # X448
-    "2.16.840.1.101.3.4.4.1": "key_encipherment",  # ML-KEM-512, RFC 9936
-    "2.16.840.1.101.3.4.4.2": "key_encipherment",
-    "2.16.840.1.101.3.4.4.3": "key_encipherment",
+    oids.X25519: "key_agreement",  # RFC 8418
+    oids.X448: "key_agreement",
+    oids.ML_KEM_512: "key_encipherment",  # RFC 9936
+    oids.ML_KEM_768: "key_encipherment",
+    oids.ML_KEM_1024: "key_encipherment",
 }
 _CANNOT_SIGN = frozenset(_ENCRYPTION_BITS) - {oids.RSA_ENCRYPTION, oids.EC_PUBLIC_KEY}
 

@@ -61,10 +61,10 @@ _WEAK_DIGESTS = frozenset(("md5", "sha1"))
 # A signature algorithm without parameters belongs to one type of key (RFC 8410, RFC 9881).
 _PURE_SIGNATURES: dict[str, type[Any]] = {
     oids.ED25519: ed25519.Ed25519PublicKey,
-    "1.3.101.113": ed448.Ed448PublicKey,
-    "2.16.840.1.101.3.4.3.17": mldsa.MLDSA44PublicKey,
-    "2.16.840.1.101.3.4.3.18": mldsa.MLDSA65PublicKey,
-    "2.16.840.1.101.3.4.3.19": mldsa.MLDSA87PublicKey,
+    oids.ED448: ed448.Ed448PublicKey,
+    oids.ML_DSA_44: mldsa.MLDSA44PublicKey,
+    oids.ML_DSA_65: mldsa.MLDSA65PublicKey,
+    oids.ML_DSA_87: mldsa.MLDSA87PublicKey,
 }
 
 

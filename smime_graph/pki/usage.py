@@ -59,22 +59,22 @@ _MAIL_PURPOSES = frozenset(
 # unusable.
 _KNOWN_EXTENSIONS = frozenset(
     (
-        "1.3.6.1.5.5.7.1.1",  # authorityInfoAccess
-        "1.3.6.1.5.5.7.1.3",  # qcStatements: critical in some national profiles; says nothing to us
-        "1.3.6.1.5.5.7.48.1.5",  # ocsp-nocheck
-        "2.5.29.14",  # subjectKeyIdentifier
-        "2.5.29.15",  # keyUsage
-        "2.5.29.17",  # subjectAltName
-        "2.5.29.19",  # basicConstraints
-        "2.5.29.30",  # nameConstraints
-        "2.5.29.31",  # cRLDistributionPoints
-        "2.5.29.32",  # certificatePolicies
-        "2.5.29.33",  # policyMappings
-        "2.5.29.35",  # authorityKeyIdentifier
-        "2.5.29.36",  # policyConstraints
-        "2.5.29.37",  # extKeyUsage
-        "2.5.29.46",  # freshestCRL
-        "2.5.29.54",  # inhibitAnyPolicy
+        oids.AUTHORITY_INFO_ACCESS,
+        oids.QC_STATEMENTS,  # critical in some national profiles; says nothing to us
+        oids.OCSP_NOCHECK,
+        oids.SUBJECT_KEY_IDENTIFIER,
+        oids.KEY_USAGE,
+        oids.SUBJECT_ALT_NAME,
+        oids.BASIC_CONSTRAINTS,
+        oids.NAME_CONSTRAINTS,
+        oids.CRL_DISTRIBUTION_POINTS,
+        oids.CERTIFICATE_POLICIES,
+        oids.POLICY_MAPPINGS,
+        oids.AUTHORITY_KEY_IDENTIFIER,
+        oids.POLICY_CONSTRAINTS,
+        oids.EXTENDED_KEY_USAGE,
+        oids.FRESHEST_CRL,
+        oids.INHIBIT_ANY_POLICY,
     )
 )
 

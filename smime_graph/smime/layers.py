@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from .. import oids
 from ..algorithms import Digest, SignatureScheme, by_oid
+from ..asn1 import pem
 from ..asn1.content_info import read_content_info
 from ..budget import HEADER_LINE, Budget
 from ..cms import compressed_data, encrypted_data, enveloped_data, parameters, signed_data
@@ -31,7 +32,7 @@ from ..errors import (
 from ..findings import Finding, finding
 from ..policy import Policy
 from ..x509.certificate import Certificate
-from .entity import Entity, decode_base64, has_unprintable_name, split_base64, split_multipart
+from .entity import Entity, has_unprintable_name, split_base64, split_multipart
 from .lines import crlf
 from .report import Layer, LayerRecipient, LayerSigner, LayerType
 
@@ -49,10 +50,7 @@ _PATH = re.compile(r"1(?:\.[1-9][0-9]{0,4}){0,40}", re.ASCII)
 _PKCS7_SIGNATURE = ("application/pkcs7-signature", "application/x-pkcs7-signature")
 # RFC 7468 5 and 8, and what gpgsm writes
 _LABELS = (b"CMS", b"PKCS7", b"SIGNED MESSAGE", b"ENCRYPTED MESSAGE")
-_PEM = re.compile(
-    rb"-----BEGIN (%(label)b)-----\r?\n([A-Za-z0-9+/=\s]+)-----END \1-----"
-    % {b"label": b"|".join(_LABELS)}
-)
+_ARMOUR = tuple(b"-----BEGIN %b-----" % label for label in _LABELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +108,7 @@ def is_bare_cms(raw: bytes) -> bool:
     if raw[:1] == b"\x30":
         # a header field may begin with "0" and a letter, but with no such octets behind it
         return len(raw) > 2 and (raw[1] >= 0x80 or raw[2] == 0x06)
-    return raw.startswith(tuple(b"-----BEGIN %b-----" % label for label in _LABELS))
+    return raw.startswith(_ARMOUR)
 
 
 def entity_of(raw: bytes, budget: Budget | None = None) -> Entity | None:
@@ -130,8 +128,8 @@ def recognise(raw: bytes, path: str, entity: Entity | None = None) -> Cms | None
     PEM, as a saved attachment is, is taken too. `entity` is what `entity_of` made of `raw`.
     """
     if is_bare_cms(raw):
-        match = _PEM.match(raw)
-        return Cms(raw if match is None else decode_base64(match.group(2)), None, None)
+        der = next(pem.read_blocks(raw)).der() if raw.startswith(pem.BEGIN) else raw
+        return Cms(der, None, None)
     entity = entity or Entity(raw)
     kind = entity.content_type
     if kind.value == "multipart/signed":

@@ -42,7 +42,6 @@ _BROKEN_EXTENSIONS = (
     pyca.UnsupportedGeneralNameType,
 )
 _SOME_KEY = ber.sequence(ber.sequence(ber.oid(oids.ED25519)), ber.bit_string(bytes(32)))
-_SUBJECT_KEY_IDENTIFIER = "2.5.29.14"
 _PARSE_ERROR = re.compile(r"ParseError \{ kind: (\w+)(?:.*?location: \[(.*)\])?")
 
 
@@ -308,7 +307,7 @@ class Certificate:
             found = [
                 one.children()[-1].as_octets("extnValue")
                 for one in tbs[-1].only("extensions")
-                if one.children()[0].as_oid("extnID") == _SUBJECT_KEY_IDENTIFIER
+                if one.children()[0].as_oid("extnID") == oids.SUBJECT_KEY_IDENTIFIER
             ]
             if len(found) != 1:
                 return None

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 
+from .. import oids
 from ..asn1 import ber
 from ..asn1.ber import Node
 from ..errors import MalformedMessage
@@ -21,7 +22,6 @@ _FALSE = ber.tlv(ber.BOOLEAN, b"\0")
 _VERSION_1 = ber.context(0, ber.integer(0))
 _EXTENSIONS = 0xA3
 _MAX_ELEMENTS = 1000  # a certificate has some 150
-_BASIC_CONSTRAINTS = "2.5.29.19"
 
 
 def put_right(der: bytes) -> bytes | None:
@@ -57,7 +57,7 @@ def _extension(node: Node, left: list[int]) -> bytes:
     octets = bytes(value.as_octets("extnValue"))
     if octets[:1] == b"\x30":
         inner = ber.read(octets, "extnValue")
-        if kind.as_oid("extnID") == _BASIC_CONSTRAINTS:
+        if kind.as_oid("extnID") == oids.BASIC_CONSTRAINTS:
             octets = ber.sequence(*(one.raw for one in inner if one.raw != _FALSE))
         else:
             octets = _strings(inner, left)

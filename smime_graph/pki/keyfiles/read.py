@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives import serialization as ser
 
 from ... import oids
 from ...arguments import checked, file_name
-from ...asn1 import ber
+from ...asn1 import ber, pem
 from ...budget import Budget as MessageBudget
 from ...errors import MalformedMessage, SmimeGraphError, UsageError
 from ...x509.certificate import Certificate
@@ -118,9 +118,7 @@ def certificates_beside(source: Source) -> tuple[Certificate, ...]:
 
 def armour(certificate: Certificate) -> bytes:
     """The certificate's own octets, armoured (RFC 7468)."""
-    text = binascii.b2a_base64(certificate.der, newline=False)
-    lines = [text[i : i + 64] for i in range(0, len(text), 64)]
-    return b"\n".join((b"-----BEGIN CERTIFICATE-----", *lines, b"-----END CERTIFICATE-----", b""))
+    return pem.write_block("CERTIFICATE", certificate.der)
 
 
 def export(key: Any, encoding: ser.Encoding, protection: ser.KeySerializationEncryption) -> bytes:
@@ -187,7 +185,7 @@ def files_of(folder: str | os.PathLike[str]) -> list[Path]:
 
 def _bare(data: bytes) -> bytes:
     """The DER without white space behind it, or out of the mail that carries it; PEM as it is."""
-    if b"-----BEGIN " in data:
+    if pem.BEGIN in data:
         return data
     return _without_blanks(data) if data[:1] == b"\x30" else _carried(data) or data
 
@@ -326,7 +324,7 @@ def parse(
 
 def kind_of(data: bytes) -> Kind | None:
     """What these octets look like; they need not be it. None: nothing that is read here."""
-    if b"-----BEGIN " in data:
+    if pem.BEGIN in data:
         return "pem"
     if data[:1] != b"\x30":
         return None
@@ -355,9 +353,10 @@ def parse_pem(
 ) -> KeyFile:
     collector = _Collector(passwords, most)
     with naming(name, hint=_CERTIFICATE_HINT if passwords is None else None):
-        for label, body, block in _pem_blocks(data):
+        for block in pem.read_blocks(data):
+            label = block.label
             if label in _CERTIFICATES:
-                collector.add_certificates(_unarmour(label, body))
+                collector.add_certificates(block.der())
             elif label == "TRUSTED CERTIFICATE":
                 # OpenSSL's own form carries restrictions behind the certificate; ignoring them
                 # would widen trust
@@ -368,40 +367,17 @@ def parse_pem(
             elif not collector.wants_keys:
                 continue
             elif label in ("PKCS12", "PFX"):
-                collector.add_pkcs12(_unarmour(label, body))
+                collector.add_pkcs12(block.der())
             elif label == "ENCRYPTED PRIVATE KEY":
-                collector.add_encrypted_key(_unarmour(label, body))
+                collector.add_encrypted_key(block.der())
             elif label == "OPENSSH PRIVATE KEY":
                 raise UsageError(
                     "it holds a key in OpenSSH's own format",
                     hint="convert it with ssh-keygen -p -m PKCS8",
                 )
             elif label.endswith("PRIVATE KEY"):
-                if b"Proc-Type:" in body:
-                    collector.add_legacy_key(block)
+                if b"Proc-Type:" in block.body:
+                    collector.add_legacy_key(block.raw)
                 else:
-                    collector.add_key(_unarmour(label, body))
+                    collector.add_key(block.der())
     return collector.found()
-
-
-def _pem_blocks(data: bytes) -> Iterator[tuple[str, bytes, bytes]]:
-    """Label, what stands inside, and the whole block (RFC 7468), in one pass over the octets."""
-    position = 0
-    while (start := data.find(b"-----BEGIN ", position)) >= 0:
-        label_end = data.find(b"-----", start + 11, start + 100)
-        body_end = data.find(b"-----END ", start)
-        if label_end < 0 or body_end < label_end:
-            raise MalformedMessage("PEM: a block that begins does not end")
-        label = data[start + 11 : label_end]
-        tail = b"-----END " + label + b"-----"
-        if data[body_end : body_end + len(tail)] != tail:
-            raise MalformedMessage("PEM: a block ends with another label than it begins with")
-        position = body_end + len(tail)
-        yield label.decode("latin-1"), data[label_end + 5 : body_end], data[start:position] + b"\n"
-
-
-def _unarmour(label: str, body: bytes) -> bytes:
-    try:
-        return binascii.a2b_base64(b"".join(body.split()), strict_mode=True)
-    except binascii.Error:
-        raise MalformedMessage(f"PEM: what stands inside {label} is not base64") from None
