@@ -101,7 +101,7 @@ def _refusals(raw: bytes, given: Given) -> tuple[bytes, list[SmimeGraphError]]:
         lambda: _mailbox.mailbox(
             user=given["user"], url=graph_client.url_of(given), cloud=given["cloud"]
         ),
-        lambda: _outgoing.check_to_send(made, recipients=True),
+        lambda: _outgoing.check_to_send(_outgoing.header_fields(made), recipients=True),
         lambda: _outgoing.body_of_action(box, made, save=True),
     ):
         try:

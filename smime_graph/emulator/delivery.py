@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from email.utils import formatdate
 from typing import Protocol
@@ -11,7 +11,7 @@ from typing import Protocol
 from .mime import Person, Summary, header_fields, summarise, with_fields, without_fields
 from .mime_writer import write_non_delivery
 from .refusal import Refusal
-from .store import Account, Item, Store
+from .store import Account, Content, Item, Store
 
 
 class DeliveryRules(Protocol):
@@ -93,11 +93,13 @@ def submit(
     sent_items_delay: float,
     save: bool = True,
     draft: Item | None = None,
+    is_summary_of_raw: bool = False,
 ) -> None:
     """Send: all checks first, then every copy. Runs inside the caller's transaction.
 
-    `summary`'s to, cc and bcc are the recipients, whatever the header of `raw` says. `draft`
-    is the item that becomes the copy in Sent Items. Raises `Refusal`.
+    `summary`'s to, cc and bcc are the recipients, whatever the header of `raw` says;
+    `is_summary_of_raw`: it is just what `summarise(raw)` gives. `draft` is the item that becomes
+    the copy in Sent Items. Raises `Refusal`.
     """
     if summary.authors is not None and {p.key for p in summary.authors} != {account.key}:
         raise Refusal(
@@ -124,9 +126,13 @@ def submit(
             400, "ErrorMessageSizeExceeded", "The message exceeds the maximum supported size."
         )
 
+    given = raw
     raw, summary = identified(raw, summary, account)
-    raw, summary = _dated_and_signed_by(raw, summary, account, now)
+    names = {field.name for field in header_fields(raw)[0]}
+    raw, summary = _dated_and_signed_by(raw, summary, account, now, names=names)
+    public = without_fields(raw, _BCC) if _BCC & names else raw
     visible_at = now + sent_items_delay
+    content: Content | None = None
     if draft is not None:
         draft = store.replace(draft, content=store.keep(raw, summary), now=now)
         if save:
@@ -134,22 +140,24 @@ def submit(
         else:
             store.delete(draft)
     elif save:
+        content = store.keep(raw, summary)
         store.insert(
             account,
             folder="sentitems",
-            content=store.keep(raw, summary),
+            content=content,
             now=now,
             is_read=True,
             visible_at=visible_at,
         )
-    _deliver(store, rules, account, recipients, raw=raw, summary=summary, now=now)
+    if content is None or public is not given or not is_summary_of_raw:
+        content = store.keep(public, summarise(public))
+    _deliver(store, rules, account, recipients, raw=public, content=content, now=now)
 
 
 def _dated_and_signed_by(
-    raw: bytes, summary: Summary, account: Account, now: float
+    raw: bytes, summary: Summary, account: Account, now: float, *, names: Collection[str]
 ) -> tuple[bytes, Summary]:
     """Add the fields that RFC 5322 3.6 demands of every message, where they are missing."""
-    names = {field.name for field in header_fields(raw)[0]}
     missing = []
     if "from" not in names:
         missing.append(("From", account.address))
@@ -157,7 +165,7 @@ def _dated_and_signed_by(
     if "date" not in names:
         missing.append(("Date", formatdate(now)))
         summary = replace(summary, date=float(int(now)))
-    return with_fields(raw, missing), summary
+    return (with_fields(raw, missing) if missing else raw), summary
 
 
 def _deliver(
@@ -167,12 +175,11 @@ def _deliver(
     recipients: Sequence[Person],
     *,
     raw: bytes,
-    summary: Summary,
+    content: Content,
     now: float,
 ) -> None:
-    public = without_fields(raw, _BCC)
-    content = store.keep(public, summarise(public))
     unknown: list[str] = []
+    taken = False  # of the bytes as they are
     for person in recipients:
         account = store.account_by_address(person.address)
         if account is None and rules.open_mailboxes:
@@ -180,20 +187,23 @@ def _deliver(
         if account is not None:
             copy = content
             if rules.rewrite_headers:
-                rewritten = _rewritten(store, account, public)
+                rewritten = _rewritten(store, account, raw)
                 copy = store.keep(rewritten, summarise(rewritten))
             store.insert(account, folder="inbox", content=copy, now=now)
+            taken = taken or copy is content
         elif store.is_own_domain(person.address):
             unknown.append(person.address)
         else:
             store.add_outbound(sender=sender.address, recipient=person.address, content=content)
-    store.release(content)
+            taken = True
+    if not taken:
+        store.release(content)
     if unknown:
         report = write_non_delivery(
             postmaster=f"postmaster@{sender.address.rpartition('@')[2]}",
             sender=sender.address,
             recipients=unknown,
-            subject=summary.subject,
+            subject=content.summary.subject,
             now=now,
         )
         returned = store.keep(report, summarise(report))

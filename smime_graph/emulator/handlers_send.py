@@ -54,6 +54,7 @@ def send_mail(call: Call) -> Response:
         now=call.now,
         sent_items_delay=call.sent_items_delay,
         save=save,
+        is_summary_of_raw=True,
     )
     return Response(202)
 

@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from typing import NamedTuple
 
 HEADER_LIMIT = 256 * 1024
 BODY_LIMIT = 64 * 1024  # of the text shown in JSON; the message itself is stored whole
@@ -40,8 +41,7 @@ class Person:
         return self.address.lower()
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """One header field: `name` in lower case, `value` unfolded, and where its lines are."""
 
     name: str
@@ -75,7 +75,8 @@ class Summary:
 # RFC 5322 2.2 wants CRLF. A lone LF and a lone CR end a line here as well: a reader of the
 # delivered copy may take them so, and a Bcc field that only that reader sees would be a Bcc field
 # that was not removed.
-_LINE = re.compile(rb"([^\r\n]*)(\r\n|\r|\n|\Z)")
+_LINE = re.compile(rb"[^\r\n]*(\r\n|\r|\n|\Z)")
+_HEADER = re.compile(rb"(?:[^\r\n]++(?:\r\n|\r|\n|\Z))*+")
 # RFC 5322 2.2: printable ASCII without the colon; 4.5: obsolete syntax lets white space precede
 # the colon.
 _NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")
@@ -87,55 +88,39 @@ def header_fields(raw: bytes) -> tuple[list[Field], int]:
     Lines that are neither a field nor a continuation are passed over.
     Raises `UnusableMime` where the block is longer than `HEADER_LIMIT`.
     """
+    block = _HEADER.match(raw, 0, HEADER_LIMIT + 1)
+    end = block.end() if block else 0  # it is always there: the pattern matches the empty string
+    if end > HEADER_LIMIT:
+        raise UnusableMime("the header block is too long")
     fields: list[Field] = []
     name = ""
     pieces: list[bytes] = []
-    start = 0
-    position = 0
-
-    def close() -> None:
-        if name:
-            fields.append(Field(name, _text(b"".join(pieces)).strip(), start, position))
-
-    while position < len(raw):
-        if position > HEADER_LIMIT:
-            raise UnusableMime("the header block is too long")
-        match = _LINE.match(raw, position)
-        if match is None:  # cannot be: the pattern matches the empty string
-            break
-        line = match[1]
-        if not line:
-            close()
-            return fields, match.end()
+    start = position = 0
+    for line in (*raw[:end].splitlines(keepends=True), b""):
         if line[:1] in (b" ", b"\t"):
-            pieces.append(line)
+            pieces.append(line.rstrip(b"\r\n"))
         else:
-            close()
+            if name:
+                fields.append(Field(name, _text(b"".join(pieces)).strip(), start, position))
             head = _NAME.match(line)
             name = head[1].decode("ascii").lower() if head else ""
-            pieces = [line[head.end() :]] if head else []
+            pieces = [line[head.end() :].rstrip(b"\r\n")] if head else []
             start = position
-        position = match.end()
-    if position > HEADER_LIMIT:
-        raise UnusableMime("the header block is too long")
-    close()
-    return fields, len(raw)
+        position += len(line)
+    empty = _LINE.match(raw, end)
+    return fields, empty.end() if empty else end
 
 
 def without_fields(raw: bytes, names: Collection[str]) -> bytes:
     """Take the named fields (lower case) away, folded lines and all; every other byte stays."""
-    fields, _ = header_fields(raw)
+    fields = [field for field in header_fields(raw)[0] if field.name in names]
     kept: list[bytes] = []
     position = 0
     for field in fields:
-        if field.name in names:
-            kept.append(raw[position : field.start])
-            position = field.end
-            if (
-                raw[field.start - 1 : field.start] == b"\r"
-                and raw[position : position + 1] == b"\n"
-            ):
-                kept.append(b"\n")  # or the lone CR and the empty line would become one line end
+        kept.append(raw[position : field.start])
+        position = field.end
+        if raw[field.start - 1 : field.start] == b"\r" and raw[position : position + 1] == b"\n":
+            kept.append(b"\n")  # or the lone CR and the empty line would become one line end
     kept.append(raw[position:])
     return b"".join(kept)
 
@@ -146,33 +131,33 @@ def with_fields(raw: bytes, fields: Collection[tuple[str, str]]) -> bytes:
     # Not before the first byte: a continuation line may stand there, and would continue what is
     # added.
     start = present[0].start if present else 0
-    newline = next((m[2] for m in _LINE.finditer(raw, start, end) if m[2]), b"\r\n")
+    newline = next((m[1] for m in _LINE.finditer(raw, start, end) if m[1]), b"\r\n")
     added = b"".join(f"{name}: {value}".encode() + newline for name, value in fields)
     return raw[:start] + added + raw[start:]
 
 
 def summarise(raw: bytes) -> Summary:
     """Read what Graph shows of a message; raises `UnusableMime` without any header field."""
-    fields, _ = header_fields(raw)
+    fields, start = header_fields(raw)
     if not fields:
         raise UnusableMime("there is no header field")
 
+    values: dict[str, list[str]] = {}
+    for field in fields:
+        values.setdefault(field.name, []).append(field.value)
+
     def first(name: str) -> str:
-        return next((f.value for f in fields if f.name == name), "")
+        return values.get(name, [""])[0]
 
     def people(name: str) -> tuple[Person, ...]:
-        found: list[Person] = []
-        for field in fields:
-            if field.name == name:
-                found += addresses(field.value)
-        return tuple(found)
+        return tuple(person for value in values.get(name, ()) for person in addresses(value))
 
-    body, body_type, preview, has_attachments = _content(raw)
+    body, body_type, preview, has_attachments = _content(raw, _part(raw, fields, start))
     references = (first("references").split() or first("in-reply-to").split())[:1]
     return Summary(
         message_id=first("message-id")[:998],
         subject=decode_words(first("subject")[:4096]),
-        authors=people("from") if any(f.name == "from" for f in fields) else None,
+        authors=people("from") if "from" in values else None,
         sender=people("sender"),
         reply_to=people("reply-to"),
         to=people("to"),
@@ -189,10 +174,15 @@ def summarise(raw: bytes) -> Summary:
     )
 
 
+_PLAIN = re.compile(r"[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,250}")
+
+
 def addresses(value: str) -> tuple[Person, ...]:
     """Read an address list (RFC 5322 3.4): names, comments, groups, routes; what is none is left
     out.
     """
+    if _PLAIN.fullmatch(value):
+        return (Person("", value),)
     found: list[Person] = []
     outer: list[str] = []  # outside angle brackets, quotes kept
     inner: list[str] = []  # inside them
@@ -355,8 +345,7 @@ class _Part:
 _PARAMETER = re.compile(r';\s*([\w*.-]{1,60})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;]*))', re.ASCII)
 
 
-def _part(raw: bytes) -> _Part:
-    fields, start = header_fields(raw)
+def _part(raw: bytes, fields: list[Field], start: int) -> _Part:
     values = {f.name: f.value[:2000] for f in reversed(fields)}
     content_type = values.get("content-type", "text/plain")
     return _Part(
@@ -395,7 +384,7 @@ def _leaves(raw: bytes) -> Iterator[_Part]:
         entity, depth = pending.pop()
         seen += 1
         try:
-            part = _part(entity)
+            part = _part(entity, *header_fields(entity))
         except UnusableMime:
             continue
         if (
@@ -413,9 +402,8 @@ def _leaves(raw: bytes) -> Iterator[_Part]:
             yield part
 
 
-def _content(raw: bytes) -> tuple[str, str, str, bool]:
+def _content(raw: bytes, top: _Part) -> tuple[str, str, str, bool]:
     """Body, its type, preview and hasAttachments, as Exchange stores S/MIME ([MS-OXOSMIME])."""
-    top = _part(raw)
     if top.type in ("application/pkcs7-mime", "application/x-pkcs7-mime") or (
         top.type == "application/octet-stream" and top.parameters.get("name", "").endswith(".p7m")
     ):

@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import pybase64
+
 from . import metadata
 from .context import Call
 from .mime import Summary, UnusableMime, summarise
@@ -52,7 +54,7 @@ def read_mime(call: Call, text: bytes, *, raw_allowed: bool) -> tuple[bytes, Sum
     candidates = []
     try:
         packed = text.translate(None, b" \t\r\n")
-        candidates.append(binascii.a2b_base64(packed, strict_mode=True))
+        candidates.append(pybase64.b64decode(packed, validate=True))
     except binascii.Error:
         pass
     if raw_allowed:  # no confusion: every header field has a colon, which is not in the alphabet

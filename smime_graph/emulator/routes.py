@@ -12,7 +12,6 @@ import re
 import sqlite3
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from email.utils import formatdate
 from urllib.parse import parse_qsl, unquote
 
@@ -84,7 +83,7 @@ def handle(
         ("Cache-Control", "private"),
         ("Date", formatdate(now, usegmt=True)),
     )
-    return replace(response, headers=response.headers + common)
+    return Response(response.status, response.headers + common, response.body)
 
 
 def refused(refusal: Refusal, *, now: float, request_id: str, client_request_id: str) -> Response:
@@ -135,7 +134,7 @@ def _dispatch(
         response = handler(call)
     if call.immutable:
         applied = (("Preference-Applied", "IdType=ImmutableId"),)  # spelled as in js#297
-        response = replace(response, headers=response.headers + applied)
+        response = Response(response.status, response.headers + applied, response.body)
     return response
 
 

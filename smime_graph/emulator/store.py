@@ -18,7 +18,7 @@ import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -255,16 +255,23 @@ class Store:
     ) -> Item:
         """Store a message. `item_id` is for tests that want to plant one with a certain id."""
         identity = (item_id or new_id("AAMkAD"), new_id("AAkALg"), new_change_key())
+        digest, summary = content.digest, content.summary
+        times = now, now, now, _sent(summary, now)
         cursor = self._db.execute(
             "INSERT INTO messages (mailbox, folder, id, immutable_id, change_key, "
             "internet_message_id, digest, "
             "size, is_draft, is_read, created, modified, received, sent, visible_at, shown) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (account.number, folder, *identity, content.summary.message_id, content.digest)
-            + (content.size, is_draft, is_read, now, now, now, _sent(content.summary, now))
-            + (visible_at, content.shown),
+            (account.number, folder, *identity, summary.message_id, digest, content.size)
+            + (is_draft, is_read, *times, visible_at, content.shown),
         )
-        return self._items("number = ?", (cursor.lastrowid,))[0]
+        return Item(
+            cursor.lastrowid or 0,
+            *(account.number, folder, *identity, digest, content.size, is_draft, is_read),
+            *times,
+            shown=content.shown,
+            summary=summary,
+        )
 
     def replace(self, item: Item, *, content: Content, now: float) -> Item:
         """Give an item other bytes; its ids stay, its change key does not."""
@@ -362,7 +369,7 @@ class Store:
 
     def keep(self, raw: bytes, summary: Summary) -> Content:
         """Store bytes, for any number of mailboxes; `release` what none of them took."""
-        shown = self._keep(json.dumps(asdict(summary)).encode())
+        shown = self._keep(_dump(summary))
         return Content(self._keep(raw), shown, len(raw), summary)
 
     def _keep(self, raw: bytes) -> bytes:
@@ -432,9 +439,21 @@ def _sent(summary: Summary, now: float) -> float:
     return now if summary.date is None else summary.date
 
 
+_PEOPLE = ("authors", "sender", "reply_to", "to", "cc", "bcc")
+_FIELDS = tuple(field.name for field in fields(Summary))
+
+
+def _dump(summary: Summary) -> bytes:
+    values = {name: getattr(summary, name) for name in _FIELDS}
+    for name in _PEOPLE:
+        if values[name]:
+            values[name] = [{"name": p.name, "address": p.address} for p in values[name]]
+    return json.dumps(values).encode()
+
+
 def _load(text: bytes) -> Summary:
     values: dict[str, Any] = json.loads(text)
-    for name in ("authors", "sender", "reply_to", "to", "cc", "bcc"):
+    for name in _PEOPLE:
         if values[name] is not None:
             values[name] = tuple(Person(**person) for person in values[name])
     return Summary(**values)

@@ -128,7 +128,7 @@ def error_of(answer: Response) -> tuple[str, str, str | None]:
 
 def names_error(answer: Response) -> bool:
     """Does it hold an error of Graph's form, whatever its status is?"""
-    return bool(_mapping(_json(answer.body), "error"))
+    return bool(answer.body and _mapping(_json(answer.body), "error"))
 
 
 # Graph's own codes for "you are throttled, nothing was done, come back": Outlook's, as met ("over

@@ -15,6 +15,7 @@ import time
 import typing
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
+from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
@@ -144,7 +145,7 @@ class GraphClient(_Operations):
         self._deadline = seconds(deadline, what="deadline")
         self._tokens = TokenSource(credential, scope=self._mailbox.scope, clock=clock)
         self._clock, self._ticks, self._sleep = clock, _ticks(clock), sleep
-        self._http = httpx.Client(transport=transport, **_settings(self._mailbox, transport))
+        self._http = _Http(transport=transport, **_settings(self._mailbox, transport))
         _deadline.bound(self._http)
 
     def __enter__(self) -> GraphClient:
@@ -238,7 +239,7 @@ class AsyncGraphClient(_Operations):
         self._deadline = seconds(deadline, what="deadline")
         self._tokens = TokenSource(credential, scope=self._mailbox.scope, clock=clock)
         self._clock, self._ticks, self._sleep = clock, _ticks(clock), sleep
-        self._http = httpx.AsyncClient(transport=transport, **_settings(self._mailbox, transport))
+        self._http = _AsyncHttp(transport=transport, **_settings(self._mailbox, transport))
         _deadline.bound(self._http)
 
     async def __aenter__(self) -> AsyncGraphClient:
@@ -410,11 +411,40 @@ class _Reading:
 def _sent(request: Request, timeout: float, end: float) -> dict[str, Any]:
     return {
         "method": request.method,
-        "url": request.url,
+        "url": _url(request.url),
         "content": request.body,
         "headers": {**request.headers, "Authorization": f"Bearer {request.token}"},
         "timeout": _deadline.timeouts(timeout, end),
     }
+
+
+# A client asks the same few places again and again, and httpx takes 40 us to parse one.
+_url = lru_cache(maxsize=64)(httpx.URL)
+
+
+class _NoCookies(httpx.Cookies):
+    """Graph needs none. What an answer would set is not kept, and costs nothing."""
+
+    def extract_cookies(self, response: httpx.Response) -> None:
+        """Keep none of them."""
+        del response
+
+
+class _Http(httpx.Client):
+    @property  # type: ignore[misc] # nobody sets them
+    def cookies(self) -> httpx.Cookies:
+        """None."""
+        return _NO_COOKIES
+
+
+class _AsyncHttp(httpx.AsyncClient):
+    @property  # type: ignore[misc] # nobody sets them
+    def cookies(self) -> httpx.Cookies:
+        """None."""
+        return _NO_COOKIES
+
+
+_NO_COOKIES = _NoCookies()
 
 
 def _settings(box: Mailbox, transport: object) -> dict[str, Any]:

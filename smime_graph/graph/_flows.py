@@ -59,7 +59,8 @@ def _send(
 ) -> Flow[MessageRef]:
     if via not in ("auto", "sendmail", "draft"):
         raise UsageError(f"via is {via!r}, wanted 'auto', 'sendmail' or 'draft'")
-    sending.message_id = _outgoing.check_to_send(raw, recipients=True)
+    fields = _outgoing.header_fields(raw)
+    sending.message_id = _outgoing.check_to_send(fields, recipients=True)
     if not save_to_sent_items:
         _check_unsaved(box, via)
     if via == "draft":
@@ -68,7 +69,7 @@ def _send(
     request = _exchange.post(box, "sendMail", kind=kind, body=body)
     look: _settle.Look = _settle.nowhere
     if save_to_sent_items:
-        look = _settle.at_sent_items(box, _outgoing.recipients(raw))
+        look = _settle.at_sent_items(box, _outgoing.recipients(fields))
     return (yield from _settle.deliver(box, request, sending, ok=(202,), look=look))
 
 
@@ -110,10 +111,11 @@ def _answer_to(
     action: Literal["reply", "replyAll", "forward"],
     raw: bytes,
 ) -> Flow[MessageRef]:
-    sending.message_id = _outgoing.check_to_send(raw, recipients=action == "forward")
+    fields = _outgoing.header_fields(raw)
+    sending.message_id = _outgoing.check_to_send(fields, recipients=action == "forward")
     kind, body = _outgoing.body_of_action(box, raw)
     request = _exchange.post(box, "messages", original, action, kind=kind, body=body)
-    header = _outgoing.recipients(raw)
+    header = _outgoing.recipients(fields)
     if action == "forward":
         look = _settle.at_sent_items(box, header)
     else:

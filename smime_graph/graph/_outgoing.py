@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import TypeAlias
 
 import pybase64
 
@@ -31,15 +32,17 @@ _THREE_LAYERS = (
     " size_limit where the tenant is known to take more"
 )
 
+Fields: TypeAlias = list[tuple[str, str]]  # of a header: name in lower case, unfolded value
 
-def check_to_send(raw: bytes, *, recipients: bool) -> str:
-    """Check a message that is about to be sent, and give its Message-ID, with its angle brackets.
+
+def check_to_send(fields: Fields, *, recipients: bool) -> str:
+    """Check the header of a message that is about to be sent, and give its Message-ID, with its
+    angle brackets.
 
     A message without Message-ID is refused: after a lost answer nothing else could tell whether it
     was sent. MalformedMessage if it is no message, if it lacks the id or one author, or if it lacks
     an address while `recipients` are taken from its header (a reply has those of the original).
     """
-    fields = header_fields(raw)
     _check_author([value for name, value in fields if name == "from"])
     if recipients and not any(
         _has_address(value) for name, value in fields if name in ("to", "cc", "bcc")
@@ -62,7 +65,7 @@ def check_draft(raw: bytes) -> str | None:
     return message_id_of(header_fields(raw))
 
 
-def message_id_of(fields: list[tuple[str, str]]) -> str | None:
+def message_id_of(fields: Fields) -> str | None:
     """The Message-ID of a parsed header, None without one; MalformedMessage if it is malformed."""
     found = [value.strip() for name, value in fields if name == "message-id"]
     if not found:
@@ -75,7 +78,7 @@ def message_id_of(fields: list[tuple[str, str]]) -> str | None:
     return found[0]
 
 
-def header_fields(raw: bytes) -> list[tuple[str, str]]:
+def header_fields(raw: bytes) -> Fields:
     """The header as (lower-case name, unfolded value); MalformedMessage unless there is one.
 
     Written here because the answer must be the same for hostile bytes under every Python version;
@@ -86,10 +89,12 @@ def header_fields(raw: bytes) -> list[tuple[str, str]]:
             f"the message is {type(raw).__name__}, wanted bytes",
             hint="sign and seal give bytes; so does as_bytes(policy=email.policy.SMTP)",
         )
-    ends = [e for e in (raw.find(gap, 0, _HEADER_LIMIT) for gap in (b"\n\r\n", b"\n\n")) if e >= 0]
-    if not ends and len(raw) > _HEADER_LIMIT:
+    end = raw.find(b"\n\r\n", 0, _HEADER_LIMIT)
+    bare = raw.find(b"\n\n", 0, _HEADER_LIMIT if end < 0 else end + 1)
+    end = end if bare < 0 else bare
+    if end < 0 and len(raw) > _HEADER_LIMIT:
         raise MalformedMessage(f"the message has no blank line in its first {_HEADER_LIMIT} bytes")
-    lines = raw[: min(ends, default=len(raw))].split(b"\n")
+    lines = raw[: len(raw) if end < 0 else end].split(b"\n")
     fields: list[tuple[bytes, list[bytes]]] = []
     for number, full in enumerate(lines, 1):
         line = full.removesuffix(b"\r")
@@ -138,13 +143,12 @@ def _bare(value: str) -> str:
     return _COMMENT.sub(" ", _QUOTED.sub("q", value))
 
 
-def recipients(raw: bytes) -> frozenset[str]:
-    """The addresses in To, Cc and Bcc of a message that was checked, in lower case.
+def recipients(fields: Fields) -> frozenset[str]:
+    """The addresses in To, Cc and Bcc of a header that was checked, in lower case.
 
     They are for comparison with what Graph shows: an address that is written in a way that is not
     understood here (with a route, in quotes) is in it as something that equals none.
     """
-    fields = header_fields(raw)
     return frozenset(
         address
         for name, value in fields
