@@ -41,6 +41,7 @@ from .keyfiles.read import (
     read_key_file,
 )
 from .path import check_signature
+from .usage import key_usage_findings
 
 __all__ = [
     "Contact",
@@ -58,45 +59,15 @@ __all__ = [
 _MAX_CHAIN = 8
 _MAX_NAMESAKES = 20  # authorities of one name whose signatures are tried
 
-# The keyUsage bit under which others encrypt to a key of this kind (RFC 8550 4.4.2 and the RFC that
-# brings the kind into CMS). A kind that is not here cannot be encrypted to.
-_ENCRYPTION_BITS = {
-    oids.RSA_ENCRYPTION: "key_encipherment",
-    oids.RSAES_OAEP: "key_encipherment",
-    oids.EC_PUBLIC_KEY: "key_agreement",
-    oids.X25519: "key_agreement",  # RFC 8418
-    oids.X448: "key_agreement",
-    oids.ML_KEM_512: "key_encipherment",  # RFC 9936
-    oids.ML_KEM_768: "key_encipherment",
-    oids.ML_KEM_1024: "key_encipherment",
-}
-_CANNOT_SIGN = frozenset(_ENCRYPTION_BITS) - {oids.RSA_ENCRYPTION, oids.EC_PUBLIC_KEY}
-
 
 def allows_encryption(certificate: Certificate) -> bool:
-    """Whether others may encrypt to this certificate: its kind of key and its keyUsage.
-
-    No keyUsage allows everything that the key can do (RFC 8550 4.4.2); neither does one that cannot
-    be read forbid anything here, since validation reports it.
-    """
-    bit = _ENCRYPTION_BITS.get(certificate.key_algorithm)
-    usage = _key_usage(certificate)
-    return bit is not None and (usage is None or bool(getattr(usage, bit)))
+    """Whether others may encrypt to this certificate: its kind of key and its keyUsage."""
+    return not key_usage_findings(certificate, use="encrypt")
 
 
 def allows_signing(certificate: Certificate) -> bool:
     """Whether mail may be signed with this certificate's key: its kind and its keyUsage."""
-    usage = _key_usage(certificate)
-    return certificate.key_algorithm not in _CANNOT_SIGN and (
-        usage is None or usage.digital_signature or usage.content_commitment
-    )
-
-
-def _key_usage(certificate: Certificate) -> x509.KeyUsage | None:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.KeyUsage).value
-    except (x509.ExtensionNotFound, MalformedMessage):
-        return None
+    return not key_usage_findings(certificate, use="sign")
 
 
 @dataclass(frozen=True, slots=True)

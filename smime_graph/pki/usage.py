@@ -227,7 +227,7 @@ def usage_findings(
     findings += key_findings(
         certificate, minimum_rsa_bits=minimum_rsa_bits, accept_weak=accept_weak
     )
-    findings += _key_usage(certificate, use)
+    findings += key_usage_findings(certificate, use=use)
     purposes = _extension(certificate, x509.ExtendedKeyUsage)
     if purposes is not None and _MAIL_PURPOSES.isdisjoint(purposes):
         listed = ", ".join(oid.dotted_string for oid in list(purposes)[:10]) or "nothing"
@@ -246,7 +246,11 @@ def usage_findings(
     return findings
 
 
-def _key_usage(certificate: Certificate, use: Use) -> list[Finding]:
+def key_usage_findings(certificate: Certificate, *, use: Use) -> list[Finding]:
+    """Whether its kind of key can "sign" or be "encrypt"ed to, and its keyUsage lets it.
+
+    An extension or a key that cannot be read forbids nothing here: it is a finding of others.
+    """
     where = certificate.description
     try:
         key = certificate.public_key

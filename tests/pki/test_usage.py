@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 
 from smime_graph import oids
 from smime_graph.asn1 import ber
+from smime_graph.authority.issue import CA
 from smime_graph.findings import Severity, codes
+from smime_graph.pki.identity import allows_encryption, allows_signing
 from smime_graph.pki.usage import (
     Use,
     chain_findings,
@@ -55,6 +57,18 @@ def certificate(*extensions: tuple[x509.ExtensionType, bool], kind: str = "p256"
         builder = builder.add_extension(extension, critical)
     made = builder.sign(key("p256"), hashes.SHA256())
     return Certificate(made.public_bytes(serialization.Encoding.DER))
+
+
+def with_key_info(made: Certificate, info: bytes) -> Certificate:
+    outer = list(ber.read(made.der, "Certificate"))
+    parts = [info if n.raw == made.public_key_info else n.raw for n in outer[0]]
+    return Certificate(ber.sequence(ber.sequence(*parts), *(n.raw for n in outer[1:])))
+
+
+def relabelled(made: Certificate, oid: str) -> Certificate:
+    """The same key, said to be of another algorithm, without parameters."""
+    key = list(ber.read(made.public_key_info, "SubjectPublicKeyInfo"))[1].raw
+    return with_key_info(made, ber.sequence(ber.sequence(ber.oid(oid)), key))
 
 
 def raw(oid: str, value: bytes) -> x509.UnrecognizedExtension:
@@ -143,11 +157,8 @@ def test_a_key_that_anyone_can_break_is_an_error_for_old_mail_too() -> None:
 
 
 def test_a_key_of_an_unknown_type_can_do_nothing() -> None:
-    made = certificate()
-    outer = list(ber.read(made.der, "Certificate"))
     unknown = ber.sequence(ber.sequence(ber.oid("1.2.3.4")), ber.bit_string(b"key"))
-    parts = [unknown if n.raw == made.public_key_info else n.raw for n in outer[0]]
-    strange = Certificate(ber.sequence(ber.sequence(*parts), *(n.raw for n in outer[1:])))
+    strange = with_key_info(certificate(), unknown)
     for use in USES:
         found = usage_findings(strange, use=use)
         assert codes(found) == ["pki.usage.key-type"]
@@ -156,14 +167,7 @@ def test_a_key_of_an_unknown_type_can_do_nothing() -> None:
 
 def test_a_key_for_pss_signs_and_does_not_encrypt() -> None:
     made = certificate(kind="rsa2048")
-    outer = list(ber.read(made.der, "Certificate"))
-    plain = made.public_key_info
-    label = ber.sequence(ber.oid(oids.RSA_ENCRYPTION), ber.null())
-    pss = ber.sequence(
-        ber.sequence(ber.oid(oids.RSASSA_PSS)), plain[plain.index(label) + len(label) :]
-    )
-    parts = [pss if n.raw == plain else n.raw for n in outer[0]]
-    only_pss = Certificate(ber.sequence(ber.sequence(*parts), *(n.raw for n in outer[1:])))
+    only_pss = relabelled(made, oids.RSASSA_PSS)
     assert usage_findings(only_pss, use="sign") == []
     found = usage_findings(only_pss, use="encrypt")
     assert codes(found) == ["pki.usage.key-type"]
@@ -228,3 +232,76 @@ def test_any_extension_value_gives_findings(oid: str, value: bytes) -> None:
     for use in USES:
         for found in usage_findings(made, use=use):
             assert found.where == made.description
+
+
+# --- the keyUsage rule ----------------------------------------------------------------------------
+
+# What a kind of key can do at all, and the bits of which one must be set (RFC 8550 4.4.2, RFC 8410
+# 5, RFC 9881 4, RFC 9936 5); those of a kind without a row can nothing.
+_SIGNS = {"digital_signature", "content_commitment"}
+_KINDS: dict[str, tuple[set[str], set[str]]] = {
+    "rsa-2048": (_SIGNS, {"key_encipherment"}),
+    "rsassa-pss": (_SIGNS, set()),
+    "p256": (_SIGNS, {"key_agreement"}),
+    "ed25519": (_SIGNS, set()),
+    "ed448": (_SIGNS, set()),
+    "x25519": (set(), {"key_agreement"}),
+    "x448": (set(), {"key_agreement"}),
+    "ml-dsa-65": (_SIGNS, set()),
+    "ml-kem-768": (set(), {"key_encipherment"}),
+    "rsaes-oaep": (set(), set()),
+    "ml-kem-512": (set(), set()),
+}
+# what `cryptography` does not write
+_RELABELLED = {
+    "rsassa-pss": ("rsa-2048", oids.RSASSA_PSS),
+    "rsaes-oaep": ("rsa-2048", oids.RSAES_OAEP),
+    "ml-kem-512": ("ml-kem-768", oids.ML_KEM_512),
+}
+_SETTINGS: tuple[tuple[str, ...] | None, ...] = (
+    None,
+    ("digital_signature",),
+    ("content_commitment",),
+    ("key_encipherment",),
+    ("key_agreement",),
+    ("key_agreement", "encipher_only"),
+    ("key_agreement", "decipher_only"),
+    ("data_encipherment",),
+    ("key_cert_sign", "crl_sign"),
+    ("digital_signature", "key_encipherment", "key_agreement"),
+    ("digital_signature", "key_agreement", "encipher_only"),
+)
+
+
+def settings_of(bits: tuple[str, ...] | None) -> str:
+    return "absent" if bits is None else "+".join(bits)
+
+
+@functools.cache
+def authority() -> CA:
+    return CA(key="p256")
+
+
+def of_kind(kind: str, bits: tuple[str, ...] | None) -> Certificate:
+    made_of, oid = _RELABELLED.get(kind, (kind, None))
+    use: Any = "sign" if _KINDS[made_of][0] else "encrypt"
+    made = authority().issue("a@contoso.com", key=made_of, use=use, key_usage=bits).certificate
+    return made if oid is None else relabelled(made, oid)
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("bits", _SETTINGS, ids=settings_of)
+@pytest.mark.parametrize("kind", _KINDS)
+def test_one_rule_says_what_a_key_may_be_used_for(
+    kind: str, bits: tuple[str, ...] | None, use: Use
+) -> None:
+    """Whoever asks: a message to or from the certificate, and the choice among those of a file."""
+    certificate = of_kind(kind, bits)
+    enough = _KINDS[kind][use == "encrypt"]
+    wanted = bool(enough) if bits is None else bool(enough & set(bits))
+    if use == "encrypt" and bits is not None and "encipher_only" in bits:
+        wanted = False  # RFC 5280 4.2.1.3: the subject may only encipher with what is agreed
+    spoken = {one.code for one in usage_findings(certificate, use=use)}
+    allows = allows_encryption if use == "encrypt" else allows_signing
+    assert (not spoken & {"pki.usage.key-usage", "pki.usage.key-type"}) is wanted
+    assert allows(certificate) is wanted
