@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -29,6 +28,7 @@ from .. import oids
 from ..arguments import checked, file_name
 from ..asn1 import ber
 from ..errors import UsageError
+from ..files import write
 from ..pki.identity import Identity
 from ..pki.keyfiles.read import armour, export, is_folder, read_key_file
 from ..pki.trust import TrustStore
@@ -299,10 +299,10 @@ class CA:
             if any(path.exists() for path in taken):
                 raise FileExistsError
             key = export(self.private_key, ser.Encoding.PEM, ser.NoEncryption())
-            _write(folder / _KEY, key, private=True, replace=False)
+            write(folder / _KEY, key, mode=0o600, replace=False)
             issuers = b"".join(map(armour, (self.certificate, *self.issuers)))
-            _write(folder / _CERTIFICATES, issuers)
-            _write(folder / _INDEX, _index_text([]))
+            write(folder / _CERTIFICATES, issuers)
+            write(folder / _INDEX, _index_text([]))
         except FileExistsError:
             raise UsageError(
                 f"{folder} holds a certification authority already",
@@ -350,7 +350,7 @@ class CA:
         try:
             with _locked(self.directory):
                 entries = [*_read_index(self.directory), entry]
-                _write(self.directory / _INDEX, _index_text(entries))
+                write(self.directory / _INDEX, _index_text(entries))
         except OSError as error:
             raise UsageError(
                 f"{self.directory / _INDEX} cannot be written: {error.strerror}",
@@ -433,34 +433,17 @@ def write_identity(
             if any(path.exists() for path in paths):
                 continue
             try:
-                _write(paths[0], keys, private=True, replace=False)
+                write(paths[0], keys, mode=0o600, replace=False)
             except FileExistsError:
                 continue
-            _write(paths[1], b"".join(map(armour, certificates)))
+            write(paths[1], b"".join(map(armour, certificates)))
             if p12 is None:
                 return tuple(paths[:2])
-            _write(paths[2], p12, private=True)
+            write(paths[2], p12, mode=0o600)
             return tuple(paths)
     except OSError as error:
         raise UsageError(f"{folder} cannot be written: {error.strerror}") from error
     raise UsageError(f"{folder} holds too many files named {stem}")
-
-
-def _write(path: Path, data: bytes, *, private: bool = False, replace: bool = True) -> None:
-    """Write beside `path` and rename; without `replace`, FileExistsError where it is there."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o644)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if replace:
-            beside.replace(path)
-        else:
-            path.hardlink_to(beside)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _index_text(entries: Sequence[dict[str, Any]]) -> bytes:

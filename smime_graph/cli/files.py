@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import secrets
 import stat
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any, BinaryIO
 
 from ..arguments import file_name
 from ..errors import UsageError
+from ..files import write_beside
 
 MESSAGE_LIMIT = 256 * 1024 * 1024  # the largest message that an Exchange mailbox can be set to: 150
 _SMALL_LIMIT = 64 * 1024
@@ -111,7 +111,6 @@ class Staged:
     def __init__(self, path: str, data: bytes, *, private: bool = False) -> None:
         self._path = path
         self._data = data
-        self._private = private
         self._beside: Path | None = None
         try:
             found = _stat(path)
@@ -122,31 +121,13 @@ class Staged:
             if found is not None and _is_ours(found):
                 return  # -o /dev/stdout >> log: replacing the log would lose what it holds
             self._target = Path(os.path.realpath(path))
-            self._stage(found)
+            # 0666 less the umask for a new one, as every program makes files
+            usual = 0o666 if found is None else 0o7777
+            self._beside = write_beside(
+                self._target, data, mode=0o600 if private else usual, instead_of=found
+            )
         except OSError as error:
-            self.discard()
             raise _cannot_write(path, error) from error
-        except BaseException:
-            self.discard()
-            raise
-
-    def _stage(self, found: os.stat_result | None) -> None:
-        beside = self._target.with_name(f".{self._target.name[:200]}.{secrets.token_hex(8)}")
-        # 0666 less the umask for a new one, as every program makes files
-        mode = 0o600 if self._private or found is not None else 0o666
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        self._beside = beside
-        with os.fdopen(handle, "wb") as file:
-            file.write(self._data)
-            file.flush()
-            if found is not None and hasattr(os, "fchmod"):
-                try:
-                    os.fchown(file.fileno(), found.st_uid, found.st_gid)
-                except PermissionError:
-                    pass  # somebody else's file in a folder of ours becomes ours
-                kept = 0o600 if self._private else 0o7777
-                os.fchmod(file.fileno(), stat.S_IMODE(found.st_mode) & kept)
-            os.fsync(file.fileno())
 
     def write_directly(self) -> None:
         """Write what is no regular file; nothing where `commit` will rename."""
