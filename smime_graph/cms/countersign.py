@@ -181,8 +181,8 @@ def check(
         except MalformedMessage as error:
             faults.append(str(error))
             continue
-        result = signature_check.check_countersignature(
-            one, info.signature, policy=policy, certificates=known, budget=further.budget
+        result = signature_check.check(
+            None, one, info.signature, policy=policy, certificates=known, budget=further.budget
         )
         over, deeper = check(
             one, certificates=known, policy=policy, further=further, depth=depth + 1

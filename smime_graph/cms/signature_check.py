@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from hmac import compare_digest
 from itertools import islice
@@ -52,8 +52,52 @@ class Check:
     others: tuple[Certificate, ...] = ()
 
 
+@dataclass(slots=True)
+class _Claim:
+    """One signer over one content: what he says that he did, as far as it has been read.
+
+    `fixed` is the digest that the scheme names, `messages` are what the signature may be over, and
+    `unread` says what of the signer's words could not be read.
+    """
+
+    signer: SignerInfo
+    content: bytes | memoryview
+    content_type: str | None  # None: the content is another's signature
+    hashed: dict[str, bytes]
+    budget: Budget
+    digest: Digest | None = None
+    scheme: SignatureScheme | None = None
+    fixed: Digest | None = None
+    pss: PssParameters | None = None
+    intact: bool | None = None
+    signing_time: datetime | None = None
+    messages: Sequence[bytes | memoryview] = ()
+    findings: list[Finding] = field(default_factory=list)
+    unread: list[Finding] = field(default_factory=list)
+
+    def note(self, code: str, text: str) -> None:
+        self.findings.append(finding(code, self.signer.where, text))
+
+    def worth(
+        self,
+        certificate: Certificate | None,
+        valid: bool | None = None,
+        others: tuple[Certificate, ...] = (),
+    ) -> Check:
+        return Check(
+            certificate,
+            self.digest,
+            self.scheme,
+            self.intact,
+            valid,
+            self.signing_time,
+            tuple(self.findings),
+            others,
+        )
+
+
 def check(
-    signed: SignedData,
+    signed: SignedData | None,
     signer: SignerInfo,
     content: bytes | memoryview,
     *,
@@ -64,50 +108,47 @@ def check(
 ) -> Check:
     """Check one signer over the content (RFC 5652 5.4, 5.6). Raises nothing it can report.
 
-    `certificates` are further ones that may be the signer's, and stand for those of the message
-    that they equal: give one whose key has its issuer's parameters as `build_path` completed it.
-    `hashed` remembers digests of the
-    content between the signers of a message, by the digest's name. `budget` is the message's.
+    `signed` is None for a Countersignature, whose content are the octets of another signer's
+    signature (RFC 5652 11.4). `certificates` are further ones that may be the signer's, and stand
+    for those of the message that they equal: give one whose key has its issuer's parameters as
+    `build_path` completed it. `hashed` remembers digests of the content between the signers of a
+    message, by the digest's name. `budget` is the message's.
     """
-    hashed = {} if hashed is None else hashed
-    budget = budget or Budget(len(content))
-    known = dict.fromkeys((*certificates, *signed.certificates))
-    return _check_anything(signer, content, signed.content_type, policy, known, hashed, budget)
-
-
-def check_countersignature(
-    signer: SignerInfo,
-    signature: bytes,
-    *,
-    policy: Policy,
-    certificates: Iterable[Certificate],
-    budget: Budget | None = None,
-) -> Check:
-    """Check a Countersignature over the octets of another signer's signature (RFC 5652 11.4)."""
-    known = dict.fromkeys(certificates)
-    return _check_anything(signer, signature, None, policy, known, {}, budget or Budget())
-
-
-def _check_anything(
-    signer: SignerInfo,
-    content: bytes | memoryview,
-    content_type: str | None,
-    policy: Policy,
-    known: dict[Certificate, None],
-    hashed: dict[str, bytes],
-    budget: Budget,
-) -> Check:
-    if signer.fault is not None:
-        found = (_unchecked(signer.where, MalformedMessage(signer.fault)),)
-        return Check(None, None, None, None, None, None, found)
+    sent = () if signed is None else signed.certificates
+    claim = _Claim(
+        signer,
+        content,
+        None if signed is None else signed.content_type,
+        {} if hashed is None else hashed,
+        budget or Budget(len(content)),
+    )
     try:
-        return _check(signer, content, content_type, policy, known, hashed, budget)
+        if signer.fault is not None:
+            raise MalformedMessage(signer.fault)
+        bindings = _bindings(claim, dict.fromkeys((*certificates, *sent)))
+        candidates = sorted(bindings, key=lambda one: bool(bindings[one]))
+        if not _read_algorithms(claim, policy):
+            return claim.worth(candidates[0] if candidates else None)
+        _check_content(claim)
+        if not candidates:
+            claim.note("cms.signer.certificate-missing", f"no certificate is {signer.identifier}")
+            return claim.worth(None)
+        valid, certificate = _verify(claim, candidates)
     except LimitReached as error:
-        found = (finding("smime.limit", signer.where, f"not checked: {error}"),)
-        return Check(None, None, None, None, None, None, found)
+        found = finding("smime.limit", signer.where, f"not checked: {error}")
+        return Check(None, None, None, None, None, None, (found,))
     except MalformedMessage as error:
-        found = (_unchecked(signer.where, error),)
-        return Check(None, None, None, None, None, None, found)
+        return Check(None, None, None, None, None, None, (_unchecked(signer.where, error),))
+    if valid and claim.unread:
+        valid = None  # what the signer says of the certificate or the algorithms is not known
+    claim.findings += [*claim.unread, *bindings[certificate]]
+    others = tuple(
+        one
+        for one in candidates
+        if valid and one != certificate and one.whole_key_info == certificate.whole_key_info
+        if bool(bindings[one]) == bool(bindings[certificate])
+    )
+    return claim.worth(certificate, valid, others)
 
 
 def _unchecked(where: str, error: SmimeGraphError, what: str = "") -> Finding:
@@ -117,144 +158,83 @@ def _unchecked(where: str, error: SmimeGraphError, what: str = "") -> Finding:
     return finding("cms.attributes.malformed", where, f"{what}{error}", severity=Severity.WARNING)
 
 
-def _check(
-    signer: SignerInfo,
-    content: bytes | memoryview,
-    content_type: str | None,
-    policy: Policy,
-    known: dict[Certificate, None],
-    hashed: dict[str, bytes],
-    budget: Budget,
-) -> Check:
-    where, found = signer.where, []
-    attrs = signer.signed_attributes
-    bindings, unread = _bindings(signer, attrs, known, budget)
-    candidates = sorted(bindings, key=lambda one: bool(bindings[one]))
-    certificate = candidates[0] if candidates else None
-    signing_time = None
-
+def _read_algorithms(claim: _Claim, policy: Policy) -> bool:
+    """Whether there is a digest and a scheme to check with, and what the policy says to them."""
+    signer, where = claim.signer, claim.signer.where
     if signer.version not in (1, 3):
-        found.append(
-            finding("cms.signer.unknown-version", where, f"SignerInfo version {signer.version}")
-        )
+        claim.note("cms.signer.unknown-version", f"SignerInfo version {signer.version}")
     try:
         digest = parameters.read_digest(signer.digest_algorithm, where)
         scheme, fixed, pss = parameters.read_signature(signer.signature_algorithm, where)
     except (UnsupportedAlgorithm, MalformedMessage) as error:
-        found.append(_unchecked(where, error))
-        return Check(certificate, None, None, None, None, None, tuple(found))
+        claim.findings.append(_unchecked(where, error))
+        return False
+    claim.digest, claim.scheme, claim.fixed, claim.pss = digest, scheme, fixed, pss
     # without signed attributes the digest that the scheme names is all that binds the content
     judged: dict[Digest | SignatureScheme, None] = dict.fromkeys((digest, scheme, fixed or digest))
     for row in judged:
         if not policy.accepts(row):
-            found.append(finding("alg.refused", where, f"policy {policy.name} refuses {row.name}"))
+            claim.note("alg.refused", f"policy {policy.name} refuses {row.name}")
         elif policy.flags(row):
-            text = f"policy {policy.name} reads {row.name} and flags it as weak"
-            found.append(finding("alg.weak", where, text))
+            claim.note("alg.weak", f"policy {policy.name} reads {row.name} and flags it as weak")
+    return True
 
+
+def _check_content(claim: _Claim) -> None:
+    """Whether the content is what was signed, and over which octets the signature then is."""
+    signer, where, digest = claim.signer, claim.signer.where, claim.digest
+    attrs, scheme = signer.signed_attributes, claim.scheme
+    assert digest is not None  # noqa: S101 - _read_algorithms found it
+    assert scheme is not None  # noqa: S101 - and this
     if signer.unsigned_attributes is not None:
-        found += attributes.check_unsigned(signer.unsigned_attributes, where)
-    intact: bool | None
+        claim.findings += attributes.check_unsigned(signer.unsigned_attributes, where)
     if attrs is None:
-        intact = True  # the signature itself is over the content
-        messages: list[bytes | memoryview] = [content]
-        if fixed is None:
-            fixed = digest
-        if content_type not in (oids.DATA, None):
-            found.append(
-                finding("cms.attributes.missing", where, "nothing but data may go unattributed")
-            )
-        if attributes.looks_like_signed_attributes(content):
-            found.append(
-                finding(
-                    "cms.attributes.confusable", where, "the content may be a set of attributes"
-                )
-            )
-    else:
-        findings, intact = _check_attributes(
-            signer, attrs, digest, content, content_type, hashed, budget
+        claim.intact = True  # the signature itself is over the content
+        claim.messages = [claim.content]
+        claim.fixed = claim.fixed or digest
+        if claim.content_type not in (oids.DATA, None):
+            claim.note("cms.attributes.missing", "nothing but data may go unattributed")
+        if attributes.looks_like_signed_attributes(claim.content):
+            claim.note("cms.attributes.confusable", "the content may be a set of attributes")
+        return
+    claim.intact = _check_attributes(claim, attrs, digest)
+    try:
+        claim.findings += attributes.check_algorithm_protection(
+            attrs, signer.digest_algorithm, signer.signature_algorithm, where
         )
-        found += findings
-        try:
-            found += attributes.check_algorithm_protection(
-                attrs, signer.digest_algorithm, signer.signature_algorithm, where
-            )
-        except MalformedMessage as error:
-            unread.append(_unchecked(where, error))
-        try:
-            signing_time = attributes.read_signing_time(attrs)
-        except MalformedMessage as error:
-            # the claimed time decides nothing about the signature
-            found.append(_unchecked(where, error))
-        if fixed is not None and fixed is not digest:
-            # RFC 8933 3, RFC 4056 3: one digest for content and attributes
-            found.append(
-                finding(
-                    "cms.attributes.algorithm-protection",
-                    where,
-                    f"signed with {fixed.name}, but the content is digested with {digest.name}",
-                )
-            )
-        if scheme.strict and digest.name not in scheme.digests:
-            # RFC 8419 3.1: a weaker digest would be what the signature is worth
-            found.append(
-                finding(
-                    "cms.attributes.algorithm-protection",
-                    where,
-                    f"{scheme.name} with signed attributes goes with {scheme.digests[0]}, "
-                    f"not with {digest.name}",
-                )
-            )
-        fixed = fixed or digest
-        messages = _signed_encodings(attrs)
-
-    if not candidates:
-        found.append(
-            finding(
-                "cms.signer.certificate-missing",
-                where,
-                f"no certificate is {signer.identifier}",
-            )
+    except MalformedMessage as error:
+        claim.unread.append(_unchecked(where, error))
+    try:
+        claim.signing_time = attributes.read_signing_time(attrs)
+    except MalformedMessage as error:
+        # the claimed time decides nothing about the signature
+        claim.findings.append(_unchecked(where, error))
+    if claim.fixed is not None and claim.fixed is not digest:
+        # RFC 8933 3, RFC 4056 3: one digest for content and attributes
+        claim.note(
+            "cms.attributes.algorithm-protection",
+            f"signed with {claim.fixed.name}, but the content is digested with {digest.name}",
         )
-        return Check(None, digest, scheme, intact, None, signing_time, tuple(found))
-
-    valid, by, number, reasons = _verify_any(
-        candidates, scheme, signer.signature, messages, fixed, pss, where, budget
-    )
-    found += reasons
-    if by is not None:
-        certificate = by
-    assert certificate is not None  # noqa: S101 - candidates is not empty
-    if number:
-        found.append(finding("cms.attributes.not-der", where, "signed attributes are not DER"))
-    if valid and unread:
-        valid = None  # what the signer says of the certificate or the algorithms is not known
-    found += unread
-    found += bindings[certificate]
-    others = tuple(
-        one
-        for one in candidates
-        if valid and one != certificate and one.whole_key_info == certificate.whole_key_info
-        if bool(bindings[one]) == bool(bindings[certificate])
-    )
-    return Check(certificate, digest, scheme, intact, valid, signing_time, tuple(found), others)
+    if scheme.strict and digest.name not in scheme.digests:
+        # RFC 8419 3.1: a weaker digest would be what the signature is worth
+        claim.note(
+            "cms.attributes.algorithm-protection",
+            f"{scheme.name} with signed attributes goes with {scheme.digests[0]}, "
+            f"not with {digest.name}",
+        )
+    claim.fixed = claim.fixed or digest
+    claim.messages = _signed_encodings(attrs)
 
 
-def _verify_any(
-    candidates: Sequence[Certificate],
-    scheme: SignatureScheme,
-    signature: bytes,
-    messages: Sequence[bytes | memoryview],
-    digest: Digest,
-    pss: PssParameters | None,
-    where: str,
-    budget: Budget,
-) -> tuple[bool | None, Certificate | None, int, list[Finding]]:
-    """Whether the signature is by one of these certificates, which, and over which message.
+def _verify(claim: _Claim, candidates: Sequence[Certificate]) -> tuple[bool | None, Certificate]:
+    """Whether the signature is by one of these certificates, and by which.
 
     RFC 8551 2.6: every certificate with a matching identifier is tried. None where it is by none
     that could be tried, and there are others.
     """
+    scheme, digest, signature = claim.scheme, claim.fixed, claim.signer.signature
+    assert scheme is not None  # noqa: S101 - _read_algorithms found it
+    assert digest is not None  # noqa: S101 - _check_content chose it
     unchecked: dict[Certificate, Finding] = {}
     faults: dict[str, None] = {}
     keys: set[bytes] = set()
@@ -263,37 +243,46 @@ def _verify_any(
             continue
         keys.add(candidate.whole_key_info)
         try:
-            if (fault := _mismatch(candidate, scheme, pss)) is not None:
+            if (fault := _mismatch(candidate, scheme, claim.pss)) is not None:
                 faults[fault] = None
                 continue
-            for number, message in enumerate(messages):
-                budget.spend("signatures", signature_price(candidate, len(message)))
-                if _is_valid(candidate, scheme, signature, message, digest, pss):
-                    return True, candidate, number, []
+            for number, message in enumerate(claim.messages):
+                claim.budget.spend("signatures", signature_price(candidate, len(message)))
+                key = candidate.public_key
+                try:
+                    scheme.verify(key, signature, message, digest, claim.pss)
+                except _Unsupported:
+                    where = f"signature with the key of {candidate.description}"
+                    raise UnsupportedAlgorithm(scheme.oids[0], where=where) from None
+                except (InvalidSignature, ValueError, TypeError):
+                    continue
+                if number:
+                    claim.note("cms.attributes.not-der", "signed attributes are not DER")
+                return True, candidate
             faults["the signature is not valid"] = None
         except LimitReached:
             raise
         except (MalformedMessage, UnsupportedAlgorithm) as error:
-            unchecked[candidate] = _unchecked(where, error)
+            unchecked[candidate] = _unchecked(claim.signer.where, error)
     if unchecked:
-        return None, next(iter(unchecked)), 0, list(unchecked.values())[:_MAX_REASONS]
-    text = "; ".join(list(faults)[:_MAX_REASONS])
-    return False, None, 0, [finding("cms.signature.invalid", where, text)]
+        claim.findings += list(unchecked.values())[:_MAX_REASONS]
+        return None, next(iter(unchecked))
+    claim.note("cms.signature.invalid", "; ".join(list(faults)[:_MAX_REASONS]))
+    return False, candidates[0]
 
 
-def _bindings(
-    signer: SignerInfo, attrs: Attributes | None, known: dict[Certificate, None], budget: Budget
-) -> tuple[dict[Certificate, list[Finding]], list[Finding]]:
+def _bindings(claim: _Claim, known: dict[Certificate, None]) -> dict[Certificate, list[Finding]]:
     """The certificates that may be the signer's, and what their signingCertificate has against
-    each; then why that cannot be read.
+    each; why that cannot be read becomes one of the claim's `unread`.
 
     RFC 5035 2, cases 2 and 4: the attribute is signed and `sid` is not, so where none that `sid`
     names is the right one, one that the attribute names is.
     """
+    signer, budget, attrs = claim.signer, claim.budget, claim.signer.signed_attributes
     budget.spend("certificates", COMPARISON * len(known))
     named = list(islice(filter(signer.matches, known), _MAX_CANDIDATES))
     if attrs is None or not attributes.names_signing_certificate(attrs):
-        return {one: [] for one in named}, []
+        return {one: [] for one in named}
     found: dict[Certificate, list[Finding]] = {}
     try:
         for one in named:
@@ -303,54 +292,45 @@ def _bindings(
             for one in known:
                 budget.spend("certificates", _NAMED_BY_DIGEST + DIGESTED_OCTET * len(one.der))
                 if not attributes.check_signing_certificate(attrs, one, signer.where):
-                    return {one: [], **found}, []
+                    return {one: [], **found}
     except LimitReached:
         raise
     except (MalformedMessage, UnsupportedAlgorithm) as error:
-        return {one: [] for one in named}, [_unchecked(signer.where, error, "signingCertificate: ")]
-    return found, []
+        claim.unread.append(_unchecked(signer.where, error, "signingCertificate: "))
+        return {one: [] for one in named}
+    return found
 
 
-def _check_attributes(
-    signer: SignerInfo,
-    attrs: Attributes,
-    digest: Digest,
-    content: bytes | memoryview,
-    content_type: str | None,
-    hashed: dict[str, bytes],
-    budget: Budget,
-) -> tuple[list[Finding], bool]:
-    where = signer.where
-    found = attributes.check_repetitions(attrs, where)
+def _check_attributes(claim: _Claim, attrs: Attributes, digest: Digest) -> bool:
+    """Whether messageDigest is that of the content."""
+    claim.findings += attributes.check_repetitions(attrs, claim.signer.where)
     if oids.MESSAGE_DIGEST not in attrs:
-        found.append(finding("cms.attributes.missing", where, "no messageDigest is signed"))
+        claim.note("cms.attributes.missing", "no messageDigest is signed")
     if oids.COUNTERSIGNATURE in attrs:
-        found.append(finding("cms.attributes.malformed", where, "a countersignature is signed"))
+        claim.note("cms.attributes.malformed", "a countersignature is signed")
     kind = attrs.single(oids.CONTENT_TYPE)
-    if content_type is None:
+    if claim.content_type is None:
         if oids.CONTENT_TYPE in attrs:  # RFC 5652 11.4: a countersignature has none
-            found.append(finding("cms.attributes.content-type", where, "contentType is signed"))
+            claim.note("cms.attributes.content-type", "contentType is signed")
     elif oids.CONTENT_TYPE not in attrs:
-        found.append(finding("cms.attributes.missing", where, "no contentType is signed"))
-    elif kind is not None and (kind.tag, kind.contents) != _oid(content_type):
-        found.append(
-            finding("cms.attributes.content-type", where, "contentType is not the content's type")
-        )
-    intact = False
+        claim.note("cms.attributes.missing", "no contentType is signed")
+    elif kind is not None and (kind.tag, kind.contents) != _oid(claim.content_type):
+        claim.note("cms.attributes.content-type", "contentType is not the content's type")
     value = attrs.single(oids.MESSAGE_DIGEST)
-    if value is not None:
-        if digest.name not in hashed:
-            budget.spend("digests", DIGESTED_OCTET * len(content))
-            hashed[digest.name] = digest.compute(content)
-        try:
-            intact = compare_digest(bytes(value.as_octets("messageDigest")), hashed[digest.name])
-        except MalformedMessage as error:
-            found.append(finding("cms.attributes.malformed", where, str(error)))
-        else:
-            if not intact:
-                text = "the content was changed after signing"
-                found.append(finding("cms.digest.mismatch", where, text))
-    return found, intact
+    if value is None:
+        return False
+    if digest.name not in claim.hashed:
+        claim.budget.spend("digests", DIGESTED_OCTET * len(claim.content))
+        claim.hashed[digest.name] = digest.compute(claim.content)
+    try:
+        digested = bytes(value.as_octets("messageDigest"))
+    except MalformedMessage as error:
+        claim.note("cms.attributes.malformed", str(error))
+        return False
+    intact = compare_digest(digested, claim.hashed[digest.name])
+    if not intact:
+        claim.note("cms.digest.mismatch", "the content was changed after signing")
+    return intact
 
 
 def _oid(dotted: str) -> tuple[int, bytes]:
@@ -395,24 +375,3 @@ def _mismatch(
         if pss is None or not same or pss.salt < limits.salt:
             return "the signature is not valid: its parameters are not those that the key is for"
     return None
-
-
-def _is_valid(
-    certificate: Certificate,
-    scheme: SignatureScheme,
-    signature: bytes,
-    message: bytes | memoryview,
-    digest: Digest,
-    pss: PssParameters | None,
-) -> bool:
-    """Raises MalformedMessage and UnsupportedAlgorithm for a key that cannot be used."""
-    key = certificate.public_key
-    try:
-        scheme.verify(key, signature, message, digest, pss)
-    except _Unsupported:
-        oid = scheme.oids[0]
-        where = f"signature with the key of {certificate.description}"
-        raise UnsupportedAlgorithm(oid, where=where) from None
-    except (InvalidSignature, ValueError, TypeError):
-        return False
-    return True

@@ -87,7 +87,7 @@ class SignatureChecks:
     search and the judging are paid for.
     """
 
-    __slots__ = ("_addresses", "_answers", "_left", "_pools", "_reports", "budget")
+    __slots__ = ("_addresses", "_answers", "_left", "_pools", "budget", "reports")
 
     def __init__(self, limit: int = MAX_SIGNATURE_CHECKS, budget: Budget | None = None) -> None:
         self.budget = budget or Budget()
@@ -95,7 +95,7 @@ class SignatureChecks:
         self._addresses: dict[Certificate, tuple[str, ...]] = {}
         self._answers: dict[tuple[bytes, bytes], str | None] = {}
         self._pools: dict[tuple[int, int], _Pool] = {}
-        self._reports: dict[tuple[_Pool, Certificate, datetime, bool], PathReport] = {}
+        self.reports: dict[tuple[_Pool, Certificate, datetime, bool], PathReport] = {}
 
     def fault(self, certificate: Certificate, issuer: Certificate) -> str | None:
         """None if `issuer`'s key made the signature of `certificate`, otherwise why not.
@@ -125,15 +125,6 @@ class SignatureChecks:
             self._pools[key] = _Pool(trust, certificates)
         return self._pools[key]
 
-    def report(
-        self, certificate: Certificate, pool: _Pool, at: datetime, accept_weak: bool
-    ) -> PathReport:
-        """The best path; one certificate is judged once for each time, whoever asks."""
-        key = (pool, certificate, at, accept_weak)
-        if key not in self._reports:
-            self._reports[key] = _best(certificate, pool, at, accept_weak, self)
-        return self._reports[key]
-
 
 def build_path(
     certificate: Certificate,
@@ -155,16 +146,10 @@ def build_path(
     """
     require_aware(at)
     checks = checks or SignatureChecks()
-    return checks.report(certificate, checks.pool(trust, certificates), at, accept_weak)
-
-
-def _best(
-    certificate: Certificate,
-    pool: _Pool,
-    at: datetime,
-    accept_weak: bool,
-    checks: SignatureChecks,
-) -> PathReport:
+    pool = checks.pool(trust, certificates)
+    # one certificate is judged once for each time, whoever asks
+    if (known := checks.reports.get((pool, certificate, at, accept_weak))) is not None:
+        return known
     search = _Search(certificate, pool, checks)
     best: PathReport | None = None
     limit = ""
@@ -176,24 +161,28 @@ def _best(
             octets = sum(len(one.der) for one in chain)
             checks.budget.spend("certification paths", PATH + octets * PATH_OCTET)
             checks.budget.spend("name constraints", CONSTRAINT * _constrained_names(chain))
-            report = PathReport(tuple(_judge(chain, at, accept_weak)), chain)
-            if report.ok:
-                return report
+            own = _own_findings(chain, at, accept_weak)
+            report = PathReport((*own, *_engine_findings(chain, at, own)), chain)
             if best is None or len(report.errors) < len(best.errors):
                 best = report
+            if report.ok:
+                break
     except LimitReached as error:
         limit = str(error)
-    if best is None:
-        findings = validity_findings(certificate, at=at) + extension_findings(certificate)
-        if not limit:
-            findings.append(search.why_none())
-        best = PathReport(tuple(findings))
+    best = best or PathReport(tuple(_why_no_path(search, certificate, at, limit)))
     if limit:
         text = f"no good path found, and to look further is too much: {limit}"
-        best = PathReport(
-            (*best.findings, finding("pki.path.limit", certificate.description, text)), best.chain
-        )
+        found = finding("pki.path.limit", certificate.description, text)
+        best = PathReport((*best.findings, found), best.chain)
+    checks.reports[pool, certificate, at, accept_weak] = best
     return best
+
+
+def _why_no_path(
+    search: _Search, certificate: Certificate, at: datetime, limit: str
+) -> list[Finding]:
+    findings = validity_findings(certificate, at=at) + extension_findings(certificate)
+    return findings if limit else [*findings, search.why_none()]
 
 
 def _constrained_names(chain: Sequence[Certificate]) -> int:
@@ -448,7 +437,7 @@ def _verify(certificate: x509.Certificate, tbs: bytes, issuer: Certificate) -> N
 # --- judging a path -------------------------------------------------------------------------------
 
 
-def _judge(chain: tuple[Certificate, ...], at: datetime, accept_weak: bool) -> list[Finding]:
+def _own_findings(chain: tuple[Certificate, ...], at: datetime, accept_weak: bool) -> list[Finding]:
     *issued, anchor = chain
     findings: list[Finding] = []
     for certificate in issued:
@@ -465,9 +454,7 @@ def _judge(chain: tuple[Certificate, ...], at: datetime, accept_weak: bool) -> l
     findings += validity_findings(anchor, at=at, severity=Severity.WARNING)
     findings += chain_findings(chain)
     findings += constraint_findings(chain)
-    said = {(f.code, f.where) for f in findings if f.severity is Severity.ERROR}
-    said |= {("pki.path.invalid", f.where) for f in findings if f.code in _ALSO_INVALID}
-    return findings + [f for f in _engine_findings(chain, at) if (f.code, f.where) not in said]
+    return findings
 
 
 # the validator has one kind of error for these, which say more
@@ -486,63 +473,61 @@ def _weak_signature(certificate: Certificate, accept_weak: bool) -> list[Finding
     return [finding("pki.path.weak-algorithm", certificate.description, text, severity=severity)]
 
 
-def _engine_findings(chain: Sequence[Certificate], at: datetime) -> list[Finding]:
-    """What RFC 5280 6.1 has against this path, by pyhanko-certvalidator; it stops at the first
-    error."""
-    from pyhanko_certvalidator.errors import ExpiredError, NotYetValidError
-
-    findings: list[Finding] = []
-    fault = _run_engine(chain, at, timedelta(0))
-    if fault is not None and isinstance(fault[1], ExpiredError | NotYetValidError):
-        code = "expired" if isinstance(fault[1], ExpiredError) else "not-yet-valid"
-        findings.append(finding(f"pki.path.{code}", fault[0].description, _plain(fault[1])))
-        # once more, as if all of them were valid: what else is wrong?
-        least, most = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
-        fault = _run_engine(chain, at, min(at - least, most - at))
-        if fault is not None and isinstance(fault[1], ExpiredError | NotYetValidError):
-            fault = None
-    if fault is not None:
-        findings.append(finding("pki.path.invalid", fault[0].description, _plain(fault[1])))
-    return findings
-
-
-def _run_engine(
-    chain: Sequence[Certificate], at: datetime, tolerance: timedelta
-) -> tuple[Certificate, Exception] | None:
-    """The certificate at fault and the exception, or None where the path is valid."""
+def _engine_findings(
+    chain: Sequence[Certificate], at: datetime, own: Sequence[Finding]
+) -> list[Finding]:
+    """What RFC 5280 6.1 has against this path, by pyhanko-certvalidator, and `own` does not say."""
+    if len(chain) == 1:
+        return []
     from asn1crypto import x509 as asn1
     from pyhanko_certvalidator.authority import CertTrustAnchor
     from pyhanko_certvalidator.context import ValidationContext
+    from pyhanko_certvalidator.errors import ExpiredError, NotYetValidError
     from pyhanko_certvalidator.path import ValidationPath
     from pyhanko_certvalidator.policy_decl import AcceptAllAlgorithms
     from pyhanko_certvalidator.validate import async_validate_path
 
-    context: ValidationContext | None = None
-    parsed: list[Any] = []
-    try:
-        parsed += [asn1.Certificate.load(c.der, strict=True) for c in chain]
-        leaf, *intermediates, root = parsed
-        anchor = CertTrustAnchor(root, _anchor_qualifiers(root))
-        context = ValidationContext(
-            trust_roots=[anchor],  # never empty: that would mean the operating system's list
-            moment=at,
-            allow_fetching=False,
-            revocation_mode="none",
-            time_tolerance=tolerance,
-            algorithm_usage_policy=AcceptAllAlgorithms(),  # weakness is judged above
-        )
-        work = async_validate_path(context, ValidationPath(anchor, intermediates[::-1], leaf))
+    said = {(f.code, f.where) for f in own if f.severity is Severity.ERROR}
+    said |= {("pki.path.invalid", f.where) for f in own if f.code in _ALSO_INVALID}
+    findings: list[Finding] = []
+    least, most = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    # it stops at the first error; after one of time once more, as if all of them were valid
+    for tolerance in (timedelta(0), min(at - least, most - at)):
+        context: ValidationContext | None = None
+        parsed: list[Any] = []
         try:
-            # One step of the coroutine is all of it, since nothing is fetched; so this works inside
-            # a running event loop, where asyncio.run would not.
-            work.send(None)
-        except StopIteration:
-            return None
-        finally:
-            work.close()
-        return chain[0], RuntimeError("the validator wanted to wait for something")
-    except Exception as error:  # noqa: BLE001 - hostile certificates reach asn1crypto: nothing may escape
-        return _culprit(chain, parsed, context), error
+            parsed += [asn1.Certificate.load(c.der, strict=True) for c in chain]
+            leaf, *intermediates, root = parsed
+            anchor = CertTrustAnchor(root, _anchor_qualifiers(root))
+            context = ValidationContext(
+                trust_roots=[anchor],  # never empty: that would mean the operating system's list
+                moment=at,
+                allow_fetching=False,
+                revocation_mode="none",
+                time_tolerance=tolerance,
+                algorithm_usage_policy=AcceptAllAlgorithms(),  # weakness is judged by ourselves
+            )
+            work = async_validate_path(context, ValidationPath(anchor, intermediates[::-1], leaf))
+            try:
+                # One step of the coroutine is all of it, since nothing is fetched; so this works
+                # inside a running event loop, where asyncio.run would not.
+                work.send(None)
+                raise RuntimeError("the validator wanted to wait for something")
+            except StopIteration:
+                break
+            finally:
+                work.close()
+        except Exception as error:  # noqa: BLE001 - hostile certificates reach asn1crypto: nothing may escape
+            code = "invalid"
+            if isinstance(error, ExpiredError | NotYetValidError):
+                if tolerance:
+                    break
+                code = "expired" if isinstance(error, ExpiredError) else "not-yet-valid"
+            culprit = _culprit(chain, parsed, context)
+            findings.append(finding(f"pki.path.{code}", culprit.description, _plain(error)))
+            if code == "invalid":
+                break
+    return [f for f in findings if (f.code, f.where) not in said]
 
 
 def _culprit(

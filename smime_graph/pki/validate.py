@@ -48,17 +48,30 @@ def validate(
             accept_weak=accept_weak,
             checks=checks,
         )
+    report = with_usage(
+        certificate, path, use=use, minimum_rsa_bits=minimum_rsa_bits, accept_weak=accept_weak
+    )
+    if address is None:
+        return report
+    findings = (*report.findings, *_address_findings(certificate, address))
+    return PathReport(tuple(dict.fromkeys(findings)), path.chain)
+
+
+def with_usage(
+    certificate: Certificate,
+    path: PathReport,
+    *,
+    use: Use,
+    minimum_rsa_bits: int = MINIMUM_RSA_BITS,
+    accept_weak: bool = False,
+) -> PathReport:
+    """The report on a certificate's path, and what speaks against using the certificate so."""
     if path.chain:
         certificate = path.chain[0]  # its key is whole there
-    findings = [
-        *path.findings,
-        *usage_findings(
-            certificate, use=use, minimum_rsa_bits=minimum_rsa_bits, accept_weak=accept_weak
-        ),
-    ]
-    if address is not None:
-        findings += _address_findings(certificate, address)
-    return PathReport(tuple(dict.fromkeys(findings)), path.chain)
+    against = usage_findings(
+        certificate, use=use, minimum_rsa_bits=minimum_rsa_bits, accept_weak=accept_weak
+    )
+    return PathReport(tuple(dict.fromkeys((*path.findings, *against))), path.chain)
 
 
 def _address_findings(certificate: Certificate, address: str) -> list[Finding]:

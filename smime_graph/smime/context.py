@@ -12,7 +12,7 @@ from ..cms.labels import SecurityLabel
 from ..errors import UsageError
 from ..pki.path import PathReport, SignatureChecks, build_path
 from ..pki.trust import TrustStore
-from ..pki.validate import validate
+from ..pki.validate import with_usage
 from ..policy import Policy
 from ..x509.certificate import Certificate
 
@@ -70,15 +70,21 @@ class VerificationContext:
 
     def validate(self, certificate: Certificate, at: datetime | None = None) -> PathReport:
         """Everything that speaks against a certificate as a signer's, then or now."""
-        return validate(
+        policy = self.policy
+        path = build_path(
             certificate,
-            use="sign",
             trust=self.trust,
             certificates=self.certificates,
             at=at or self.at,
-            minimum_rsa_bits=self.policy.minimum_rsa_bits,
-            accept_weak=self.policy.accept_weak_certificates,
+            accept_weak=policy.accept_weak_certificates,
             checks=self.checks,
+        )
+        return with_usage(
+            certificate,
+            path,
+            use="sign",
+            minimum_rsa_bits=policy.minimum_rsa_bits,
+            accept_weak=policy.accept_weak_certificates,
         )
 
     def build_path(

@@ -1,0 +1,117 @@
+"""How far it is from `seal` and `unseal` to what does the work.
+
+Real frames are counted, with every lambda, comprehension and generator, where our code calls into
+`cryptography` or the path engine. A hop is a call from one frame to the next: `seal > signed_entity
+> sign` is two, and the last frame is the one that calls out. The one thing not counted is the
+argument wrapper (`arguments.checked`) of the public verb, which stands before the verb itself.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from smime_graph import CA, Identity, TrustStore, seal, unseal
+
+from ..conftest import NOW, contact
+
+Stack = tuple[str, ...]
+
+# What does the work: what is called, and in which package
+_WORK = {
+    ("sign", "cryptography"): "signature",
+    ("verify", "cryptography"): "verification",
+    ("encrypt", "cryptography"): "key wrap",
+    ("aes_key_wrap", "keywrap"): "key wrap",
+    ("encapsulate", "cryptography"): "key wrap",
+    ("decrypt", "cryptography"): "key unwrap",
+    ("aes_key_unwrap", "keywrap"): "key unwrap",
+    ("decapsulate", "cryptography"): "key unwrap",
+    ("exchange", "cryptography"): "key agreement",
+    ("async_validate_path", "pyhanko_certvalidator"): "path engine",
+}
+# The cipher of the content is no key; certificates are verified by the search for a path, and once
+# more inside the engine.
+_CONTENT_CIPHERS = ("AESGCM", "AESCCM", "ChaCha20Poly1305")
+_OF_CERTIFICATES = ("pki.path._verify", "pyhanko_certvalidator.")
+MOST = {
+    "seal": {"signature": 4, "key wrap": 6, "key agreement": 6},
+    "unseal": {"key unwrap": 8, "key agreement": 8, "verification": 7, "path engine": 6},
+}
+
+
+def stacks(verb: str, work: Callable[[], object]) -> dict[str, set[Stack]]:
+    """The frames between the verb and each thing that does the work, both ends included."""
+    found: dict[str, set[Stack]] = {}
+
+    def name(frame: FrameType) -> str:
+        module = str(frame.f_globals["__name__"]).removeprefix("smime_graph.")
+        return f"{module}.{frame.f_code.co_name}"
+
+    def trace(frame: FrameType, event: str, called: Any) -> None:
+        caller: FrameType | None = frame
+        if event == "c_call":
+            owner = type(called.__self__) if called.__module__ is None else called
+            if owner.__name__ in _CONTENT_CIPHERS:
+                return
+            key = (called.__name__, owner.__module__.partition(".")[0])
+        elif event == "call":
+            key = (frame.f_code.co_name, str(frame.f_globals.get("__name__")).partition(".")[0])
+            caller = frame.f_back
+        else:
+            return
+        if (what := _WORK.get(key)) is None:
+            return
+        stack: list[str] = []
+        while caller is not None and stack[:1] != [verb]:
+            stack.insert(0, name(caller))
+            caller = caller.f_back
+        if not any(one.startswith(_OF_CERTIFICATES) for one in stack):
+            found.setdefault(what, set()).add(tuple(stack))
+
+    sys.setprofile(trace)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return found
+
+
+def hops(found: dict[str, set[Stack]]) -> dict[str, int]:
+    for what, several in found.items():
+        for stack in several:
+            print(f"{what}, {len(stack) - 1} hops: {' > '.join(stack)}")
+    return {what: max(map(len, several)) - 1 for what, several in found.items()}
+
+
+@pytest.fixture(params=["rsa-2048", "p256", "x25519", "ml-kem-768"])
+def reader(ca: CA, request: pytest.FixtureRequest) -> Identity:
+    """One who is sent mail, with each kind of key that a content key is wrapped for."""
+    return ca.issue("bob@contoso.com", key=request.param, use="encrypt", at=NOW)
+
+
+@pytest.fixture(params=["rsa-2048", "p256", "ed25519"])
+def writer(ca: CA, request: pytest.FixtureRequest) -> Identity:
+    return ca.issue("alice@contoso.com", key=request.param, use="sign", at=NOW)
+
+
+def test_from_seal_it_is_few_hops(writer: Identity, reader: Identity, message: bytes) -> None:
+    to = [contact(reader)]
+    verb = "smime.wrap.seal"
+    found = hops(stacks(verb, lambda: seal(message, signer=writer, recipients=to, at=NOW)))
+    assert {"signature", "key wrap"} <= set(found)
+    assert {what: most for what, most in found.items() if most > MOST["seal"][what]} == {}
+
+
+def test_from_unseal_it_is_few_hops(
+    writer: Identity, reader: Identity, trust: TrustStore, message: bytes
+) -> None:
+    raw = seal(message, signer=writer, recipients=[contact(reader)], at=NOW)
+    verb = "smime.examine.unseal"
+    found = hops(stacks(verb, lambda: unseal(raw, identities=[reader], trust=trust, at=NOW)))
+    assert {"key unwrap", "verification", "path engine"} <= set(found)
+    assert {what: most for what, most in found.items() if most > MOST["unseal"][what]} == {}
