@@ -28,8 +28,10 @@ from .layers import ParsedMessage
 from .report import Signer
 
 # A From in a header, as it is found by readers that take a bare CR, or what else ends a line on
-# some system, for a line end
-_FROM_LINE = re.compile(rb"(?:\A|[\x00-\x08\x0a-\x1f])from[ \t]*:", re.IGNORECASE)
+# some system (U+0085, U+2028 and U+2029 do for `str.splitlines`), for a line end
+_FROM_LINE = re.compile(
+    rb"(?:\A|[\x00-\x08\x0a-\x1f\x85]|\xe2\x80[\xa8\xa9])from[ \t]*:", re.IGNORECASE
+)
 _NO_NAME = re.compile(rb"[^!-~]")
 
 
@@ -123,12 +125,14 @@ class Senders:
     def who_did_not_sign(self, signers: Sequence[Signer]) -> list[Finding]:
         """Authors beside the one who signed: it is they whom a reader is shown.
 
-        RFC 8550 3 is content with the Sender, or with one of several in the From.
+        RFC 8550 3 is content with the Sender, or with one of several in the From; those of a From
+        further in count as well.
         """
         believers = dict.fromkeys(signer.emails for signer in signers if signer.accepted)
         held = [one for emails in believers for one in emails]
         believed = mailboxes(tuple(held))
-        silent = [one for one in self.authors if mailbox(one) not in believed]
+        named = dict.fromkeys(one for some in (self.authors, *self.inside) for one in some)
+        silent = [one for one in named if mailbox(one) not in believed]
         if not held or not silent:
             return []
         text = printable(f"from {', '.join(silent[:5])}, but signed by {', '.join(held[:5])}")

@@ -47,6 +47,10 @@ DISGUISES = {
     "folded": b"From\r\n : %s\r\n",
     "bare CR": b"X-A: b\rFrom: %s\r\n",
     "vertical tab as a line end": b"X-A: b\x0bFrom: %s\r\n",
+    "next line as a line end": b"X-A: b\xc2\x85From: %s\r\n",
+    "next line in latin-1": b"X-A: b\x85From: %s\r\n",
+    "line separator": b"X-A: b\xe2\x80\xa8From: %s\r\n",
+    "paragraph separator": b"X-A: b\xe2\x80\xa9From: %s\r\n",
     "blank inside": b"Fr om: %s\r\n",
 }
 
@@ -245,3 +249,19 @@ def test_a_part_with_such_a_header_is_kept_as_it_is_or_refused() -> None:
     assert canonical_entity(header + b"text\r\n", clear=False) == header + b"text\r\n"
     with pytest.raises(MalformedMessage, match="not printable"):
         canonical_entity(header + b"\xc3\xa4\r\n", clear=False)
+
+
+@pytest.mark.parametrize("place", ["content", "layer"])
+def test_an_author_inside_who_did_not_sign_is_named(
+    mallory: Identity, trust: TrustStore, now: datetime, place: str
+) -> None:
+    """RFC 9788 4.4: readers may show the From that was signed instead of the one outside."""
+    authors = b"From: mallory@contoso.com, alice@contoso.com\r\n"
+    inside = authors + (INNER if place == "content" else opaque(INNER, mallory, now))
+    report = examine(
+        b"From: mallory@contoso.com\r\n" + opaque(inside, mallory, now), trust=trust, at=now
+    )
+    assert report.accepted
+    (one,) = report.findings
+    assert (one.code, one.severity) == ("pki.address.mismatch", Severity.WARNING)
+    assert one.text == "from alice@contoso.com, but signed by mallory@contoso.com"
