@@ -3,6 +3,8 @@ import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
+import java.lang.management.ManagementFactory;
+import java.lang.management.ThreadMXBean;
 import java.nio.charset.StandardCharsets;
 import java.security.KeyFactory;
 import java.security.KeyPair;
@@ -25,7 +27,9 @@ import java.util.Base64;
 import java.util.Collection;
 import java.util.Collections;
 import java.util.Date;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Properties;
 import javax.crypto.spec.OAEPParameterSpec;
 import javax.crypto.spec.PSource;
@@ -132,6 +136,8 @@ public final class BouncyCastle {
                 return sealMail(words);
             case "open-mail":
                 return openMail(octets(words[1]), words[2].split(":"));
+            case "cpu":
+                return cpu(Integer.parseInt(words[1]), Arrays.copyOfRange(words, 2, words.length));
             default:
                 throw new IllegalArgumentException("no such command: " + words[0]);
         }
@@ -145,16 +151,44 @@ public final class BouncyCastle {
         return Base64.getDecoder().decode(word.substring(1));
     }
 
+    // cpu TIMES COMMAND...: nanoseconds of this thread for the command, so many times
+    private static byte[] cpu(int times, String[] command) throws Exception {
+        ThreadMXBean thread = ManagementFactory.getThreadMXBean();
+        long start = thread.getCurrentThreadCpuTime();
+        for (int done = 0; done < times; done++) {
+            answer(command);
+        }
+        long used = thread.getCurrentThreadCpuTime() - start;
+        return Long.toString(used).getBytes(StandardCharsets.US_ASCII);
+    }
+
+    // Certificates and keys are read once, as by a program that holds them
+    private static final Map<String, X509Certificate> CERTIFICATES = new HashMap<>();
+    private static final Map<String, PrivateKey> KEYS = new HashMap<>();
+
     private static X509Certificate certificate(String word) throws Exception {
-        return (X509Certificate)
-                CertificateFactory.getInstance("X.509", BC)
-                        .generateCertificate(new ByteArrayInputStream(octets(word)));
+        X509Certificate known = CERTIFICATES.get(word);
+        if (known == null) {
+            known =
+                    (X509Certificate)
+                            CertificateFactory.getInstance("X.509", BC)
+                                    .generateCertificate(new ByteArrayInputStream(octets(word)));
+            CERTIFICATES.put(word, known);
+        }
+        return known;
     }
 
     private static PrivateKey privateKey(String word) throws Exception {
-        PrivateKeyInfo info = PrivateKeyInfo.getInstance(octets(word));
-        String oid = info.getPrivateKeyAlgorithm().getAlgorithm().getId();
-        return KeyFactory.getInstance(oid, BC).generatePrivate(new PKCS8EncodedKeySpec(octets(word)));
+        PrivateKey known = KEYS.get(word);
+        if (known == null) {
+            PrivateKeyInfo info = PrivateKeyInfo.getInstance(octets(word));
+            String oid = info.getPrivateKeyAlgorithm().getAlgorithm().getId();
+            known =
+                    KeyFactory.getInstance(oid, BC)
+                            .generatePrivate(new PKCS8EncodedKeySpec(octets(word)));
+            KEYS.put(word, known);
+        }
+        return known;
     }
 
     // sign opaque|detached issuer|ski CONTENT (ALGORITHM CERTIFICATE KEY)...

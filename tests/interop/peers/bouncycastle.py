@@ -59,7 +59,10 @@ class BouncyCastle:
     known: ClassVar[Sequence[Known]] = KNOWN
 
     @classmethod
-    def start(cls, people: People, folder: Path) -> BouncyCastle:
+    def start(
+        cls, people: People, folder: Path, options: Sequence[str] = ("-XX:TieredStopAtLevel=1",)
+    ) -> BouncyCastle:
+        """By default with the first compiler alone: a suite ends before the second pays."""
         need("java", "default-jdk-headless")
         need("javac", "default-jdk-headless")
         jars = [Path("/usr/share/java") / f"{name}.jar" for name in _JARS]
@@ -67,8 +70,7 @@ class BouncyCastle:
             raise Missing(f"Bouncy Castle is not installed: apt-get install {_PACKAGES}")
         path = ":".join(str(part) for part in (*jars, folder))
         checked(run("javac", "-nowarn", "-cp", path, "-d", folder, _SOURCE, folder=folder))
-        # the first compiler alone: a suite of short calls ends before the second pays
-        java = ["java", "-XX:TieredStopAtLevel=1", "-Xmx256m", "-cp", path, "BouncyCastle"]
+        java = ["java", *options, "-Xmx256m", "-cp", path, "BouncyCastle"]
         resident = Resident.start(java, folder)
         version = resident.version.partition("/")[0]
         return cls(resident, f"Bouncy Castle {version.strip()}")

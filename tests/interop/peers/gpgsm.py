@@ -72,7 +72,7 @@ class Gpgsm:
         (path / "private-keys-v1.d").mkdir(mode=0o700)
         (path / "gpgsm.conf").write_text("disable-crl-checks\npinentry-mode loopback\nbatch\n")
         (path / "gpg-agent.conf").write_text("allow-loopback-pinentry\n")
-        fingerprint = hashlib.sha1(people.ca.certificate.der).hexdigest()
+        fingerprint = hashlib.sha1(people.trust.anchors[0].der).hexdigest()
         (path / "trustlist.txt").write_text(f"{fingerprint} S relax\n")
         made = cls(people, folder, home, f"gpgsm {'.'.join(version.split('.')[:2])}")
         checked(made._gpgsm("--import", people.root_file))

@@ -1,0 +1,277 @@
+"""The rows of whole processes: large files, the start, a pool; and a mailbox in process."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+import pybase64
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.serialization import load_der_private_key
+
+from smime_graph import GraphClient, Identity, seal, sign
+from smime_graph.emulator import Emulator
+
+from .measure import Contestant, Cost, Row, Rows, in_process
+from .messages import Chain, mail
+
+_CHUNK = 50
+_MB = 1_000_000
+
+
+class LeftOut(Exception):
+    """A row that cannot be measured here; the text says why."""
+
+
+class Launcher:
+    """Runs pipes of processes and says what they cost (see launcher.py)."""
+
+    def __init__(self, folder: Path) -> None:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+        environment |= {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(Path(__file__).with_name("launcher.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=folder,
+            env=environment,
+        )
+
+    def run(self, *stages: Sequence[str]) -> Cost:
+        """Raises LeftOut where one of them fails."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(stages).encode() + b"\n")
+        self._process.stdin.flush()
+        status, cpu, peak = json.loads(self._process.stdout.readline())
+        if status:
+            programs = " | ".join(" ".join(words[:3]) for words in stages)
+            raise LeftOut(f"{programs} ended with status {status}")
+        return Cost(cpu, peak)
+
+    def work(self, *stages: Sequence[str]) -> Contestant:
+        def work(count: int) -> Cost:
+            costs = [self.run(*stages) for _ in range(count)]
+            return Cost(sum(cost.cpu for cost in costs), max(cost.peak for cost in costs))
+
+        return work
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait()
+
+
+def rows(people: Chain, launcher: Launcher, *, quick: bool) -> Rows:
+    files = _Files(people, launcher)
+    both = "click, cryptography.x509"
+    yield "--version / import click", partial(files.start, ["--version"], "click", 1.3)
+    yield "--help / import click", partial(files.start, ["--help"], "click", 1.3)
+    yield f"sign 1 KB / import {both}", partial(files.start, files.sign(0), both, 1.9)
+    yield "sign 10 KB rsa-2048, pool of 2", partial(_pool, people, quick=quick)
+    yield "send sealed 10 KB, Graph and emulator", partial(_mailbox, people, quick=quick)
+    if not quick:
+        for (verb, size), ratio in _LARGE.items():
+            yield f"{verb} {size} MB, process", partial(files.large, verb, size, ratio)
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+_LARGE = {  # the bounds of the project
+    ("sign", 100): 2.3,
+    ("seal", 100): 1.4,
+    ("verify", 100): 0.3,
+    ("decrypt", 100): 0.7,
+    ("unseal", 100): 0.25,
+    ("sign", 500): 1.5,
+    ("seal", 500): 1.2,
+}
+
+
+class _Files:
+    def __init__(self, people: Chain, launcher: Launcher) -> None:
+        self._launcher = launcher
+        self._people = people
+        self._folder = people.folder / "files"
+        self._folder.mkdir()
+        self._us = str(Path(sys.executable).with_name("smime-graph"))
+        self._me, self._reader = people.of("rsa-2048"), people.of("rsa-3072")
+        self._signer = self._folder / "signer.pem"
+        chain = b"".join(one.read_bytes() for one in (self._me.key_file, self._me.certificate_file))
+        self._signer.write_bytes(chain)
+        self._identity = self._folder / "reader.pem"
+        self._identity.write_bytes(
+            self._reader.key_file.read_bytes() + self._reader.certificate_file.read_bytes()
+        )
+
+    def _raw(self, size: int) -> Path:
+        """A message with an attachment of so many MB, a small one for 0."""
+        path = self._folder / f"{size}.eml"
+        if not path.exists():
+            small = mail(self._me.email, self._reader.email, 1000)
+            if not size:
+                path.write_bytes(small)
+            else:
+                head = small.replace(b"text/plain; charset=us-ascii", b"application/octet-stream")
+                head = head.replace(b"7bit", b"base64").partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+                piece = pybase64.encodebytes(os.urandom(57 * 10_000)).replace(b"\n", b"\r\n")
+                with path.open("wb") as file:
+                    file.write(head)
+                    for _ in range(size * _MB // len(piece)):
+                        file.write(piece)
+        return path
+
+    def _out(self, name: str, size: int) -> str:
+        return str(self._folder / f"{name}-{size}")
+
+    def sign(self, size: int) -> list[str]:
+        words = [self._us, "sign", str(self._raw(size)), "--signer", str(self._signer)]
+        return [*words, "-o", self._out("signed", size)]
+
+    def _seal(self, size: int) -> list[str]:
+        words = [self._us, "seal", str(self._raw(size)), "--signer", str(self._signer)]
+        words += ["--recipient", str(self._reader.certificate_file)]
+        return [*words, "-o", self._out("sealed", size)]
+
+    def _ours(self, verb: str, size: int) -> list[str]:
+        trust = ["--trust", str(self._people.root_file)]
+        identity = ["--identity", str(self._identity)]
+        out = ["-o", self._out("opened", size)]
+        signed, sealed = self._out("signed", size), self._out("sealed", size)
+        return {
+            "sign": lambda: self.sign(size),
+            "seal": lambda: self._seal(size),
+            "verify": lambda: [self._us, "verify", signed, *trust, *out],
+            "decrypt": lambda: [self._us, "decrypt", sealed, *identity, *out],
+            "unseal": lambda: [self._us, "unseal", sealed, *identity, *trust, *out],
+        }[verb]()
+
+    def _theirs(self, verb: str, size: int) -> list[list[str]]:
+        """OpenSSL on the same: it streams what it writes, and reads what we wrote."""
+        signer = ["-signer", str(self._me.certificate_file), "-inkey", str(self._me.key_file)]
+        reader = ["-recip", str(self._reader.certificate_file)]
+        key = ["-inkey", str(self._reader.key_file)]
+        raw = ["-in", str(self._raw(size))]
+        out = ["-out", self._out("theirs", size)]
+        sign = ["openssl", "cms", "-sign", "-stream", *signer, *raw]
+        decrypt = ["openssl", "cms", "-decrypt", *reader, *key, "-in", self._out("sealed", size)]
+        verify = ["openssl", "cms", "-verify", "-CAfile", str(self._people.root_file), *out]
+        to = str(self._reader.certificate_file)
+        return {
+            "sign": [[*sign, *out]],
+            "seal": [sign, ["openssl", "cms", "-encrypt", "-stream", "-aes256", *out, to]],
+            "verify": [[*verify, "-in", self._out("signed", size)]],
+            "decrypt": [[*decrypt, *out]],
+            "unseal": [decrypt, verify],
+        }[verb]
+
+    def large(self, verb: str, size: int, ratio: float) -> Row:
+        if shutil.which("openssl") is None:
+            raise LeftOut("openssl is not installed")
+        for needed in {"verify": ["sign"], "decrypt": ["seal"], "unseal": ["seal"]}.get(verb, []):
+            self._launcher.run(self._ours(needed, size))
+        contestants = {
+            "ours": self._launcher.work(self._ours(verb, size)),
+            "openssl": self._launcher.work(*self._theirs(verb, size)),
+        }
+        return Row(contestants, beside="openssl", ratio=ratio, peak=48)
+
+    def start(self, words: list[str], modules: str, ratio: float) -> Row:
+        ours = words if words[0] == self._us else [self._us, *words]
+        imports = [sys.executable, "-c", f"import {modules}"]
+        contestants = {
+            "ours": self._launcher.work(ours),
+            "imports": self._launcher.work(imports),
+        }
+        return Row(contestants, beside="imports", ratio=ratio)
+
+
+# --- a pool --------------------------------------------------------------------------------------
+
+_held: dict[str, Any] = {}
+
+
+def _load(key: bytes, certificates: list[bytes]) -> None:
+    from smime_graph import Certificate
+
+    private_key = load_der_private_key(key, None)
+    one, *chain = [Certificate(der) for der in certificates]
+    _held["signer"] = Identity(private_key, one, chain=tuple(chain))
+    _held["key"] = private_key
+
+
+def _sign_chunk(chunk: list[bytes]) -> tuple[list[bytes], float]:
+    start = process_time()
+    return [sign(raw, signer=_held["signer"]) for raw in chunk], process_time() - start
+
+
+def _raw_chunk(chunk: list[bytes]) -> tuple[list[bytes], float]:
+    start = process_time()
+    made = [_held["key"].sign(raw[-300:], padding.PKCS1v15(), hashes.SHA256()) for raw in chunk]
+    return made, process_time() - start
+
+
+def _pool(people: Chain, *, quick: bool) -> Row:
+    """RSA-2048 signatures of messages of 10 KB, in chunks, by two processes."""
+    me = people.of("rsa-2048")
+    certificates = [one.der for one in (me.certificate, *me.identity.chain)]
+    messages = [mail(me.email, "bob@contoso.com", 10_000)] * (_CHUNK * (4 if quick else 10))
+    chunks = [messages[start : start + _CHUNK] for start in range(0, len(messages), _CHUNK)]
+
+    def run(function: Callable[[list[bytes]], tuple[list[bytes], float]]) -> Contestant:
+        def work(count: int) -> Cost:
+            """One pool, however few messages are asked for: what each cost, that many times."""
+            with ProcessPoolExecutor(
+                2, initializer=_load, initargs=(me.pkcs8, certificates)
+            ) as pool:
+                list(pool.map(function, chunks[:2]))  # what is made once is made now
+                start = process_time()
+                used = sum(cpu for _, cpu in pool.map(function, chunks))
+                used += process_time() - start
+            return Cost(count * used / len(messages))
+
+        return work
+
+    contestants = {"ours": run(_sign_chunk), "raw signatures": run(_raw_chunk)}
+    return Row(contestants, beside="raw signatures", ratio=1.25)
+
+
+# --- a mailbox -----------------------------------------------------------------------------------
+
+
+def _mailbox(people: Chain, *, quick: bool) -> Row:
+    """GraphClient and the emulator in one process: a sealed message of 10 KB is sent."""
+    me, reader = people.of("rsa-2048"), people.of("rsa-3072")
+    raw = mail(me.email, reader.email, 10_000)
+    sealed = seal(raw, signer=me.identity, recipients=[reader.identity.contact])
+    times = 50 if quick else 200
+
+    def work(count: int) -> Cost:
+        """One mailbox, however few messages are asked for."""
+        with (
+            Emulator(mailboxes=[me.email, reader.email]) as here,
+            GraphClient("token", user=me.email, transport=here.transport()) as graph,
+        ):
+            graph.send(sealed)
+            start = process_time()
+            for number in range(times):
+                graph.send(sealed.replace(b"<bench@", b"<bench%d@" % number, 1))
+            return Cost(count * (process_time() - start) / times)
+
+    return Row(
+        {"ours": work, "base64": in_process(lambda: pybase64.b64encode(sealed))},
+        beside="",
+        own=500,
+    )
