@@ -14,7 +14,7 @@ from ..asn1.content_info import content_info, read_content_info
 from ..budget import INFLATED_OCTET, Budget
 from ..errors import MalformedMessage
 from ..policy import Policy
-from .recipients.recipient_info import judged
+from .recipients.recipient_info import require_readable
 
 # As large as Exchange lets a message be at the most
 MAX_CONTENT = 150 << 20
@@ -65,7 +65,7 @@ def decompress(
     content = inner.take(0xA0, "eContent").only("eContent").as_octets("eContent")
     inner.end()
     fields.end()
-    row = judged(
+    row = require_readable(
         algorithms.by_oid(Compression, algorithm.oid, where="compressionAlgorithm"), policy
     )
     if not algorithm.has_no_parameters:

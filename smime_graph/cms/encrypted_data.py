@@ -18,7 +18,7 @@ from ..policy import Policy
 from . import parameters
 from .enveloped_data import read_encrypted_content
 from .recipients.kinds import AnyKey
-from .recipients.recipient_info import judged
+from .recipients.recipient_info import require_readable
 from .recipients.shared_secret import SharedKey
 
 
@@ -37,9 +37,9 @@ def decrypt(der: bytes, keys: Sequence[AnyKey], *, policy: Policy) -> bytes:
     """The content under a SharedKey of the right size; errors as of `enveloped_data`."""
     algorithm, ciphertext = read(der)
     encryption = parameters.read_cipher(algorithm, "content encryption")
-    cipher = judged(encryption.cipher, policy)
+    cipher = require_readable(encryption.cipher, policy)
     if encryption.derivation is not None:
-        judged(encryption.derivation, policy)
+        require_readable(encryption.derivation, policy)
     if cipher.aead:
         raise MalformedMessage(f"{cipher.name} does not belong in EncryptedData")
     usable = [

@@ -15,6 +15,7 @@ EncryptedContentInfo ::= SEQUENCE { contentType, contentEncryptionAlgorithm,
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,13 +43,17 @@ from ..x509.certificate_set import read_certificates
 from . import attributes, parameters
 from .recipients import kinds as recipients
 from .recipients.kinds import AnyKey, AnyRecipient
-from .recipients.recipient_info import RecipientIdentifierForm, RecipientInfo, judged
-from .recipients.shared_secret import Password
+from .recipients.recipient_info import (
+    MAX_RECIPIENTS,
+    Opening,
+    RecipientIdentifierForm,
+    RecipientInfo,
+    RecipientKind,
+    require_readable,
+)
 
 # Each try is an operation with a private key: a message can ask for many, we grant few.
 MAX_ATTEMPTS = 50
-# Each try of a password is a second or more, as long as the sender wants up to a limit.
-MAX_PASSWORD_ATTEMPTS = 4
 
 
 def encrypt(
@@ -67,20 +72,21 @@ def encrypt(
         raise UsageError("nobody to encrypt to", hint="give at least one recipient's certificate")
     cek, iv = os.urandom(cipher.key_size), os.urandom(cipher.iv_size)
     unique = {getattr(recipient, "certificate", recipient): recipient for recipient in to}
-    passwords = sum(isinstance(one, Password) for one in unique.values())
-    for count, most, what in (
-        (len(unique), recipients.MAX_RECIPIENTS, "recipients"),
-        (passwords, MAX_PASSWORD_ATTEMPTS, "recipients' passwords"),
-    ):
-        if count > most:
-            raise UsageError(f"{count} {what}, at most {most} are read", hint="send it twice")
-    infos = [recipients.wrap(one, cek, policy=policy, rid=rid) for one in unique.values()]
+    _require_at_most(MAX_RECIPIENTS, len(unique), "recipients")
+    chosen = [(recipients.kind_for(one, policy), one) for one in unique.values()]
+    for kind, count in Counter(kind for kind, _ in chosen).items():
+        _require_at_most(kind.limit, count, kind.plural)
+    infos, version = [], 0
+    for kind, one in chosen:
+        info, needed = kind.wrap(one, cek, policy, rid)
+        infos.append(info)
+        version = max(version, needed)
     derivation = recipients.choose_derivation(to, policy)
     algorithm = parameters.write_cipher(cipher, iv, derivation)
     if derivation is not None:
         cek = derivation.derive(cek, parameters.write_cipher(cipher, iv, None))
     ciphertext, tag = cipher.encrypt(cek, iv, content)
-    recipient_infos = ber.set_of(*(der for der, _ in infos))
+    recipient_infos = ber.set_of(*infos)
     encrypted = ber.nest(
         ber.SEQUENCE, [ber.oid(oids.DATA), algorithm, *ber.nest(0x80, [ciphertext])]
     )
@@ -90,12 +96,12 @@ def encrypt(
             oids.AUTH_ENVELOPED_DATA,
             [ber.integer(0), recipient_infos, *encrypted, ber.octet_string(tag)],
         )
-    # RFC 5652 6.1
-    if any(der[0] in (0xA3, 0xA4) for der, _ in infos):
-        version = 3
-    else:
-        version = 0 if all(version == 0 for _, version in infos) else 2
     return content_info(oids.ENVELOPED_DATA, [ber.integer(version), recipient_infos, *encrypted])
+
+
+def _require_at_most(most: int, count: int, what: str) -> None:
+    if count > most:
+        raise UsageError(f"{count} {what}, at most {most} are read", hint="send it twice")
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,13 +194,13 @@ def decrypt(
     see in the message, and DecryptionFailed, always the same, for everything that depends on a key.
     """
     encryption = parameters.read_cipher(enveloped.algorithm, "content encryption")
-    cipher = judged(encryption.cipher, policy)
+    cipher = require_readable(encryption.cipher, policy)
     if encryption.derivation is not None:
-        judged(encryption.derivation, policy)
+        require_readable(encryption.derivation, policy)
     if cipher.aead != enveloped.authenticated:
         # RFC 8551 3.3; without this, AuthEnvelopedData could be turned into something malleable
-        kind = "AuthEnvelopedData" if enveloped.authenticated else "EnvelopedData"
-        raise MalformedMessage(f"{cipher.name} does not belong in {kind}")
+        name = "AuthEnvelopedData" if enveloped.authenticated else "EnvelopedData"
+        raise MalformedMessage(f"{cipher.name} does not belong in {name}")
     pairs = recipients.pairs(enveloped.recipients, keys)
     if not pairs:
         shown = enveloped.recipients[:20]
@@ -206,22 +212,18 @@ def decrypt(
         raise DecryptionFailed
     known: UnsupportedAlgorithm | PolicyRefusal | MalformedMessage | None = None
     tried = 0
-    passwords = 0
-    for recipient, key in pairs[:MAX_ATTEMPTS]:
-        passwords += recipient.kind == "pwri"
-        if passwords > MAX_PASSWORD_ATTEMPTS:
+    opening = Opening(encryption.key_size, policy, enveloped.originator_certificates, budget)
+    asked: Counter[RecipientKind] = Counter()
+    for kind, recipient, key in pairs[:MAX_ATTEMPTS]:
+        asked[kind] += 1
+        if asked[kind] > kind.limit:
             continue
         if budget is not None:
             budget.spend("private keys", PRIVATE_KEY)
         try:
-            cek = recipients.unwrap(
-                recipient,
-                key,
-                encryption.key_size,
-                policy=policy,
-                certificates=enveloped.originator_certificates,
-                budget=budget,
-            )
+            cek = kind.unwrap(recipient, key, opening)
+            if len(cek) != opening.size:
+                raise ValueError
             tried += 1
             return encryption.decrypt(cek, enveloped.ciphertext, enveloped.mac, enveloped.aad)
         except LimitReached:

@@ -26,8 +26,7 @@ from html import unescape
 from typing import Literal
 
 from ..arguments import check_fields, checked
-from ..cms.recipients.kinds import AnyRecipient
-from ..cms.recipients.shared_secret import Password, SharedKey
+from ..cms.recipients.kinds import AnyRecipient, with_certificate
 from ..errors import MalformedMessage, PolicyRefusal, UsageError
 from ..pki.address import a_labels, mailbox, mailboxes, parse_header_addresses
 from ..policy import EXCHANGE, Policy
@@ -172,7 +171,7 @@ def check_addressees(
     named = _unique(one for name in ("To", "Cc", "Bcc") for one in made.addresses(name))
     shown = mailboxes(tuple(named))
     strangers = [one for one in named if mailbox(one) not in addressed | own]
-    known = [one for one in recipients if not isinstance(one, (Password, SharedKey))]
+    known = with_certificate(recipients)
     held = [emails(one) for one in known]
     strangers += [
         one[0] for one in held if one and mailboxes(one).isdisjoint(addressed | own | shown)

@@ -19,8 +19,7 @@ from ..cms import ess
 from ..cms.ess import ReceiptRequest
 from ..cms.keys import Recipient, SigningKey
 from ..cms.labels import SecurityLabel, security_label
-from ..cms.recipients.kinds import AnyRecipient
-from ..cms.recipients.shared_secret import Password, SharedKey
+from ..cms.recipients.kinds import AnyRecipient, with_certificate
 from ..errors import MalformedMessage, PolicyRefusal, SmimeGraphError, UsageError
 from ..pki.address import a_labels, addresses, mailbox, mailboxes, parse_header_addresses
 from ..pki.trust import TrustStore
@@ -46,7 +45,7 @@ def emails(recipient: Recipient) -> tuple[str, ...]:
 
 def without_certificate(wanted: Sequence[str], everyone: Sequence[AnyRecipient]) -> list[str]:
     """Which of these addresses are nobody's of the recipients'."""
-    known = [one for one in everyone if not isinstance(one, (Password, SharedKey))]
+    known = with_certificate(everyone)
     if len(known) < len(everyone):
         return []  # who knows the password is not for us to say
     readers = mailboxes(tuple(address for one in known for address in emails(one)))
@@ -130,7 +129,7 @@ class Outgoing:
     def check_recipients(self, everyone: Sequence[AnyRecipient], trust: TrustStore | None) -> None:
         if not everyone:
             raise UsageError("nobody to encrypt to", hint="give the certificate of every recipient")
-        known = [one for one in everyone if not isinstance(one, (Password, SharedKey))]
+        known = with_certificate(everyone)
         for recipient in known:
             self._check(recipient.certificate, "encrypt", trust)
         if known and any(field.value for field in self.message.all("Bcc")):

@@ -329,7 +329,7 @@ def test_a_recipient_without_a_key_identifier_is_not_named_by_one(ca: CA, now: d
         bob = ca.issue("bob@contoso.com", key=key, at=now)
         stub = _WithoutIdentifier(bob.certificate)
         with pytest.raises(UsageError, match="has no subjectKeyIdentifier"):
-            recipients.wrap(stub, bytes(32), policy=EXCHANGE, rid="ski")
+            recipients.kind_for(stub, EXCHANGE).wrap(stub, bytes(32), EXCHANGE, "ski")
 
 
 class _WithoutIdentifier:

@@ -21,6 +21,7 @@ from smime_graph.cms import attributes, enveloped_data, parameters, signed_data
 from smime_graph.cms.countersign import add_unsigned
 from smime_graph.cms.ess import ReceiptRequest
 from smime_graph.cms.recipients import kinds as recipients
+from smime_graph.cms.recipients.recipient_info import Opening
 from smime_graph.errors import NoMatchingIdentity
 from smime_graph.pki.identity import Contact, Identity, issuers
 from smime_graph.pki.path import build_path
@@ -278,10 +279,10 @@ def test_an_originator_is_found_by_name(spell: Spelling, alice: Identity, bob: I
         ),
     )
     (recipient,) = recipients.read(ber.read(ber.set_of(info), "", tag=ber.SET))
-    assert recipients.can_unwrap(recipient, bob)
-    assert not recipients.can_unwrap(recipient, alice)
-    given = [bob.certificate, alice.certificate]
-    assert recipients.unwrap(recipient, bob, 32, policy=EXCHANGE, certificates=given) == cek
+    ((kind, _, key),) = recipients.pairs([recipient], [alice, bob])
+    assert key is bob
+    opening = Opening(32, EXCHANGE, (bob.certificate, alice.certificate))
+    assert kind.unwrap(recipient, bob, opening) == cek
 
 
 @spellings

@@ -28,15 +28,17 @@ from ...policy import Policy
 from ...x509.certificate import Certificate
 from .. import parameters
 from ..capabilities import Capabilities
-from ..keys import Recipient
+from ..keys import DecryptionKey, Recipient
 from ..signed_data import canonical_issuer_and_serial, is_named_by
 from .recipient_info import (
+    Opening,
     RecipientIdentifierForm,
     RecipientInfo,
-    judged,
-    named,
+    algorithm_of,
+    kind_of_key,
     read_identifier,
-    used,
+    require_readable,
+    require_writable,
     write_identifier,
 )
 
@@ -81,7 +83,7 @@ def choose(recipient: Recipient, policy: Policy, wrap_size: int) -> KeyAgreement
     # a list that names no scheme for this kind of key says nothing about it
     offered = tuple(row for row in offered if kind in row.keys)
     if not offered:
-        return used(usual, policy, certificate)
+        return require_writable(usual, policy, certificate)
     usable = [row for row in offered if policy.accepts(row)]
     if not usable:
         raise PolicyRefusal(
@@ -94,19 +96,24 @@ def choose(recipient: Recipient, policy: Policy, wrap_size: int) -> KeyAgreement
     return usual if usual in usable else usable[0]
 
 
+def takes(recipient: Any) -> bool:
+    return kind_of_key(recipient) in AGREEMENT_KEYS
+
+
 def wrap(
     recipient: Recipient, cek: bytes, policy: Policy, rid: RecipientIdentifierForm
 ) -> tuple[bytes, int]:
-    """The RecipientInfo, DER, and its version: one ephemeral key for one recipient."""
+    """The RecipientInfo: one ephemeral key for one recipient."""
     certificate = recipient.certificate
     agreement = choose(recipient, policy, len(cek))
     # RFC 8551 2.3: the key wrap is as strong as the content cipher
     key_wrap = next(row for row in algorithms.rows(KeyWrap) if row.key_size == len(cek))
-    used(key_wrap, policy, certificate)
+    require_writable(key_wrap, policy, certificate)
     operations = AGREEMENT_KEYS[KEY_KINDS[certificate.key_algorithm]]
     ephemeral = operations.ephemeral(certificate.public_key)
     secret = operations.exchange(ephemeral, certificate.public_key)
-    kek = _kek(agreement, key_wrap, secret, parameters.write_wrap(key_wrap), None)
+    info = _shared_info(key_wrap, parameters.write_wrap(key_wrap), None)
+    kek = agreement.derive(secret, key_wrap.key_size, info, None)
     point = operations.encode(ephemeral.public_key())
     # RFC 5753 7.1.2, RFC 8418 3.1: no parameters, the recipient's curve is meant
     algorithm = ber.sequence(ber.oid(certificate.key_algorithm))
@@ -121,23 +128,16 @@ def wrap(
         ber.sequence(ber.oid(agreement.oid), parameters.write_wrap(key_wrap)),
         ber.sequence(encrypted),
     )
-    return der, 3
+    return der, 2
 
 
-def _kek(
-    agreement: KeyAgreement,
-    key_wrap: KeyWrap,
-    secret: bytes,
-    wrap_algorithm: bytes,
-    ukm: bytes | None,
-) -> bytes:
-    shared_info = ber.sequence(
+def _shared_info(key_wrap: KeyWrap, wrap_algorithm: bytes, ukm: bytes | None) -> bytes:
+    return ber.sequence(
         wrap_algorithm,
         ber.context(0, ber.octet_string(ukm)) if ukm is not None else b"",
         # in bits, four octets (RFC 5753 7.2)
         ber.context(2, ber.octet_string((key_wrap.key_size * 8).to_bytes(4, "big"))),
     )
-    return agreement.derive(secret, key_wrap.key_size, shared_info, ukm)
 
 
 def read(node: Node) -> list[RecipientInfo]:
@@ -160,29 +160,29 @@ def read(node: Node) -> list[RecipientInfo]:
         issuer, key = read_identifier(entry, "KeyAgreeRecipientIdentifier")
         encrypted = bytes(entry.any("encryptedKey").as_octets("encryptedKey"))
         entry.end()
-        found.append(RecipientInfo("kari", issuer, key, algorithm, encrypted, details))
+        found.append(
+            RecipientInfo("kari", KeyAgreement, issuer, key, algorithm, encrypted, details)
+        )
     return found
 
 
-def unwrap(
-    recipient: RecipientInfo,
-    key: Any,
-    policy: Policy,
-    certificates: Iterable[Certificate],
-) -> bytes:
-    """The content key. `certificates` may hold the originator's, where its key is named by one."""
-    identifier = named(recipient)
-    agreement = judged(algorithms.by_oid(KeyAgreement, identifier.oid, where="recipient"), policy)
+def unwrap(recipient: RecipientInfo, key: DecryptionKey, opening: Opening) -> bytes:
+    private_key, policy, details = key.private_key, opening.policy, recipient.details
+    identifier = algorithm_of(recipient)
+    agreement = require_readable(
+        algorithms.by_oid(KeyAgreement, identifier.oid, where="recipient"), policy
+    )
     if identifier.parameters is None:
         raise MalformedMessage(f"recipient: key agreement {identifier.oid} names no key wrap")
     key_wrap, wrap_algorithm = parameters.read_wrap(identifier.parameters, "recipient")
-    judged(key_wrap, policy)
-    kind = _kind_of(key)
+    require_readable(key_wrap, policy)
+    kind = _kind_of(private_key)
     if kind not in agreement.keys:
         raise MalformedMessage(f"recipient: {agreement.name} does not go with a key of kind {kind}")
-    public = _originator_key(recipient.details.node, key, kind, certificates)
-    secret = AGREEMENT_KEYS[kind].exchange(key, public)
-    kek = _kek(agreement, key_wrap, secret, wrap_algorithm, recipient.details.ukm)
+    public = _originator_key(details.node, private_key, kind, opening.certificates)
+    secret = AGREEMENT_KEYS[kind].exchange(private_key, public)
+    info = _shared_info(key_wrap, wrap_algorithm, details.ukm)
+    kek = agreement.derive(secret, key_wrap.key_size, info, details.ukm)
     return key_wrap.unwrap(kek, recipient.encrypted_key)
 
 

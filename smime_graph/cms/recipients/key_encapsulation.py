@@ -13,21 +13,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from ... import algorithms, oids
-from ...algorithms import KEY_KINDS, Kem, KeyDerivation, KeyWrap
+from ...algorithms import Kem, KeyDerivation, KeyWrap
 from ...asn1 import ber
 from ...asn1.algorithm_identifier import AlgorithmIdentifier
 from ...asn1.ber import Fields, Node
 from ...errors import MalformedMessage
 from ...policy import Policy
 from .. import parameters
-from ..keys import Recipient
+from ..keys import DecryptionKey, Recipient
 from .recipient_info import (
+    Opening,
     RecipientIdentifierForm,
     RecipientInfo,
-    judged,
-    named,
+    algorithm_of,
+    kind_of_key,
     read_identifier,
-    used,
+    require_readable,
+    require_writable,
     write_identifier,
 )
 
@@ -43,17 +45,22 @@ class Encapsulation:
     wrap: Node
 
 
+def takes(recipient: Any) -> bool:
+    kind = kind_of_key(recipient)
+    return any(row.key == kind for row in algorithms.rows(Kem))
+
+
 def wrap(
     recipient: Recipient, cek: bytes, policy: Policy, rid: RecipientIdentifierForm
 ) -> tuple[bytes, int]:
-    """The RecipientInfo, DER; an OtherRecipientInfo counts as of version 3 (RFC 5652 6.1)."""
+    """The RecipientInfo, under a secret of its own."""
     certificate = recipient.certificate
-    kind = KEY_KINDS[certificate.key_algorithm]
+    kind = kind_of_key(recipient)
     kem = next(row for row in algorithms.rows(Kem) if row.key == kind)
     kdf = algorithms.by_name(KeyDerivation, "hkdf-sha256")  # RFC 9936 2.2.1
     key_wrap = algorithms.by_name(KeyWrap, kem.wrap)
     for row in (kem, kdf, key_wrap):
-        used(row, policy, certificate)
+        require_writable(row, policy, certificate)
     public: Any = certificate.public_key
     secret, ciphertext = public.encapsulate()
     info = _other_info(parameters.write_wrap(key_wrap), key_wrap.key_size, None)
@@ -79,16 +86,9 @@ def _other_info(wrap_algorithm: bytes, size: int, ukm: bytes | None) -> bytes:
     )
 
 
-def read(node: Node) -> RecipientInfo:
-    """An OtherRecipientInfo; of another type than a KEM's it is a recipient that is skipped."""
-    outer = Fields(node, "OtherRecipientInfo")
-    kind = outer.any("oriType").as_oid("oriType")
-    value = outer.any("oriValue")
-    outer.end()
-    if kind != oids.ORI_KEM:
-        return RecipientInfo("ori")
+def read(node: Node) -> list[RecipientInfo]:
     name = "KEMRecipientInfo"
-    fields = Fields(value.expect(ber.SEQUENCE, name), name)
+    fields = Fields(node.expect(ber.SEQUENCE, name), name)
     fields.any("version").as_integer(f"{name} version")
     issuer, key = read_identifier(fields, f"{name} rid")
     kem = AlgorithmIdentifier.read(fields.take(ber.SEQUENCE, "kem"), f"{name} kem")
@@ -101,22 +101,25 @@ def read(node: Node) -> RecipientInfo:
     fields.end()
     material = None if ukm is None else bytes(ukm.only("ukm").as_octets("ukm"))
     details = Encapsulation(ciphertext, kdf, size, material, wrap_algorithm)
-    return RecipientInfo("kemri", issuer, key, kem, encrypted, details)
+    return [RecipientInfo("kemri", Kem, issuer, key, kem, encrypted, details)]
 
 
-def unwrap(recipient: RecipientInfo, key: Any, policy: Policy) -> bytes:
+def unwrap(recipient: RecipientInfo, key: DecryptionKey, opening: Opening) -> bytes:
     """The content key. ML-KEM never fails: what is wrong shows in the key wrap."""
     details: Encapsulation = recipient.details
-    judged(algorithms.by_oid(Kem, named(recipient).oid, where="recipient"), policy)
-    kdf = judged(algorithms.by_oid(KeyDerivation, details.kdf.oid, where="recipient KDF"), policy)
+    policy = opening.policy
+    require_readable(algorithms.by_oid(Kem, algorithm_of(recipient).oid, where="recipient"), policy)
+    kdf = require_readable(
+        algorithms.by_oid(KeyDerivation, details.kdf.oid, where="recipient KDF"), policy
+    )
     key_wrap, wrap_algorithm = parameters.read_wrap(details.wrap, "recipient")
-    judged(key_wrap, policy)
+    require_readable(key_wrap, policy)
     if details.kek_size != key_wrap.key_size:
         # RFC 9629 3: consistent with the wrap algorithm
         raise MalformedMessage(
             f"KEMRecipientInfo: kekLength {details.kek_size} does not go with {key_wrap.name}"
         )
     info = _other_info(wrap_algorithm, details.kek_size, details.ukm)
-    secret = key.decapsulate(details.ciphertext)
+    secret = key.private_key.decapsulate(details.ciphertext)
     kek = kdf.derive(secret, details.kek_size, info, None)
     return key_wrap.unwrap(kek, recipient.encrypted_key)

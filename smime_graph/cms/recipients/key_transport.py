@@ -20,21 +20,28 @@ from ...errors import PolicyRefusal, UnsupportedAlgorithm, UsageError
 from ...policy import Policy
 from .. import parameters
 from ..capabilities import Capabilities
-from ..keys import Recipient
+from ..keys import DecryptionKey, Recipient
 from .recipient_info import (
+    Opening,
     RecipientIdentifierForm,
     RecipientInfo,
-    judged,
-    named,
+    algorithm_of,
+    kind_of_key,
     read_identifier,
+    require_readable,
     write_identifier,
 )
+
+
+def takes(recipient: Any) -> bool:
+    kind = kind_of_key(recipient)
+    return any(row.key == kind for row in algorithms.rows(KeyTransport))
 
 
 def wrap(
     recipient: Recipient, cek: bytes, policy: Policy, rid: RecipientIdentifierForm
 ) -> tuple[bytes, int]:
-    """The RecipientInfo, DER, and its version: OAEP if it was announced, else PKCS #1 v1.5."""
+    """The RecipientInfo: OAEP if it was announced, else PKCS #1 v1.5."""
     certificate = recipient.certificate
     usable = [algorithms.by_name(KeyTransport, name) for name in policy.key_transports]
     announced = Capabilities.of(recipient)
@@ -57,7 +64,7 @@ def wrap(
             f"{certificate.description}: its RSA key cannot carry a key with {transport.name}",
             hint="the key is too short; ask the recipient for a certificate with RSA-2048 or more",
         ) from None
-    version = 2 if rid == "ski" else 0
+    version = 2 if rid == "ski" else 0  # of the RecipientInfo, and what that asks for
     der = ber.sequence(
         ber.integer(version),
         write_identifier(certificate, rid),
@@ -67,7 +74,7 @@ def wrap(
     return der, version
 
 
-def read(node: Node) -> RecipientInfo:
+def read(node: Node) -> list[RecipientInfo]:
     fields = Fields(node, "KeyTransRecipientInfo")
     fields.any("version").as_integer("KeyTransRecipientInfo version")
     issuer, key = read_identifier(fields, "KeyTransRecipientInfo rid")
@@ -76,15 +83,15 @@ def read(node: Node) -> RecipientInfo:
     )
     encrypted = bytes(fields.any("encryptedKey").as_octets("encryptedKey"))
     fields.end()
-    return RecipientInfo("ktri", issuer, key, algorithm, encrypted)
+    return [RecipientInfo("ktri", KeyTransport, issuer, key, algorithm, encrypted)]
 
 
-def unwrap(recipient: RecipientInfo, key: Any, size: int, policy: Policy) -> bytes:
+def unwrap(recipient: RecipientInfo, key: DecryptionKey, opening: Opening) -> bytes:
     """The content key; for PKCS #1 v1.5 a random one instead of a failure (RFC 3218 2.3.2)."""
-    transport, oaep = parameters.read_transport(named(recipient), "recipient")
-    judged(transport, policy)
+    transport, oaep = parameters.read_transport(algorithm_of(recipient), "recipient")
+    require_readable(transport, opening.policy)
     try:
-        cek = transport.unwrap(key, recipient.encrypted_key, oaep)
+        cek = transport.unwrap(key.private_key, recipient.encrypted_key, oaep)
     except UsageError:
         raise  # the token with the key is gone: nothing is learnt about the message
     except ValueError:
@@ -93,9 +100,9 @@ def unwrap(recipient: RecipientInfo, key: Any, size: int, policy: Policy) -> byt
         cek = b""
     except _Unsupported:
         # OAEP with a digest that has a row but, in this place, no primitive (MD5)
-        raise UnsupportedAlgorithm(named(recipient).oid, where="recipient") from None
+        raise UnsupportedAlgorithm(algorithm_of(recipient).oid, where="recipient") from None
     if transport.implicit_rejection:
         # OpenSSL answers bad padding with random octets of random length
-        substitute = os.urandom(size)
-        return cek if len(cek) == size else substitute
+        substitute = os.urandom(opening.size)
+        return cek if len(cek) == opening.size else substitute
     return cek

@@ -1,22 +1,22 @@
-"""RecipientInfos (RFC 5652 6.2): the content key, wrapped for each recipient and unwrapped by one.
+"""The table of the kinds of RecipientInfo (RFC 5652 6.2), and which is whose.
 
     RecipientInfo ::= CHOICE { ktri KeyTransRecipientInfo, [1] kari, [2] kekri, [3] pwri, [4] ori }
+    OtherRecipientInfo ::= SEQUENCE { oriType OBJECT IDENTIFIER, oriValue ANY }
 
-Each kind has a module of its own: `key_transport`, `key_agreement`, `key_encapsulation` (an ori)
-and `shared_secret`. Kinds that we cannot use are kept, shown and skipped, never fatal.
+A new kind is one row of KINDS, with the functions of its module. Kinds that we cannot use are kept,
+shown and skipped, never fatal.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
-from ... import algorithms
-from ...algorithms import AGREEMENT_KEYS, KEY_KINDS, CekDerivation, ContentCipher, Kem, KeyTransport
+from ... import algorithms, oids
+from ...algorithms import CekDerivation, ContentCipher
 from ...asn1 import ber
-from ...asn1.ber import Node
-from ...budget import Budget
-from ...errors import PolicyRefusal, UnsupportedAlgorithm
+from ...asn1.ber import Fields, Node
+from ...errors import PolicyRefusal, UnsupportedAlgorithm, UsageError
 from ...policy import Policy
 from ...x509 import names
 from ...x509.certificate import Certificate
@@ -24,15 +24,76 @@ from ..capabilities import Capabilities
 from ..keys import DecryptionKey, Recipient
 from ..signed_data import read_issuer_and_serial
 from . import key_agreement, key_encapsulation, key_transport, shared_secret
-from .recipient_info import RecipientIdentifierForm, RecipientInfo
+from .recipient_info import (
+    MAX_RECIPIENTS,
+    RecipientInfo,
+    RecipientKind,
+    certificate_of,
+    is_named,
+    kind_of_key,
+    require_kind_of_key,
+)
 from .shared_secret import Password, SharedKey
-
-# A list server's largest envelopes name a few hundred; every one read costs memory only.
-MAX_RECIPIENTS = 10_000
 
 # whom one can encrypt to, and what one can decrypt with
 AnyRecipient = Recipient | Password | SharedKey
 AnyKey = DecryptionKey | Password | SharedKey
+
+_ORI = 0xA4
+KINDS: tuple[RecipientKind, ...] = (
+    RecipientKind(
+        "ktri",
+        ber.SEQUENCE,
+        key_transport.read,
+        key_transport.takes,
+        key_transport.wrap,
+        key_transport.unwrap,
+        is_named,
+        operation="decrypt",
+    ),
+    RecipientKind(
+        "kari",
+        0xA1,
+        key_agreement.read,
+        key_agreement.takes,
+        key_agreement.wrap,
+        key_agreement.unwrap,
+        is_named,
+        operation="exchange",
+    ),
+    RecipientKind(
+        "kekri",
+        0xA2,
+        shared_secret.read_shared_key,
+        shared_secret.is_shared_key,
+        shared_secret.wrap_for_shared_key,
+        shared_secret.unwrap_with_shared_key,
+        shared_secret.has_its_name,
+    ),
+    RecipientKind(
+        "pwri",
+        0xA3,
+        shared_secret.read_password,
+        shared_secret.is_password,
+        shared_secret.wrap_for_password,
+        shared_secret.unwrap_with_password,
+        lambda _, key: shared_secret.is_password(key),
+        # each try is a second or more, as long as the sender wants up to a limit
+        limit=4,
+        plural="recipients' passwords",
+    ),
+    RecipientKind(
+        "kemri",
+        _ORI,
+        key_encapsulation.read,
+        key_encapsulation.takes,
+        key_encapsulation.wrap,
+        key_encapsulation.unwrap,
+        is_named,
+        operation="decapsulate",
+        ori_type=oids.ORI_KEM,
+    ),
+)
 
 
 # --- choosing -----------------------------------------------------------------------------
@@ -53,12 +114,10 @@ def choose_cipher(recipients: Sequence[AnyRecipient], policy: Policy) -> Content
             hint="choose a policy that sends, for example exchange",
         )
     for recipient in recipients:
-        if isinstance(recipient, (Password, SharedKey)):
+        certificate, announced = certificate_of(recipient), _announced(recipient)
+        if certificate is None or announced is None:
             continue
-        announced = Capabilities.of(recipient)
-        if announced is None:
-            continue
-        agrees = KEY_KINDS.get(recipient.certificate.key_algorithm) in AGREEMENT_KEYS
+        agrees = key_agreement.takes(recipient)
         remaining = [
             cipher
             for cipher in left
@@ -66,7 +125,7 @@ def choose_cipher(recipients: Sequence[AnyRecipient], policy: Policy) -> Content
         ]
         if not remaining:
             raise PolicyRefusal(
-                f"no content cipher is common: {recipient.certificate.description} cannot read "
+                f"no content cipher is common: {certificate.description} cannot read "
                 f"{', '.join(cipher.name for cipher in left)}",
                 rule="encrypt.no-common-cipher",
                 policy=policy.name,
@@ -76,115 +135,88 @@ def choose_cipher(recipients: Sequence[AnyRecipient], policy: Policy) -> Content
     return left[0]
 
 
+def _announced(recipient: Any) -> Capabilities | None:
+    """None where a certificate says nothing, and for those who share a secret."""
+    return None if certificate_of(recipient) is None else Capabilities.of(recipient)
+
+
 def choose_derivation(recipients: Sequence[AnyRecipient], policy: Policy) -> CekDerivation | None:
     """The derivation of RFC 9709, if everybody announced it and the policy does not refuse it."""
     row = algorithms.rows(CekDerivation)[0]
     if not policy.accepts(row):
         return None
     for recipient in recipients:
-        if isinstance(recipient, (Password, SharedKey)):
-            return None
-        announced = Capabilities.of(recipient)
+        announced = _announced(recipient)
         if announced is None or row.oid not in announced.oids:
             return None
     return row
 
 
-# --- wrapping -----------------------------------------------------------------------------
+# --- which kind ---------------------------------------------------------------------------
 
 
-def wrap(
-    recipient: AnyRecipient,
-    cek: bytes,
-    *,
-    policy: Policy,
-    rid: RecipientIdentifierForm = "issuer",
-) -> tuple[bytes, int]:
-    """The RecipientInfo that carries `cek`, DER, and its version number.
+def kind_for(recipient: AnyRecipient, policy: Policy) -> RecipientKind:
+    """How a message is encrypted to this recipient.
 
     Raises UnsupportedAlgorithm for a key that nothing can be encrypted to, PolicyRefusal for a kind
     of key that the policy does not encrypt to.
     """
-    if isinstance(recipient, Password):
-        _check_kind("password", "a password", policy)
-        return shared_secret.wrap_for_password(recipient, cek)
-    if isinstance(recipient, SharedKey):
-        return shared_secret.wrap_for_shared_key(recipient, cek)
-    certificate = recipient.certificate
-    kind = KEY_KINDS.get(certificate.key_algorithm)
-    if any(row.key == kind for row in algorithms.rows(KeyTransport)):
-        make = key_transport.wrap
-    elif kind in AGREEMENT_KEYS:
-        make = key_agreement.wrap
-    elif any(row.key == kind for row in algorithms.rows(Kem)):
-        make = key_encapsulation.wrap
-    else:
-        raise UnsupportedAlgorithm(
-            certificate.key_algorithm,
-            where=f"encryption to {certificate.description}",
-            hint="this key can only sign; give the recipient's encryption certificate",
-        )
-    _check_kind(kind, certificate.description, policy)
-    return make(recipient, cek, policy, rid)
+    kind = next((row for row in KINDS if row.takes(recipient)), None)
+    certificate = certificate_of(recipient)
+    if certificate is not None:
+        if kind is None:
+            raise UnsupportedAlgorithm(
+                certificate.key_algorithm,
+                where=f"encryption to {certificate.description}",
+                hint="this key can only sign; give the recipient's encryption certificate",
+            )
+        require_kind_of_key(kind_of_key(recipient), certificate.description, policy)
+    if kind is None:
+        raise UsageError(f"a {type(recipient).__name__} is no recipient")
+    return kind
 
 
-def _check_kind(kind: str | None, who: str, policy: Policy) -> None:
-    if not policy.uses_key(kind):
-        raise PolicyRefusal(
-            f"policy {policy.name} does not encrypt to {who}, whose key is of kind {kind}",
-            rule="encrypt.kind-of-key",
-            policy=policy.name,
-            hint="one such recipient weakens the message for all; ask for an ML-KEM certificate",
-        )
+def with_certificate(everyone: Iterable[AnyRecipient]) -> list[Recipient]:
+    """Those of them who have one; the others share a secret."""
+    return [cast("Recipient", one) for one in everyone if certificate_of(one) is not None]
 
 
-# --- reading ------------------------------------------------------------------------------
+def kind_of(recipient: RecipientInfo) -> RecipientKind | None:
+    """The kind as which the recipient was read; None for what we cannot use."""
+    return next((row for row in KINDS if row.name == recipient.kind), None)
 
 
 def read(node: Node) -> tuple[RecipientInfo, ...]:
     """The recipients in a SET OF RecipientInfo; what we cannot use is kept as it is."""
     found: list[RecipientInfo] = []
     for element in node.expect(ber.SET, "recipientInfos"):
-        if element.tag == ber.SEQUENCE:
-            found.append(key_transport.read(element))
-        elif element.tag == 0xA1:
-            found += key_agreement.read(element)
-        elif element.tag == 0xA2:
-            found.append(shared_secret.read_shared_key(element))
-        elif element.tag == 0xA3:
-            found.append(shared_secret.read_password(element))
-        elif element.tag == 0xA4:
-            found.append(key_encapsulation.read(element))
-        else:
-            found.append(RecipientInfo("unknown"))
+        ori_type, value, unusable = "", element, "unknown"
+        if element.tag == _ORI:
+            fields = Fields(element, "OtherRecipientInfo")
+            ori_type, unusable = fields.any("oriType").as_oid("oriType"), "ori"
+            value = fields.any("oriValue")
+            fields.end()
+        wanted = element.tag, ori_type
+        kind = next((row for row in KINDS if (row.tag, row.ori_type) == wanted), None)
+        found += [RecipientInfo(unusable)] if kind is None else kind.read(value)
         if len(found) > MAX_RECIPIENTS:
             raise element.fault(f"more than {MAX_RECIPIENTS} recipients")
     return tuple(found)
 
 
-# --- unwrapping ---------------------------------------------------------------------------
-
-_OPERATIONS = {"ktri": "decrypt", "kari": "exchange", "kemri": "decapsulate"}
+# --- whose --------------------------------------------------------------------------------
 
 
-def can_unwrap(recipient: RecipientInfo, key: AnyKey) -> bool:
-    """Whether this recipient is the key's: by certificate, if there is one, and by kind of key."""
-    if isinstance(key, Password):
-        return recipient.kind == "pwri"
-    if isinstance(key, SharedKey):
-        return recipient.kind == "kekri" and recipient.key_identifier == key.identifier
-    operation = _OPERATIONS.get(recipient.kind)
-    return (
-        operation is not None
-        and hasattr(key.private_key, operation)
-        and (key.certificate is None or recipient.matches(key.certificate))
-    )
+def _can(key: AnyKey, operation: str) -> bool:
+    return hasattr(getattr(key, "private_key", None), operation)
 
 
 def pairs(
     recipients: Sequence[RecipientInfo], keys: Sequence[AnyKey]
-) -> list[tuple[RecipientInfo, AnyKey]]:
-    """Every recipient with each of the keys that are its, in their order.
+) -> list[tuple[RecipientKind, RecipientInfo, AnyKey]]:
+    """Every recipient with each of the keys that are its, in their order, and its kind.
+
+    A key is a recipient's by certificate, if it has one, and by what it can do.
 
     The keys are looked up by what names their certificates: ten thousand recipients and a folder of
     keys are not compared each with each.
@@ -192,19 +224,25 @@ def pairs(
     named: dict[int | bytes, list[int]] = {}
     unnamed: list[int] = []
     for number, key in enumerate(keys):
-        certificate = None if isinstance(key, (Password, SharedKey)) else key.certificate
+        certificate = certificate_of(key)
         if certificate is None:
             unnamed.append(number)
             continue
         named.setdefault(certificate.serial_number, []).append(number)
         if certificate.subject_key_identifier is not None:
             named.setdefault(certificate.subject_key_identifier, []).append(number)
-    found: list[tuple[RecipientInfo, AnyKey]] = []
+    found: list[tuple[RecipientKind, RecipientInfo, AnyKey]] = []
     for recipient in recipients:
+        if (kind := kind_of(recipient)) is None:
+            continue
         handle = recipient.handle
         near = named.get(handle, ()) if handle is not None else ()
         its = (keys[number] for number in sorted((*near, *unnamed)))
-        found += [(recipient, key) for key in its if can_unwrap(recipient, key)]
+        found += [
+            (kind, recipient, key)
+            for key in its
+            if (not kind.operation or _can(key, kind.operation)) and kind.opens(recipient, key)
+        ]
     return found
 
 
@@ -220,53 +258,15 @@ def find_namesake(
     for recipient in recipients:
         if recipient.issuer_and_serial is None:
             continue
+        kind = kind_of(recipient)
         issuer = names.canonical(read_issuer_and_serial(recipient.issuer_and_serial)[0])
         for key in keys:
-            if isinstance(key, (Password, SharedKey)) or key.certificate is None:
-                continue
+            certificate = certificate_of(key)
             if (
-                hasattr(key.private_key, _OPERATIONS.get(recipient.kind, ""))
-                and key.certificate.canonical_issuer == issuer
+                kind is not None
+                and certificate is not None
+                and _can(key, kind.operation)
+                and certificate.canonical_issuer == issuer
             ):
-                return key.certificate
+                return certificate
     return None
-
-
-def unwrap(
-    recipient: RecipientInfo,
-    key: AnyKey,
-    size: int,
-    *,
-    policy: Policy,
-    certificates: Iterable[Certificate] = (),
-    budget: Budget | None = None,
-) -> bytes:
-    """The content-encryption key of `size` octets.
-
-    Raises UnsupportedAlgorithm or PolicyRefusal before the key is used, MalformedMessage for what
-    is wrong in public, and ValueError without a word for every failure of the key itself. A failing
-    RSA PKCS #1 v1.5 gives a random key instead, so nobody learns that it failed.
-    """
-    if isinstance(key, Password):
-        cek = shared_secret.unwrap_with_password(recipient, key, policy, budget)
-    elif isinstance(key, SharedKey):
-        cek = shared_secret.unwrap_with_shared_key(recipient, key, policy)
-    else:
-        cek = _unwrap_with(key.private_key, recipient, size, policy, certificates)
-    if len(cek) != size:
-        raise ValueError
-    return cek
-
-
-def _unwrap_with(
-    private_key: Any,
-    recipient: RecipientInfo,
-    size: int,
-    policy: Policy,
-    certificates: Iterable[Certificate],
-) -> bytes:
-    if recipient.kind == "ktri":
-        return key_transport.unwrap(recipient, private_key, size, policy)
-    if recipient.kind == "kari":
-        return key_agreement.unwrap(recipient, private_key, policy, certificates)
-    return key_encapsulation.unwrap(recipient, private_key, policy)

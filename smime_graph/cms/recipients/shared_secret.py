@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass, field
+from typing import Any
 
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
@@ -27,7 +28,14 @@ from ...budget import ITERATION, Budget
 from ...errors import MalformedMessage, UnsupportedAlgorithm, UsageError
 from ...policy import Policy
 from .. import parameters
-from .recipient_info import RecipientInfo, judged, named
+from .recipient_info import (
+    Opening,
+    RecipientIdentifierForm,
+    RecipientInfo,
+    algorithm_of,
+    require_kind_of_key,
+    require_readable,
+)
 
 # OWASP's advice of 2023 for HMAC-SHA256; a tenth of a second
 ITERATIONS = 600_000
@@ -76,10 +84,21 @@ class SharedKey:
             raise UsageError(f"a shared key has 16, 24 or 32 octets, not {len(self.key)}")
 
 
+def is_password(one: Any) -> bool:
+    return isinstance(one, Password)
+
+
+def is_shared_key(one: Any) -> bool:
+    return isinstance(one, SharedKey)
+
+
 # --- passwords ----------------------------------------------------------------------------
 
 
-def wrap_for_password(password: Password, cek: bytes) -> tuple[bytes, int]:
+def wrap_for_password(
+    password: Password, cek: bytes, policy: Policy, _: RecipientIdentifierForm
+) -> tuple[bytes, int]:
+    require_kind_of_key("password", "a password", policy)
     salt, iv = os.urandom(16), os.urandom(16)
     kek = _pbkdf2(password, "sha256", salt, password.iterations, 32)
     cipher = algorithms.by_name(ContentCipher, "aes256-cbc")
@@ -92,7 +111,7 @@ def wrap_for_password(password: Password, cek: bytes) -> tuple[bytes, int]:
         ber.sequence(ber.oid(encryption.oid), parameters.write_cipher(cipher, iv, None)),
         ber.octet_string(_pwri_wrap(kek, iv, cek)),
     )
-    return der, 0
+    return der, 3
 
 
 def _pbkdf2(password: Password, digest: str, salt: bytes, iterations: int, size: int) -> bytes:
@@ -126,7 +145,7 @@ def _pwri_unwrap(kek: bytes, iv: bytes, wrapped: bytes) -> bytes:
     return cek
 
 
-def read_password(node: Node) -> RecipientInfo:
+def read_password(node: Node) -> list[RecipientInfo]:
     name = "PasswordRecipientInfo"
     fields = Fields(node, name)
     fields.any("version").as_integer(f"{name} version")
@@ -137,14 +156,16 @@ def read_password(node: Node) -> RecipientInfo:
     encrypted = bytes(fields.any("encryptedKey").as_octets("encryptedKey"))
     fields.end()
     kdf = None if derivation is None else AlgorithmIdentifier.read(derivation, "key derivation")
-    return RecipientInfo("pwri", algorithm=algorithm, encrypted_key=encrypted, details=kdf)
+    info = RecipientInfo(
+        "pwri", PasswordEncryption, None, None, algorithm, encrypted, kdf, "a password"
+    )
+    return [info]
 
 
-def unwrap_with_password(
-    recipient: RecipientInfo, password: Password, policy: Policy, budget: Budget | None = None
-) -> bytes:
-    identifier = named(recipient)
-    judged(algorithms.by_oid(PasswordEncryption, identifier.oid, where="recipient"), policy)
+def unwrap_with_password(recipient: RecipientInfo, password: Password, opening: Opening) -> bytes:
+    identifier = algorithm_of(recipient)
+    row = algorithms.by_oid(PasswordEncryption, identifier.oid, where="recipient")
+    require_readable(row, opening.policy)
     if identifier.parameters is None:
         raise MalformedMessage("PasswordRecipientInfo: no cipher is named")
     inner = AlgorithmIdentifier.read(identifier.parameters, "recipient")
@@ -156,7 +177,7 @@ def unwrap_with_password(
         raise UnsupportedAlgorithm(
             "none" if kdf is None else kdf.oid, where="PasswordRecipientInfo key derivation"
         )
-    kek = _derived(password, kdf.parameters, encryption.key_size, budget)
+    kek = _derived(password, kdf.parameters, encryption.key_size, opening.budget)
     return _pwri_unwrap(kek, encryption.iv, recipient.encrypted_key)
 
 
@@ -182,7 +203,9 @@ def _derived(password: Password, node: Node, size: int, budget: Budget | None) -
 # --- shared keys --------------------------------------------------------------------------
 
 
-def wrap_for_shared_key(shared: SharedKey, cek: bytes) -> tuple[bytes, int]:
+def wrap_for_shared_key(
+    shared: SharedKey, cek: bytes, _: Policy, __: RecipientIdentifierForm
+) -> tuple[bytes, int]:
     key_wrap = next(row for row in algorithms.rows(KeyWrap) if row.key_size == len(shared.key))
     der = ber.context(
         2,
@@ -191,10 +214,10 @@ def wrap_for_shared_key(shared: SharedKey, cek: bytes) -> tuple[bytes, int]:
         parameters.write_wrap(key_wrap),
         ber.octet_string(key_wrap.wrap(shared.key, cek)),
     )
-    return der, 4
+    return der, 2
 
 
-def read_shared_key(node: Node) -> RecipientInfo:
+def read_shared_key(node: Node) -> list[RecipientInfo]:
     name = "KEKRecipientInfo"
     fields = Fields(node, name)
     fields.any("version").as_integer(f"{name} version")
@@ -204,12 +227,20 @@ def read_shared_key(node: Node) -> RecipientInfo:
     algorithm = AlgorithmIdentifier.read(wrap_algorithm, "keyEncryptionAlgorithm")
     encrypted = bytes(fields.any("encryptedKey").as_octets("encryptedKey"))
     fields.end()
-    return RecipientInfo("kekri", None, identifier, algorithm, encrypted, wrap_algorithm)
+    whom = f"shared key {identifier.hex()}"
+    info = RecipientInfo(
+        "kekri", KeyWrap, None, identifier, algorithm, encrypted, wrap_algorithm, whom
+    )
+    return [info]
 
 
-def unwrap_with_shared_key(recipient: RecipientInfo, shared: SharedKey, policy: Policy) -> bytes:
+def has_its_name(recipient: RecipientInfo, key: Any) -> bool:
+    return isinstance(key, SharedKey) and recipient.key_identifier == key.identifier
+
+
+def unwrap_with_shared_key(recipient: RecipientInfo, shared: SharedKey, opening: Opening) -> bytes:
     key_wrap, _ = parameters.read_wrap(recipient.details, "recipient")
-    judged(key_wrap, policy)
+    require_readable(key_wrap, opening.policy)
     if key_wrap.key_size != len(shared.key):
         raise ValueError
     return key_wrap.unwrap(shared.key, recipient.encrypted_key)
