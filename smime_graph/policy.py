@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from . import algorithms
-from .algorithms import KeyAgreement, Row
+from .algorithms import KeyAgreement, KeyKind, KeyTransport, Row, SignatureScheme
 from .arguments import check_fields
 from .errors import UsageError
 
@@ -34,8 +34,7 @@ class Policy:
     accept: frozenset[str]
     flag: frozenset[str]
     refuse: frozenset[str]
-    # the kinds of key that sign and that are encrypted to (`algorithms.KEY_KINDS`); None: every
-    # kind
+    # the kinds of key that sign and that are encrypted to (`algorithms.keys`); None: every kind
     keys: frozenset[str] | None = None
     # RFC 8551 4.2, 4.4: nothing is made with less; 4.3, 6: what is read is flagged, below 1024
     # refused
@@ -86,11 +85,16 @@ _HISTORIC = frozenset(  # RFC 8551 appendix B: to read old mail
     {"md5", "sha1", "dsa", "des-ede3-cbc", "des-ede3-wrap", "rc2-cbc"}
 )
 _CURRENT = _EVERY_ROW - _HISTORIC
-_QUANTUM_PRONE = frozenset(  # what a quantum computer breaks: RSA and elliptic curves
-    {"rsassa-pkcs1v15", "rsassa-pss", "ecdsa", "ed25519", "ed448"}
-    | {"rsaes-pkcs1v15", "rsaes-oaep"}
-    | {row.name for row in algorithms.rows(KeyAgreement)}
-)
+_QUANTUM_SAFE = frozenset(kind.name for kind in algorithms.rows(KeyKind) if kind.quantum_safe)
+_QUANTUM_PRONE = _CURRENT & {
+    *(
+        row.name
+        for row in algorithms.rows(SignatureScheme)
+        if not _QUANTUM_SAFE.issuperset(row.keys)
+    ),
+    *(row.name for row in algorithms.rows(KeyAgreement) if not _QUANTUM_SAFE.issuperset(row.keys)),
+    *(row.name for row in algorithms.rows(KeyTransport) if row.key not in _QUANTUM_SAFE),
+}
 
 EXCHANGE = Policy(
     # AES-CBC only: Outlook is reported not to open AuthEnvelopedData (MimeKit#1149), and Graph to
@@ -124,7 +128,7 @@ POST_QUANTUM = RFC_8551.but(
     "post-quantum",
     digest="sha512",
     ciphers=("aes256-gcm", "aes256-cbc"),
-    keys=frozenset({"ml-dsa-44", "ml-dsa-65", "ml-dsa-87", "ml-kem-768", "ml-kem-1024"}),
+    keys=_QUANTUM_SAFE,
     announce=("aes256-gcm", "aes256-cbc", "ml-kem-768", "ml-kem-1024", "cek-hkdf-sha256"),
     rsa_signature=None,
     key_transports=(),

@@ -34,8 +34,6 @@ from ..pki.keyfiles.read import armour, export, is_folder, read_key_file
 from ..pki.trust import TrustStore
 from ..x509.certificate import Certificate
 from .profile import (
-    KEY_KINDS,
-    KeyKind,
     addresses_extension,
     authority_extensions,
     authority_name,
@@ -50,7 +48,7 @@ from .profile import (
     validity_of,
 )
 
-__all__ = ["CA", "KEY_KINDS", "KeyKind", "forged", "write_identity"]
+__all__ = ["CA", "forged", "write_identity"]
 
 Use = Literal["both", "sign", "encrypt"]
 
@@ -62,7 +60,7 @@ class CA:
     """A certification authority for tests.
 
     `at` fixes the time from which validity is counted (a datetime with a time zone); None is the
-    time of each call. `key` is the name of a kind in `KEY_KINDS`, or a private key.
+    time of each call. `key` is the name of a parameter set in `algorithms.keys`, or a private key.
     """
 
     @checked
@@ -222,14 +220,12 @@ class CA:
         """
         extensions = tuple(extensions)
         private_key, kind = key_of(key)
-        wanted = {
-            "both": kind.sign + kind.encrypt,
-            "sign": kind.sign,
-            "encrypt": kind.encrypt,
-        }.get(use)
+        signing = ("digital_signature",) if kind.signs else ()
+        encrypting = (kind.encrypts,) if kind.encrypts else ()
+        wanted = {"both": signing + encrypting, "sign": signing, "encrypt": encrypting}.get(use)
         if wanted is None:
             raise UsageError(f"use {use} is not known", hint="use sign, encrypt or both")
-        if use == "both" and not kind.sign:
+        if use == "both" and not kind.signs:
             raise UsageError(
                 f"a {kind.name} key cannot sign",
                 hint="give use='encrypt', or a kind of key that signs: its companion comes with it",
@@ -266,7 +262,7 @@ class CA:
         )
         self._record(certificate, emails)
         encryption = None
-        if use == "both" and not kind.encrypt:
+        if use == "both" and not kind.encrypts:
             encryption = self.issue(
                 *emails,
                 key=encryption_key or kind.companion,

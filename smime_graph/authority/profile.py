@@ -5,27 +5,16 @@ The mailbox profile of the S/MIME Baseline Requirements (BR), strict generation,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import (
-    ec,
-    ed448,
-    ed25519,
-    mldsa,
-    mlkem,
-    rsa,
-    x448,
-    x25519,
-)
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from .. import oids
+from .. import algorithms, oids
+from ..algorithms import KeyKind
 from ..asn1 import ber
 from ..errors import UsageError
 from ..pki.address import a_labels
@@ -36,99 +25,30 @@ _BACKDATED = timedelta(hours=1)
 _MAX_COMMON_NAME = 64  # RFC 5280 appendix A.1: ub-common-name
 
 
-@dataclass(frozen=True, slots=True)
-class KeyKind:
-    """One kind of key: how it is made, and its keyUsage bits for signing and for encrypting.
-
-    `companion` is the kind that encrypts for a person whose own can only sign.
-    """
-
-    name: str
-    generate: Callable[[], Any]
-    sign: tuple[str, ...] = ()
-    encrypt: tuple[str, ...] = ()
-    companion: str | None = None
-
-
-def _rsa(bits: int) -> KeyKind:
-    def generate() -> rsa.RSAPrivateKey:
-        return rsa.generate_private_key(65537, bits)
-
-    return KeyKind(f"rsa-{bits}", generate, ("digital_signature",), ("key_encipherment",))
-
-
-def _ec(name: str, curve: ec.EllipticCurve) -> KeyKind:
-    def generate() -> ec.EllipticCurvePrivateKey:
-        return ec.generate_private_key(curve)
-
-    return KeyKind(name, generate, ("digital_signature",), ("key_agreement",))
-
-
-def _signature(name: str, generate: Callable[[], Any], companion: str) -> KeyKind:
-    return KeyKind(name, generate, ("digital_signature",), companion=companion)
-
-
-# keyUsage: RFC 8550 4.4.2, RFC 5480 3, RFC 8410 5, RFC 9881 4, RFC 9936 5; S/MIME BR 7.1.2.3 e
-KEY_KINDS: dict[str, KeyKind] = {
-    kind.name: kind
-    for kind in (
-        _rsa(1024),
-        _rsa(2048),
-        _rsa(3072),
-        _rsa(4096),
-        _ec("p256", ec.SECP256R1()),
-        _ec("p384", ec.SECP384R1()),
-        _ec("p521", ec.SECP521R1()),
-        _ec("brainpool-p256r1", ec.BrainpoolP256R1()),
-        _ec("brainpool-p384r1", ec.BrainpoolP384R1()),
-        _signature("ed25519", ed25519.Ed25519PrivateKey.generate, "x25519"),
-        _signature("ed448", ed448.Ed448PrivateKey.generate, "x448"),
-        _signature("ml-dsa-44", mldsa.MLDSA44PrivateKey.generate, "ml-kem-768"),
-        _signature("ml-dsa-65", mldsa.MLDSA65PrivateKey.generate, "ml-kem-768"),
-        _signature("ml-dsa-87", mldsa.MLDSA87PrivateKey.generate, "ml-kem-1024"),
-        KeyKind("x25519", x25519.X25519PrivateKey.generate, encrypt=("key_agreement",)),
-        KeyKind("x448", x448.X448PrivateKey.generate, encrypt=("key_agreement",)),
-        KeyKind("ml-kem-768", mlkem.MLKEM768PrivateKey.generate, encrypt=("key_encipherment",)),
-        KeyKind("ml-kem-1024", mlkem.MLKEM1024PrivateKey.generate, encrypt=("key_encipherment",)),
-    )
-}
-
 _LONGEST_KIND = 40  # what is longer may be a key given in place of its kind, and is not shown
-_KIND_OF_CLASS: tuple[tuple[type, str], ...] = (
-    (rsa.RSAPrivateKey, "rsa-2048"),
-    (ec.EllipticCurvePrivateKey, "p256"),
-    (ed25519.Ed25519PrivateKey, "ed25519"),
-    (ed448.Ed448PrivateKey, "ed448"),
-    (mldsa.MLDSA44PrivateKey, "ml-dsa-44"),
-    (mldsa.MLDSA65PrivateKey, "ml-dsa-65"),
-    (mldsa.MLDSA87PrivateKey, "ml-dsa-87"),
-    (x25519.X25519PrivateKey, "x25519"),
-    (x448.X448PrivateKey, "x448"),
-    (mlkem.MLKEM768PrivateKey, "ml-kem-768"),
-    (mlkem.MLKEM1024PrivateKey, "ml-kem-1024"),
-)
 
 
 def key_of(key: Any, *, signs: bool = False) -> tuple[Any, KeyKind]:
-    """A private key and what it can do, from the name of a kind or from a key at hand.
+    """A private key and its kind, from the name of a parameter set or from a key at hand.
 
     UsageError for another, and with `signs` for one that cannot sign a certificate.
     """
-    known = [name for name, kind in KEY_KINDS.items() if kind.sign or not signs]
+    kinds = algorithms.rows(KeyKind)
+    known = {one.name: (one, kind) for kind in kinds for one in kind.parameter_sets}
+    hint = f"use one of {', '.join(name for name in known if known[name][1].signs or not signs)}"
     if isinstance(key, str):
-        if (kind := KEY_KINDS.get(key)) is None:
+        if key not in known:
             named = f"key kind {key}" if len(key) <= _LONGEST_KIND else "the kind of key given"
-            raise UsageError(f"{named} is not known", hint=f"use one of {', '.join(known)}")
+            raise UsageError(f"{named} is not known", hint=hint)
+        parameter_set, kind = known[key]
     else:
-        name = next((name for cls, name in _KIND_OF_CLASS if isinstance(key, cls)), None)
-        if name is None:
+        fit = (kind for _, kind in known.values() if isinstance(key, kind.private))
+        if (found := next(fit, None)) is None:
             raise UsageError(f"a {type(key).__name__} is not a kind of key that can be certified")
-        kind = KEY_KINDS[name]
-    if signs and not kind.sign:
-        raise UsageError(
-            f"a {kind.name} key cannot sign certificates", hint=f"use one of {', '.join(known)}"
-        )
-    return (kind.generate() if isinstance(key, str) else key), kind
+        kind = found
+    if signs and not kind.signs:
+        raise UsageError(f"a {kind.name} key cannot sign certificates", hint=hint)
+    return (parameter_set.generate() if isinstance(key, str) else key), kind
 
 
 def build(
@@ -153,23 +73,12 @@ def build(
         )
         for one in extensions:
             builder = builder.add_extension(one.value, one.critical)
-        # ECDSA without a random source: the same key and content give the same certificate
-        deterministic = isinstance(signer, ec.EllipticCurvePrivateKey) or None
-        made = builder.sign(signer, _digest_for(signer), ecdsa_deterministic=deterministic)
+        _, kind = key_of(signer)
+        digest: Any = kind.parameter_set(signer).digest
+        made = builder.sign(signer, digest, **kind.certificate_options)
     except (ValueError, TypeError) as error:
         raise UsageError(f"this cannot be put into a certificate: {error}") from error
     return Certificate(made.public_bytes(Encoding.DER))
-
-
-def _digest_for(signer: Any) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | None:
-    if isinstance(signer, rsa.RSAPrivateKey):
-        return hashes.SHA256()
-    if isinstance(signer, ec.EllipticCurvePrivateKey):  # S/MIME BR 7.1.3.2.2: that of the curve
-        size = signer.curve.key_size
-        return (
-            hashes.SHA256() if size <= 256 else hashes.SHA384() if size <= 384 else hashes.SHA512()
-        )
-    return None
 
 
 def validity_of(

@@ -39,8 +39,8 @@ _OAEP_DIGESTS = (
 @lru_cache(maxsize=16)
 def announcement(policy: Policy) -> bytes:
     """SMIMECapabilities with what the policy announces, the most preferred first."""
-    rows = [row for name in policy.announce for row in algorithms.TABLE if row.name == name]
-    return ber.sequence(*(one for row in rows for one in _capability(row)))
+    rows = {row.name: row for row in algorithms.TABLE}
+    return ber.sequence(*(one for name in policy.announce for one in _capability(rows[name])))
 
 
 def _capability(row: Row) -> list[bytes]:

@@ -114,6 +114,8 @@ def read_pss_limits(certificate: Certificate) -> PssParameters | None:
 
     `cryptography` loads such a key without them.
     """
+    if certificate.key_algorithm != oids.RSASSA_PSS:
+        return None
     spki = Fields(ber.read(certificate.public_key_info, "SubjectPublicKeyInfo"), "public key")
     identifier = AlgorithmIdentifier.read(spki.take(ber.SEQUENCE, "algorithm"), "public key")
     if identifier.parameters is None:

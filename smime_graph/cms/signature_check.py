@@ -11,8 +11,8 @@ from itertools import islice
 from cryptography.exceptions import InvalidSignature
 from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
 
-from .. import oids
-from ..algorithms import KEY_KINDS, Digest, PssParameters, SignatureScheme
+from .. import algorithms, oids
+from ..algorithms import Digest, KeyKind, PssParameters, SignatureScheme
 from ..asn1 import ber
 from ..budget import COMPARISON, DIGESTED_OCTET, Budget
 from ..errors import LimitReached, MalformedMessage, SmimeGraphError, UnsupportedAlgorithm
@@ -356,17 +356,15 @@ def _mismatch(
 
     Raises MalformedMessage and UnsupportedAlgorithm for a key that cannot be used at all.
     """
-    kind = KEY_KINDS.get(certificate.key_algorithm)
-    if kind is None:
-        where = f"public key of {certificate.description}"
-        raise UnsupportedAlgorithm(certificate.key_algorithm, where=where)
-    if kind != scheme.key and not (kind == "rsa-pss" and scheme.name == "rsassa-pss"):
+    where = f"public key of {certificate.description}"
+    kind = algorithms.by_oid(KeyKind, certificate.key_algorithm, where=where)
+    if kind.name not in scheme.keys:
         # endesive, for one, labels ECDSA as rsaEncryption
         return (
             f"the signature is not valid: it is declared as {scheme.name}, but the key of "
-            f"{certificate.description} is of kind {kind}"
+            f"{certificate.description} is of kind {kind.name}"
         )
-    if kind == "rsa-pss" and (limits := parameters.read_pss_limits(certificate)) is not None:
+    if (limits := parameters.read_pss_limits(certificate)) is not None:
         # RFC 4056 3
         same = pss is not None and (limits.digest, limits.mgf_digest) == (
             pss.digest,

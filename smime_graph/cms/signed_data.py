@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import Literal
 
 from .. import algorithms, oids
-from ..algorithms import KEY_KINDS, Digest, SignatureScheme
+from ..algorithms import Digest, KeyKind, SignatureScheme
 from ..asn1 import ber
 from ..asn1.algorithm_identifier import AlgorithmIdentifier
 from ..asn1.ber import Fields, Node
@@ -49,18 +49,16 @@ def choose_scheme(certificate: Certificate, policy: Policy) -> tuple[SignatureSc
     Raises UnsupportedAlgorithm if no scheme takes such a key, PolicyRefusal if the policy does not
     use it.
     """
-    kind = KEY_KINDS.get(certificate.key_algorithm)
-    if kind == "rsa-pss":
-        usable = [algorithms.by_name(SignatureScheme, "rsassa-pss")]
-    else:
-        usable = [row for row in algorithms.rows(SignatureScheme) if row.key == kind and row.sign]
-    if not usable:
+    kind = algorithms.find(KeyKind, certificate.key_algorithm)
+    schemes = algorithms.rows(SignatureScheme)
+    usable = [row for row in schemes if kind and kind.name in row.keys and row.sign]
+    if kind is None or not usable:
         raise UnsupportedAlgorithm(
             certificate.key_algorithm, where=f"signing key of {certificate.description}"
         )
-    if not policy.uses_key(kind):
+    if not policy.uses_key(kind.name):
         raise PolicyRefusal(
-            f"policy {policy.name} does not sign with keys of kind {kind}, as that of "
+            f"policy {policy.name} does not sign with keys of kind {kind.name}, as that of "
             f"{certificate.description}",
             rule="sign.kind-of-key",
             policy=policy.name,
@@ -68,7 +66,7 @@ def choose_scheme(certificate: Certificate, policy: Policy) -> tuple[SignatureSc
         )
     # RSA keys have two schemes, all others one
     scheme = next((row for row in usable if row.name == policy.rsa_signature), usable[0])
-    if kind == "rsa-pss" and (limits := parameters.read_pss_limits(certificate)) is not None:
+    if (limits := parameters.read_pss_limits(certificate)) is not None:
         digest = limits.digest
         if (
             digest.name not in scheme.digests

@@ -17,17 +17,11 @@ from typing import TYPE_CHECKING, Any
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
-from cryptography.hazmat.primitives.asymmetric import (
-    dsa,
-    ec,
-    ed448,
-    ed25519,
-    mldsa,
-    padding,
-    rsa,
-)
+from cryptography.hazmat.primitives.asymmetric import padding
 
-from .. import oids
+from .. import algorithms, oids
+from ..algorithms import KeyKind
+from ..algorithms.keys import NOT_OF_KEY
 from ..asn1 import ber
 from ..budget import ADDRESS, CONSTRAINT, PARSED, PATH, PATH_OCTET, STEP, Budget
 from ..errors import LimitReached, MalformedMessage, UnsupportedAlgorithm
@@ -57,15 +51,6 @@ _MAX_JUDGED = 16  # paths handed to the validator, some 5 ms each
 _MAX_CERTIFICATE = 128 * 1024  # octets; an SLH-DSA certificate has 50 KB
 
 _WEAK_DIGESTS = frozenset(("md5", "sha1"))
-
-# A signature algorithm without parameters belongs to one type of key (RFC 8410, RFC 9881).
-_PURE_SIGNATURES: dict[str, type[Any]] = {
-    oids.ED25519: ed25519.Ed25519PublicKey,
-    oids.ED448: ed448.Ed448PublicKey,
-    oids.ML_DSA_44: mldsa.MLDSA44PublicKey,
-    oids.ML_DSA_65: mldsa.MLDSA65PublicKey,
-    oids.ML_DSA_87: mldsa.MLDSA87PublicKey,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,34 +389,21 @@ def check_signature(certificate: Certificate, issuer: Certificate) -> None:
         raise MalformedMessage(str(error)) from error
 
 
-_NOT_OF_KEY = "its algorithm does not go with the issuer's kind of key"
-
-
 def _verify(certificate: x509.Certificate, tbs: bytes, issuer: Certificate) -> None:
     key, signature = issuer.public_key, certificate.signature
+    kind = algorithms.find(KeyKind, issuer.key_algorithm)
     oid = certificate.signature_algorithm_oid.dotted_string
-    if (pure := _PURE_SIGNATURES.get(oid)) is not None:
-        if not isinstance(key, pure):
-            raise InvalidSignature(_NOT_OF_KEY)
-        key.verify(signature, tbs)
-        return
-    parameters = certificate.signature_algorithm_parameters
-    digest = certificate.signature_hash_algorithm
+    pure = algorithms.find(KeyKind, oid)
+    parameters = digest = None
+    if pure is None or not pure.pure:
+        parameters = certificate.signature_algorithm_parameters
+        digest = certificate.signature_hash_algorithm
     if oid == oids.MD5_WITH_RSA:
         parameters = padding.PKCS1v15()  # cryptography names the digest, but no longer the padding
-    if isinstance(key, rsa.RSAPublicKey) and digest is not None:
-        if not isinstance(parameters, padding.PSS | padding.PKCS1v15) or (
-            # a key for PSS makes no other signatures (RFC 4055 1.2)
-            issuer.key_algorithm == oids.RSASSA_PSS and not isinstance(parameters, padding.PSS)
-        ):
-            raise InvalidSignature(_NOT_OF_KEY)
-        key.verify(signature, tbs, parameters, digest)
-    elif isinstance(key, ec.EllipticCurvePublicKey) and isinstance(parameters, ec.ECDSA):
-        key.verify(signature, tbs, parameters)
-    elif isinstance(key, dsa.DSAPublicKey) and parameters is None and digest is not None:
-        key.verify(signature, tbs, digest)
-    else:
-        raise InvalidSignature(_NOT_OF_KEY)
+    # a signature algorithm without parameters belongs to one kind of key (RFC 8410, RFC 9881)
+    if kind is None or kind.verify is None or (kind.pure and pure is not kind):
+        raise InvalidSignature(NOT_OF_KEY)
+    kind.verify(key, signature, tbs, parameters, digest)
 
 
 # --- judging a path -------------------------------------------------------------------------------

@@ -11,19 +11,9 @@ from datetime import datetime
 from typing import Literal, TypeVar
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import (
-    dsa,
-    ec,
-    ed448,
-    ed25519,
-    mldsa,
-    mlkem,
-    rsa,
-    x448,
-    x25519,
-)
 
-from .. import oids
+from .. import algorithms, oids
+from ..algorithms import KeyKind
 from ..errors import MalformedMessage, UnsupportedAlgorithm, UsageError
 from ..findings import Finding, Severity, finding
 from ..x509.certificate import Certificate
@@ -32,21 +22,6 @@ Use = Literal["sign", "encrypt"]
 _Kind = TypeVar("_Kind", bound=x509.ExtensionType)
 
 MINIMUM_RSA_BITS = 2048  # RFC 8550 4.3, RFC 8551 4.2 to 4.4
-_READABLE_RSA_BITS = 1024  # below, anyone can make the private key: no policy helps
-_MINIMUM_EC_BITS = 224
-
-_SIGNING_KEYS = (
-    rsa.RSAPublicKey,
-    dsa.DSAPublicKey,
-    ec.EllipticCurvePublicKey,
-    ed25519.Ed25519PublicKey,
-    ed448.Ed448PublicKey,
-    mldsa.MLDSA44PublicKey,
-    mldsa.MLDSA65PublicKey,
-    mldsa.MLDSA87PublicKey,
-)
-_TRANSPORT_KEYS = (rsa.RSAPublicKey, mlkem.MLKEM768PublicKey, mlkem.MLKEM1024PublicKey)
-_AGREEMENT_KEYS = (ec.EllipticCurvePublicKey, x25519.X25519PublicKey, x448.X448PublicKey)
 
 _MAIL_PURPOSES = frozenset(
     (
@@ -196,17 +171,14 @@ def key_findings(
         return []
     except MalformedMessage as error:
         return [finding("pki.certificate.malformed", where, str(error))]
-    if isinstance(key, rsa.RSAPublicKey | dsa.DSAPublicKey):
-        kind = "RSA" if isinstance(key, rsa.RSAPublicKey) else "DSA"
-        bits, wanted = key.key_size, minimum_rsa_bits
-        tolerable = accept_weak and bits >= _READABLE_RSA_BITS
-    elif isinstance(key, ec.EllipticCurvePublicKey):
-        kind, bits, wanted, tolerable = "EC", key.key_size, _MINIMUM_EC_BITS, accept_weak
-    else:
+    if (kind := algorithms.find(KeyKind, certificate.key_algorithm)) is None:
         return []
+    wanted = minimum_rsa_bits if kind.minimum_bits is None else kind.minimum_bits
+    bits = getattr(key, "key_size", 0)
     if bits >= wanted:
         return []
-    text = f"{kind} key of {bits} bits, at least {wanted} wanted"
+    tolerable = accept_weak and bits >= kind.readable_bits
+    text = f"{kind.title} key of {bits} bits, at least {wanted} wanted"
     return [finding(code, where, text, severity=Severity.WARNING if tolerable else None)]
 
 
@@ -253,35 +225,26 @@ def key_usage_findings(certificate: Certificate, *, use: Use) -> list[Finding]:
     """
     where = certificate.description
     try:
-        key = certificate.public_key
+        _ = certificate.public_key
+        kind = algorithms.by_oid(KeyKind, certificate.key_algorithm, where=f"public key of {where}")
     except UnsupportedAlgorithm as error:
         return [finding("pki.usage.key-type", where, str(error))]
     except MalformedMessage:
         return []  # key_findings says so
-    only_pss = certificate.key_algorithm == oids.RSASSA_PSS
-    if use == "sign":
-        fit: tuple[type, ...] = _SIGNING_KEYS
-        wanted = "digitalSignature or nonRepudiation"
-    elif isinstance(key, _AGREEMENT_KEYS):
-        fit, wanted = _AGREEMENT_KEYS, "keyAgreement"
-    else:
-        fit, wanted = _TRANSPORT_KEYS, "keyEncipherment"
-    if not isinstance(key, fit) or (use == "encrypt" and only_pss):
-        kind = (
-            "RSASSA-PSS" if only_pss else type(key).__name__.removesuffix("PublicKey").lstrip("_")
-        )
-        return [finding("pki.usage.key-type", where, f"a key of type {kind} cannot {use}")]
+    if not (kind.signs if use == "sign" else kind.encrypts):
+        return [finding("pki.usage.key-type", where, f"a key of type {kind.title} cannot {use}")]
     usage = _extension(certificate, x509.KeyUsage)
     if usage is None:
         return []  # RFC 8550 4.4.2: absent means every bit set
     if use == "sign":
+        wanted = "digitalSignature or nonRepudiation"
         allowed = usage.digital_signature or usage.content_commitment
-    elif isinstance(key, _AGREEMENT_KEYS):
+    elif kind.agreement is not None:
         # encipherOnly: the subject may only encipher, so could not read what is sent (RFC 5280
         # 4.2.1.3)
-        allowed = usage.key_agreement and not usage.encipher_only
+        wanted, allowed = "keyAgreement", usage.key_agreement and not usage.encipher_only
     else:
-        allowed = usage.key_encipherment
+        wanted, allowed = "keyEncipherment", usage.key_encipherment
     if allowed:
         return []
     return [finding("pki.usage.key-usage", where, f"key usage lacks {wanted}, needed to {use}")]

@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_der_publ
 from cryptography.utils import CryptographyDeprecationWarning
 
 from .. import oids
+from ..algorithms import KeyKind, find
 from ..asn1 import ber
 from ..errors import MalformedMessage, UnsupportedAlgorithm, UsageError
 from . import deviations, names
@@ -268,8 +269,10 @@ class Certificate:
             raise UnsupportedAlgorithm(
                 oids.DSA, where=f"{where} without the parameters of its issuer's"
             )
+        kind = find(KeyKind, self.key_algorithm)
+        load = load_der_public_key if kind is None else kind.load
         try:
-            return load_der_public_key(self.whole_key_info)
+            return load(self.whole_key_info)
         except _Unsupported:
             oid, parameters, _ = self._key_identifier
             if oid == oids.EC_PUBLIC_KEY and parameters[:1] == b"\x06":

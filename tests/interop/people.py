@@ -84,7 +84,7 @@ class People:
         self._known: dict[str, Person] = {}
 
     def of(self, kind: str) -> Person:
-        """The one person with this kind of key (`pki.issue.KEY_KINDS`, or dsa)."""
+        """The one person with this kind of key (a parameter set of `algorithms.keys`, or dsa)."""
         if kind not in self._known:
             self._known[kind] = self._make(kind)
         return self._known[kind]
@@ -94,7 +94,7 @@ class People:
         if kind == "dsa":
             identity = self._dsa(email)
         else:
-            signs_only = not profile.KEY_KINDS[kind].encrypt
+            signs_only = not profile.key_of(kind)[1].encrypts
             use = "encrypt" if kind in _ENCRYPTS_ONLY else "sign" if signs_only else "both"
             identity = self.ca.issue(email, key=kind, use=use)  # type: ignore[arg-type]
         return Person(kind, email, identity, self.folder)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization as ser
 from smime_graph import oids
 from smime_graph.asn1 import ber
 from smime_graph.authority.issue import CA
-from smime_graph.authority.profile import KEY_KINDS
+from smime_graph.authority.profile import key_of
 from smime_graph.errors import UsageError
 from smime_graph.pki.identity import Identity, load_identities, read_key_file
 from smime_graph.pki.keyfiles import pkcs12
@@ -107,7 +107,7 @@ def test_of_seed_and_expanded_key_together_the_seed_is_taken(ca: CA, kind: str) 
 
 @pytest.mark.parametrize("kind", QUANTUM)
 def test_a_seed_beside_another_keys_expanded_form_is_refused(kind: str) -> None:
-    key, other = KEY_KINDS[kind].generate(), KEY_KINDS[kind].generate()
+    key, other = key_of(kind)[0], key_of(kind)[0]
     good = expanded_of(key, kind)
     for expanded in (expanded_of(other, kind), good[:-1], good + b"\0", b""):
         info = private_key_info(OID[kind], both(raw(key), expanded))
@@ -123,7 +123,7 @@ def test_a_seed_beside_another_keys_expanded_form_is_refused(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", QUANTUM)
 def test_an_expanded_key_alone_is_refused_by_name(kind: str) -> None:
-    key = KEY_KINDS[kind].generate()
+    key = key_of(kind)[0]
     info = private_key_info(OID[kind], ber.octet_string(expanded_of(key, kind)))
     p12 = pkcs12.write([(info, b"0\0")], password="secret")
     for octets in (info, p12):
@@ -135,7 +135,7 @@ def test_an_expanded_key_alone_is_refused_by_name(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", QUANTUM)
 def test_any_other_octets_are_no_key_and_are_not_quoted(kind: str) -> None:
-    seed = raw(KEY_KINDS[kind].generate())
+    seed = raw(key_of(kind)[0])
     choice = ber.context(0, seed, constructed=False)
     for octets in (
         b"",
@@ -167,7 +167,7 @@ def test_a_key_of_a_kind_without_a_primitive_is_named() -> None:
 
 def test_a_key_of_the_second_version_may_carry_its_public_key() -> None:
     # OneAsymmetricKey (RFC 5958 2): version 1, [1] publicKey at the end
-    key = KEY_KINDS["ml-kem-768"].generate()
+    key = key_of("ml-kem-768")[0]
     public = ber.context(1, b"\0" + key.public_key().public_bytes_raw(), constructed=False)
     form = both(raw(key), expanded_of(key, "ml-kem-768"))
     info = ber.sequence(

@@ -11,34 +11,15 @@ know of a key; an expanded key cannot be turned back into its seed.
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
 from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
 from cryptography.hazmat.primitives import serialization as ser
 
-from ... import oids
+from ... import algorithms
+from ...algorithms import KeyKind, SeededForm
 from ...asn1 import ber
 from ...errors import MalformedMessage, UnsupportedAlgorithm, UsageError
-
-
-@dataclass(frozen=True, slots=True)
-class _Seeded:
-    """A kind of key made from a seed; sizes in octets (FIPS 203 table 3, FIPS 204 table 2)."""
-
-    name: str
-    seed: int
-    expanded: int
-
-
-_SEEDED = {
-    oids.ML_DSA_44: _Seeded("ML-DSA-44", 32, 2560),
-    oids.ML_DSA_65: _Seeded("ML-DSA-65", 32, 4032),
-    oids.ML_DSA_87: _Seeded("ML-DSA-87", 32, 4896),
-    oids.ML_KEM_768: _Seeded("ML-KEM-768", 64, 2400),
-    oids.ML_KEM_1024: _Seeded("ML-KEM-1024", 64, 3168),
-}
 
 
 def load_private_key(der: bytes) -> Any:
@@ -47,14 +28,15 @@ def load_private_key(der: bytes) -> Any:
     No error quotes anything of the key, nor is the cause of one kept, which could.
     """
     info = _private_key_info(der)
+    kind = None if info is None else algorithms.find(KeyKind, info[0])
     try:
-        if info is not None and info[0] in _SEEDED:
-            return _seeded(*info)
+        if info is not None and kind is not None and kind.seeded is not None:
+            return _seeded(kind, kind.seeded, info[1])
         return ser.load_der_private_key(der, None)
     except UsageError:
         raise
     except _Unsupported:
-        if info is not None and info[0] != oids.EC_PUBLIC_KEY:  # there it is the curve
+        if info is not None and not (kind is not None and kind.has_curves):
             raise UnsupportedAlgorithm(info[0], where="its private key") from None
     except (ValueError, TypeError, MalformedMessage):
         pass
@@ -75,23 +57,23 @@ def _private_key_info(der: bytes) -> tuple[str, bytes] | None:
         return None
 
 
-def _seeded(oid: str, octets: bytes) -> Any:
-    kind = _SEEDED[oid]
+def _seeded(kind: KeyKind, form: SeededForm, octets: bytes) -> Any:
     if octets[:1] == b"\x04":
         raise UsageError(
-            f"it holds an {kind.name} private key in the expanded form alone",
+            f"it holds an {kind.title} private key in the expanded form alone",
             hint="export the key with its seed, which is the form needed (RFC 9881 6, RFC 9935 6)",
         )
     if octets[:1] != b"\x30":
-        return _from_seed(oid, bytes(ber.read(octets, "seed", tag=0x80).contents))
+        return _from_seed(kind.oid, bytes(ber.read(octets, "seed", tag=0x80).contents))
     parts = ber.Fields(ber.read(octets, "privateKey"), "privateKey")
     seed = bytes(parts.take(ber.OCTET_STRING, "seed").contents)
     expanded = bytes(parts.take(ber.OCTET_STRING, "expandedKey").contents)
     parts.end()
-    key = _from_seed(oid, seed)
-    if len(expanded) != kind.expanded or not _belong_together(key, seed, expanded):
+    key = _from_seed(kind.oid, seed)
+    public = key.public_key().public_bytes_raw()
+    if len(expanded) != form.size or not form.belongs(public, seed, expanded):
         raise UsageError(
-            f"it holds an {kind.name} private key whose seed and expanded form are not one key",
+            f"it holds an {kind.title} private key whose seed and expanded form are not one key",
             hint="export the key again, or use another",
         )
     return key
@@ -102,13 +84,3 @@ def _from_seed(oid: str, seed: bytes) -> Any:
     algorithm = ber.sequence(ber.oid(oid))
     info = ber.sequence(ber.integer(0), algorithm, ber.octet_string(choice))
     return ser.load_der_private_key(info, None)
-
-
-def _belong_together(key: Any, seed: bytes, expanded: bytes) -> bool:
-    """Whether what the expanded key repeats of the public key and the seed is of this seed."""
-    public = key.public_key().public_bytes_raw()
-    if len(seed) == 64:  # FIPS 203 7.1: dk = dk_PKE, ek, H(ek), z
-        return expanded.endswith(public + hashlib.sha3_256(public).digest() + seed[32:])
-    # FIPS 204 7.2: sk = rho, K, tr = H(pk), ...; pk = rho, t1
-    tr = hashlib.shake_256(public).digest(64)
-    return expanded[:32] == public[:32] and expanded[64:128] == tr

@@ -1,0 +1,277 @@
+"""What the rows of the tables hold: one class for each kind of row, and that of a kind of key."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+Data = bytes | memoryview
+
+
+# Rows are singletons: eq=False, compared by identity
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """What has a name in a policy, and identifiers in what is read."""
+
+    name: str
+
+    @property
+    def oids(self) -> tuple[str, ...]:
+        """Every identifier, dotted; the first is the one that is written."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Identified(Row):
+    """A row with one identifier."""
+
+    oid: str
+
+    @property
+    def oids(self) -> tuple[str, ...]:
+        return (self.oid,)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Digest(Identified):
+    """A message digest; `micalg` is its name in multipart/signed (RFC 8551 3.5.3.2).
+
+    `parameters` is DER that its AlgorithmIdentifier must have. `engine` is hashlib's name for it,
+    if that differs; an `extendable` one gives as many octets as it is asked for.
+    """
+
+    size: int
+    micalg: str
+    hash: hashes.HashAlgorithm
+    parameters: bytes = b""
+    engine: str = ""
+    extendable: bool = False
+
+    def compute(self, *data: Data) -> bytes:
+        state = hashlib.new(self.engine or self.name, usedforsecurity=False)
+        for piece in data:
+            state.update(piece)
+        return state.digest(self.size) if self.extendable else state.digest()  # type: ignore[call-arg]
+
+
+@dataclass(frozen=True, slots=True)
+class PssParameters:
+    """RSASSA-PSS-params (RFC 4055 3.1); `salt` in octets."""
+
+    digest: Digest
+    mgf_digest: Digest
+    salt: int
+
+
+@dataclass(frozen=True, slots=True)
+class OaepParameters:
+    """RSAES-OAEP-params (RFC 4055 4.1)."""
+
+    digest: Digest
+    mgf_digest: Digest
+    label: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SignatureScheme(Row):
+    """A signature algorithm.
+
+    `keys` are the kinds of key that make it, `by_oid` every identifier that is read with the digest
+    it fixes (None: the SignerInfo's digestAlgorithm decides), the first being what is
+    written. `digests` are those that may be used with it, the first by default; with `strict` no
+    other is accepted beside signed attributes. `parameters` is "absent", "null", "pss" or "any".
+    Without `sign` it is only verified.
+    """
+
+    keys: tuple[str, ...]
+    by_oid: Mapping[str, str | None]
+    parameters: str
+    digests: tuple[str, ...]
+    sign: Callable[[Any, bytes, Digest], bytes] | None
+    verify: Callable[[Any, bytes, Data, Digest, PssParameters | None], None]
+    write_by_digest: bool = False  # the identifier that fixes the digest is written (ECDSA)
+    strict: bool = False
+
+    @property
+    def oids(self) -> tuple[str, ...]:
+        return tuple(self.by_oid)
+
+    def oid(self, digest: Digest) -> str:
+        """The identifier to write in a SignerInfo."""
+        if self.write_by_digest:
+            return next(oid for oid, fixed in self.by_oid.items() if fixed == digest.name)
+        return next(iter(self.by_oid))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ContentCipher(Identified):
+    """A content encryption algorithm; `key_size`, `iv_size` and `tag_size` in octets.
+
+    `encrypt(key, iv, content)` gives ciphertext and tag (empty where `aead` is False);
+    `decrypt(key, iv, ciphertext, tag, aad)` gives the content or raises ValueError, and releases
+    nothing before the tag is checked. `parameters` is "iv", "aead" (nonce and tag length), "nonce"
+    or "rc2".
+    """
+
+    key_size: int
+    iv_size: int
+    parameters: str
+    encrypt: Callable[[bytes, bytes, Data], tuple[Data, bytes]]
+    decrypt: Callable[[bytes, bytes, Data, bytes, bytes], bytes]
+    aead: bool = False
+    tag_size: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyTransport(Identified):
+    """A key transport algorithm (RFC 5652 6.2.1); `parameters` is "null" or "oaep"."""
+
+    key: str
+    parameters: str
+    wrap: Callable[[Any, bytes, OaepParameters | None], bytes]
+    unwrap: Callable[[Any, bytes, OaepParameters | None], bytes]
+    implicit_rejection: bool = False  # a failure yields a random key, not an error (RFC 3218)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyAgreement(Identified):
+    """A key agreement scheme (RFC 5652 6.2.2): `derive(secret, size, info, ukm)` gives the KEK.
+
+    `keys` are the kinds of key it goes with.
+    """
+
+    keys: tuple[str, ...]
+    derive: Callable[[bytes, int, bytes, bytes | None], bytes]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AgreementKey:
+    """What key agreement does with a kind of key: ephemeral keys, the secret, points as octets."""
+
+    ephemeral: Callable[[Any], Any]
+    exchange: Callable[[Any, Any], bytes]
+    encode: Callable[[Any], bytes]
+    decode: Callable[[bytes, Any], Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kem(Identified):
+    """A key encapsulation mechanism (RFC 9629) and the key wrap that goes with it (RFC 9936)."""
+
+    key: str
+    wrap: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyDerivation(Identified):
+    """A key derivation function (RFC 8619): `derive(secret, size, info, salt)`."""
+
+    derive: Callable[[bytes, int, bytes, bytes | None], bytes]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyWrap(Identified):
+    """A key wrap algorithm; `key_size` in octets. `unwrap` raises ValueError on any failure."""
+
+    key_size: int
+    wrap: Callable[[bytes, bytes], bytes]
+    unwrap: Callable[[bytes, bytes], bytes]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PasswordEncryption(Identified):
+    """A content key under a password: PWRI-KEK with PBKDF2 (RFC 3211, RFC 5652 6.2.4)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CekDerivation(Identified):
+    """A derivation of the content key from the content-encryption identifier (RFC 9709)."""
+
+    derive: Callable[[bytes, bytes], bytes]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compression(Identified):
+    """A compression algorithm (RFC 3274); beyond its limit `decompress` raises OverflowError."""
+
+    compress: Callable[[Data], bytes]
+    decompress: Callable[[Data, int], bytes]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ParameterSet:
+    """A size, a curve or a parameter set of a kind of key; `name` is what the authority calls it.
+
+    `oid` is that of a named curve, `curve` what `cryptography` calls it. `agreement` is the usual
+    scheme; `digest` that of the certificates which such a key signs, None where it chooses itself.
+    """
+
+    name: str
+    generate: Callable[[], Any]
+    oid: str = ""
+    curve: str = ""
+    agreement: str = ""
+    digest: hashes.HashAlgorithm | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SeededForm:
+    """How the private key of FIPS 203 and 204 stands in a file (RFC 9881 6, RFC 9935 6).
+
+    `size` of the expanded form in octets; `belongs(public, seed, expanded)` says whether what it
+    repeats of the public key and the seed is of this one.
+    """
+
+    size: int
+    belongs: Callable[[bytes, bytes, bytes], bool]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyKind(Identified):
+    """A kind of key; `oid` is the algorithm of its SubjectPublicKeyInfo.
+
+    `public` and `private` are the classes of its keys, `load` makes the former of DER.
+    `signs`: digitalSignature or nonRepudiation allow it (RFC 8550 4.4.2); `encrypts` is the
+    keyUsage bit under which others encrypt to it, empty where they cannot. `companion` is the
+    parameter set that encrypts for a person whose key can only sign. What a quantum computer does
+    not break is `quantum_safe`.
+    `verify(key, signature, data, parameters, digest)` checks the signature of a certificate, where
+    parameters and digest are `cryptography`'s; with `pure` its algorithm is `oid`, and has neither.
+    `minimum_bits` is what such a key needs, None: what the policy says of RSA; below
+    `readable_bits` it is worth nothing. `price` of one such check: `smime_graph.budget`.
+    """
+
+    title: str
+    public: type
+    private: type
+    parameter_sets: tuple[ParameterSet, ...] = ()
+    signs: bool = False
+    encrypts: str = ""
+    companion: str = ""
+    quantum_safe: bool = False
+    verify: Callable[[Any, bytes, Data, Any, hashes.HashAlgorithm | None], None] | None = None
+    pure: bool = False
+    certificate_options: Mapping[str, Any] = field(default_factory=dict)
+    minimum_bits: int | None = 0
+    readable_bits: int = 0
+    price: Callable[[Any], float] = lambda _: 300
+    agreement: AgreementKey | None = None
+    seeded: SeededForm | None = None
+    load: Callable[[bytes], Any] = load_der_public_key
+
+    @property
+    def has_curves(self) -> bool:
+        """Whether the parameters of its algorithm are a named curve (RFC 5480 2.1.1)."""
+        return any(one.oid for one in self.parameter_sets)
+
+    def parameter_set(self, key: Any) -> ParameterSet:
+        """That of a key of this kind; the first for a size or a curve that has none."""
+        curve = getattr(getattr(key, "curve", None), "name", "")
+        return next(
+            (one for one in self.parameter_sets if one.curve == curve), self.parameter_sets[0]
+        )
