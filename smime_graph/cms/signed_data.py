@@ -275,7 +275,7 @@ def _read_issuer_and_serial(der: bytes) -> tuple[bytes, int]:
     return issuer, int.from_bytes(serial, "big", signed=True)
 
 
-_MAX_REMEMBERED = 1024  # octets
+_MAX_REMEMBERED = 16_500  # octets: the longest name that is compared, and a serial number
 _remembered = lru_cache(maxsize=128)(_read_issuer_and_serial)
 
 

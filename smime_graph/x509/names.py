@@ -64,7 +64,7 @@ def canonical(name: bytes) -> bytes:
     """
     if len(name) > _MAX_NAME:
         return name
-    return _remembered(name) if len(name) <= _MAX_REMEMBERED else _canonical(name)
+    return _remembered(name) if len(name) <= _MAX_REMEMBERED else _lately(name)
 
 
 def _canonical(name: bytes) -> bytes:
@@ -76,6 +76,7 @@ def _canonical(name: bytes) -> bytes:
 
 
 _remembered = lru_cache(maxsize=512)(_canonical)
+_lately = lru_cache(maxsize=4)(_canonical)  # of a long name that is compared with many
 
 
 def values(name: bytes, oid: str) -> list[str]:

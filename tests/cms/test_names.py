@@ -132,12 +132,13 @@ def test_any_octets_are_the_same_as_themselves_alone(one: bytes, other: bytes) -
     assert names.canonical(names.canonical(one)) == names.canonical(one)
 
 
-def test_long_names_are_compared_and_not_remembered() -> None:
+def test_long_names_are_compared_and_few_are_remembered() -> None:
     pair = ber.sequence(ber.oid("2.5.4.3"), ber.tlv(0x13, b"x" * 50))
     name = ber.sequence(*([ber.set_of(pair)] * 250))
     before = names._remembered.cache_info().currsize
     assert names.same(name, SPELLINGS["upper case"](name))
     assert names._remembered.cache_info().currsize == before
+    assert names._lately.cache_info().maxsize == 4
 
 
 # --- who signed

@@ -266,6 +266,31 @@ def long_names(world: World, *, size: int) -> bytes:
     return message(of_parts([*parts[:3], ber.tlv(0xA0, long), ber.tlv(ber.SET, signer)]))
 
 
+def names_in_other_spellings(world: World, *, signers: int, certificates: int, size: int) -> bytes:
+    """Signers and certificates of one serial number, whose issuers differ at the end."""
+
+    def name(number: int) -> bytes:
+        pair = ber.set_of(ber.sequence(ber.oid("2.5.4.3"), ber.tlv(ber.UTF8_STRING, b"x")))
+        last = ber.tlv(ber.UTF8_STRING, b"%05d" % number)
+        return ber.sequence(
+            pair * (size // len(pair)), ber.set_of(ber.sequence(ber.oid("2.5.4.3"), last))
+        )
+
+    parts = signed_parts(opaque(TEXT, world.alice))
+    tbs, *outer = (element.raw for element in ber.read(world.alice.certificate.der, "Certificate"))
+    fields = [element.raw for element in ber.read(tbs, "TBSCertificate")]
+    info = [one.raw for one in next(iter(ber.read(parts[-1], "signerInfos", tag=ber.SET)))]
+    sent = (
+        ber.sequence(ber.sequence(*fields[:3], name(number), *fields[4:]), *outer)
+        for number in range(certificates)
+    )
+    infos = (
+        ber.sequence(info[0], ber.sequence(name(certificates + number), fields[1]), *info[2:])
+        for number in range(signers)
+    )
+    return message(of_parts([*parts[:3], ber.tlv(0xA0, *sent), ber.tlv(ber.SET, *infos)]))
+
+
 def beside_signatures(world: World, *, oid: str, count: int, size: int) -> bytes:
     """Timestamps or countersignatures, each with a SignedData or certificates of some size."""
     der = opaque(TEXT, world.alice)
@@ -484,6 +509,15 @@ LARGE: dict[str, Callable[[World], bytes]] = {
     ),
     "bare-line-ends-in-14-layers": lambda w: layers_of_bare_line_ends(w, layers=14, size=900_000),
     "long-names": lambda w: long_names(w, size=320_000),
+    "names-of-1-kilobyte": lambda w: names_in_other_spellings(
+        w, signers=100, certificates=500, size=1100
+    ),
+    "names-of-4-kilobytes": lambda w: names_in_other_spellings(
+        w, signers=80, certificates=140, size=4000
+    ),
+    "names-of-16-kilobytes": lambda w: names_in_other_spellings(
+        w, signers=25, certificates=33, size=15_800
+    ),
     "timestamps": lambda w: beside_signatures(w, oid=oids.TIMESTAMP_TOKEN, count=18, size=50_000),
     "countersignatures": lambda w: beside_signatures(
         w, oid=oids.COUNTERSIGNATURE, count=1000, size=0

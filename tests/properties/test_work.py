@@ -11,8 +11,15 @@ from smime_graph import EXCHANGE, Contact, NoMatchingIdentity, decrypt, encrypt,
 from smime_graph.cms.recipients import kinds as recipients
 from smime_graph.pki import address
 from smime_graph.smime.answer import answer
+from smime_graph.x509 import names as x509_names
 
-from .large import World, addresses, from_and_names, name_constraints
+from .large import (
+    World,
+    addresses,
+    from_and_names,
+    name_constraints,
+    names_in_other_spellings,
+)
 from .large import recipients as many_recipients
 
 
@@ -120,3 +127,15 @@ def test_more_constraints_and_names_than_can_be_compared_are_a_limit(world: Worl
     assert not many.signers[0].trusted
     assert many.has("pki.path.limit")
     assert any("name constraints 9" in item.text for item in many.errors)
+
+
+@pytest.mark.parametrize("size", [100, 1100, 3000, 5000, 15_000])
+def test_the_names_of_signers_and_certificates_are_each_read_a_few_times(
+    world: World, counted: Any, size: int
+) -> None:
+    raw = names_in_other_spellings(world, signers=12, certificates=15, size=size)
+    calls = counted(x509_names, "_comparable")
+    report = examine(raw, trust=world.trust)
+    assert len(report.signers) == 12
+    assert report.has("cms.signer.certificate-missing")
+    assert calls[0] <= 3 * (12 + 15) * (size // 14 + 1)
