@@ -2,7 +2,7 @@
 
     from smime_graph import Contact, GraphClient, Identity, TrustStore, seal, unseal
 
-    alice = Identity.from_pkcs12("alice.p12", password)
+    alice = Identity.from_pkcs12("alice.p12", password=password)
     sealed = seal(message, signer=alice, recipients=[Contact.from_pem("bob.pem")])
     with GraphClient(token) as graph:
         graph.send(sealed)

@@ -8,7 +8,7 @@ ciphers=("aes128-cbc",))`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from typing import Any
 
 from . import algorithms
@@ -24,6 +24,7 @@ class Policy:
     """What we will use, and what we accept; names are those of `algorithms.TABLE`."""
 
     name: str
+    _: KW_ONLY
     # use
     digest: str
     rsa_signature: str | None

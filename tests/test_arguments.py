@@ -280,6 +280,31 @@ def test_what_is_of_no_use_to_anybody_is_a_usage_error(
         assert called in str(caught.value) or "object" in str(caught.value)
 
 
+# Two arguments that are the subject together: a key and the certificate it must belong to, and what
+# is done (reply, replace) to which message with which octets. They differ in type, so that they
+# cannot change places unnoticed.
+PAIRS = {
+    "Identity": ("private_key", "certificate"),
+    "CA.from_key": ("private_key", "certificate"),
+}
+
+
+def test_everything_after_the_first_argument_is_named() -> None:
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    for name, call in {**FUNCTIONS, **CLIENTS}.items():
+        taken = [
+            one.name
+            for one in inspect.signature(call.function).parameters.values()
+            if one.kind in positional
+        ]
+        assert len(taken) <= 1 or tuple(taken) == PAIRS[name], name
+    for kind in (GraphClient, AsyncGraphClient):
+        for name in _operations():
+            parameters = inspect.signature(getattr(kind, name)).parameters.values()
+            taken = [one.name for one in parameters if one.kind in positional][1:]
+            assert len(taken) <= 1 or taken == ["message_id", "raw"], name
+
+
 CHOICES = [
     one
     for one in ARGUMENTS

@@ -207,7 +207,7 @@ def made_by_another(raw: bytes) -> bytes:
         for name in ("p256", "rsa2048")
     ]
     owners = [SimpleNamespace(private_key=key, certificate=None) for key in keys]
-    everybody: Any = [*owners, SharedKey(bytes(range(32)), b"vectors")]
+    everybody: Any = [*owners, SharedKey(bytes(range(32)), identifier=b"vectors")]
     return decrypt(raw, identities=everybody, policy=ARCHIVE).content
 
 
@@ -380,7 +380,7 @@ def _to(world: World, contact: Contact, reader: Any, cipher: str = "aes256-gcm")
 def _transport(world: World, row: KeyTransport) -> Trip:
     bob = world.person("rsa-2048", "bob@contoso.com")
     entries = (ber.sequence(ber.oid(row.oid)),) if row.parameters == "oaep" else None
-    trip = _to(world, Contact(bob.certificate, entries), bob)
+    trip = _to(world, Contact(bob.certificate, capabilities=entries), bob)
     assert enveloped_data.read(trip.der).recipients[0].algorithm_name == row.name
     return trip
 
@@ -389,7 +389,7 @@ def _agreement(world: World, row: KeyAgreement) -> Trip:
     bob = world.person("p256", "bob@contoso.com")
     wrap = parameters.write_wrap(by_name(KeyWrap, "aes256-wrap"))
     entry = ber.sequence(ber.oid(row.oid), wrap)
-    trip = _to(world, Contact(bob.certificate, (entry,)), bob)
+    trip = _to(world, Contact(bob.certificate, capabilities=(entry,)), bob)
     assert enveloped_data.read(trip.der).recipients[0].algorithm_name == row.name
     return trip
 
@@ -475,7 +475,7 @@ def _password(world: World, row: PasswordEncryption) -> Trip:
 
 def _cek(world: World, row: CekDerivation) -> Trip:
     bob = world.person("p256", "bob@contoso.com")
-    trip = _to(world, Contact(bob.certificate, (ber.sequence(ber.oid(row.oid)),)), bob)
+    trip = _to(world, Contact(bob.certificate, capabilities=(ber.sequence(ber.oid(row.oid)),)), bob)
     assert enveloped_data.read(trip.der).algorithm.oid == row.oid
     return trip
 
@@ -656,7 +656,7 @@ def test_a_new_row_is_noticed(world: World, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_shared_key_of_each_size_has_its_wrap(world: World) -> None:
     for size in (16, 24, 32):
-        key = SharedKey(bytes(range(size)), b"ours")
+        key = SharedKey(bytes(range(size)), identifier=b"ours")
         raw = encrypt(world.message, recipients=[key], at=world.at)
         assert decrypt(raw, identities=[key]).content == world.content
         (recipient,) = enveloped_data.read(_der(raw)).recipients

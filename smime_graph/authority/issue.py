@@ -278,7 +278,7 @@ class CA:
                 extensions=extensions,
                 serial=None if serial is None else serial + 1,
             )
-        return Identity(private_key, certificate, self.chain, encryption)
+        return Identity(private_key, certificate, chain=self.chain, encryption=encryption)
 
     @checked
     def save(self, directory: str | os.PathLike[str]) -> None:

@@ -127,7 +127,7 @@ class KeyRing:
 
 
 def _load_all(path: str, passwords: Sequence[str]) -> Sequence[Identity]:
-    return load_identities(path, passwords, passed_over=_warn_of_closed)
+    return load_identities(path, passwords=passwords, passed_over=_warn_of_closed)
 
 
 def _warn_of_closed(error: UsageError) -> None:

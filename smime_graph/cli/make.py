@@ -158,7 +158,7 @@ def _label(given: Given) -> SecurityLabel | None:
         raise UsageError(
             f"--label: {number!r} is no number", hint="for example 1.2.3.4:3:for the board"
         ) from None
-    return SecurityLabel(policy, classification, mark or None)
+    return SecurityLabel(policy, classification=classification, privacy_mark=mark or None)
 
 
 def write(raw: bytes, given: Given) -> None:

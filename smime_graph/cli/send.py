@@ -247,8 +247,8 @@ def _attachment(path: str) -> Any:
     )
     return Attachment(
         Path(path).name,
-        files.read(path, what="file to attach"),
-        kind if usable and kind is not None else "application/octet-stream",
+        data=files.read(path, what="file to attach"),
+        content_type=kind if usable and kind is not None else "application/octet-stream",
     )
 
 

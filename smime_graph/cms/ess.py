@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -60,6 +60,7 @@ class ReceiptRequest:
     """
 
     to: tuple[str, ...]
+    _: KW_ONLY
     from_: Literal["all", "first-tier"] | tuple[str, ...] = "all"
     identifier: bytes = b""
     from_names: tuple[bytes, ...] = ()
@@ -317,7 +318,9 @@ def _read_request(node: Node) -> ReceiptRequest:
     if not to:
         raise node.fault("receiptsTo is empty")
     fields.end()
-    return ReceiptRequest(_first_addresses(to), from_, identifier, names)
+    return ReceiptRequest(
+        _first_addresses(to), from_=from_, identifier=identifier, from_names=names
+    )
 
 
 _Party = tuple[tuple[str, ...], tuple[bytes, ...]]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from .. import oids
@@ -53,6 +53,7 @@ class SecurityLabel:
     """
 
     policy: str
+    _: KW_ONLY
     classification: int | None = None
     privacy_mark: str | None = None
     categories: tuple[SecurityCategory, ...] = ()

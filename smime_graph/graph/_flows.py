@@ -7,7 +7,8 @@ after an answer, or a failure, that proves it was not carried out. Otherwise the
 whether it was (`_settle`); and where it cannot say, the caller is told so and decides.
 
 The public flows are the methods of both clients (`_client`): their first parameter is the client's
-mailbox, their other parameters and docstrings are the method's.
+mailbox, their other parameters and docstrings are the method's. A message in the mailbox and the
+octets that answer or replace it are a call's subject together: these two may go without names.
 """
 
 from __future__ import annotations

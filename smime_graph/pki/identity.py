@@ -6,7 +6,7 @@ A key belongs to a certificate by its public key; names and labels of a file dec
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from cryptography import x509
@@ -82,6 +82,7 @@ class Identity:
 
     private_key: Any = field(repr=False)
     certificate: Certificate
+    _: KW_ONLY
     chain: tuple[Certificate, ...] = ()
     encryption: Identity | None = None
 
@@ -95,7 +96,7 @@ class Identity:
 
     @classmethod
     @checked
-    def load(cls, path: Source, password: Password = None) -> Identity:
+    def load(cls, path: Source, *, password: Password = None) -> Identity:
         """The one person in a key file: PKCS#12 or PEM, as its content says.
 
         `path` may be the content itself: bytes, or text that is PEM. Where a file NAME.key holds
@@ -110,7 +111,7 @@ class Identity:
 
     @classmethod
     @checked
-    def from_pkcs12(cls, source: Source, password: Password) -> Identity:
+    def from_pkcs12(cls, source: Source, *, password: Password) -> Identity:
         """As `load`, for a PKCS#12 file (DER, BER or PEM-armoured) only."""
         name = name_of(source)
         data = read_bytes(source)
@@ -121,7 +122,7 @@ class Identity:
     @classmethod
     @checked
     def from_pem(
-        cls, source: Source, password: Password = None, *, certificates: Source | None = None
+        cls, source: Source, *, password: Password = None, certificates: Source | None = None
     ) -> Identity:
         """As `load`, for PEM only; `certificates` is a second file where the key stands alone."""
         name = name_of(source)
@@ -211,6 +212,7 @@ class Contact:
     """
 
     certificate: Certificate
+    _: KW_ONLY
     capabilities: tuple[bytes, ...] | None = None
     email: str | None = None
 
@@ -296,8 +298,8 @@ def _is_authority(certificate: Certificate) -> bool:
 @checked
 def load_identities(
     source: Source,
-    passwords: Sequence[str | bytes] = (),
     *,
+    passwords: Sequence[str | bytes] = (),
     passed_over: Callable[[UsageError], None] | None = None,
 ) -> tuple[Identity, ...]:
     """Every key pair of a file, or of the files of a folder (not of folders in it), for decryption.
@@ -382,7 +384,7 @@ def _pair(found: KeyFile, name: str) -> list[Identity]:
         for certificate in found.certificates:
             if (key := keys.get(_public_key_in(certificate))) is not None:
                 chain = issuers(certificate, found.certificates)
-                identities.append(Identity(key, certificate, chain))
+                identities.append(Identity(key, certificate, chain=chain))
     if identities:
         return identities
     if not found.certificates:
@@ -418,7 +420,7 @@ def _one_person(found: KeyFile, name: str) -> Identity:
             and not (allows_signing(p.certificate) and allows_encryption(main.certificate))
         ]
         encryption = max(spare, key=lambda p: p.certificate.not_after, default=None)
-    return Identity(main.private_key, main.certificate, main.chain, encryption)
+    return Identity(main.private_key, main.certificate, chain=main.chain, encryption=encryption)
 
 
 def _passwords(password: Password) -> tuple[str | bytes, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from ..arguments import check_fields, checked, file_name
 from ..errors import UsageError
@@ -26,6 +26,7 @@ class TrustStore:
     """
 
     anchors: tuple[Certificate, ...]
+    _: KW_ONLY
     certificates: tuple[Certificate, ...] = ()
 
     def __post_init__(self) -> None:
@@ -44,7 +45,7 @@ class TrustStore:
         anchors: dict[Certificate, None] = {}
         for source in sources:
             anchors.update(dict.fromkeys(_load(source)))
-        return cls(tuple(anchors), tuple(certificates))
+        return cls(tuple(anchors), certificates=tuple(certificates))
 
     from_pem = load  # the name under which it began
 

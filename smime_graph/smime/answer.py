@@ -15,7 +15,7 @@ import codecs
 import re
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
 from email.errors import MessageError
 from email.header import decode_header, make_header
@@ -50,6 +50,7 @@ class Attachment:
     """A file to send along; `content_type` is like "application/pdf"."""
 
     name: str
+    _: KW_ONLY
     data: bytes = field(repr=False)
     content_type: str = "application/octet-stream"
 

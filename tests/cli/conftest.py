@@ -103,7 +103,9 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "wrong-password").write_text("wrong\n")
     (folder / "token").write_text(f"{TOKEN}\n")
     (folder / "m.eml").write_bytes(MESSAGE)
-    alice, bob = (Identity.load(folder / f"{one}.p12", PASSWORD) for one in ("alice", "bob"))
+    alice, bob = (
+        Identity.load(folder / f"{one}.p12", password=PASSWORD) for one in ("alice", "bob")
+    )
     certificate = bob.encryption_certificate
     assert certificate is not None
     signed = sign(MESSAGE, signer=alice)

@@ -388,7 +388,9 @@ def test_no_hint_speaks_python_to_somebody_in_a_shell() -> None:
 
 
 def test_of_several_people_in_a_file_a_shell_is_told_what_it_can_do(here: Path, call: Run) -> None:
-    two = [Identity.load(here / f"{name}.p12", PASSWORD).to_pem() for name in ("alice", "bob")]
+    two = [
+        Identity.load(here / f"{name}.p12", password=PASSWORD).to_pem() for name in ("alice", "bob")
+    ]
     (here / "two.pem").write_bytes(b"".join(two))
     refused = call("sign", "m.eml", "--signer", "two.pem")
     assert refused.status == 2

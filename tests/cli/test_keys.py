@@ -68,7 +68,7 @@ def test_a_key_that_cannot_be_opened_does_not_close_the_folder(
     """Others stand in it: a renewed key, a colleague's, one of an old password."""
     folder = here / "keys"
     folder.mkdir()
-    bob = Identity.load(here / "bob.p12", PASSWORD)
+    bob = Identity.load(here / "bob.p12", password=PASSWORD)
     (folder / "bob.p12").write_bytes(bob.to_pkcs12("right"))
     carol = Identity.load(here / "carol.key")
     broken = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"

@@ -98,7 +98,7 @@ def described(one: enveloped_data.EnvelopedData) -> tuple[str, str]:
 
 
 def by_data(ca: CA, now: datetime, key: str, entries: Entries) -> Contact:
-    return Contact(ca.issue("bob@contoso.com", key=key, at=now).certificate, entries)
+    return Contact(ca.issue("bob@contoso.com", key=key, at=now).certificate, capabilities=entries)
 
 
 def by_certificate(ca: CA, now: datetime, key: str, entries: Entries) -> Contact:
@@ -116,7 +116,7 @@ def by_signature(ca: CA, now: datetime, key: str, entries: Entries) -> Contact:
     assert signature_check.check(signed, signed.signers[0], b"text", policy=EXCHANGE).valid
     read = signed.signers[0].signed_attributes
     assert read is not None
-    return Contact(bob.certificate, attributes.read_capabilities(read))
+    return Contact(bob.certificate, capabilities=attributes.read_capabilities(read))
 
 
 WAYS = pytest.mark.parametrize("way", [by_data, by_certificate, by_signature])
@@ -170,7 +170,9 @@ def test_the_derivation_of_rfc_9709_where_all_announced_it(way: Way, ca: CA, now
     assert made.algorithm.oid == oids.CEK_HKDF_SHA256
     silent = Contact(ca.issue("carol@contoso.com", key="p256", at=now).certificate)
     assert enveloped([bob, silent], EXCHANGE).algorithm.oid == oids.AES256_CBC
-    assert enveloped([bob, Password("x", 1000)], EXCHANGE).algorithm.oid == oids.AES256_CBC
+    assert (
+        enveloped([bob, Password("x", iterations=1000)], EXCHANGE).algorithm.oid == oids.AES256_CBC
+    )
 
 
 def test_ml_kem_is_used_because_the_certificate_says_so(
@@ -187,9 +189,12 @@ def test_key_wraps_are_no_matter_for_rsa(people: Callable[[str], Identity]) -> N
     """A list announces for all keys of its owner; RSA has no key wrap that could be missing."""
     entries = (*ciphers("aes256-cbc"), agreement(oids.STD_DH_SHA256_KDF, "aes128-wrap"))
     bob = people("rsa-2048")
-    assert described(enveloped([Contact(bob.certificate, entries)], EXCHANGE))[0] == "aes256-cbc"
+    assert (
+        described(enveloped([Contact(bob.certificate, capabilities=entries)], EXCHANGE))[0]
+        == "aes256-cbc"
+    )
     with pytest.raises(PolicyRefusal, match="no content cipher is common"):
-        enveloped([Contact(people("p256").certificate, entries)], EXCHANGE)
+        enveloped([Contact(people("p256").certificate, capabilities=entries)], EXCHANGE)
 
 
 @pytest.mark.parametrize("digest", ["md5", "shake256", "shake256-len", "sha224"])
@@ -199,7 +204,7 @@ def test_an_oaep_hash_without_a_primitive_is_not_chosen(
     bob = people("rsa-2048")
     der = enveloped_data.encrypt(
         b"text",
-        [Contact(bob.certificate, (oaep(digest),))],
+        [Contact(bob.certificate, capabilities=(oaep(digest),))],
         cipher=by_name(ContentCipher, "aes256-cbc"),
         policy=EXCHANGE,
     )
@@ -237,7 +242,7 @@ GARBAGE: list[Entries] = [
 @pytest.mark.parametrize("key", ["p256", "rsa-2048", "ml-kem-768", "x25519"])
 def test_garbage_is_left_out(people: Callable[[str], Identity], entries: Entries, key: str) -> None:
     bob = people(key)
-    made = enveloped([Contact(bob.certificate, entries)], RFC_8551)
+    made = enveloped([Contact(bob.certificate, capabilities=entries)], RFC_8551)
     assert enveloped_data.decrypt(made, [bob], policy=RFC_8551) == b"text"
     assert described(made)[0] == "aes256-gcm"
 
@@ -264,7 +269,7 @@ def test_garbage_is_left_out(people: Callable[[str], Identity], entries: Entries
 def test_any_announcement_gives_a_message_or_a_refusal(entries: list[bytes]) -> None:
     for contact in _CONTACTS:
         try:
-            assert enveloped([Contact(contact, tuple(entries))], RFC_8551).recipients
+            assert enveloped([Contact(contact, capabilities=tuple(entries))], RFC_8551).recipients
         except PolicyRefusal:
             continue
 
@@ -300,7 +305,7 @@ def test_the_refused_derivation_is_neither_written_nor_read(
     row = "cek-hkdf-sha256"
     refusing = EXCHANGE.but("mine", accept=EXCHANGE.accept - {row}, refuse=EXCHANGE.refuse | {row})
     bob = people("p256")
-    to = [Contact(bob.certificate, (capability(oids.CEK_HKDF_SHA256),))]
+    to = [Contact(bob.certificate, capabilities=(capability(oids.CEK_HKDF_SHA256),))]
     assert enveloped(to, refusing).algorithm.oid == oids.AES256_CBC
     derived = enveloped(to, EXCHANGE)
     with pytest.raises(PolicyRefusal, match="policy mine refuses cek-hkdf-sha256"):
@@ -319,7 +324,7 @@ def test_no_common_key_agreement_names_the_recipient(people: Callable[[str], Ide
     refusing = EXCHANGE.but("mine", accept=EXCHANGE.accept - {row}, refuse=EXCHANGE.refuse | {row})
     entries = (agreement(oids.STD_DH_SHA1_KDF, "aes256-wrap"),)
     with pytest.raises(PolicyRefusal, match=r"common with CN=p256@contoso\.com") as no:
-        enveloped([Contact(people("p256").certificate, entries)], refusing)
+        enveloped([Contact(people("p256").certificate, capabilities=entries)], refusing)
     assert no.value.rule == "encrypt.no-common-key-agreement"
     assert no.value.hint is not None
 
@@ -365,8 +370,8 @@ def test_post_quantum_takes_no_password_but_a_shared_key(
     """A password is searched, quantum computer or not; a random AES key is as safe as ML-KEM."""
     safe = Contact(people("ml-kem-768").certificate)
     with pytest.raises(PolicyRefusal, match="a password"):
-        enveloped([safe, Password("word", 1000)], POST_QUANTUM)
-    shared = SharedKey(bytes(32), b"name")
+        enveloped([safe, Password("word", iterations=1000)], POST_QUANTUM)
+    shared = SharedKey(bytes(32), identifier=b"name")
     made = enveloped([safe, shared], POST_QUANTUM)
     assert enveloped_data.decrypt(made, [shared], policy=POST_QUANTUM) == b"text"
 
@@ -401,7 +406,7 @@ def test_oaep_is_used_with_the_mask_digest_that_was_announced(ca: CA, now: datet
     reader = ca.issue("bob@contoso.com", key="rsa-2048", at=now)
     sha256 = ber.sequence(ber.oid(oids.SHA256))
     announced = ber.sequence(ber.oid(oids.RSAES_OAEP), ber.sequence(ber.context(0, sha256)))
-    to_bob = Contact(reader.certificate, (announced,))
+    to_bob = Contact(reader.certificate, capabilities=(announced,))
     cipher = by_name(ContentCipher, "aes256-cbc")
     der = enveloped_data.encrypt(b"content", [to_bob], cipher=cipher, policy=EXCHANGE)
     enveloped = enveloped_data.read(der)
@@ -422,7 +427,7 @@ def test_a_key_agreement_is_used_with_a_key_wrap_it_was_announced_with(
 
     to_bob = Contact(
         reader.certificate,
-        (
+        capabilities=(
             announced("dhsinglepass-stddh-sha256kdf", "aes128-wrap"),
             announced("dhsinglepass-stddh-sha384kdf", "aes256-wrap"),
         ),
@@ -430,7 +435,9 @@ def test_a_key_agreement_is_used_with_a_key_wrap_it_was_announced_with(
     assert key_agreement.choose(to_bob, EXCHANGE, 16).name == "dhsinglepass-stddh-sha256kdf"
     assert key_agreement.choose(to_bob, EXCHANGE, 32).name == "dhsinglepass-stddh-sha384kdf"
     assert recipients.choose_cipher([to_bob], EXCHANGE).name == "aes256-cbc"
-    small = Contact(reader.certificate, (announced("dhsinglepass-stddh-sha256kdf", "aes128-wrap"),))
+    small = Contact(
+        reader.certificate, capabilities=(announced("dhsinglepass-stddh-sha256kdf", "aes128-wrap"),)
+    )
     assert recipients.choose_cipher([small], EXCHANGE).name == "aes128-cbc"
 
 

@@ -308,18 +308,18 @@ def capability(*names: str) -> tuple[bytes, ...]:
 
 
 def test_the_cipher_is_one_that_all_can_read(to_bob: Contact, to_bob_rsa: Contact) -> None:
-    old = Contact(to_bob_rsa.certificate, capability("des-ede3-cbc", "aes128-cbc"))
+    old = Contact(to_bob_rsa.certificate, capabilities=capability("des-ede3-cbc", "aes128-cbc"))
     assert recipients.choose_cipher([to_bob], EXCHANGE).name == "aes256-cbc"
     assert recipients.choose_cipher([to_bob, old], EXCHANGE).name == "aes128-cbc"
     assert recipients.choose_cipher([to_bob], RFC_8551).name == "aes256-gcm"
-    new = Contact(to_bob.certificate, capability("aes128-gcm", "aes256-cbc"))
+    new = Contact(to_bob.certificate, capabilities=capability("aes128-gcm", "aes256-cbc"))
     assert recipients.choose_cipher([new], RFC_8551).name == "aes128-gcm"
     assert recipients.choose_cipher([new, to_bob_rsa], RFC_8551).name == "aes128-gcm"
 
 
 def test_without_a_common_cipher_nothing_is_sent(to_bob: Contact, to_bob_rsa: Contact) -> None:
-    one = Contact(to_bob.certificate, capability("aes256-cbc"))
-    other = Contact(to_bob_rsa.certificate, capability("aes128-cbc"))
+    one = Contact(to_bob.certificate, capabilities=capability("aes256-cbc"))
+    other = Contact(to_bob_rsa.certificate, capabilities=capability("aes128-cbc"))
     with pytest.raises(PolicyRefusal, match="no content cipher is common") as caught:
         recipients.choose_cipher([one, other], EXCHANGE)
     assert caught.value.rule == "encrypt.no-common-cipher"
@@ -327,14 +327,16 @@ def test_without_a_common_cipher_nothing_is_sent(to_bob: Contact, to_bob_rsa: Co
 
 
 def test_capabilities_that_name_no_cipher_say_nothing_about_ciphers(to_bob: Contact) -> None:
-    odd = Contact(to_bob.certificate, (ber.sequence(ber.oid("1.2.3.4")), b"garbage"))
+    odd = Contact(to_bob.certificate, capabilities=(ber.sequence(ber.oid("1.2.3.4")), b"garbage"))
     assert recipients.choose_cipher([odd], EXCHANGE).name == "aes256-cbc"
 
 
 def test_oaep_is_for_those_who_announced_it(bob_rsa: Identity, to_bob_rsa: Contact) -> None:
     der = encrypt([to_bob_rsa])
     assert enveloped_data.read(der).recipients[0].algorithm_name == "rsaes-pkcs1v15"
-    announced = Contact(to_bob_rsa.certificate, (ber.sequence(ber.oid(oids.RSAES_OAEP)),))
+    announced = Contact(
+        to_bob_rsa.certificate, capabilities=(ber.sequence(ber.oid(oids.RSAES_OAEP)),)
+    )
     der = encrypt([announced])
     assert enveloped_data.read(der).recipients[0].algorithm_name == "rsaes-oaep"
     assert decrypt(der, bob_rsa) == CONTENT

@@ -36,7 +36,12 @@ from smime_graph.x509.certificate import Certificate
 
 CONTENT = b"Content-Type: text/plain\r\n\r\nhello\r\n"
 REQUEST = ReceiptRequest(("alice@contoso.com",), identifier=b"id")
-LABEL = SecurityLabel("1.3.6.1.4.1.99.1", 4, "für uns", (SecurityCategory("1.2.3", b"\x05\x00"),))
+LABEL = SecurityLabel(
+    "1.3.6.1.4.1.99.1",
+    classification=4,
+    privacy_mark="für uns",
+    categories=(SecurityCategory("1.2.3", b"\x05\x00"),),
+)
 LIST = ber.octet_string(b"the list's key identifier")
 WHEN = datetime.fromisoformat("2026-11-22T12:00:00+00:00")
 
@@ -75,10 +80,10 @@ def report_on(alice: Identity, trust: TrustStore, now: datetime) -> ReportOn:
     "wanted",
     [
         REQUEST,
-        ReceiptRequest(("a@x.com", "b@x.com"), "first-tier", b"\x00\xff"),
-        ReceiptRequest(("a@x.com",), ("bob@x.com", "carol@x.com"), b"id"),
-        ReceiptRequest(("møller@x.com",), ("ünal@xn--tst-qla.com",), b"id"),
-        ReceiptRequest(("a@x.com",), (), b"id", (ber.sequence(),)),
+        ReceiptRequest(("a@x.com", "b@x.com"), from_="first-tier", identifier=b"\x00\xff"),
+        ReceiptRequest(("a@x.com",), from_=("bob@x.com", "carol@x.com"), identifier=b"id"),
+        ReceiptRequest(("møller@x.com",), from_=("ünal@xn--tst-qla.com",), identifier=b"id"),
+        ReceiptRequest(("a@x.com",), from_=(), identifier=b"id", from_names=(ber.sequence(),)),
     ],
 )
 def test_a_receipt_request_is_read_as_it_was_written(wanted: ReceiptRequest) -> None:
@@ -88,7 +93,7 @@ def test_a_receipt_request_is_read_as_it_was_written(wanted: ReceiptRequest) -> 
 
 
 def test_a_receipt_request_is_exact_to_the_byte() -> None:
-    made = ess.receipt_request(ReceiptRequest(("a@b",), "first-tier", b"id"))
+    made = ess.receipt_request(ReceiptRequest(("a@b",), from_="first-tier", identifier=b"id"))
     assert made == bytes.fromhex(
         "3021 060b2a864886f70d0109100201 3112 3010 04026964 800101 3007 3005 8103614062"
     )
@@ -96,7 +101,12 @@ def test_a_receipt_request_is_exact_to_the_byte() -> None:
 
 @pytest.mark.parametrize(
     "label",
-    [LABEL, SecurityLabel("1.2.3"), SecurityLabel("2.999.1", 0), SecurityLabel("1.2.3", 256, "x")],
+    [
+        LABEL,
+        SecurityLabel("1.2.3"),
+        SecurityLabel("2.999.1", classification=0),
+        SecurityLabel("1.2.3", classification=256, privacy_mark="x"),
+    ],
 )
 def test_a_label_is_read_as_it_was_written(label: SecurityLabel) -> None:
     services, found = read(labels.security_label(label))
@@ -105,7 +115,12 @@ def test_a_label_is_read_as_it_was_written(label: SecurityLabel) -> None:
 
 
 def test_a_label_is_exact_to_the_byte() -> None:
-    label = SecurityLabel("1.2.3", 4, "x", (SecurityCategory("1.2.4", b"\x05\x00"),))
+    label = SecurityLabel(
+        "1.2.3",
+        classification=4,
+        privacy_mark="x",
+        categories=(SecurityCategory("1.2.4", b"\x05\x00"),),
+    )
     made = labels.security_label(label)
     assert made[-24:] == bytes.fromhex("3116 020104 06022a03 0c0178 310a 3008 80022a04 a1020500")
 
@@ -114,20 +129,22 @@ def test_a_label_of_another_writer_is_read_in_any_order() -> None:
     mark = ber.tlv(0x13, b"EYES ONLY")  # PrintableString
     value = ber.tlv(ber.SET, mark, ber.oid("1.2.3"), ber.integer(11))
     services, found = read(attribute(oids.SECURITY_LABEL, value))
-    assert services.label == SecurityLabel("1.2.3", 11, "EYES ONLY")
+    assert services.label == SecurityLabel("1.2.3", classification=11, privacy_mark="EYES ONLY")
     assert found == []
 
 
 def test_a_label_says_what_it_is_in_words_without_steering_a_terminal() -> None:
-    label = SecurityLabel("1.2.3", 4, "a\x1b[2Jb", LABEL.categories)
+    label = SecurityLabel(
+        "1.2.3", classification=4, privacy_mark="a\x1b[2Jb", categories=LABEL.categories
+    )
     assert str(label) == ("policy 1.2.3, classification secret, mark 'a\ufffd[2Jb', 1 categories")
-    assert str(SecurityLabel("1.2.3", 11)) == "policy 1.2.3, classification 11"
+    assert str(SecurityLabel("1.2.3", classification=11)) == "policy 1.2.3, classification 11"
 
 
 def test_the_other_attributes_are_read_as_they_were_written() -> None:
     reference = ContentReference(oids.DATA, b"first", b"its signature")
     hints = ContentHints(oids.RECEIPT, "about \N{SNOWMAN}")
-    equivalents = (SecurityLabel("1.2.4", 1), SecurityLabel("1.2.5"))
+    equivalents = (SecurityLabel("1.2.4", classification=1), SecurityLabel("1.2.5"))
     services, found = read(
         ess.content_identifier(b"me"),
         ess.content_reference(reference),
@@ -195,7 +212,7 @@ def test_new_identifiers_differ_and_name_user_and_time() -> None:
         (ReceiptRequest(("a@x",)), "no identifier"),
         (ReceiptRequest((), identifier=b"id"), "0 addresses"),
         (ReceiptRequest(("a@x",) * 17, identifier=b"id"), "17 addresses"),
-        (ReceiptRequest(("a@x",), (), b"id"), "asks nobody"),
+        (ReceiptRequest(("a@x",), from_=(), identifier=b"id"), "asks nobody"),
         (ReceiptRequest(("nobody",), identifier=b"id"), "no mail address"),
         (ReceiptRequest(("a@x\r\nBcc: b@x",), identifier=b"id"), "no mail address"),
         (ReceiptRequest(("a@münchen.de",), identifier=b"id"), "not in ASCII"),
@@ -208,7 +225,7 @@ def test_a_request_that_cannot_be_made_is_refused(wanted: ReceiptRequest, text: 
 
 def test_nobody_is_asked_who_is_neither_all_nor_named() -> None:
     with pytest.raises(UsageError, match="from_ of ReceiptRequest is 'everybody', wanted 'all'"):
-        ReceiptRequest(("a@x",), "everybody", b"id")  # type: ignore[arg-type]
+        ReceiptRequest(("a@x",), from_="everybody", identifier=b"id")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -218,9 +235,9 @@ def test_nobody_is_asked_who_is_neither_all_nor_named() -> None:
         SecurityLabel("1.-5.3"),
         SecurityLabel("1.40.3"),
         SecurityLabel("1.2"),
-        SecurityLabel("1.2.3", 257),
-        SecurityLabel("1.2.3", -1),
-        SecurityLabel("1.2.3", 1, ""),
+        SecurityLabel("1.2.3", classification=257),
+        SecurityLabel("1.2.3", classification=-1),
+        SecurityLabel("1.2.3", classification=1, privacy_mark=""),
         SecurityLabel("1.2.3", categories=LABEL.categories * 65),
         SecurityLabel("1.2.3", categories=(SecurityCategory("1.2.3", b"\x05\x01"),)),
         SecurityLabel("1.2.3", categories=(SecurityCategory("1.2.3", b""),)),
@@ -235,7 +252,7 @@ def test_lists_that_cannot_be_made_are_refused() -> None:
     with pytest.raises(UsageError):
         labels.equivalent_labels(())
     with pytest.raises(UsageError):
-        labels.equivalent_labels((SecurityLabel("1.2.3"), SecurityLabel("1.2.3", 1)))
+        labels.equivalent_labels((SecurityLabel("1.2.3"), SecurityLabel("1.2.3", classification=1)))
     for count in (0, 65):
         with pytest.raises(UsageError):
             ess.expansion_history((Expansion(LIST, WHEN),) * count)
@@ -356,7 +373,7 @@ def test_equivalent_labels_of_one_policy_are_ignored(report_on: ReportOn) -> Non
         oids.EQUIVALENT_LABELS,
         ber.sequence(ber.set_of(ber.oid("1.2.3")), ber.set_of(ber.oid("1.2.3"))),
     )
-    other = labels.equivalent_labels([SecurityLabel(LABEL.policy, 1)])
+    other = labels.equivalent_labels([SecurityLabel(LABEL.policy, classification=1)])
     for report in (report_on(same), report_on(labels.security_label(LABEL), other)):
         assert "cms.ess.inconsistent" in codes(report.findings)
         assert report.signers[0].services.equivalent_labels == ()

@@ -296,7 +296,9 @@ def test_somebody_is_asked_for_a_receipt_by_name(
     trust: TrustStore,
     now: datetime,
 ) -> None:
-    asked = ReceiptRequest(("alice@contoso.com",), (), from_names=(spell(bob.certificate.subject),))
+    asked = ReceiptRequest(
+        ("alice@contoso.com",), from_=(), from_names=(spell(bob.certificate.subject),)
+    )
     raw = sign(message, signer=alice, receipt_request=asked, at=now)
     opened = verify(raw, trust=trust, at=now)
     assert receipt_recipients(opened, signer=bob) == ("alice@contoso.com",)

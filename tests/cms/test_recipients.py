@@ -454,7 +454,7 @@ def test_a_password_that_cannot_be_used_is_refused(arguments: Any) -> None:
 
 def test_neither_password_nor_key_is_shown() -> None:
     assert "horse" not in repr(PASSWORD)
-    assert repr(bytes(range(16)))[2:-1] not in repr(SharedKey(bytes(range(16)), b"name"))
+    assert repr(bytes(range(16)))[2:-1] not in repr(SharedKey(bytes(range(16)), identifier=b"name"))
     with pytest.raises(UsageError) as caught:
         Password("geheim\ud800")
     assert "geheim" not in str(caught.value)
@@ -462,16 +462,16 @@ def test_neither_password_nor_key_is_shown() -> None:
 
 @pytest.mark.parametrize("size", [16, 24, 32])
 def test_a_shared_key(size: int) -> None:
-    key = SharedKey(bytes(range(size)), b"ours")
+    key = SharedKey(bytes(range(size)), identifier=b"ours")
     cipher = by_name(ContentCipher, "aes128-cbc")
     der = enveloped_data.encrypt(TEXT, [key], cipher=cipher, policy=EXCHANGE)
     assert opened(der, key) == TEXT
     with pytest.raises(DecryptionFailed):
-        opened(der, SharedKey(bytes(size), b"ours"))
+        opened(der, SharedKey(bytes(size), identifier=b"ours"))
     with pytest.raises(DecryptionFailed):
-        opened(der, SharedKey(bytes(16 if size > 16 else 32), b"ours"))
+        opened(der, SharedKey(bytes(16 if size > 16 else 32), identifier=b"ours"))
     with pytest.raises(NoMatchingIdentity, match="shared key 6f757273"):
-        opened(der, SharedKey(bytes(range(size)), b"theirs"))
+        opened(der, SharedKey(bytes(range(size)), identifier=b"theirs"))
 
 
 @pytest.mark.parametrize("size", [0, 15, 17, 33])
@@ -524,7 +524,7 @@ def test_an_authenticating_cipher_does_not_belong_in_encrypted_data() -> None:
 @pytest.mark.parametrize("name", ["aes256-gcm", "chacha20-poly1305", "aes256-ccm"])
 def test_a_changed_inner_identifier_changes_the_key(name: str, bob: Identity) -> None:
     """What the derivation is for: the cipher cannot be exchanged for a malleable one."""
-    to = [Contact(bob.certificate, (ber.sequence(ber.oid(oids.CEK_HKDF_SHA256)),))]
+    to = [Contact(bob.certificate, capabilities=(ber.sequence(ber.oid(oids.CEK_HKDF_SHA256)),))]
     der = enveloped_data.encrypt(TEXT, to, cipher=by_name(ContentCipher, name), policy=EXCHANGE)
     assert opened(der, bob) == TEXT
     enveloped = enveloped_data.read(der)
@@ -541,7 +541,7 @@ def test_a_changed_inner_identifier_changes_the_key(name: str, bob: Identity) ->
 
 
 def test_without_its_derivation_the_content_does_not_open(bob: Identity) -> None:
-    to = [Contact(bob.certificate, (ber.sequence(ber.oid(oids.CEK_HKDF_SHA256)),))]
+    to = [Contact(bob.certificate, capabilities=(ber.sequence(ber.oid(oids.CEK_HKDF_SHA256)),))]
     cipher = by_name(ContentCipher, "aes256-gcm")
     whole = enveloped_data.read(enveloped_data.encrypt(TEXT, to, cipher=cipher, policy=EXCHANGE))
     encryption = parameters.read_cipher(whole.algorithm, "x")

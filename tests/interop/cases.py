@@ -194,7 +194,7 @@ class EncryptionCase:
         if reader == "shared":
             return SHARED_KEY
         assert isinstance(reader, Person)
-        return Contact(reader.certificate, self._capabilities(reader))
+        return Contact(reader.certificate, capabilities=self._capabilities(reader))
 
     def _capabilities(self, person: Person) -> tuple[bytes, ...] | None:
         """What the recipient announces, so that the row of this case is the one that is chosen."""

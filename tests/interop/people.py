@@ -23,7 +23,7 @@ from smime_graph.pki.trust import TrustStore
 from smime_graph.x509.certificate import Certificate
 
 PASSWORD = Password("correct horse", iterations=10_000)
-SHARED_KEY = SharedKey(bytes(range(32)), b"\xc0\xff\xee")
+SHARED_KEY = SharedKey(bytes(range(32)), identifier=b"\xc0\xff\xee")
 PKCS12_PASSWORD = "test"
 
 _ENCRYPTS_ONLY = ("x25519", "x448", "ml-kem-768", "ml-kem-1024")

@@ -20,7 +20,7 @@ PEOPLE = [f"{person}-{key}" for person in ("alice", "bob") for key in ("rsa", "p
 
 @pytest.mark.parametrize("name", PEOPLE)
 def test_the_three_files_of_a_person_hold_the_same(name: str) -> None:
-    p12 = Identity.load(CERTS / f"{name}.p12", "test")
+    p12 = Identity.load(CERTS / f"{name}.p12", password="test")
     pem = Identity.from_pem(CERTS / f"{name}.key", certificates=CERTS / f"{name}.pem")
     assert p12.to_pem() == pem.to_pem()
     assert p12.emails == (f"{name.partition('-')[0]}@contoso.com",)

@@ -71,9 +71,9 @@ def test_an_identity_is_read_back_from_what_it_wrote(ca: CA) -> None:
         identity = ca.issue("alice@contoso.com", key=key)
         for read in (
             Identity.from_pem(identity.to_pem()),
-            Identity.from_pem(identity.to_pem("secret"), "secret"),
-            Identity.from_pkcs12(identity.to_pkcs12(b"secret"), "secret"),
-            Identity.load(identity.to_pkcs12("secret"), b"secret"),
+            Identity.from_pem(identity.to_pem("secret"), password="secret"),
+            Identity.from_pkcs12(identity.to_pkcs12(b"secret"), password="secret"),
+            Identity.load(identity.to_pkcs12("secret"), password=b"secret"),
         ):
             assert read.certificate == identity.certificate
             assert read.chain == identity.chain == (ca.certificate,)
@@ -107,12 +107,12 @@ def test_every_form_of_a_private_key_is_read(
     text = pem_key(identity.private_key, form, protection=protection)
     assert label in text
     file = pem(identity.certificate) + text
-    assert Identity.load(file, password).certificate == identity.certificate
-    assert Identity.load(file.replace(b"\n", b"\r\n"), password).certificate.der
+    assert Identity.load(file, password=password).certificate == identity.certificate
+    assert Identity.load(file.replace(b"\n", b"\r\n"), password=password).certificate.der
     if password is not None:
         for wrong in (None, "other", ""):
             with pytest.raises(WrongPassword) as caught:
-                Identity.load(file, wrong)
+                Identity.load(file, password=wrong)
             assert caught.value.hint
 
 
@@ -254,12 +254,12 @@ def test_every_identity_of_a_folder_is_found_and_other_files_are_passed_over(
     (tmp_path / "list.crl").write_bytes(ber.sequence(*[ber.sequence()] * 2, ber.bit_string(b"")))
     (tmp_path / "big").write_bytes(b"-----BEGIN " * 100_000)
     (tmp_path / "folder").mkdir()
-    found = load_identities(tmp_path, ["first", "second"])
+    found = load_identities(tmp_path, passwords=["first", "second"])
     wanted = {i.certificate for p in people for i in p.identities}
     assert {i.certificate for i in found} == wanted
     assert all(i.chain == (ca.certificate,) for i in found)
     with pytest.raises(WrongPassword, match=r"c\.pem"):
-        load_identities(tmp_path, ["first"])
+        load_identities(tmp_path, passwords=["first"])
 
 
 def test_a_folder_without_a_key_is_told_so(tmp_path: Path) -> None:
@@ -326,7 +326,7 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
 def test_from_pkcs12_takes_nothing_else(alice: Identity) -> None:
     for other in (alice.to_pem(), alice.certificate.der, b""):
         with pytest.raises(UsageError, match="not a PKCS#12"):
-            Identity.from_pkcs12(other, "secret")
+            Identity.from_pkcs12(other, password="secret")
 
 
 def test_a_key_of_another_certificate_is_refused(alice: Identity) -> None:
@@ -342,7 +342,7 @@ def test_no_secret_is_in_a_repr_or_an_error(alice: Identity) -> None:
     assert "PrivateKey" not in shown
     assert "CN=alice@contoso.com" in shown
     with pytest.raises(WrongPassword) as caught:
-        Identity.load(alice.to_pkcs12("correct horse"), "battery staple")
+        Identity.load(alice.to_pkcs12("correct horse"), password="battery staple")
     text = f"{caught.value!r} {caught.value.hint} {caught.value.__cause__!r}"
     assert "horse" not in text
     assert "battery" not in text
@@ -383,7 +383,7 @@ AES128 = ber.sequence(ber.oid(oids.AES128_CBC))
 
 
 def test_a_contact_is_read_from_pem_and_der(tmp_path: Path, alice: Identity) -> None:
-    wanted = Contact(alice.certificate, None, "alice@contoso.com")
+    wanted = Contact(alice.certificate, capabilities=None, email="alice@contoso.com")
     (tmp_path / "a.pem").write_bytes(pem(alice.certificate))
     (tmp_path / "a.der").write_bytes(alice.certificate.der)
     for name in ("a.pem", "a.der"):
@@ -398,8 +398,8 @@ def test_capabilities_of_the_certificate_are_used_where_none_are_given(ca: CA) -
     silent = ca.issue("a@contoso.com", key="p256").certificate
     nothing = ca.issue("a@contoso.com", key="p256", capabilities=[]).certificate
     assert Contact(announced).capabilities == (AES256, AES128)
-    assert Contact(announced, (AES128,)).capabilities == (AES128,)
-    assert Contact(announced, ()).capabilities == ()
+    assert Contact(announced, capabilities=(AES128,)).capabilities == (AES128,)
+    assert Contact(announced, capabilities=()).capabilities == ()
     assert Contact(silent).capabilities is None
     assert Contact(nothing).capabilities == ()
 
@@ -454,7 +454,7 @@ PEOPLE = {
 def test_the_people_of_rfc_9216_sign_and_decrypt_with_their_own_keys(name: str) -> None:
     folder = VECTORS / "01_rfc9216" / "pem"
     p12, signing, encryption = (next(folder.glob(f"{number}_*")) for number in PEOPLE[name])
-    read = Identity.load(p12, name.lower())
+    read = Identity.load(p12, password=name.lower())
     assert read.certificate == Contact.load(signing).certificate
     assert read.encryption_certificate == Contact.load(encryption).certificate
     assert read.encryption is not None

@@ -427,7 +427,7 @@ def test_what_write_identity_wrote_is_read_back(tmp_path: Path, ca: CA) -> None:
         key_file, certificates, p12 = write_identity(identity, tmp_path, password="secret")
         for read in (
             Identity.from_pem(key_file, certificates=certificates),
-            Identity.load(p12, "secret"),
+            Identity.load(p12, password="secret"),
         ):
             assert read.certificate == identity.certificate
             assert read.chain == identity.chain

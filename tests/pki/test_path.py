@@ -219,9 +219,9 @@ def test_an_anchor_that_may_issue_does(extensions: Sequence[x509.ObjectIdentifie
 
 def test_certificates_of_the_store_complete_a_path_but_are_not_believed() -> None:
     alice = leaf(middle())
-    store = TrustStore((root().certificate,), (middle().certificate,))
+    store = TrustStore((root().certificate,), certificates=(middle().certificate,))
     assert build_path(alice.certificate, trust=store, at=NOW).ok
-    store = TrustStore((), (middle().certificate, root().certificate))
+    store = TrustStore((), certificates=(middle().certificate, root().certificate))
     report = build_path(alice.certificate, trust=store, at=NOW)
     assert codes(report.errors) == ["pki.trust.no-anchors"]
 

@@ -87,7 +87,7 @@ class ECElsewhere(Elsewhere):
 def moved(identity: Identity) -> tuple[Identity, Elsewhere]:
     kind = ECElsewhere if hasattr(identity.private_key, "curve") else RSAElsewhere
     key = kind(identity.private_key)
-    return Identity(key, identity.certificate, identity.chain), key
+    return Identity(key, identity.certificate, chain=identity.chain), key
 
 
 @pytest.mark.parametrize("rsa_signature", ["rsassa-pkcs1v15", "rsassa-pss"])

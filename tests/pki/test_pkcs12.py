@@ -203,7 +203,7 @@ def test_we_read_what_openssl_writes(
         *("-passout", f"pass:{password}"),
         cwd=tmp_path,
     )
-    read = Identity.from_pkcs12(tmp_path / "a.p12", password)
+    read = Identity.from_pkcs12(tmp_path / "a.p12", password=password)
     assert read.certificate == alice.certificate
     assert read.chain == alice.chain
 
@@ -229,7 +229,7 @@ def test_we_read_the_encrypted_pkcs8_that_openssl_writes(
         *("-passout", "pass:secret"),
         cwd=tmp_path,
     )
-    read = Identity.from_pem(tmp_path / "a.key", "secret", certificates=alice.to_pem())
+    read = Identity.from_pem(tmp_path / "a.key", password="secret", certificates=alice.to_pem())
     assert read.certificate == alice.certificate
     with pytest.raises(WrongPassword):
         read_key_file(tmp_path / "a.key", passwords=["other"])
@@ -241,7 +241,7 @@ def test_the_contents_are_under_the_mac(alice: Identity, encryption: Any) -> Non
     changed = bytearray(data)
     changed[len(data) // 4] ^= 1  # within the encrypted certificates
     with pytest.raises(WrongPassword):
-        Identity.from_pkcs12(bytes(changed), "secret")
+        Identity.from_pkcs12(bytes(changed), password="secret")
 
 
 def test_an_empty_password_or_an_unknown_encryption_is_not_written(alice: Identity) -> None:
@@ -385,7 +385,7 @@ def test_more_iterations_than_a_file_is_granted_are_told(file: bytes, monkeypatc
     with pytest.raises(UsageError, match=r"ask for [\d,]{9,} iterations, at most 4,500,000"):
         read_key_file(file, passwords=["secret"])
     with pytest.raises(UsageError, match="at most 4,500,000"):
-        load_identities(file, ["secret"])
+        load_identities(file, passwords=["secret"])
 
 
 def test_what_firefox_asks_for_is_carried_out() -> None:

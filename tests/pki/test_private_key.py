@@ -43,9 +43,9 @@ def raw(key: Any) -> bytes:
 def forms(identity: Identity) -> list[Identity]:
     return [
         Identity.load(identity.to_pem()),
-        Identity.load(identity.to_pem("secret"), "secret"),
-        Identity.load(identity.to_pkcs12("secret"), "secret"),
-        Identity.load(identity.to_pkcs12("secret", encryption="3des"), "secret"),
+        Identity.load(identity.to_pem("secret"), password="secret"),
+        Identity.load(identity.to_pkcs12("secret"), password="secret"),
+        Identity.load(identity.to_pkcs12("secret", encryption="3des"), password="secret"),
     ]
 
 
@@ -68,7 +68,7 @@ def test_a_key_that_only_decrypts_is_read_back(ca: CA, kind: str) -> None:
     for read in forms(identity):
         assert read.certificate == identity.certificate == read.encryption_certificate
         assert raw(read.private_key) == raw(identity.private_key)
-    (one,) = load_identities(identity.to_pkcs12("secret"), ["secret"])
+    (one,) = load_identities(identity.to_pkcs12("secret"), passwords=["secret"])
     assert raw(one.private_key) == raw(identity.private_key)
 
 
@@ -102,7 +102,7 @@ def test_of_seed_and_expanded_key_together_the_seed_is_taken(ca: CA, kind: str) 
     info = private_key_info(OID[kind], both(raw(key), expanded_of(key, kind)))
     assert [raw(k) for k in read_key_file(info).keys] == [raw(key)]
     p12 = pkcs12.write([(info, identity.certificate.der)], password="secret")
-    assert raw(Identity.load(p12, "secret").private_key) == raw(key)
+    assert raw(Identity.load(p12, password="secret").private_key) == raw(key)
 
 
 @pytest.mark.parametrize("kind", QUANTUM)

@@ -40,7 +40,7 @@ OF_CERTIFICATES: dict[str, Load] = {
     "read_certificates": read_certificates,
 }
 OTHERS: dict[str, Load] = {
-    "Identity.from_pkcs12": lambda source: Identity.from_pkcs12(source, "secret"),
+    "Identity.from_pkcs12": lambda source: Identity.from_pkcs12(source, password="secret"),
     "Contact.from_der": Contact.from_der,
     "CA.load": CA.load,
 }
@@ -92,7 +92,7 @@ def test_text_that_is_armoured_pkcs12_is_read(alice: Identity) -> None:
     body = base64.encodebytes(alice.to_pkcs12("secret")).decode()
     text = f"-----BEGIN PKCS12-----\n{body}-----END PKCS12-----\n"
     for load in (Identity.load, Identity.from_pem, Identity.from_pkcs12):
-        assert load(text, "secret").certificate == alice.certificate
+        assert load(text, password="secret").certificate == alice.certificate
 
 
 def test_a_second_file_of_certificates_may_be_text(alice: Identity) -> None:
@@ -182,10 +182,10 @@ def test_a_source_of_another_type_is_told_so(load: Load, wrong: Any) -> None:
 def test_a_key_without_its_armour_is_told_how_it_is_given(alice: Identity) -> None:
     text = base64.b64encode(alice.to_pkcs12("secret")).decode()
     with pytest.raises(UsageError, match=f"a file with a name of {len(text)} char") as caught:
-        Identity.load(text, "secret")
+        Identity.load(text, password="secret")
     assert caught.value.hint is not None
     assert "given as octets" in caught.value.hint
-    assert Identity.load(base64.b64decode(text), "secret").certificate == alice.certificate
+    assert Identity.load(base64.b64decode(text), password="secret").certificate == alice.certificate
 
 
 def test_a_name_that_is_no_key_is_shown(tmp_path: Path) -> None:
@@ -279,8 +279,8 @@ def test_what_comes_with_a_signature_is_not_believed(alice: Identity, ca: CA) ->
 def test_white_space_behind_a_file_of_octets_is_nothing(end: bytes, alice: Identity) -> None:
     """An editor, `echo` or a form adds it."""
     p12 = alice.to_pkcs12("secret")
-    assert Identity.load(p12 + end, "secret").certificate == alice.certificate
-    assert Identity.from_pkcs12(p12 + end, "secret").certificate == alice.certificate
+    assert Identity.load(p12 + end, password="secret").certificate == alice.certificate
+    assert Identity.from_pkcs12(p12 + end, password="secret").certificate == alice.certificate
     der = alice.certificate.der
     for load in (Contact.load, Contact.from_der, TrustStore.from_pem, read_certificates):
         assert certificates_of(load(der + end)) == {alice.certificate}
@@ -295,7 +295,7 @@ def test_anything_else_behind_it_is_no_white_space(alice: Identity) -> None:
             with pytest.raises(UsageError):
                 load(alice.certificate.der + end)
         with pytest.raises(UsageError):
-            Identity.load(alice.to_pkcs12("secret") + end, "secret")
+            Identity.load(alice.to_pkcs12("secret") + end, password="secret")
 
 
 # --- files that belong together -----------------------------------------------------------------
@@ -367,8 +367,9 @@ def test_a_certificate_of_cryptography_is_as_good_as_ours(ca: CA, alice: Identit
     theirs: Any = x509.load_der_x509_certificate(alice.certificate.der)
     assert Contact(theirs) == Contact(alice.certificate)
     assert TrustStore((theirs,)) == TrustStore((alice.certificate,))
-    assert TrustStore([theirs], [theirs]) == TrustStore((alice.certificate,), (alice.certificate,))  # type: ignore[arg-type]
-    assert Identity(alice.private_key, theirs, (ca.certificate.x509,)) == alice  # type: ignore[arg-type]
+    ours = (alice.certificate,)
+    assert TrustStore([theirs], certificates=[theirs]) == TrustStore(ours, certificates=ours)  # type: ignore[arg-type]
+    assert Identity(alice.private_key, theirs, chain=(ca.certificate.x509,)) == alice  # type: ignore[arg-type]
     assert certs_only([theirs]) == certs_only([alice.certificate])
 
 

@@ -644,7 +644,7 @@ def test_a_signature_is_whole_octets() -> None:
     assert not good.der[-1] & 1
     start = good.der.rindex(b"\x03\x82\x01\x01\0") + 4
     other = Certificate(good.der[:start] + b"\x01" + good.der[start + 1 :])
-    trust = TrustStore((root().certificate,), (issuing().certificate,))
+    trust = TrustStore((root().certificate,), certificates=(issuing().certificate,))
     assert validate(good, use="sign", trust=trust, at=NOW).ok
     assert errors(validate(other, use="sign", trust=trust, at=NOW)) == {"pki.path.invalid"}
 
@@ -653,7 +653,7 @@ def test_a_signature_is_whole_octets() -> None:
 def _flipped_store() -> tuple[Made, TrustStore]:
     middle = authority(more=[(EXAMPLE, True)]).make(root("p256"), key_name="issuing")
     leaf = mailer(subject=person(email=ALICE), kind="p256").make(middle)
-    return leaf, TrustStore((root("p256").certificate,), (middle.certificate,))
+    return leaf, TrustStore((root("p256").certificate,), certificates=(middle.certificate,))
 
 
 def damaged(certificate: Certificate, flips: list[tuple[int, int]]) -> Certificate:
@@ -689,8 +689,8 @@ def test_a_damaged_anchor_or_authority_breaks_nothing(flips: list[tuple[int, int
         except MalformedMessage:
             continue
         for store in (
-            TrustStore((bad,), trust.certificates),
-            TrustStore(trust.anchors, (bad,)),
+            TrustStore((bad,), certificates=trust.certificates),
+            TrustStore(trust.anchors, certificates=(bad,)),
             TrustStore((bad,)),
         ):
             validate(leaf.certificate, use="sign", trust=store, at=NOW)

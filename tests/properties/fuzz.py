@@ -105,7 +105,7 @@ class World:
         carol = ca.issue("carol@contoso.com", key="ed25519")
         dave = ca.issue("dave@contoso.com")
         password = Password("a password", iterations=10)
-        shared = SharedKey(bytes(16), b"ours")
+        shared = SharedKey(bytes(16), identifier=b"ours")
         readers: list[Any] = [Contact(one.certificate) for one in (bob, dave, rsa)]
         assert carol.encryption is not None
         readers.append(Contact(carol.encryption.certificate))
@@ -521,8 +521,8 @@ def _signers(raw: bytes) -> None:
 def file_readers(raw: bytes, world: World, path: Path) -> dict[str, Callable[[], object]]:
     path.write_bytes(raw)
     return {
-        "Identity.load": lambda: Identity.load(path, "a password"),
-        "load_identities": lambda: load_identities(path, ["a password", "another"]),
+        "Identity.load": lambda: Identity.load(path, password="a password"),
+        "load_identities": lambda: load_identities(path, passwords=["a password", "another"]),
         "Contact.load": lambda: Contact.load(path),
         "Contact.from_pem": lambda: Contact.from_pem(raw),
         "Contact.from_der": lambda: Contact.from_der(raw),

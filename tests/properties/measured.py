@@ -63,8 +63,8 @@ def reading(raw: bytes, trust: TrustStore, keys: Any) -> dict[str, Callable[[], 
 def loading(path: str) -> dict[str, Callable[[], object]]:
     """Every function that loads keys or certificates from a file."""
     return {
-        "Identity.load": lambda: Identity.load(path, "a password"),
-        "load_identities": lambda: load_identities(path, ["a password"]),
+        "Identity.load": lambda: Identity.load(path, password="a password"),
+        "load_identities": lambda: load_identities(path, passwords=["a password"]),
         "Contact.load": lambda: Contact.load(path),
         "TrustStore.from_pem": lambda: TrustStore.from_pem(path),
         "read_certificates": lambda: read_certificates(path),

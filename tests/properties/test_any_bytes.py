@@ -341,7 +341,7 @@ def test_any_key_file(people: Any, tmp_path_factory: Any, given: Any) -> None:
     path = Path(tmp_path_factory.getbasetemp()) / "any.pem"
     path.write_bytes(raw)
     attempt(
-        lambda: Identity.load(path, "secret"),
+        lambda: Identity.load(path, password="secret"),
         lambda: Contact.load(path),
         lambda: TrustStore.from_pem(path),
         lambda: read_certificates(path),

@@ -64,7 +64,7 @@ def _clear(entity: bytes, der: bytes) -> bytes:
     )
 
 
-_LABEL = security_label(SecurityLabel("1.2.3", 1))
+_LABEL = security_label(SecurityLabel("1.2.3", classification=1))
 _SHA256 = ber.sequence(ber.oid(oids.SHA256))
 # of the same length, so that what is around them stays right
 _UNKNOWN_DIGEST = _SHA256[:-1] + b"\x7f"

@@ -249,7 +249,9 @@ LATIN1 = b"From: z@x.y\nSubject: \xfc\xff\nContent-Type: text/html\n\n\xfc\0\xff
     [NO_BOUNDARY, SIGNED_8BIT, UTF8_ADDRESS, UTF8_SUBJECT, LATIN1],
     ids=["no-boundary", "signed-8-bit", "utf-8-address", "utf-8-subject", "latin-1"],
 )
-@pytest.mark.parametrize("extra", [(), (Attachment("a.txt", b"a"),)], ids=["alone", "attached"])
+@pytest.mark.parametrize(
+    "extra", [(), (Attachment("a.txt", data=b"a"),)], ids=["alone", "attached"]
+)
 def test_an_original_that_email_cannot_write_is_forwarded_all_the_same(
     bob: Identity, trust: TrustStore, now: datetime, original: bytes, extra: tuple[Attachment, ...]
 ) -> None:
@@ -303,7 +305,9 @@ def test_half_a_character_is_an_error_of_ours() -> None:
 
 
 def test_files_are_attached_as_they_are() -> None:
-    message = built(attachments=[Attachment("plan ä.pdf", b"%PDF\x00", "application/pdf")])
+    message = built(
+        attachments=[Attachment("plan ä.pdf", data=b"%PDF\x00", content_type="application/pdf")]
+    )
     (attached,) = message.iter_attachments()
     assert attached.get_filename() == "plan ä.pdf"
     assert attached.get_content_type() == "application/pdf"

@@ -545,7 +545,7 @@ def test_forged_certificates_end_in_a_finding_quickly(
 
     forgeries = forged(ca.certificate, count=40)
     stranger = CA("Nobody", key="p256", at=now).issue("alice@contoso.com", key="p256", at=now)
-    crowd = Identity(stranger.private_key, stranger.certificate, tuple(forgeries))
+    crowd = Identity(stranger.private_key, stranger.certificate, chain=tuple(forgeries))
     der, _ = signed_data.sign(INNER, [crowd], detached=False, policy=EXCHANGE, at=now)
     raw = b"From: alice@contoso.com\r\n" + pkcs7_mime("signed-data", der)
     examine(raw, trust=trust, at=now)  # the engine's import is not what is measured

@@ -715,7 +715,7 @@ def openssl(tmp_path: Path, today: Today) -> OpenSsl:
 def test_openssl_accepts_our_receipt_and_refuses_it_for_another_message(
     message: bytes, today: Today, tmp_path: Path, openssl: OpenSsl
 ) -> None:
-    request = ReceiptRequest(("alice@contoso.com",), ("bob@contoso.com",))
+    request = ReceiptRequest(("alice@contoso.com",), from_=("bob@contoso.com",))
     for name in ("one", "other"):
         raw = sign(message, signer=today.alice, receipt_request=request)
         (tmp_path / f"{name}.eml").write_bytes(raw)

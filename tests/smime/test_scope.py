@@ -187,7 +187,7 @@ def test_of_certificates_with_one_name_and_number_the_one_whose_key_signed_count
         report = examine(mail(TEXT, infos(people.alice), order), trust=people.ca.trust)
         assert report.accepted
         assert [one.certificate for one in report.signers] == [people.alice.certificate]
-        forged = infos(Identity(people.forger.private_key, Certificate(twin), ()))
+        forged = infos(Identity(people.forger.private_key, Certificate(twin), chain=()))
         assert not examine(mail(TEXT, forged, order), trust=people.ca.trust).accepted
 
 

@@ -39,8 +39,8 @@ from smime_graph.smime.report import MessageReport, Signer
 from smime_graph.smime.wrap import pkcs7_mime, signed_entity
 
 CONTENT = b"Content-Type: text/plain\r\n\r\nhello\r\n"
-SECRET = SecurityLabel("1.3.6.1.4.1.99.1", 4)
-OPEN = SecurityLabel("1.3.6.1.4.1.99.1", 1)
+SECRET = SecurityLabel("1.3.6.1.4.1.99.1", classification=4)
+OPEN = SecurityLabel("1.3.6.1.4.1.99.1", classification=1)
 
 
 # --- security labels ----------------------------------------------------------------------
@@ -174,7 +174,7 @@ def test_inner_and_outer_labels_are_both_asked_about(
 def test_equivalent_labels_are_shown_and_never_acted_upon(
     alice: Identity, trust: TrustStore, now: datetime
 ) -> None:
-    equivalent = labels.equivalent_labels([SecurityLabel("1.2.3", 0)])
+    equivalent = labels.equivalent_labels([SecurityLabel("1.2.3", classification=0)])
     for further in ((equivalent,), (equivalent, labels.security_label(SECRET))):
         raw, _ = signed_data.sign(
             CONTENT, [alice], detached=False, policy=EXCHANGE, at=now, further=further
@@ -187,7 +187,9 @@ def test_equivalent_labels_are_shown_and_never_acted_upon(
 
         report = examine(raw, trust=trust, sender="alice@contoso.com", at=now, clearance=clearance)
         assert asked == ([SECRET] if len(further) == 2 else [])
-        assert report.signers[0].services.equivalent_labels == (SecurityLabel("1.2.3", 0),)
+        assert report.signers[0].services.equivalent_labels == (
+            SecurityLabel("1.2.3", classification=0),
+        )
         assert ("smime.label" in codes(report.findings)) is (len(further) == 1)
 
 

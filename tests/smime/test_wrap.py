@@ -383,7 +383,9 @@ def test_with_trust_a_recipient_must_validate(
 
 
 def test_no_common_cipher(alice: Identity, to_bob: Contact, message: bytes, now: datetime) -> None:
-    only_3des = Contact(to_bob.certificate, (ber.sequence(ber.oid("1.2.840.113549.3.7")),))
+    only_3des = Contact(
+        to_bob.certificate, capabilities=(ber.sequence(ber.oid("1.2.840.113549.3.7")),)
+    )
     with refused("encrypt.no-common-cipher"):
         seal(message, signer=alice, recipients=[only_3des], at=now)
 

@@ -44,7 +44,7 @@ def keys() -> list[Any]:
         )
         for name in ("p256", "rsa2048")
     ]
-    return [*owners, SharedKey(bytes(range(32)), b"vectors")]
+    return [*owners, SharedKey(bytes(range(32)), identifier=b"vectors")]
 
 
 def read(name: str) -> bytes:

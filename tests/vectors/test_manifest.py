@@ -265,7 +265,7 @@ class Case:
             return [Identity(key, certificate)]
         found = read_key_file(paths[0], passwords=passwords)
         if found.certificates:
-            return list(load_identities(raw, passwords))
+            return list(load_identities(raw, passwords=passwords))
         return [SimpleNamespace(private_key=key, certificate=None) for key in found.keys]
 
     @property

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
@@ -56,6 +56,7 @@ class Password:
     """A password that both sides know, as a recipient and as a key; text is taken as UTF-8."""
 
     password: str = field(repr=False)
+    _: KW_ONLY
     iterations: int = ITERATIONS
 
     def __post_init__(self) -> None:
@@ -76,6 +77,7 @@ class SharedKey:
     """An AES key of 16, 24 or 32 octets that both sides hold, and the name that both know it by."""
 
     key: bytes = field(repr=False)
+    _: KW_ONLY
     identifier: bytes = b""
 
     def __post_init__(self) -> None:

@@ -98,7 +98,7 @@ def load(
     token = open_token(module_of(module, wanted), wanted, pin)
     given = tuple(certificates)
     key, own, known = token.run(lambda session: _load(token, session, wanted, given))
-    return Identity(key, own, issuers(own, known))
+    return Identity(key, own, chain=issuers(own, known))
 
 
 # --- the key and its certificate -----------------------------------------------------------------
