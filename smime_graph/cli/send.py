@@ -191,7 +191,7 @@ def _check_finished(kind: Kind, original: bytes, message: bytes, given: Given) -
 
 def _is_encrypted(message: bytes) -> bool:
     from ..smime.examine import inspect
-    from ..smime.verification import ENCRYPTED
+    from ..smime.report import ENCRYPTED
 
     return any(layer.type in ENCRYPTED for layer in inspect(message))
 
@@ -255,10 +255,11 @@ def _attachment(path: str) -> Any:
 def _opened(raw: bytes, given: Given) -> tuple[bytes, bool]:
     """The original in the clear, and whether it was encrypted."""
     from ..policy import ARCHIVE
+    from ..smime.context import VerificationContext
     from ..smime.examine import inspect
     from ..smime.layers import parse_layers
-    from ..smime.report import MessageReport, Opened
-    from ..smime.verification import ENCRYPTED, outer_header
+    from ..smime.report import ENCRYPTED, MessageReport, Opened
+    from ..smime.verification import outer_header
     from .open import unsealed
 
     layers = [layer for layer in inspect(raw) if not layer.errant]
@@ -278,10 +279,10 @@ def _opened(raw: bytes, given: Given) -> tuple[bytes, bool]:
     terminal.complain(
         "warning", "the signature of the original is not checked: no --trust is given"
     )
-    parsed = parse_layers(raw, identities=(), policy=ARCHIVE)
+    parsed = parse_layers(raw, VerificationContext.of(len(raw), policy=ARCHIVE))
     if parsed.error is not None:
         raise parsed.error
-    return Opened(parsed.content, outer_header(raw), MessageReport()).raw, False
+    return Opened(parsed.content, outer_header(parsed.first), MessageReport()).raw, False
 
 
 def _sender(opened: bytes, given: Given) -> str:

@@ -9,7 +9,7 @@ from .. import algorithms, oids
 from ..algorithms import Compression
 from ..asn1 import ber
 from ..asn1.algorithm_identifier import AlgorithmIdentifier
-from ..asn1.ber import Fields
+from ..asn1.ber import Fields, Node
 from ..asn1.content_info import content_info, read_content_info
 from ..budget import INFLATED_OCTET, Budget
 from ..errors import MalformedMessage
@@ -52,8 +52,15 @@ def compress(content: bytes) -> bytes:
 def decompress(
     der: bytes, *, policy: Policy, limit: int = MAX_CONTENT, budget: Budget | None = None
 ) -> bytes:
-    """The content of a CompressedData, at most `limit` octets. Raises MalformedMessage."""
+    """The content of a CompressedData in a ContentInfo, BER or DER; see `decompress_content`."""
     _, node = read_content_info(der, oids.COMPRESSED_DATA, budget=budget)
+    return decompress_content(node, policy=policy, limit=limit, budget=budget)
+
+
+def decompress_content(
+    node: Node, *, policy: Policy, limit: int = MAX_CONTENT, budget: Budget | None = None
+) -> bytes:
+    """What is in a CompressedData, at most `limit` octets. Raises MalformedMessage."""
     name = "CompressedData"
     fields = Fields(node.expect(ber.SEQUENCE, name), name)
     fields.any("version").as_integer(f"{name} version")

@@ -7,12 +7,14 @@ OPTIONAL }
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from .. import oids
 from ..asn1 import ber
 from ..asn1.algorithm_identifier import AlgorithmIdentifier
-from ..asn1.ber import Fields
+from ..asn1.ber import Fields, Node
 from ..asn1.content_info import read_content_info
+from ..budget import Budget
 from ..errors import DecryptionFailed, MalformedMessage, NoMatchingIdentity
 from ..policy import Policy
 from . import parameters
@@ -22,21 +24,32 @@ from .recipients.recipient_info import require_readable
 from .recipients.shared_secret import SharedKey
 
 
-def read(der: bytes) -> tuple[AlgorithmIdentifier, memoryview]:
-    """The content encryption algorithm and the ciphertext. Raises MalformedMessage."""
-    _, node = read_content_info(der, oids.ENCRYPTED_DATA)
+@dataclass(frozen=True, slots=True)
+class EncryptedData:
+    """An EncryptedData as received."""
+
+    algorithm: AlgorithmIdentifier
+    ciphertext: memoryview
+
+
+def read(der: bytes, *, budget: Budget | None = None) -> EncryptedData:
+    """The EncryptedData in a ContentInfo, BER or DER. Raises MalformedMessage."""
+    return read_content(read_content_info(der, oids.ENCRYPTED_DATA, budget=budget)[1])
+
+
+def read_content(node: Node) -> EncryptedData:
+    """The EncryptedData that is the content of a ContentInfo."""
     fields = Fields(node.expect(ber.SEQUENCE, "EncryptedData"), "EncryptedData")
     fields.any("version").as_integer("EncryptedData version")
     _, algorithm, ciphertext = read_encrypted_content(fields)
     fields.optional(0xA1)
     fields.end()
-    return algorithm, ciphertext
+    return EncryptedData(algorithm, ciphertext)
 
 
-def decrypt(der: bytes, keys: Sequence[AnyKey], *, policy: Policy) -> bytes:
+def decrypt(encrypted: EncryptedData, keys: Sequence[AnyKey], *, policy: Policy) -> bytes:
     """The content under a SharedKey of the right size; errors as of `enveloped_data`."""
-    algorithm, ciphertext = read(der)
-    encryption = parameters.read_cipher(algorithm, "content encryption")
+    encryption = parameters.read_cipher(encrypted.algorithm, "content encryption")
     cipher = require_readable(encryption.cipher, policy)
     if encryption.derivation is not None:
         require_readable(encryption.derivation, policy)
@@ -49,7 +62,7 @@ def decrypt(der: bytes, keys: Sequence[AnyKey], *, policy: Policy) -> bytes:
         raise NoMatchingIdentity([f"whoever holds its key of {encryption.key_size} octets"])
     for key in usable:
         try:
-            return encryption.decrypt(key.key, ciphertext, b"", b"")
+            return encryption.decrypt(key.key, encrypted.ciphertext, b"", b"")
         except ValueError:
             continue
     raise DecryptionFailed

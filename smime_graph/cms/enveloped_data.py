@@ -23,7 +23,7 @@ from .. import oids
 from ..algorithms import ContentCipher
 from ..asn1 import ber
 from ..asn1.algorithm_identifier import AlgorithmIdentifier
-from ..asn1.ber import Fields
+from ..asn1.ber import Fields, Node
 from ..asn1.content_info import content_info, read_content_info
 from ..budget import PRIVATE_KEY, Budget
 from ..errors import (
@@ -128,7 +128,11 @@ def cipher_name(algorithm: AlgorithmIdentifier) -> str:
 
 def read(der: bytes, *, budget: Budget | None = None) -> EnvelopedData:
     """The (Auth)EnvelopedData in a ContentInfo, BER or DER. Raises MalformedMessage."""
-    kind, node = read_content_info(der, budget=budget)
+    return read_content(*read_content_info(der, budget=budget))
+
+
+def read_content(kind: str, node: Node) -> EnvelopedData:
+    """The (Auth)EnvelopedData that is the content, of type `kind`, of a ContentInfo."""
     authenticated = kind == oids.AUTH_ENVELOPED_DATA
     if not authenticated and kind != oids.ENVELOPED_DATA:
         raise MalformedMessage(f"ContentInfo: content type {kind} is not encrypted data")

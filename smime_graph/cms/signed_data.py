@@ -281,7 +281,11 @@ _remembered = lru_cache(maxsize=128)(_read_issuer_and_serial)
 
 def read(der: bytes, *, budget: Budget | None = None) -> SignedData:
     """The SignedData in a ContentInfo, BER or DER. Raises MalformedMessage."""
-    _, node = read_content_info(der, oids.SIGNED_DATA, budget=budget)
+    return read_content(read_content_info(der, oids.SIGNED_DATA, budget=budget)[1])
+
+
+def read_content(node: Node) -> SignedData:
+    """The SignedData that is the content of a ContentInfo."""
     fields = Fields(node.expect(ber.SEQUENCE, "SignedData"), "SignedData")
     version = fields.any("version").as_integer("SignedData version")
     digest_algorithms = tuple(

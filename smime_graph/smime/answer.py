@@ -35,7 +35,7 @@ from .canonical import canonical_entity
 from .entity import MAX_DEPTH, Entity, split_multipart
 from .examine import inspect
 from .outgoing import emails
-from .verification import ENCRYPTED
+from .report import ENCRYPTED
 
 Kind = Literal["reply", "reply-all", "forward"]
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from ..budget import Budget
 from ..cms.countersign import Further
 from ..cms.labels import SecurityLabel
+from ..cms.recipients.kinds import AnyKey
 from ..errors import UsageError
+from ..pki.identity import Identity
 from ..pki.path import PathReport, SignatureChecks, build_path
 from ..pki.trust import TrustStore
 from ..pki.validate import with_usage
@@ -20,13 +22,16 @@ Clearance = Callable[[SecurityLabel], bool]
 """Whether the reader may see what carries this label; False for a policy that is not known (RFC
 2634 3.1.2)."""
 
+_NOBODY = TrustStore(())
+
 
 @dataclass(frozen=True, slots=True)
 class VerificationContext:
     """What is believed, what is at hand, and what the whole message may still cost.
 
     `certificates` are further ones to use, and once the message is read those that came along as
-    well. `sender` is the address that the signer must have, None for that of the message itself.
+    well. `identities` are the keys to read it with. `sender` is the address that the signer must
+    have, None for that of the message itself.
     """
 
     trust: TrustStore
@@ -38,20 +43,26 @@ class VerificationContext:
     certificates: tuple[Certificate, ...] = ()
     sender: str | None = None
     clearance: Clearance | None = None
+    identities: tuple[AnyKey, ...] = field(default=(), repr=False)
 
     @classmethod
     def of(
         cls,
         size: int,
         *,
-        trust: TrustStore,
+        trust: TrustStore = _NOBODY,
         policy: Policy,
-        at: datetime | None,
+        at: datetime | None = None,
         certificates: Iterable[Certificate] = (),
         sender: str | None = None,
         clearance: Clearance | None = None,
+        identities: Iterable[AnyKey] = (),
     ) -> VerificationContext:
-        """For a message of `size` octets; `at` is now where it is None, and needs a time zone."""
+        """For a message of `size` octets; `at` is now where it is None, and needs a time zone.
+
+        Of `identities` every key pair counts: a person may have one for signing and another for
+        encryption. Where nothing is verified nobody need be trusted.
+        """
         moment = datetime.now(UTC) if at is None else at
         if moment.tzinfo is None:
             raise UsageError("the time has no time zone", hint="give one, for example UTC")
@@ -66,6 +77,11 @@ class VerificationContext:
             tuple(certificates),
             sender,
             clearance,
+            tuple(
+                key
+                for one in identities
+                for key in (one.identities if isinstance(one, Identity) else (one,))
+            ),
         )
 
     def validate(self, certificate: Certificate, at: datetime | None = None) -> PathReport:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from binascii import a2b_qp
+from copy import copy
 from dataclasses import dataclass
 from email.utils import collapse_rfc2231_value, decode_params, unquote
 
@@ -146,6 +147,12 @@ class Entity:
     @property
     def body(self) -> bytes:
         return self.raw[self._body_start :]
+
+    def without_body(self) -> Entity:
+        """The header alone: what is kept of a layer, whose body would be the message once more."""
+        alone = copy(self)
+        alone.raw = self.header
+        return alone
 
     def all(self, name: str) -> list[HeaderField]:
         lowered = name.lower()

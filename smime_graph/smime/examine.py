@@ -19,21 +19,20 @@ from ..x509.certificate import Certificate
 from .context import Clearance, VerificationContext
 from .layers import (
     MAX_LAYERS,
-    describe,
+    ParsedMessage,
     entity_of,
     find_errant,
     parse_layers,
+    read_layer,
     recognise,
-    visible_content,
 )
-from .report import Layer, MessageReport, Opened
+from .report import ENCRYPTED, Layer, MessageReport, Opened
 from .verification import (
-    ENCRYPTED,
     hint_of_errant,
-    key_pairs,
+    judge,
     outer_header,
+    require_accepted,
     unauthenticated,
-    verify_layers,
 )
 
 
@@ -72,9 +71,16 @@ def verify(
         sender=sender,
         clearance=clearance,
     )
-    return verify_layers(
-        raw, context, content=content, only="signed-data", part=part
-    ).raise_unless_accepted()
+    return require_accepted(judge(_outermost_signed(raw, context, content, part), context))
+
+
+def _outermost_signed(
+    raw: bytes, context: VerificationContext, content: bytes | None, part: str | None
+) -> ParsedMessage:
+    parsed = parse_layers(raw, context, content=content, at_most=1, part=part)
+    if parsed.layers and parsed.layers[0].type in ENCRYPTED:
+        parsed.error = MalformedMessage("the message is encrypted", hint="unseal it with the key")
+    return parsed
 
 
 @checked
@@ -92,13 +98,8 @@ def decrypt(
     NoMatchingIdentity, DecryptionFailed, MalformedMessage, UnsupportedAlgorithm, PolicyRefusal;
     UsageError where there is no layer at `part`.
     """
-    parsed = parse_layers(
-        raw,
-        identities=key_pairs(identities),
-        policy=policy,
-        stop_after="enveloped-data",
-        part=part,
-    )
+    context = VerificationContext.of(len(raw), policy=policy, identities=identities)
+    parsed = parse_layers(raw, context, at_most=1, part=part)
     if parsed.error is not None:
         raise fresh(parsed.error)
     if not parsed.layers or parsed.layers[0].type not in ENCRYPTED:
@@ -115,13 +116,13 @@ def decrypt(
     report = MessageReport(
         tuple(findings), layers=layers, summary="encrypted", authenticated=authenticated
     )
-    return Opened(parsed.content, outer_header(parsed.start), report)
+    return Opened(parsed.content, outer_header(parsed.first), report)
 
 
 @checked
 def decompress(raw: bytes, *, policy: Policy = EXCHANGE) -> Opened:
     """Take the outermost compression off, within limits. Raises MalformedMessage."""
-    parsed = parse_layers(raw, identities=(), policy=policy, stop_after="compressed-data")
+    parsed = parse_layers(raw, VerificationContext.of(len(raw), policy=policy), at_most=1)
     if parsed.layers and parsed.layers[0].type != "compressed-data":
         raise MalformedMessage(f"the message is {parsed.layers[0].type}, not compressed-data")
     if parsed.error is not None:
@@ -131,7 +132,7 @@ def decompress(raw: bytes, *, policy: Policy = EXCHANGE) -> Opened:
             "the message is not compressed", hint="inspect shows what the message is"
         )
     report = MessageReport(tuple(parsed.findings), layers=tuple(parsed.layers))
-    return Opened(parsed.content, outer_header(parsed.start), report)
+    return Opened(parsed.content, outer_header(parsed.first), report)
 
 
 @checked
@@ -161,8 +162,9 @@ def unseal(
         certificates=certificates,
         sender=sender,
         clearance=clearance,
+        identities=identities,
     )
-    return verify_layers(raw, context, identities=identities, part=part).raise_unless_accepted()
+    return require_accepted(judge(parse_layers(raw, context, part=part), context))
 
 
 @checked
@@ -188,8 +190,9 @@ def examine(
         certificates=certificates,
         sender=sender,
         clearance=clearance,
+        identities=identities,
     )
-    return verify_layers(raw, context, identities=identities, content=content, part=part).report
+    return judge(parse_layers(raw, context, content=content, part=part), context).report
 
 
 @checked
@@ -203,12 +206,14 @@ def inspect(raw: bytes) -> tuple[Layer, ...]:
     budget = Budget(len(raw))
     layers: list[Layer] = []
     path, current = "1", raw
-    while (cms := recognise(current, path, entity_of(current, budget))) is not None:
-        layers.append(describe(cms, path, budget))
-        if layers[-1].type != "signed-data" or len(layers) >= MAX_LAYERS:
+    entity = entity_of(raw, budget)
+    while (cms := recognise(current, path, entity)) is not None:
+        layer = read_layer(cms, path, budget)
+        layers.append(layer.described)
+        if layer.described.type != "signed-data" or len(layers) >= MAX_LAYERS:
             return tuple(layers)
-        inner = visible_content(cms, budget)
+        inner = layer.visible_content
         if inner is None:
             return tuple(layers)
-        path, current = f"{path}.1", inner
-    return (*layers, *find_errant(current, path, budget)[0])
+        path, current, entity = f"{path}.1", inner, entity_of(inner, budget)
+    return (*layers, *find_errant(current, entity, path, budget)[0])

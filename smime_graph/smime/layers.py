@@ -15,11 +15,12 @@ from dataclasses import dataclass, field, replace
 from .. import oids
 from ..algorithms import Digest, SignatureScheme, by_oid
 from ..asn1 import pem
+from ..asn1.ber import Node
 from ..asn1.content_info import read_content_info
 from ..budget import HEADER_LINE, Budget
 from ..cms import compressed_data, encrypted_data, enveloped_data, parameters, signed_data
+from ..cms.encrypted_data import EncryptedData
 from ..cms.enveloped_data import EnvelopedData, cipher_name
-from ..cms.recipients.kinds import AnyKey
 from ..cms.signed_data import SignedData, SignerInfo
 from ..errors import (
     LimitReached,
@@ -30,11 +31,17 @@ from ..errors import (
     kept,
 )
 from ..findings import Finding, finding
-from ..policy import Policy
 from ..x509.certificate import Certificate
-from .entity import Entity, has_unprintable_name, split_base64, split_multipart
+from .context import VerificationContext
+from .entity import (
+    MAX_HEADER,
+    Entity,
+    has_unprintable_name,
+    split_base64,
+    split_multipart,
+)
 from .lines import crlf
-from .report import Layer, LayerRecipient, LayerSigner, LayerType
+from .report import ENCRYPTED, Layer, LayerRecipient, LayerSigner, LayerType
 
 MAX_LAYERS = 16  # a triple wrap has three
 MAX_ERRANT = 20  # layers that are listed; a digest of a mailing list holds as many messages
@@ -53,6 +60,13 @@ _LABELS = (b"CMS", b"PKCS7", b"SIGNED MESSAGE", b"ENCRYPTED MESSAGE")
 _ARMOUR = tuple(b"-----BEGIN %b-----" % label for label in _LABELS)
 
 
+# A From in a header, as it is found by readers that take a bare CR, or what else ends a line on
+# some system (U+0085, U+2028 and U+2029 do for `str.splitlines`), for a line end
+FROM_LINE = re.compile(
+    rb"(?:\A|[\x00-\x08\x0a-\x1f\x85]|\xe2\x80[\xa8\xa9])from[ \t]*:", re.IGNORECASE
+)
+
+
 @dataclass(frozen=True, slots=True)
 class SignedLayer:
     """A signed layer and what it may be over: the content as received, then with CRLF line ends.
@@ -60,27 +74,32 @@ class SignedLayer:
     `is_clear` for the content of a multipart/signed, whose line ends whoever passes it on can see.
     """
 
-    path: str
+    described: Layer
     signed: SignedData
     contents: tuple[bytes | memoryview, ...]
-    micalg: str | None
     is_clear: bool = False
+
+    @property
+    def path(self) -> str:
+        return self.described.path
 
 
 @dataclass(slots=True)
 class ParsedMessage:
     """A message without its layers, as far as they came off; `error` is what stopped it.
 
-    `start` is the message, or the part of it, as it came; `outer` the entity of the message, None
-    for a bare CMS; `between` are the headers of the layers inside, the outermost first; `errant`
-    are the layers of its parts.
+    `start` is the message, or the part of it, as it came, and `first` the entity that it is;
+    `outer` is the entity of the message whose From counts; `between` are the headers of the layers
+    inside, the outermost first; `content` is what is in the last one, and `inner` the entity that
+    it is, None where no layer came off. A bare CMS is no entity. `errant` are the layers of parts.
     """
 
     content: bytes
-    budget: Budget
-    start: bytes = b""
+    start: bytes
+    first: Entity | None = None
     outer: Entity | None = None
     between: list[Entity] = field(default_factory=list)
+    inner: Entity | None = None
     layers: list[Layer] = field(default_factory=list)
     errant: list[Layer] = field(default_factory=list)
     signed: list[SignedLayer] = field(default_factory=list)
@@ -92,6 +111,11 @@ class ParsedMessage:
         """Every certificate that came along."""
         return [one for layer in self.signed for one in layer.signed.certificates]
 
+    def covers_content(self, layer: SignedLayer) -> bool:
+        """Whether all that this layer is over was read, and nothing further in is encrypted."""
+        inside = self.layers[self.layers.index(layer.described) :]
+        return self.error is None and not any(one.type in ENCRYPTED for one in inside)
+
 
 @dataclass(frozen=True, slots=True)
 class Cms:
@@ -101,6 +125,24 @@ class Cms:
     content: bytes | None
     micalg: str | None
     findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLayer:
+    """One layer, read once: as it says of itself, and the value of CMS that it is."""
+
+    described: Layer
+    cms: Cms
+    value: SignedData | EnvelopedData | EncryptedData | Node  # the Node of a CompressedData
+
+    @property
+    def visible_content(self) -> bytes | None:
+        """What a signed layer is over, where no key is needed to read it; None for others."""
+        if self.cms.content is not None:
+            return self.cms.content
+        if not isinstance(self.value, SignedData) or self.value.content is None:
+            return None
+        return bytes(self.value.content)
 
 
 def is_bare_cms(raw: bytes) -> bool:
@@ -119,6 +161,15 @@ def entity_of(raw: bytes, budget: Budget | None = None) -> Entity | None:
     if budget is not None:
         budget.spend("header lines", HEADER_LINE * entity.header.count(b"\n"))
     return entity
+
+
+def entity_inside(content: bytes) -> Entity | None:
+    """The content as an entity; None where it is none, as what was signed need not be."""
+    try:
+        return Entity(content)
+    except MalformedMessage:  # the header is too long to be one, but who knows what readers do
+        start = content[:MAX_HEADER]
+        return Entity(start) if FROM_LINE.search(start) is not None else None
 
 
 def recognise(raw: bytes, path: str, entity: Entity | None = None) -> Cms | None:
@@ -200,44 +251,52 @@ def header_findings(entity: Entity, where: str) -> list[Finding]:
 
 def parse_layers(
     raw: bytes,
+    context: VerificationContext,
     *,
-    identities: Sequence[AnyKey],
-    policy: Policy,
-    budget: Budget | None = None,
     content: bytes | None = None,
-    stop_after: LayerType | None = None,
+    at_most: int | None = None,
     part: str | None = None,
 ) -> ParsedMessage:
     """Take the layers off, the outermost first. Raises nothing that `ParsedMessage.error` can hold.
 
-    `content` is the detached content of a bare signature. `stop_after` ends the reading after the
-    first layer, which must be of this type, auth-enveloped-data being one of enveloped-data. `part`
-    is the path of the layer at which to begin, as `Layer.path` has it; UsageError if it is none.
+    `content` is the detached content of a bare signature. `at_most` is the number of layers after
+    which the reading ends. `part` is the path of the layer at which to begin, as `Layer.path` has
+    it; UsageError if it is none.
     """
-    parsed = ParsedMessage(raw, budget or Budget(len(raw)), raw)
-    path, is_layer = part or "1", True
+    parsed = ParsedMessage(raw, raw)
+    budget, path, is_layer = context.budget, part or "1", True
     try:
-        parsed.outer = entity = entity_of(raw, parsed.budget)
-        if entity is not None:
-            parsed.findings += header_findings(entity, "message")
+        parsed.outer = parsed.inner = entity_of(raw, budget)
+        if parsed.outer is not None:
+            parsed.findings += header_findings(parsed.outer, "message")
         if part is not None:
-            entity, is_layer = _go_to(parsed, part, identities, policy)
+            is_layer = _go_to(parsed, part, context)
             parsed.start = parsed.content
-        while is_layer and (cms := recognise(parsed.content, path, entity)) is not None:
+        parsed.first = parsed.inner
+        while is_layer and (cms := recognise(parsed.content, path, parsed.inner)) is not None:
             if len(parsed.layers) >= MAX_LAYERS:
                 raise MalformedMessage(f"more than {MAX_LAYERS} S/MIME layers")
-            if entity is not None and entity is not parsed.outer:
-                parsed.between.append(Entity(entity.header))
-                parsed.findings += header_findings(entity, f"layer {path}")
+            if parsed.inner is not None and parsed.inner is not parsed.outer:
+                parsed.between.append(parsed.inner.without_body())
+                parsed.findings += header_findings(parsed.inner, f"layer {path}")
             parsed.findings += cms.findings
-            _open_layer(parsed, cms, path, identities, policy, content)
-            content = None
+            layer = read_layer(cms, path, budget)
+            _check_place(layer, content)
+            parsed.layers.append(layer.described)
+            if isinstance(layer.value, EnvelopedData):
+                parsed.content = enveloped_data.decrypt(
+                    layer.value, context.identities, policy=context.policy, budget=budget
+                )
+            else:
+                _open_layer(parsed, layer, content, context)
+            parsed.findings += _weak(layer, context)
+            content, parsed.inner = None, None
             path += ".1"
-            if stop_after is not None or parsed.layers[-1].type in _LAST:
+            if len(parsed.layers) == at_most or layer.described.type in _LAST:
                 break
-            entity = entity_of(parsed.content, parsed.budget)
+            parsed.inner = entity_of(parsed.content, budget)
         else:
-            parsed.errant, found = find_errant(parsed.content, path, parsed.budget)
+            parsed.errant, found = find_errant(parsed.content, parsed.inner, path, budget)
             parsed.findings += found
     except SmimeGraphError as error:
         parsed.error = kept(error)
@@ -246,62 +305,67 @@ def parse_layers(
             f"there is no S/MIME layer at {(part or '')[:60]!r}",
             hint="inspect shows the layers and their paths",
         )
+    if parsed.content is parsed.start:
+        parsed.inner = None
+    elif parsed.inner is None:
+        parsed.inner = entity_inside(parsed.content)
     return parsed
 
 
-def _open_layer(
-    parsed: ParsedMessage,
-    cms: Cms,
-    path: str,
-    identities: Sequence[AnyKey],
-    policy: Policy,
-    content: bytes | None,
-) -> None:
-    budget = parsed.budget
-    oid, _ = read_content_info(cms.der, budget=budget)
-    if oid == oids.SIGNED_DATA:
-        signed = signed_data.read(cms.der, budget=budget)
-        parsed.layers.append(describe_signed(signed, cms, path))
-        if not signed.signers and signed.content is None:
-            parsed.signed.append(SignedLayer(path, signed, (b"",), None))
-            return
-        outside = cms.content if cms.content is not None else content
-        if content is not None and outside is not None and crlf(outside) != crlf(content):
-            # else the caller would take another content than the one given for signed
-            raise MalformedMessage("the message has a content of its own, not the one given")
-        contents = _contents(signed, outside)
-        is_clear = cms.content is not None
-        parsed.signed.append(SignedLayer(path, signed, contents, cms.micalg, is_clear))
-        if signed.content_type not in (oids.DATA, oids.RECEIPT):
-            # RFC 8551 2.4.1; a key signs other things than mail, which mail could be mistaken for
-            text = f"what is signed is of type {signed.content_type}, and no mail"
-            where = f"layer {path}"
-            parsed.findings.append(finding("smime.inner-type", where, text))
-        parsed.content = bytes(contents[0])
+def _check_place(layer: ReadLayer, content: bytes | None) -> None:
+    """That no content was given for, or stands beside, what is no signature."""
+    if isinstance(layer.value, SignedData):
         return
-    if cms.content is not None:
+    if layer.cms.content is not None:
         raise MalformedMessage("the signature of a multipart/signed is no SignedData")
     if content is not None:
         raise MalformedMessage("the content given has no signature: the message is none")
-    parsed.layers.append(describe(cms, path, budget))
-    if oid == oids.COMPRESSED_DATA:
-        parsed.content = compressed_data.decompress(cms.der, policy=policy, budget=budget)
+
+
+def _open_layer(
+    parsed: ParsedMessage, layer: ReadLayer, content: bytes | None, context: VerificationContext
+) -> None:
+    """Make what is in the layer the content of `parsed`; an EnvelopedData is not its business."""
+    value, cms = layer.value, layer.cms
+    if isinstance(value, EncryptedData):
+        parsed.content = encrypted_data.decrypt(value, context.identities, policy=context.policy)
+    elif isinstance(value, Node):
+        parsed.content = compressed_data.decompress_content(
+            value, policy=context.policy, budget=context.budget
+        )
+    if not isinstance(value, SignedData):
         return
-    if oid == oids.ENCRYPTED_DATA:
-        algorithm, _ = encrypted_data.read(cms.der)
-        parsed.content = encrypted_data.decrypt(cms.der, identities, policy=policy)
-    else:
-        enveloped = enveloped_data.read(cms.der, budget=budget)
-        algorithm = enveloped.algorithm
-        parsed.content = enveloped_data.decrypt(enveloped, identities, policy=policy, budget=budget)
-    cipher = parameters.read_cipher(algorithm, f"layer {path}").cipher
+    if layer.described.type == "certs-only":
+        parsed.signed.append(SignedLayer(layer.described, value, (b"",)))
+        return
+    outside = cms.content if cms.content is not None else content
+    if content is not None and outside is not None and crlf(outside) != crlf(content):
+        # else the caller would take another content than the one given for signed
+        raise MalformedMessage("the message has a content of its own, not the one given")
+    contents = _contents(value, outside)
+    is_clear = cms.content is not None
+    parsed.signed.append(SignedLayer(layer.described, value, contents, is_clear))
+    if value.content_type not in (oids.DATA, oids.RECEIPT):
+        # RFC 8551 2.4.1; a key signs other things than mail, which mail could be mistaken for
+        text = f"what is signed is of type {value.content_type}, and no mail"
+        where = f"layer {layer.described.path}"
+        parsed.findings.append(finding("smime.inner-type", where, text))
+    parsed.content = bytes(contents[0])
+
+
+def _weak(layer: ReadLayer, context: VerificationContext) -> list[Finding]:
+    """What an encrypted layer that was opened uses, and the policy flags."""
+    if not isinstance(layer.value, EnvelopedData | EncryptedData):
+        return []
+    where, policy = f"layer {layer.described.path}", context.policy
+    cipher = parameters.read_cipher(layer.value.algorithm, where).cipher
     # whichever recipient it was read as: the weakest way to the content key is everybody's
-    used = dict.fromkeys((cipher.name, *(one.algorithm for one in parsed.layers[-1].recipients)))
-    for name in used:
-        if name not in policy.flag:
-            continue
-        text = f"policy {policy.name} reads {name} and flags it as weak"
-        parsed.findings.append(finding("alg.weak", f"layer {path}", text))
+    used = dict.fromkeys((cipher.name, *(one.algorithm for one in layer.described.recipients)))
+    return [
+        finding("alg.weak", where, f"policy {policy.name} reads {name} and flags it as weak")
+        for name in used
+        if name in policy.flag
+    ]
 
 
 def _contents(signed: SignedData, outside: bytes | None) -> tuple[bytes | memoryview, ...]:
@@ -323,22 +387,26 @@ def _contents(signed: SignedData, outside: bytes | None) -> tuple[bytes | memory
 # --- describing, without a key or a judgement ---------------------------------------------
 
 
-def describe(cms: Cms, path: str, budget: Budget) -> Layer:
-    """The layer as it says of itself. Raises MalformedMessage or UnsupportedAlgorithm."""
-    oid, _ = read_content_info(cms.der, budget=budget)
+def read_layer(cms: Cms, path: str, budget: Budget) -> ReadLayer:
+    """The layer, read and described. Raises MalformedMessage or UnsupportedAlgorithm."""
+    oid, node = read_content_info(cms.der, budget=budget)
+    size = len(cms.der)
     if oid == oids.SIGNED_DATA:
-        return describe_signed(signed_data.read(cms.der, budget=budget), cms, path)
+        signed = signed_data.read_content(node)
+        return ReadLayer(_describe_signed(signed, cms, path), cms, signed)
     if oid in (oids.ENVELOPED_DATA, oids.AUTH_ENVELOPED_DATA):
-        return describe_enveloped(enveloped_data.read(cms.der, budget=budget), cms, path)
+        enveloped = enveloped_data.read_content(oid, node)
+        return ReadLayer(_describe_enveloped(enveloped, size, path), cms, enveloped)
     if oid == oids.ENCRYPTED_DATA:
-        name = cipher_name(encrypted_data.read(cms.der)[0])
-        return Layer("encrypted-data", path, len(cms.der), cipher=name)
+        encrypted = encrypted_data.read_content(node)
+        name = cipher_name(encrypted.algorithm)
+        return ReadLayer(Layer("encrypted-data", path, size, cipher=name), cms, encrypted)
     if oid == oids.COMPRESSED_DATA:
-        return Layer("compressed-data", path, len(cms.der))
+        return ReadLayer(Layer("compressed-data", path, size), cms, node)
     raise UnsupportedAlgorithm(oid, where="ContentInfo content type")
 
 
-def describe_signed(signed: SignedData, cms: Cms, path: str) -> Layer:
+def _describe_signed(signed: SignedData, cms: Cms, path: str) -> Layer:
     only_certificates = not signed.signers and signed.content is None
     kind: LayerType = "signed-receipt" if signed.content_type == oids.RECEIPT else "signed-data"
     return Layer(
@@ -366,11 +434,11 @@ def _describe_signer(signer: SignerInfo) -> LayerSigner:
     )
 
 
-def describe_enveloped(enveloped: EnvelopedData, cms: Cms, path: str) -> Layer:
+def _describe_enveloped(enveloped: EnvelopedData, size: int, path: str) -> Layer:
     return Layer(
         "auth-enveloped-data" if enveloped.authenticated else "enveloped-data",
         path,
-        len(cms.der),
+        size,
         cipher=cipher_name(enveloped.algorithm),
         recipients=tuple(
             LayerRecipient(one.kind, one.identifier, one.algorithm_name)
@@ -380,16 +448,6 @@ def describe_enveloped(enveloped: EnvelopedData, cms: Cms, path: str) -> Layer:
 
 
 # --- parts --------------------------------------------------------------------------------
-
-
-def visible_content(cms: Cms, budget: Budget) -> bytes | None:
-    """What a signed layer is over, where that can be read without a key; None for other layers."""
-    if cms.content is not None:
-        return cms.content
-    if read_content_info(cms.der, budget=budget)[0] != oids.SIGNED_DATA:
-        return None
-    content = signed_data.read(cms.der, budget=budget).content
-    return None if content is None else bytes(content)
 
 
 def _children(entity: Entity) -> tuple[bytes | None, ...]:
@@ -402,10 +460,13 @@ def _children(entity: Entity) -> tuple[bytes | None, ...]:
     return ()
 
 
-def find_errant(raw: bytes, path: str, budget: Budget) -> tuple[list[Layer], list[Finding]]:
+def find_errant(
+    raw: bytes, entity: Entity | None, path: str, budget: Budget
+) -> tuple[list[Layer], list[Finding]]:
     """The layers inside the entity at `path`, which is none itself: they protect a part at most.
 
-    Only what can be seen without a key; bounded in number and depth. Raises LimitReached.
+    `entity` is what `entity_of` made of `raw`. Only what can be seen without a key; bounded in
+    number and depth. Raises LimitReached.
     """
     layers: list[Layer] = []
     found: list[Finding] = []
@@ -422,16 +483,16 @@ def find_errant(raw: bytes, path: str, budget: Budget) -> tuple[list[Layer], lis
             is_cut = True
             continue
         try:
-            entity = entity_of(part, budget)
+            entity = entity_of(part, budget) if depth else entity
             cms = recognise(part, where, entity) if depth else None
             if cms is None:
                 inside = () if entity is None else _children(entity)
             else:
-                layer = describe(cms, where, budget)
-                layers.append(replace(layer, errant=True))
-                text = f"a part is {layer.type}: it does not protect the message"
+                layer = read_layer(cms, where, budget)
+                layers.append(replace(layer.described, errant=True))
+                text = f"a part is {layer.described.type}: it does not protect the message"
                 found.append(finding("smime.errant-layer", f"part {where}", text))
-                inside = (visible_content(cms, budget),)
+                inside = (layer.visible_content,)
         except LimitReached:
             raise
         except (MalformedMessage, UnsupportedAlgorithm) as error:
@@ -458,22 +519,21 @@ def _kind_of(raw: bytes) -> str:
         return ""
 
 
-def _go_to(
-    parsed: ParsedMessage, path: str, identities: Sequence[AnyKey], policy: Policy
-) -> tuple[Entity | None, bool]:
-    """Make the part at `path` the content of `parsed`; the entity that it is, if it is a layer.
+def _go_to(parsed: ParsedMessage, path: str, context: VerificationContext) -> bool:
+    """Make the part at `path` the content of `parsed`; whether it is a layer.
 
     What is in the layers on the way is seen as the key and their signatures leave it: nobody judges
     those. `outer` becomes the header of the message that the part is in, whose From is its sender.
     """
     steps = path.split(".") if _PATH.fullmatch(path) else ["0"]
-    here, entity = "1", parsed.outer
+    here = "1"
     is_errant = False
     for step in steps[1:]:
-        cms = recognise(parsed.content, here, entity)
-        if cms is not None:
-            on_the_way = ParsedMessage(parsed.content, parsed.budget, parsed.content)
-            _open_layer(on_the_way, cms, here, identities, policy, None)
+        entity = parsed.inner
+        if is_layer := recognise(parsed.content, here, entity) is not None:
+            on_the_way = parse_layers(parsed.content, context, at_most=1)
+            if on_the_way.error is not None:
+                raise on_the_way.error
             is_last = on_the_way.layers[-1].type in _LAST
             inside: Sequence[bytes | None] = () if is_last else (on_the_way.content,)
         else:
@@ -484,16 +544,15 @@ def _go_to(
         if chosen is None:
             break
         here = f"{here}.{step}"
-        is_message = cms is None and entity is not None and entity.content_type.value in _MESSAGES
-        parsed.content, entity = chosen, entity_of(chosen, parsed.budget)
-        if is_message:
+        parsed.content, parsed.inner = chosen, entity_of(chosen, context.budget)
+        if not is_layer and entity is not None and entity.content_type.value in _MESSAGES:
             # what other fields stand in the header of a mere part mean nothing (RFC 2046 5.1)
-            parsed.outer = entity
-            if entity is not None:
-                parsed.findings += header_findings(entity, f"part {here}")
-    if here != path or recognise(parsed.content, here, entity) is None:
-        return entity, False
+            parsed.outer = parsed.inner
+            if parsed.inner is not None:
+                parsed.findings += header_findings(parsed.inner, f"part {here}")
+    if here != path or recognise(parsed.content, here, parsed.inner) is None:
+        return False
     if is_errant:
         text = "the part alone is looked at: nothing here is said of the message around it"
         parsed.findings.append(finding("smime.errant-layer", f"part {path}", text))
-    return entity, True
+    return True

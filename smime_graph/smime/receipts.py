@@ -29,10 +29,10 @@ from ..x509 import names
 from ..x509.certificate import Certificate
 from .context import VerificationContext
 from .entity import Entity
-from .layers import recognise
+from .layers import parse_layers, recognise
 from .outgoing import Outgoing
 from .report import MessageReport, Opened, Signer
-from .verification import refusal, verify_layers
+from .verification import judge, refusal
 from .wrap import SIGNED_RECEIPT, encrypted_entity, pkcs7_mime, signed_entity, with_signers
 
 # RFC 5322 3.6.4, without the obsolete forms: it is copied from a header that anybody could write
@@ -213,7 +213,16 @@ def verify_receipt(
 
     Raises what `unseal` raises, SignatureInvalid where it is no receipt for the original.
     """
-    report = _examine(raw, original, identities, trust, sender, certificates, policy, at)
+    report = examine_receipt(
+        raw,
+        original=original,
+        identities=identities,
+        trust=trust,
+        sender=sender,
+        certificates=certificates,
+        policy=policy,
+        at=at,
+    )
     if not report.message.accepted:
         raise refusal(report.message)
     if not report.accepted:
@@ -235,25 +244,20 @@ def examine_receipt(
     at: datetime | None = None,
 ) -> ReceiptReport:
     """As `verify_receipt`, but the report says it all and nothing that it can hold is raised."""
-    return _examine(raw, original, identities, trust, sender, certificates, policy, at)
 
-
-def _examine(
-    raw: bytes,
-    original: bytes,
-    identities: Sequence[AnyKey],
-    trust: TrustStore,
-    sender: str | None,
-    certificates: Sequence[Certificate],
-    policy: Policy,
-    at: datetime | None,
-) -> ReceiptReport:
-    def context(of: bytes, sender: str | None) -> VerificationContext:
-        return VerificationContext.of(
-            len(of), trust=trust, policy=policy, at=at, certificates=certificates, sender=sender
+    def opened(one: bytes, sender: str | None) -> Opened:
+        context = VerificationContext.of(
+            len(one),
+            trust=trust,
+            policy=policy,
+            at=at,
+            certificates=certificates,
+            sender=sender,
+            identities=identities,
         )
+        return judge(parse_layers(one, context), context)
 
-    judged = verify_layers(raw, context(raw, sender), identities=identities)
+    judged = opened(raw, sender)
     message = judged.report
     found = list(message.findings)
     layers = message.whole
@@ -262,12 +266,12 @@ def _examine(
             found.append(finding("smime.receipt.none", "message", "this is no signed receipt"))
         return ReceiptReport(tuple(found), message)
     try:
-        received = ess.read_receipt(judged.parsed.content)
+        received = ess.read_receipt(judged.content)
     except MalformedMessage as error:
         found.append(finding("smime.receipt.none", "receipt", str(error)))
         return ReceiptReport(tuple(found), message)
-    sent = verify_layers(original, context(original, None), identities=identities).report
-    confirmed, fault = _confirmed(received, judged.parsed.content, sent)
+    sent = opened(original, None).report
+    confirmed, fault = _confirmed(received, judged.content, sent)
     if confirmed is None:
         found.append(_mismatch(fault))
         return ReceiptReport(tuple(found), message, received)

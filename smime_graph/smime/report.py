@@ -26,6 +26,7 @@ LayerType = Literal[
     "compressed-data",
     "certs-only",
 ]
+ENCRYPTED: tuple[LayerType, ...] = ("enveloped-data", "auth-enveloped-data", "encrypted-data")
 Summary = Literal["unprotected", "signed", "encrypted", "signed-and-encrypted"]
 
 

@@ -9,9 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import (
-    MalformedMessage,
-)
+from ..errors import MalformedMessage
 from ..findings import Finding, Severity, finding
 from ..pki.address import (
     addresses,
@@ -23,15 +21,11 @@ from ..pki.address import (
 from ..policy import Policy
 from ..text import printable
 from ..x509.certificate import Certificate
-from .entity import MAX_HEADER, Entity, is_mime_field
-from .layers import ParsedMessage
+from .context import VerificationContext
+from .entity import Entity, is_mime_field
+from .layers import FROM_LINE, ParsedMessage
 from .report import Signer
 
-# A From in a header, as it is found by readers that take a bare CR, or what else ends a line on
-# some system (U+0085, U+2028 and U+2029 do for `str.splitlines`), for a line end
-_FROM_LINE = re.compile(
-    rb"(?:\A|[\x00-\x08\x0a-\x1f\x85]|\xe2\x80[\xa8\xa9])from[ \t]*:", re.IGNORECASE
-)
 _NO_NAME = re.compile(rb"[^!-~]")
 
 
@@ -54,14 +48,13 @@ class Senders:
     is_named: bool = False  # by the caller, whatever From says
 
     @classmethod
-    def of(
-        cls, parsed: ParsedMessage, content: Entity | None, given: str | None, policy: Policy
-    ) -> Senders:
-        if given is not None:
-            return cls((given,), False, None, policy, is_named=True)
+    def of(cls, parsed: ParsedMessage, context: VerificationContext) -> Senders:
+        policy = context.policy
+        if context.sender is not None:
+            return cls((context.sender,), False, None, policy, is_named=True)
         authors = others = None
         outer = parsed.outer
-        headers = [one for one in (outer, *parsed.between, content) if one is not None]
+        headers = [one for one in (outer, *parsed.between, parsed.inner) if one is not None]
         if (fault := next(filter(None, map(_ambiguity, headers)), None)) is not None:
             return cls((), False, fault, policy, is_ambiguous=True)
         try:
@@ -153,18 +146,9 @@ def _ambiguity(entity: Entity) -> str | None:
         for one in entity.fields
         if not one.name or one.name.lower() == "from"
     )
-    seen = max(len(_FROM_LINE.findall(entity.header)), trimmed, fields)
+    seen = max(len(FROM_LINE.findall(entity.header)), trimmed, fields)
     if seen == fields <= 1:
         return None
     if seen == 1:
         return "the header has a From that not every reader sees"
     return f"the header has {seen} From fields"
-
-
-def entity_inside(content: bytes) -> Entity | None:
-    """The content as an entity; None where it is none, as what was signed need not be."""
-    try:
-        return Entity(content)
-    except MalformedMessage:  # the header is too long to be one, but who knows what readers do
-        start = content[:MAX_HEADER]
-        return Entity(start) if _FROM_LINE.search(start) is not None else None

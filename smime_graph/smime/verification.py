@@ -16,13 +16,11 @@ from datetime import timedelta
 
 from ..algorithms import Digest, by_oid
 from ..cms import signature_check
-from ..cms.recipients.kinds import AnyKey
 from ..cms.signature_check import Check
 from ..cms.signed_data import SignerInfo
 from ..errors import (
     CertificateRejected,
     LimitReached,
-    MalformedMessage,
     SignatureInvalid,
     SmimeGraphError,
     UnsupportedAlgorithm,
@@ -30,17 +28,15 @@ from ..errors import (
     fresh,
 )
 from ..findings import Finding, Severity, finding
-from ..pki.identity import Identity
-from ..policy import Policy
 from ..x509.certificate import Certificate
 from . import attestations
 from .context import VerificationContext
 from .entity import Entity, HeaderField, is_mime_field
 from .ess_rules import Verified, compare, judge_labels
-from .layers import ParsedMessage, SignedLayer, header_findings, is_bare_cms, parse_layers
+from .layers import ParsedMessage, SignedLayer, header_findings
 from .lines import crlf
-from .report import Layer, LayerType, MessageReport, Opened, Signer, Summary
-from .sender import Senders, entity_inside
+from .report import ENCRYPTED, Layer, MessageReport, Opened, Signer, Summary
+from .sender import Senders
 
 # Clocks differ; Thunderbird, too, allows for an hour between Date and signingTime (bug 1865647)
 _CLOCK_SKEW = timedelta(hours=1)
@@ -49,23 +45,15 @@ _MAX_OTHERS = 10
 # What may be wrong with one signer without a doubt about another
 _OF_ONE_SIGNER = ("pki.", "alg.", "cms.signer.certificate-missing")
 _BARE_CR = re.compile(rb"\r(?!\n)")
-ENCRYPTED = ("enveloped-data", "auth-enveloped-data", "encrypted-data")
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A message taken apart and its report; `raise_unless_accepted` gives what is inside."""
-
-    parsed: ParsedMessage
-    report: MessageReport
-    header: bytes
-
-    def raise_unless_accepted(self) -> Opened:
-        report = self.report
-        if not report.accepted:
-            del self  # whoever keeps the error shall not keep what was in the message
-            raise refusal(report)
-        return Opened(self.parsed.content, self.header, report)
+def require_accepted(opened: Opened) -> Opened:
+    """The message, where its report accepts it; else what `refusal` makes of the report."""
+    report = opened.report
+    if not report.accepted:
+        del opened  # whoever keeps the error shall not keep what was in the message
+        raise refusal(report)
+    return opened
 
 
 def refusal(report: MessageReport) -> SmimeGraphError:
@@ -83,77 +71,44 @@ def refusal(report: MessageReport) -> SmimeGraphError:
     return kind(texts, report, hint=_hint(errors) or hint_of_errant(report.layers))
 
 
-def verify_layers(
-    raw: bytes,
-    context: VerificationContext,
-    *,
-    identities: Sequence[AnyKey] = (),
-    content: bytes | None = None,
-    only: LayerType | None = None,
-    part: str | None = None,
-) -> Judged:
-    """The one engine: every reading function is this, and what it makes of the result."""
-    parsed = parse_layers(
-        raw,
-        identities=key_pairs(identities),
-        policy=context.policy,
-        budget=context.budget,
-        content=content,
-        stop_after=only,
-        part=part,
-    )
-    if only == "signed-data" and parsed.layers and parsed.layers[0].type in ENCRYPTED:
-        parsed.error = MalformedMessage("the message is encrypted", hint="unseal it with the key")
-    return Judged(parsed, _judge(parsed, context), outer_header(parsed.start))
-
-
-def key_pairs(identities: Sequence[AnyKey]) -> list[AnyKey]:
-    """Every key pair: a person may have one for signing and another for encryption."""
-    return [
-        key
-        for one in identities
-        for key in (one.identities if isinstance(one, Identity) else (one,))
-    ]
-
-
-def _judge(parsed: ParsedMessage, context: VerificationContext) -> MessageReport:
+def judge(parsed: ParsedMessage, context: VerificationContext) -> Opened:
+    """The message with its verdict; what is in it is for nobody unless the report accepts it."""
     policy = context.policy
+    content, inner = parsed.content, parsed.inner
     found = list(parsed.findings)
-    inside = None if parsed.content is parsed.start else entity_inside(parsed.content)
-    if inside is not None and inside.fields and inside.fields[0].name:
-        found += header_findings(inside, "content")
-    senders = Senders.of(parsed, inside, context.sender, policy)
+    if inner is not None and inner.fields and inner.fields[0].name:
+        found += header_findings(inner, "content")
+    senders = Senders.of(parsed, context)
     given = context.certificates
     context = replace(context, certificates=(*given, *parsed.certificates))
     whole = _whole(context)
-    given = (*whole, *given)
     context = replace(context, certificates=(*whole, *context.certificates))
-    last_encrypted = max(
-        (i for i, layer in enumerate(parsed.layers) if layer.type in ENCRYPTED), default=-1
-    )
     signers: list[Signer] = []
     verified: list[Verified] = []
     for layer in parsed.signed:
         good: list[tuple[Signer, SignerInfo]] = []
-        covers = _index(parsed.layers, layer.path) > last_encrypted and parsed.error is None
+        covers = parsed.covers_content(layer)
         found += _check_micalg(layer)
         if not layer.signed.signers:
             where = f"layer {layer.path}"
             found.append(finding("cms.signer.none", where, "nobody signed this layer"))
-        checked, findings = _checks(layer, parsed, policy, given)
+        form, checks, findings = _check_layer(layer, (*whole, *given), context)
         found += findings
-        for check, where, info in checked:
-            judged, of_signer = _judge_signer(check, info, where, layer, covers, senders, context)
+        if layer.described is parsed.layers[-1] and form is not layer.contents[0]:
+            content = bytes(form)
+        for info, check in zip(layer.signed.signers, checks, strict=True):
+            judged, of_signer = _judge_signer(
+                _Signature(layer, info, check, covers), senders, context
+            )
             if check.intact and check.valid and check.digest is not None:
                 judged, findings = attestations.attest(
                     judged, info, layer.signed, check.digest, context
                 )
                 of_signer += findings
                 good.append((judged, info))
-            found += [replace(item, scope=where) for item in of_signer]
+            found += [replace(item, scope=judged.where) for item in of_signer]
             signers.append(judged)
-        described = parsed.layers[_index(parsed.layers, layer.path)]
-        verified.append(Verified(described, tuple(good)))
+        verified.append(Verified(layer.described, tuple(good)))
     found += compare(verified)
     labels, findings = judge_labels(
         [signer for layer in verified for signer, _ in layer.signers], context.clearance
@@ -186,7 +141,7 @@ def _judge(parsed: ParsedMessage, context: VerificationContext) -> MessageReport
     )
     if encrypted and not authenticated and parsed.error is None:
         found.append(unauthenticated(layers))
-    return MessageReport(
+    report = MessageReport(
         tuple(found),
         layers=(*layers, *parsed.errant),
         signers=tuple(signers),
@@ -197,6 +152,7 @@ def _judge(parsed: ParsedMessage, context: VerificationContext) -> MessageReport
         error=parsed.error,
         labels=labels,
     )
+    return Opened(content, outer_header(parsed.first), report)
 
 
 def _why_not_accepted(signers: Sequence[Signer], found: Sequence[Finding]) -> list[Finding]:
@@ -234,42 +190,31 @@ def _whole(context: VerificationContext) -> tuple[Certificate, ...]:
     return tuple(found)
 
 
-def _checks(
-    layer: SignedLayer, parsed: ParsedMessage, policy: Policy, certificates: Sequence[Certificate]
-) -> tuple[list[tuple[Check, str, SignerInfo]], list[Finding]]:
-    """Every signer of the layer, over the form of its content that somebody signed."""
+def _check_layer(
+    layer: SignedLayer, certificates: Sequence[Certificate], context: VerificationContext
+) -> tuple[bytes | memoryview, list[Check], list[Finding]]:
+    """The form of the layer's content that somebody signed, and every signature over it."""
     best: list[Check] = []
-    found: list[Finding] = []
     for number, content in enumerate(layer.contents):
         hashed: dict[str, bytes] = {}
-        checks = [
-            signature_check.check(
+        checks: list[Check] = []
+        for signer in layer.signed.signers:
+            check = signature_check.check(
                 layer.signed,
                 signer,
                 content,
-                policy=policy,
+                policy=context.policy,
                 certificates=certificates,
                 hashed=hashed,
-                budget=parsed.budget,
+                budget=context.budget,
             )
-            for signer in layer.signed.signers
-        ]
-        if not best:
-            best = checks
-        elif not any(check.intact for check in best) and any(check.intact for check in checks):
-            best = checks  # a signature that cannot be checked is over this form, if over any
+            checks.append(check)
         if any(check.intact and check.valid for check in checks):
-            best = checks
-            if parsed.content == layer.contents[0]:
-                parsed.content = bytes(content)
-            found = _check_line_ends(layer, is_as_received=number == 0)
-            break
-    numbered = "" if layer.path == "1" else f" of layer {layer.path}"
-    named = [
-        (check, f"signer {info.index}{numbered}", info)
-        for check, info in zip(best, layer.signed.signers, strict=True)
-    ]
-    return named, found
+            return content, checks, _check_line_ends(layer, is_as_received=number == 0)
+        if not any(check.intact for check in best) and any(check.intact for check in checks):
+            best = checks  # a signature that cannot be checked is over this form, if over any
+        best = best or checks
+    return layer.contents[0], best, []
 
 
 def _check_line_ends(layer: SignedLayer, *, is_as_received: bool) -> list[Finding]:
@@ -290,15 +235,25 @@ def _check_line_ends(layer: SignedLayer, *, is_as_received: bool) -> list[Findin
     return [finding("smime.line-ends", f"layer {layer.path}", text) for text in texts]
 
 
+@dataclass(frozen=True, slots=True)
+class _Signature:
+    """One signature of a layer, checked; `covers`: what is read is under it."""
+
+    layer: SignedLayer
+    info: SignerInfo
+    check: Check
+    covers: bool
+
+    @property
+    def where(self) -> str:
+        return self.info.where + ("" if self.layer.path == "1" else f" of layer {self.layer.path}")
+
+
 def _judge_signer(
-    check: Check,
-    info: SignerInfo,
-    where: str,
-    layer: SignedLayer,
-    covers: bool,
-    senders: Senders,
-    context: VerificationContext,
+    signature: _Signature, senders: Senders, context: VerificationContext
 ) -> tuple[Signer, list[Finding]]:
+    info, check, covers = signature.info, signature.check, signature.covers
+    where = signature.where
     found = [replace(f, where=where) for f in check.findings]
     certificate = check.certificate
     trusted = trusted_then = same = None
@@ -333,7 +288,7 @@ def _judge_signer(
     sound = not any(f.severity is Severity.ERROR for f in found)
     signer = Signer(
         where=where,
-        layer=layer.path,
+        layer=signature.layer.path,
         certificate=certificate,
         emails=emails,
         scheme=check.scheme.name if check.scheme else None,
@@ -354,13 +309,10 @@ def _judge_signer(
     return signer, found
 
 
-def _index(layers: Sequence[Layer], path: str) -> int:
-    return next(i for i, layer in enumerate(layers) if layer.path == path)
-
-
 def _check_micalg(layer: SignedLayer) -> list[Finding]:
     """A mismatch is an error (RFC 1847 2.1), but senders get it wrong and it decides nothing."""
-    if layer.micalg is None:
+    micalg = layer.described.micalg
+    if micalg is None or layer.described.type == "certs-only":
         return []
     actual = set()
     for identifier in layer.signed.digest_algorithms:
@@ -368,10 +320,10 @@ def _check_micalg(layer: SignedLayer) -> list[Finding]:
             actual.add(_plain(by_oid(Digest, identifier.oid, where="micalg").micalg))
         except UnsupportedAlgorithm:
             return []
-    named = {_plain(name) for name in layer.micalg.split(",")}
+    named = {_plain(name) for name in micalg.split(",")}
     if named and (named <= actual or named == {"unknown"}):
         return []
-    text = f"micalg is {layer.micalg[:60]!r}, the digests are {', '.join(sorted(actual))}"
+    text = f"micalg is {micalg[:60]!r}, the digests are {', '.join(sorted(actual))}"
     return [finding("smime.micalg", f"layer {layer.path}", text)]
 
 
@@ -412,14 +364,9 @@ def _hint(errors: Sequence[Finding]) -> str | None:
     return None
 
 
-def outer_header(raw: bytes) -> bytes:
+def outer_header(entity: Entity | None) -> bytes:
     """The fields of the message that are no MIME fields, with CRLF; nothing for a bare CMS."""
-    if is_bare_cms(raw):
-        return b""
-    try:
-        fields = Entity(raw).fields
-    except MalformedMessage:
-        return b""
+    fields = () if entity is None else entity.fields
     return b"".join(_unambiguous(f) for f in fields if f.name and not is_mime_field(f))
 
 

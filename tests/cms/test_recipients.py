@@ -495,27 +495,31 @@ def encrypted(name: str, key: bytes, *, derived_from: bytes | None = None) -> by
     return content_info(oids.ENCRYPTED_DATA, [ber.integer(0), inner])
 
 
+def decrypted(der: bytes, keys: list[Any], policy: Policy) -> bytes:
+    return encrypted_data.decrypt(encrypted_data.read(der), keys, policy=policy)
+
+
 def test_encrypted_data_is_read_with_the_key_of_its_size() -> None:
     der = encrypted("aes256-cbc", CEK)
     decoy, right = SharedKey(bytes(32)), SharedKey(CEK)
-    assert encrypted_data.decrypt(der, [right], policy=EXCHANGE) == TEXT
+    assert decrypted(der, [right], policy=EXCHANGE) == TEXT
     with pytest.raises(NoMatchingIdentity, match="32 octets"):
-        encrypted_data.decrypt(der, [SharedKey(bytes(16)), PASSWORD], policy=EXCHANGE)
+        decrypted(der, [SharedKey(bytes(16)), PASSWORD], policy=EXCHANGE)
     with pytest.raises(DecryptionFailed):
-        encrypted_data.decrypt(der, [decoy], policy=EXCHANGE)
-    assert encrypted_data.decrypt(der, [decoy, right], policy=EXCHANGE) == TEXT
+        decrypted(der, [decoy], policy=EXCHANGE)
+    assert decrypted(der, [decoy, right], policy=EXCHANGE) == TEXT
 
 
 def test_triple_des_is_for_the_archive() -> None:
     der = encrypted("des-ede3-cbc", CEK[:24])
     with pytest.raises(PolicyRefusal, match="policy exchange refuses des-ede3-cbc"):
-        encrypted_data.decrypt(der, [SharedKey(CEK[:24])], policy=EXCHANGE)
-    assert encrypted_data.decrypt(der, [SharedKey(CEK[:24])], policy=ARCHIVE) == TEXT
+        decrypted(der, [SharedKey(CEK[:24])], policy=EXCHANGE)
+    assert decrypted(der, [SharedKey(CEK[:24])], policy=ARCHIVE) == TEXT
 
 
 def test_an_authenticating_cipher_does_not_belong_in_encrypted_data() -> None:
     with pytest.raises(MalformedMessage, match="aes256-gcm does not belong in EncryptedData"):
-        encrypted_data.decrypt(encrypted("aes256-gcm", CEK), [SharedKey(CEK)], policy=EXCHANGE)
+        decrypted(encrypted("aes256-gcm", CEK), [SharedKey(CEK)], policy=EXCHANGE)
 
 
 # --- the derivation of RFC 9709 -----------------------------------------------------------

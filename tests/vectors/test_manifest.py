@@ -46,6 +46,7 @@ from smime_graph.cms.recipients.shared_secret import Password, SharedKey
 from smime_graph.pki.identity import load_identities, read_certificates, read_key_file
 from smime_graph.pki.path import build_path
 from smime_graph.pki.validate import validate
+from smime_graph.smime.context import VerificationContext
 from smime_graph.smime.layers import parse_layers, recognise
 from smime_graph.smime.lines import crlf
 from smime_graph.x509.certificate import Certificate
@@ -539,7 +540,8 @@ def _accepted(case: Case, base: Policy) -> None:
     assert not [f for f in report.errors if f.code.startswith(("cms.", "alg.refused"))]
     if case.row["trust"] == "embedded":
         if case.file("content") is not None and case.file("detached") is None:
-            case.check_content(parse_layers(case.raw, identities=(), policy=base).content)
+            context = VerificationContext.of(len(case.raw), policy=base)
+            case.check_content(parse_layers(case.raw, context).content)
         return
     if case.row["id"] in OTHERWISE:
         assert not report.accepted
