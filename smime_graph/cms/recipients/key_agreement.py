@@ -18,8 +18,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ... import algorithms, oids
-from ...algorithms import AGREEMENT_KEYS, KEY_KINDS, KeyAgreement, KeyWrap
+from ... import algorithms
+from ...algorithms import AGREEMENT_KEYS, KEY_KINDS, KeyAgreement, KeyKind, KeyWrap
 from ...asn1 import ber
 from ...asn1.algorithm_identifier import AlgorithmIdentifier
 from ...asn1.ber import Fields, Node
@@ -42,24 +42,6 @@ from .recipient_info import (
     write_identifier,
 )
 
-# RFC 5753 8 and 9, RFC 8418: the KDF's hash is as strong as the curve
-_USUAL = {
-    ("ec", 384): "dhsinglepass-stddh-sha384kdf",
-    ("ec", 512): "dhsinglepass-stddh-sha512kdf",
-    ("ec", 521): "dhsinglepass-stddh-sha512kdf",
-    ("ec", 0): "dhsinglepass-stddh-sha256kdf",
-    ("x25519", 0): "dhsinglepass-stddh-hkdf-sha256",
-    ("x448", 0): "dhsinglepass-stddh-hkdf-sha512",
-}
-_CURVES = {
-    oids.SECP256R1: "secp256r1",
-    oids.SECP384R1: "secp384r1",
-    oids.SECP521R1: "secp521r1",
-    oids.BRAINPOOL_P256R1: "brainpoolP256r1",
-    oids.BRAINPOOL_P384R1: "brainpoolP384r1",
-    oids.BRAINPOOL_P512R1: "brainpoolP512r1",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Originator:
@@ -75,13 +57,12 @@ def choose(recipient: Recipient, policy: Policy, wrap_size: int) -> KeyAgreement
     `wrap_size` is that of the key wrap, in octets: a scheme is announced together with one.
     """
     certificate = recipient.certificate
-    kind = KEY_KINDS[certificate.key_algorithm]
-    size = getattr(certificate.public_key, "key_size", 0)
-    usual = algorithms.by_name(KeyAgreement, _USUAL.get((kind, size)) or _USUAL[kind, 0])
+    kind = algorithms.by_oid(KeyKind, certificate.key_algorithm, where=certificate.description)
+    usual = algorithms.by_name(KeyAgreement, kind.parameter_set(certificate.public_key).agreement)
     announced = Capabilities.of(recipient)
     offered = announced.agreements(wrap_size) if announced is not None else ()
     # a list that names no scheme for this kind of key says nothing about it
-    offered = tuple(row for row in offered if kind in row.keys)
+    offered = tuple(row for row in offered if kind.name in row.keys)
     if not offered:
         return require_writable(usual, policy, certificate)
     usable = [row for row in offered if policy.accepts(row)]
@@ -187,14 +168,12 @@ def unwrap(recipient: RecipientInfo, key: DecryptionKey, opening: Opening) -> by
 
 
 def _kind_of(key: Any) -> str:
-    """A token's key has the interface of its kind, not the class: only EC has a curve."""
-    if hasattr(key, "curve"):
-        return "ec"
-    public = key.public_key()
-    if not hasattr(public, "public_bytes_raw"):
+    """By its public key: a token's key has the interface of its kind, not the class."""
+    kind = algorithms.kind_of(key.public_key())
+    if kind is None or kind.agreement is None:
         # finite-field Diffie-Hellman has an `exchange` as well
         raise MalformedMessage(f"recipient: not for a {type(key).__name__}")
-    return "x448" if len(public.public_bytes_raw()) == 56 else "x25519"
+    return kind.name
 
 
 def _originator_key(
@@ -214,10 +193,11 @@ def _originator_key(
     if KEY_KINDS[algorithm.oid] != kind:
         # a key without a certificate is tried on every recipient that could be its own
         raise MalformedMessage("OriginatorPublicKey: not of the recipient's kind of key")
-    if not algorithm.has_no_parameters and algorithm.parameters is not None and kind == "ec":
-        named_curve = _CURVES.get(algorithm.parameters.as_oid("ECParameters"))
-        if named_curve != key.curve.name:
-            raise MalformedMessage("OriginatorPublicKey: its curve is not the recipient's")
+    sets = algorithms.by_name(KeyKind, kind).parameter_sets
+    curves = {one.oid: one.curve for one in sets if one.oid}
+    named = None if algorithm.has_no_parameters else algorithm.parameters
+    if curves and named and curves.get(named.as_oid("ECParameters")) != key.curve.name:
+        raise MalformedMessage("OriginatorPublicKey: its curve is not the recipient's")
     try:
         return AGREEMENT_KEYS[kind].decode(point, key)
     except ValueError:
