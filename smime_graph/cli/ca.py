@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Literal
 
 import click
@@ -33,7 +34,7 @@ _at = option("--at", type=Time(), metavar="TIME", help="When it becomes valid (R
 @_key(f"{_SIGNING}.")
 @_name
 @_at
-def init(directory: str, **given: Any) -> None:
+def init(directory: str, key: str, name: str | None, at: datetime | None) -> None:
     """Make a test authority in DIR: ca.pem (what to trust), ca.key, index.json.
 
     Its key is not encrypted: never let anything but tests trust it.
@@ -43,10 +44,9 @@ def init(directory: str, **given: Any) -> None:
     """
     from ..authority.issue import CA
 
-    named = {"name": given["name"]} if given["name"] else {}
-    ca = CA(**named, key=given["key"], at=given["at"])
+    ca = CA(name, key=key, at=at) if name else CA(key=key, at=at)
     ca.save(directory)
-    _tell([f"{directory.rstrip('/')}/ca.pem"], ca.certificate)
+    _print_files([f"{directory.rstrip('/')}/ca.pem"], ca.certificate)
 
 
 @verb("issue")
@@ -69,7 +69,16 @@ def init(directory: str, **given: Any) -> None:
 )
 @option("--into", type=FILE, metavar="DIR", help="Write here instead of into the authority's DIR.")
 @_at
-def issue(directory: str, addresses: tuple[str, ...], **given: Any) -> None:
+def issue(
+    directory: str,
+    addresses: tuple[str, ...],
+    key: str,
+    use: Literal["both", "sign", "encrypt"],
+    name: str | None,
+    p12_password_file: str | None,
+    into: str | None,
+    at: datetime | None,
+) -> None:
     """Issue a certificate for one person with these addresses, and print the files that it is in.
 
     ADDRESS.key holds the key (not encrypted), ADDRESS.pem the certificates, ADDRESS.p12 both. A
@@ -84,17 +93,16 @@ def issue(directory: str, addresses: tuple[str, ...], **given: Any) -> None:
     for address in addresses:
         if header_addresses(address) != (address,):
             raise UsageError(f"{address!r} is no address", hint="wanted one like alice@contoso.com")
-    use: Literal["both", "sign", "encrypt"] = given["use"]
     password = None
-    if given["p12_password_file"] is not None:
-        password = files.read_secret(given["p12_password_file"], what="password")
-    ca = CA.load(directory, at=given["at"])
-    identity = ca.issue(*addresses, key=given["key"], use=use, name=given["name"])
-    written = write_identity(identity, given["into"] or directory, password=password)
-    _tell([str(path) for path in written], identity.certificate)
+    if p12_password_file is not None:
+        password = files.read_secret(p12_password_file, what="password")
+    ca = CA.load(directory, at=at)
+    identity = ca.issue(*addresses, key=key, use=use, name=name)
+    written = write_identity(identity, into or directory, password=password)
+    _print_files([str(path) for path in written], identity.certificate)
 
 
-def _tell(paths: list[str], certificate: Any) -> None:
+def _print_files(paths: list[str], certificate: Any) -> None:
     from .report import certificate_json
 
     if run_of(click.get_current_context()).json:

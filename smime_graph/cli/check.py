@@ -9,10 +9,11 @@ import click
 
 from ..errors import GraphError, MalformedMessage, SmimeGraphError, UsageError
 from . import files, graph_client, options, terminal
-from .context import Given, run_of
+from .context import run_of
+from .graph_client import Place
 from .make import completed, read_to_protect, ready
 from .open import report_to_show
-from .options import message, option, verb
+from .options import Protection, Reading, message, option, verb
 
 if TYPE_CHECKING:
     from ..graph import GraphClient
@@ -28,10 +29,7 @@ _KEPT = frozenset(
 
 @verb("check")
 @message
-@options.signing_and_encrypting_options()
-@options.sealing
-@options.opaque
-@graph_client.mailbox_options
+@graph_client.protecting_and_sending
 def check(message: str, **given: Any) -> None:
     """Say what would go wrong on sending; no request is made.
 
@@ -42,8 +40,9 @@ def check(message: str, **given: Any) -> None:
     \b
     smime-graph check mail.eml --signer alice.p12 --recipient bob.pem
     """
-    raw = read_to_protect(message, given)
-    made, problems = _refusals(raw, given)
+    how, place = Protection.of(given), Place.of(given)
+    raw = read_to_protect(message, how)
+    made, problems = _refusals(raw, how, place)
     texts = list(dict.fromkeys(str(one) for one in problems))
     facts: dict[str, Any] = {
         "verdict": "rejected" if problems else "accepted",
@@ -51,9 +50,9 @@ def check(message: str, **given: Any) -> None:
             "message": len(raw),
             "protected": len(made),
             "request": (len(made) + 2) // 3 * 4,
-            "limit": given["size_limit"],
+            "limit": place.size_limit,
         },
-        "recipients": _recipients(raw, given),
+        "recipients": _recipients(raw, how),
         "headers": _headers(raw),
         "problems": texts,
     }
@@ -63,7 +62,7 @@ def check(message: str, **given: Any) -> None:
         size, headers = facts["size"], facts["headers"]
         lines = [
             f"{facts['verdict']}: {size['message']} bytes, {size['protected']} when it is"
-            f" protected, {size['request']} as a request (limit {given['size_limit']})"
+            f" protected, {size['request']} as a request (limit {place.size_limit})"
         ]
         lines += [f"problem: {one}" for one in texts]
         lines += [
@@ -78,7 +77,7 @@ def check(message: str, **given: Any) -> None:
         click.get_current_context().exit(terminal.status_of(problems[0]))
 
 
-def _refusals(raw: bytes, given: Given) -> tuple[bytes, list[SmimeGraphError]]:
+def _refusals(raw: bytes, how: Protection, place: Place) -> tuple[bytes, list[SmimeGraphError]]:
     """What send would submit, and what it would refuse first; then what else it would refuse.
 
     Raises what makes no sense whatever the message is: key files that are not there, and the like.
@@ -87,20 +86,18 @@ def _refusals(raw: bytes, given: Given) -> tuple[bytes, list[SmimeGraphError]]:
 
     problems: list[SmimeGraphError] = []
     made = raw
-    for step in (ready, completed):
+    for protect in (True, False):
         try:
-            made = step(raw, given)
+            made = ready(raw, how) if protect else completed(raw, how.at)
             break
         except UsageError:
             raise
         except SmimeGraphError as error:
             problems.append(error)
-    box = _mailbox.mailbox(wire=given["wire"], size_limit=given["size_limit"])
+    box = _mailbox.mailbox(wire=place.wire, size_limit=place.size_limit)
     for check_one in (
-        lambda: graph_client.check_place(given),
-        lambda: _mailbox.mailbox(
-            user=given["user"], url=graph_client.url_of(given), cloud=given["cloud"]
-        ),
+        place.is_emulated,
+        lambda: _mailbox.mailbox(user=place.user, url=place.url, cloud=place.cloud),
         lambda: _outgoing.check_to_send(_outgoing.header_fields(made), recipients=True),
         lambda: _outgoing.body_of_action(box, made, save=True),
     ):
@@ -127,25 +124,24 @@ def _headers(raw: bytes) -> dict[str, list[str]]:
     return {"dropped": [name for name in names if name not in doubtful], "uncertain": doubtful}
 
 
-def _recipients(raw: bytes, given: Given) -> list[dict[str, Any]]:
+def _recipients(raw: bytes, how: Protection) -> list[dict[str, Any]]:
     """Who gets it, and for whom a certificate is there: those of the signers count, too."""
     from ..smime import outgoing, wrap
     from . import keys
 
     try:
         to = keys.message_addresses(raw)
-        everyone = keys.recipients(given, raw)
+        everyone = how.keys.recipients(raw, at=how.at)
     except MalformedMessage:
         return []  # which of the problems it is, is said there
-    signers = keys.KeyRing.of(given).signers()
-    everyone = wrap.with_signers(everyone, signers, options.policy_of(given))
+    everyone = wrap.with_signers(everyone, how.keys.ring.signers(), how.policy)
     without = frozenset(outgoing.without_certificate(to, everyone))
     return [{"address": one, "certificate": bool(everyone) and one not in without} for one in to]
 
 
 @verb("round-trip")
-@options.signing_and_encrypting_options()
-@options.identities
+@options.protecting()
+@options.identity
 @options.judging
 @graph_client.mailbox_options
 @option(
@@ -156,7 +152,7 @@ def _recipients(raw: bytes, given: Given) -> list[dict[str, Any]]:
     metavar="SECONDS",
     help="How long to look for the copy.",
 )
-def round_trip(**given: Any) -> None:
+def round_trip(wait: float, **given: Any) -> None:
     """Send a sealed message to oneself, find the copy in the inbox, open and verify it.
 
     It is written and encrypted by --signer for --signer; --identity opens it (default: the
@@ -168,12 +164,13 @@ def round_trip(**given: Any) -> None:
     from ..pki.identity import Contact
     from ..smime import wrap
     from ..smime.examine import unseal
-    from . import keys
     from .open import judgement, keep_report_on_error
 
-    ring = keys.KeyRing.of(given)
+    reading = Reading.of(given)
+    how = Protection.of(given, reading.keys)
+    ring = how.keys.ring
     signers = ring.signers()
-    if not signers or not given["trust"]:
+    if not signers or not how.keys.trust:
         raise UsageError(
             "a round trip needs a key and the roots to believe", hint="give --signer and --trust"
         )
@@ -187,17 +184,17 @@ def round_trip(**given: Any) -> None:
         _greeting(signers[0].emails[0]),
         signer=signers,
         recipients=[Contact(own)],
-        policy=options.policy_of(given),
-        at=given["at"],
-        sid=given["sid"],
-        rid=given["rid"],
+        policy=how.policy,
+        at=how.at,
+        sid=how.sid,
+        rid=how.rid,
     )
     identities = ring.identities() or [one for signer in signers for one in signer.identities]
-    arguments = {"identities": identities, **judgement(given)}
-    with graph_client.client(given) as graph:
+    arguments = {"identities": identities, **judgement(reading)}
+    with graph_client.client(Place.of(given)) as graph:
         with graph_client.sending():
             ref = graph.send(raw)
-        copy_id = _find(graph, ref.internet_message_id or "", given["wait"])
+        copy_id = _find(graph, ref.internet_message_id or "", wait)
         with terminal.progress("fetching the copy"):
             back: bytes = graph.fetch(copy_id)
     with keep_report_on_error(back, **arguments):

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import click
 
 from . import terminal
-
-Given = dict[str, Any]  # the options of a verb, by name
 
 
 @dataclass(slots=True)

@@ -7,32 +7,29 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
-from . import graph_client, options
+from . import graph_client
+from .graph_client import Place
 from .make import protected, read_to_protect, ready
-from .options import message, option, verb
+from .options import Protection, message, option, verb
 from .send import ready_answer
 
 if TYPE_CHECKING:
     from ..smime.answer import Kind
 
 
-_KINDS: dict[str, Kind] = {
-    "reply_to": "reply",
-    "reply_all_to": "reply-all",
-    "forward_of": "forward",
-}
-
-
 @verb("draft")
 @message
-@options.signing_and_encrypting_options()
-@options.sealing
-@options.opaque
-@graph_client.mailbox_options
+@graph_client.protecting_and_sending
 @option("--reply-to", "reply_to", metavar="ID", help="As the reply to this message.")
 @option("--reply-all-to", "reply_all_to", metavar="ID", help="As the reply to all of it.")
 @option("--forward-of", "forward_of", metavar="ID", help="As the forward of it.")
-def draft(message: str, **given: Any) -> None:
+def draft(
+    message: str,
+    reply_to: str | None,
+    reply_all_to: str | None,
+    forward_of: str | None,
+    **given: Any,
+) -> None:
     """Put a message into Drafts and print its id; with --signer and --recipient it is sealed first.
 
     As a reply it is held against whom Graph addresses; see reply.
@@ -40,38 +37,42 @@ def draft(message: str, **given: Any) -> None:
     \b
     smime-graph draft sealed.eml --token-file token
     """
-    named = [name for name in _KINDS if given[name]]
-    if len(named) > 1:
+    kinds: dict[Kind, str | None] = {
+        "reply": reply_to,
+        "reply-all": reply_all_to,
+        "forward": forward_of,
+    }
+    asked = [(kind, answered) for kind, answered in kinds.items() if answered]
+    if len(asked) > 1:
         raise UsageError(
             "a draft answers one message in one way",
             hint="give one of --reply-to, --reply-all-to and --forward-of",
         )
-    raw = read_to_protect(message, given)
-    if not named:
-        raw = ready(raw, given)
-    with graph_client.client(given) as graph:
-        if named:
-            raw = ready_answer(graph, _KINDS[named[0]], given[named[0]], raw, given)
+    how = Protection.of(given)
+    raw = read_to_protect(message, how)
+    if not asked:
+        raw = ready(raw, how)
+    with graph_client.client(Place.of(given)) as graph:
+        for kind, answered in asked:
+            raw = ready_answer(graph, kind, answered, raw, how)
         with graph_client.sending(done="put into Drafts"):
-            if not named:
+            if not asked:
                 ref = graph.draft(raw)
             else:
                 methods = {
-                    "reply_to": graph.create_reply,
-                    "reply_all_to": graph.create_reply_all,
-                    "forward_of": graph.create_forward,
+                    "reply": graph.create_reply,
+                    "reply-all": graph.create_reply_all,
+                    "forward": graph.create_forward,
                 }
-                ref = methods[named[0]](given[named[0]], raw)
+                kind, answered = asked[0]
+                ref = methods[kind](answered, raw)
         graph_client.print_outcome(ref, print_id=True, done="put into Drafts")
 
 
 @verb("draft-update")
 @click.argument("message_id", metavar="ID")
 @message
-@options.signing_and_encrypting_options()
-@options.sealing
-@options.opaque
-@graph_client.mailbox_options
+@graph_client.protecting_and_sending
 def draft_update(message_id: str, message: str, **given: Any) -> None:
     """Replace the whole content of a draft.
 
@@ -81,8 +82,9 @@ def draft_update(message_id: str, message: str, **given: Any) -> None:
     \b
     smime-graph draft-update ID sealed.eml --wire mime-content --graph-url http://127.0.0.1:8025
     """
-    raw = protected(read_to_protect(message, given), given)
-    with graph_client.client(given) as graph:
+    how = Protection.of(given)
+    raw = protected(read_to_protect(message, how), how)
+    with graph_client.client(Place.of(given)) as graph:
         with graph_client.sending(done="stored"):
             ref = graph.update_draft(message_id, raw)
         graph_client.print_outcome(ref, done="stored")
@@ -97,7 +99,7 @@ def draft_send(message_id: str, **given: Any) -> None:
     \b
     smime-graph draft-send ID --token-file token
     """
-    with graph_client.client(given) as graph:
+    with graph_client.client(Place.of(given)) as graph:
         with graph_client.sending():
             ref = graph.send_draft(message_id)
         graph_client.print_outcome(ref)

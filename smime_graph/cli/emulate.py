@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import signal
 import threading
-from typing import Any, Literal
+from typing import Literal
 
 import click
 
@@ -36,7 +36,9 @@ from .options import FILE, option, verb
     show_default=True,
     help="live: as Graph v1.0 is; design: as the design document has it.",
 )
-def emulate(**given: Any) -> None:
+def emulate(
+    port: int, data: str | None, mailbox: tuple[str, ...], profile: Literal["live", "design"]
+) -> None:
     """Serve an emulated Graph on this machine until Ctrl-C or SIGTERM; print its URL and a token.
 
     The token is a new one each time. /me is the From of what is sent.
@@ -47,21 +49,19 @@ def emulate(**given: Any) -> None:
     """
     from ..emulator import Emulator
 
-    profile: Literal["live", "design"] = given["profile"]
     token = secrets.token_urlsafe(24)
-    mailboxes = list(given["mailbox"])
     with Emulator(
         profile=profile,
-        data=given["data"] or ":memory:",
-        mailboxes=mailboxes,
-        open_mailboxes=not mailboxes,
+        data=data or ":memory:",
+        mailboxes=list(mailbox),
+        open_mailboxes=not mailbox,
         token=token,
     ) as emulator:
         # before anybody can know that it runs: who reads the URL may end it at once
         stop = threading.Event()
         before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
         try:
-            with emulator.serve(given["port"]) as server:
+            with emulator.serve(port) as server:
                 url = f"{server.url}/v1.0"
                 if run_of(click.get_current_context()).json:
                     files.write_json({"url": url, "token": token, "port": server.port})

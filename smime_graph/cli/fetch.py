@@ -9,8 +9,9 @@ import click
 
 from . import files, graph_client, options, terminal
 from .context import run_of
+from .graph_client import Place
 from .open import report_to_show, unsealed
-from .options import option, verb
+from .options import Reading, option, verb
 from .report import time_text
 
 
@@ -18,14 +19,9 @@ from .report import time_text
 @click.argument("message_id", metavar="ID")
 @graph_client.mailbox_options
 @option("--unseal", is_flag=True, help="Take every layer off and check every signature.")
-@options.identities
-@options.passwords
-@options.trust
-@options.judging
-@options.policy
-@options.at
+@options.opening
 @options.output
-def fetch(message_id: str, **given: Any) -> None:
+def fetch(message_id: str, unseal: bool, output: str | None, **given: Any) -> None:
     """Write the message with this id, byte for byte; with --unseal its content, as unseal does.
 
     With --json and no -o the message is in the JSON, in base64.
@@ -34,20 +30,20 @@ def fetch(message_id: str, **given: Any) -> None:
     smime-graph fetch ID --token-file token -o sealed.eml
     smime-graph fetch ID --unseal --identity bob.p12 --trust roots.pem
     """
-    with graph_client.client(given) as graph, terminal.progress("fetching"):
+    with graph_client.client(Place.of(given)) as graph, terminal.progress("fetching"):
         data: bytes = graph.fetch(message_id)
     json: dict[str, Any] | None = {"id": message_id}
     report = None
-    if given["unseal"]:
-        opened = unsealed(data, given)
+    if unseal:
+        opened = unsealed(data, Reading.of(given))
         data, report = opened.raw, report_to_show(opened.report)
     if not run_of(click.get_current_context()).json:
         json = None
     elif json is not None:
         json |= report or {}
-        if given["output"] is None:
+        if output is None:
             json["message"] = base64.b64encode(data).decode()
-    files.deliver(data, output=given["output"], json=json, private=True)
+    files.deliver(data, output=output, json=json, private=True)
 
 
 @verb("list")
@@ -55,18 +51,18 @@ def fetch(message_id: str, **given: Any) -> None:
 @option("--folder", metavar="NAME", help="inbox, sentitems, drafts, ..., or an id.")
 @option("--top", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many.")
 @option("--message-id", metavar="<ID>", help="The copies of the message with this Message-ID.")
-def list_messages(**given: Any) -> None:
+def list_messages(folder: str | None, top: int, message_id: str | None, **given: Any) -> None:
     """List the newest messages: id, time, sender and subject, with tabs between them.
 
     \b
     smime-graph list --folder inbox --top 5 --token-file token
     smime-graph list --message-id '<abc@contoso.com>' --json
     """
-    wanted = given["message_id"]
+    wanted = message_id
     if wanted is not None and not wanted.startswith("<"):
         wanted = f"<{wanted}>"  # the brackets are part of the value, and shells dislike them
-    with graph_client.client(given) as graph, terminal.progress("listing"):
-        page = graph.list(given["folder"], top=given["top"], internet_message_id=wanted)
+    with graph_client.client(Place.of(given)) as graph, terminal.progress("listing"):
+        page = graph.list(folder, top=top, internet_message_id=wanted)
     if run_of(click.get_current_context()).json:
         messages = [
             {
@@ -100,7 +96,7 @@ def delete(message_id: str, **given: Any) -> None:
     \b
     smime-graph delete ID --token-file token
     """
-    with graph_client.client(given) as graph, terminal.progress("deleting"):
+    with graph_client.client(Place.of(given)) as graph, terminal.progress("deleting"):
         graph.delete(message_id)
     if run_of(click.get_current_context()).json:
         files.write_json({"id": message_id, "status": "deleted"})

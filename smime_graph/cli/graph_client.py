@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import click
 
 from ..errors import GraphError, UsageError
 from . import files, terminal
-from .context import Given, run_of
-from .options import FILE, combined, option
+from .context import run_of
+from .options import FILE, combined, option, submitting, take
 
 if TYPE_CHECKING:
     from ..graph import GraphClient, MessageRef
+    from ..graph._mailbox import Cloud, Wire
 
 _EMULATED = "emulated"  # the emulator in this process takes any token
 
@@ -88,12 +90,59 @@ mailbox_options = combined(
     ),
 )
 
+# a message that is sent, once it is signed and encrypted
+protecting_and_sending = combined(submitting, mailbox_options)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The mailbox that the options name, and how it is talked to."""
+
+    user: str
+    graph_url: str | None
+    cloud: Cloud | None
+    wire: Wire
+    token_file: str | None
+    auth: Literal["azure"] | None
+    emulator: bool
+    emulator_data: str | None
+    size_limit: int
+    timeout: float
+    deadline: float
+    retries: int
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Place:
+        return take(cls, given)
+
+    @property
+    def url(self) -> str | None:
+        """A bare host gets the version that its paths begin with."""
+        if self.graph_url is None:
+            return None
+        try:
+            parts = urlsplit(self.graph_url)
+        except ValueError:
+            return self.graph_url  # the client says what is wrong with it
+        bare = parts.path in ("", "/") and "?" not in self.graph_url and "#" not in self.graph_url
+        return self.graph_url.rstrip("/") + "/v1.0" if bare and self.graph_url else self.graph_url
+
+    def is_emulated(self) -> bool:
+        """UsageError where an address of Graph is given as well."""
+        emulated = self.emulator or self.emulator_data is not None
+        if emulated and (self.graph_url is not None or self.cloud is not None):
+            raise UsageError(
+                "--emulator and an address of Graph are both given",
+                hint="leave out --graph-url and --cloud, or --emulator",
+            )
+        return emulated
+
 
 @contextmanager
-def client(given: Given) -> Iterator[GraphClient]:
+def client(place: Place) -> Iterator[GraphClient]:
     """A client for what the options name; UsageError where they contradict each other."""
-    emulated = check_place(given)
-    credential = _EMULATED if emulated else _credential(given)
+    emulated = place.is_emulated()
+    credential = _EMULATED if emulated else _credential(place)
     from ..graph import GraphClient
 
     with ExitStack() as stack:
@@ -103,60 +152,37 @@ def client(given: Given) -> Iterator[GraphClient]:
 
             emulator = stack.enter_context(
                 Emulator(
-                    profile="live" if given["wire"] == "text-plain" else "design",
-                    data=given["emulator_data"] or ":memory:",
+                    profile="live" if place.wire == "text-plain" else "design",
+                    data=place.emulator_data or ":memory:",
                     open_mailboxes=True,
-                    request_limit=max(given["size_limit"], 4 * 1024 * 1024),
+                    request_limit=max(place.size_limit, 4 * 1024 * 1024),
                 )
             )
             settings["transport"] = emulator.transport()
         made = GraphClient(
             credential,
-            user=given["user"],
-            url=url_of(given),
-            cloud=given["cloud"],
-            wire=given["wire"],
-            size_limit=given["size_limit"],
-            timeout=given["timeout"],
-            deadline=given["deadline"],
-            retries=given["retries"],
+            user=place.user,
+            url=place.url,
+            cloud=place.cloud,
+            wire=place.wire,
+            size_limit=place.size_limit,
+            timeout=place.timeout,
+            deadline=place.deadline,
+            retries=place.retries,
             **settings,
         )
         yield stack.enter_context(made)
 
 
-def check_place(given: Given) -> bool:
-    """Whether it is the emulator; UsageError where an address of Graph is given as well."""
-    emulated = given["emulator"] or given["emulator_data"] is not None
-    if emulated and (given["graph_url"] is not None or given["cloud"] is not None):
-        raise UsageError(
-            "--emulator and an address of Graph are both given",
-            hint="leave out --graph-url and --cloud, or --emulator",
-        )
-    return bool(emulated)
-
-
-def url_of(given: Given) -> str | None:
-    """A bare host gets the version that its paths begin with."""
-    url: str | None = given["graph_url"]
-    if url is None:
-        return None
-    try:
-        bare = urlsplit(url).path in ("", "/") and "?" not in url and "#" not in url
-    except ValueError:
-        return url  # the client says what is wrong with it
-    return url.rstrip("/") + "/v1.0" if bare and url else url
-
-
-def _credential(given: Given) -> Any:
-    if given["auth"] == "azure":
-        if given["token_file"] is not None:
+def _credential(place: Place) -> Any:
+    if place.auth == "azure":
+        if place.token_file is not None:
             raise UsageError(
                 "--token-file and --auth azure are both given", hint="leave one of them out"
             )
         return _azure()
-    if given["token_file"] is not None:
-        return files.read_secret(given["token_file"], what="token").strip()
+    if place.token_file is not None:
+        return files.read_secret(place.token_file, what="token").strip()
     token = os.environ.get("SMIME_GRAPH_TOKEN", "").strip()
     if not token:
         raise UsageError(

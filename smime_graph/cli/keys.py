@@ -28,7 +28,6 @@ from ..pki.trust import TrustStore
 from ..smime.entity import Entity
 from ..smime.examine import examine
 from . import files, terminal
-from .context import Given
 
 if TYPE_CHECKING:
     from ..x509.certificate import Certificate
@@ -45,11 +44,18 @@ class KeyRing:
     Their order, for the passwords, is: the signers, then the identities.
     """
 
-    def __init__(self, given: Given) -> None:
-        self._signers: Sequence[str] = given.get("signer") or ()
-        self._identities: Sequence[str] = given.get("identity") or ()
-        self._password_files: Sequence[str] = given.get("password_file") or ()
-        self._passwords = recipient_passwords(given)
+    def __init__(
+        self,
+        *,
+        signers: Sequence[str],
+        identities: Sequence[str],
+        password_files: Sequence[str],
+        recipient_password_files: Sequence[str],
+    ) -> None:
+        self._signers = signers
+        self._identities = identities
+        self._password_files = password_files
+        self._passwords = recipient_passwords(recipient_password_files)
         self._entered: dict[str, str] = {}
         self._opened: list[Identity] | None = None
         count = len(self._signers) + len(self._identities)
@@ -58,13 +64,6 @@ class KeyRing:
                 f"{len(self._password_files)} password files are given for {count} key files",
                 hint="give one for each key file, in their order, or one for all",
             )
-
-    @classmethod
-    def of(cls, given: Given) -> KeyRing:
-        """The one ring of a verb: a password is asked for once, and a key file opened once."""
-        ring: KeyRing = given.setdefault("key_ring", None) or cls(given)
-        given["key_ring"] = ring
-        return ring
 
     def signers(self) -> list[Identity]:
         if self._opened is None:
@@ -169,32 +168,33 @@ def _from_terminal(path: str) -> str | None:
 # --- what is believed -----------------------------------------------------------------------------
 
 
-def trust_store(given: Given) -> TrustStore | None:
+def trust_store(paths: Sequence[str]) -> TrustStore | None:
     """The store of `--trust`; None where it was not given."""
-    return TrustStore.from_pem(*given["trust"]) if given.get("trust") else None
+    return TrustStore.load(*paths) if paths else None
 
 
-def certificates(given: Given) -> list[Certificate]:
-    return [one for path in given.get("certificate") or () for one in read_certificates(path)]
+def certificates(paths: Sequence[str]) -> list[Certificate]:
+    return [one for path in paths for one in read_certificates(path)]
 
 
 # --- recipients -----------------------------------------------------------------------------------
 
 
-def recipient_passwords(given: Given) -> list[Password]:
+def recipient_passwords(paths: Sequence[str]) -> list[Password]:
     """Of `--recipient-password-file`: what sender and recipients both know."""
-    paths = given.get("recipient_password_file") or ()
     return [Password(files.read_secret(path, what="recipients' password")) for path in paths]
 
 
-def recipients(given: Given, raw: bytes) -> list[AnyRecipient]:
+def recipients(
+    paths: Sequence[str], raw: bytes, *, passwords: Sequence[str], at: datetime | None
+) -> list[AnyRecipient]:
     """Those of `--recipient`: files, and of a folder those that the message is for; passwords."""
     found: dict[Certificate, Contact] = {}
-    for path in given.get("recipient") or ():
-        chosen = _from_folder(path, raw, given) if is_folder(path) else [_from_file(path)]
+    for path in paths:
+        chosen = _from_folder(path, raw, at) if is_folder(path) else [_from_file(path)]
         for contact in chosen:
             found.setdefault(contact.certificate, contact)
-    return [*found.values(), *recipient_passwords(given)]
+    return [*found.values(), *recipient_passwords(passwords)]
 
 
 def _from_file(path: str) -> Contact:
@@ -231,9 +231,9 @@ def _from_signed_message(path: str, data: bytes) -> Contact | None:
     )
 
 
-def _from_folder(path: str, raw: bytes, given: Given) -> list[Contact]:
+def _from_folder(path: str, raw: bytes, at: datetime | None) -> list[Contact]:
     """For each address of the message the certificate in the folder that is good for longest."""
-    now = given.get("at") or datetime.now(UTC)
+    now = at or datetime.now(UTC)
     held: dict[Mailbox, list[Certificate]] = {}
     for name in files_of(path)[:_MOST_FILES]:
         for one in _certificates_in(name):

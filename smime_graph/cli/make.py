@@ -9,8 +9,8 @@ import click
 
 from ..errors import MalformedMessage, PolicyRefusal, UsageError
 from . import files, options, terminal
-from .context import Given, run_of
-from .options import message, verb
+from .context import run_of
+from .options import Protection, message, verb
 
 if TYPE_CHECKING:
     from ..cms.ess import ReceiptRequest
@@ -18,27 +18,18 @@ if TYPE_CHECKING:
     from ..smime.entity import Entity
 
 
-def protects(given: Given) -> bool:
-    """Whether the options ask for a signature or for encryption."""
-    return any(given.get(name) for name in ("signer", "recipient", "recipient_password_file"))
-
-
-def read_to_protect(path: str, given: Given) -> bytes:
+def read_to_protect(path: str, how: Protection) -> bytes:
     """The message that is to be protected; UsageError, before all of it is read, where what comes
     of it could not be read again.
     """
-    wrapped = given.get("opaque") or not given.get("signer")
-    grows = protects(given) and (wrapped or _to_someone(given))
+    wrapped = how.opaque or not how.keys.signer
+    grows = how.is_asked_for and (wrapped or how.keys.has_recipient)
     # in base64 57 octets are a line of 78
     most = files.MESSAGE_LIMIT * 57 // 78 if grows else files.MESSAGE_LIMIT
     return files.read_message(path, limit=most)
 
 
-def _to_someone(given: Given) -> bool:
-    return bool(given.get("recipient") or given.get("recipient_password_file"))
-
-
-def protected(raw: bytes, given: Given) -> bytes:
+def protected(raw: bytes, how: Protection) -> bytes:
     """The message signed, encrypted or sealed as the options say; as it is where they say nothing.
 
     Raises what `sign`, `encrypt` and `seal` raise.
@@ -47,17 +38,14 @@ def protected(raw: bytes, given: Given) -> bytes:
     from ..smime.canonical import check_finished
     from . import keys
 
-    if not protects(given):
+    if not how.is_asked_for:
         check_finished(raw)
         return raw
-    to_someone = _to_someone(given)
-    policy = options.policy_of(given)
-    at = given.get("at")
-    signers = keys.KeyRing.of(given).signers()
-    everyone = keys.recipients(given, raw)
-    detached = not given.get("opaque")
-    if to_someone:
-        if not detached:
+    policy, at = how.policy, how.at
+    signers = how.keys.ring.signers()
+    everyone = how.keys.recipients(raw, at=at)
+    if how.keys.has_recipient:
+        if how.opaque:
             raise UsageError(
                 "--opaque is for a message that is signed only",
                 hint="inside an encrypted message nothing can change the signed text",
@@ -69,24 +57,24 @@ def protected(raw: bytes, given: Given) -> bytes:
                 policy=policy.name,
                 hint="put the certificates of the recipients into the folder",
             )
-    asked, label = _receipt_request(given), _label(given)
+    asked, label = _receipt_request(how), _label(how.label)
     doing = " and ".join(["signing"] * bool(signers) + ["encrypting"] * bool(everyone))
     with terminal.progress(doing), terminal.showing_warnings():
         if not everyone:
             return wrap.sign(
                 raw,
                 signer=signers,
-                detached=detached,
+                detached=not how.opaque,
                 policy=policy,
                 at=at,
-                sid=given["sid"],
+                sid=how.sid,
                 receipt_request=asked,
                 label=label,
             )
-        trust = keys.trust_store(given)
+        trust = keys.trust_store(how.keys.trust)
         if not signers:
             return wrap.encrypt(
-                raw, recipients=everyone, trust=trust, policy=policy, at=at, rid=given["rid"]
+                raw, recipients=everyone, trust=trust, policy=policy, at=at, rid=how.rid
             )
         return wrap.seal(
             raw,
@@ -95,22 +83,22 @@ def protected(raw: bytes, given: Given) -> bytes:
             trust=trust,
             policy=policy,
             at=at,
-            sid=given["sid"],
-            rid=given["rid"],
+            sid=how.sid,
+            rid=how.rid,
             receipt_request=asked,
             label=label,
         )
 
 
-def ready(raw: bytes, given: Given) -> bytes:
+def ready(raw: bytes, how: Protection) -> bytes:
     """What is submitted of a message: protected as the options say, with what it lacked.
 
     `send` and `check` both ask this. Raises what `protected` and `completed` raise.
     """
-    return completed(protected(raw, given), given)
+    return completed(protected(raw, how), how.at)
 
 
-def completed(raw: bytes, given: Given) -> bytes:
+def completed(raw: bytes, at: datetime | None) -> bytes:
     """The message with a Message-ID and a Date above its header where it has none.
 
     Nothing that is there is touched: it may be signed. MalformedMessage if it is no message.
@@ -122,7 +110,7 @@ def completed(raw: bytes, given: Given) -> bytes:
     header_fields(raw)  # what has no header must not be given one
     entity = Entity(raw)
     _warn_of_recipients(entity)
-    added = b"".join(missing_fields(entity, given.get("at") or datetime.now(UTC)))
+    added = b"".join(missing_fields(entity, at or datetime.now(UTC)))
     return (added if b"\r\n" in raw[:1000] else added.replace(b"\r\n", b"\n")) + raw
 
 
@@ -139,18 +127,18 @@ def _warn_of_recipients(entity: Entity) -> None:
                 terminal.complain("warning", text)
 
 
-def _receipt_request(given: Given) -> ReceiptRequest | None:
+def _receipt_request(how: Protection) -> ReceiptRequest | None:
     from ..cms.ess import ReceiptRequest
 
-    return ReceiptRequest(tuple(given["receipt_to"])) if given.get("receipt_to") else None
+    return ReceiptRequest(how.receipt_to) if how.receipt_to else None
 
 
-def _label(given: Given) -> SecurityLabel | None:
+def _label(text: str | None) -> SecurityLabel | None:
     from ..cms.labels import SecurityLabel
 
-    if not given.get("label"):
+    if not text:
         return None
-    policy, _, rest = given["label"].partition(":")
+    policy, _, rest = text.partition(":")
     number, _, mark = rest.partition(":")
     try:
         classification = int(number) if number else None
@@ -161,7 +149,7 @@ def _label(given: Given) -> SecurityLabel | None:
     return SecurityLabel(policy, classification=classification, privacy_mark=mark or None)
 
 
-def write(raw: bytes, given: Given) -> None:
+def write(raw: bytes, output: str | None) -> None:
     """Deliver a message that was made; in the JSON, in base64, where no file is named."""
     import base64
 
@@ -174,17 +162,17 @@ def write(raw: bytes, given: Given) -> None:
     json: dict[str, Any] | None = None
     if run_of(click.get_current_context()).json:
         json = {"size": len(raw)}
-        if given["output"] is None:
+        if output is None:
             json["message"] = base64.b64encode(raw).decode()
-    files.deliver(raw, output=given["output"], json=json)
+    files.deliver(raw, output=output, json=json)
 
 
 @verb("sign")
 @message
-@options.signing_and_encrypting_options(encrypt=False)
+@options.protecting(encrypt=False)
 @options.opaque
 @options.output
-def sign(message: str, **given: Any) -> None:
+def sign(message: str, output: str | None, **given: Any) -> None:
     """Sign a message: multipart/signed, or one opaque part.
 
     From must be an address of the signer. Message-ID and Date are added where they are missing.
@@ -193,15 +181,14 @@ def sign(message: str, **given: Any) -> None:
     \b
     smime-graph sign mail.eml --signer alice.p12 -o signed.eml
     """
-    _need(given, "signer", "nobody to sign with", "name a key file: --signer FILE")
-    write(protected(read_to_protect(message, given), given), given)
+    _write_protected(message, output, Protection.of(given), signer=True)
 
 
 @verb("encrypt")
 @message
-@options.signing_and_encrypting_options(sign=False)
+@options.protecting(sign=False)
 @options.output
-def encrypt(message: str, **given: Any) -> None:
+def encrypt(message: str, output: str | None, **given: Any) -> None:
     """Encrypt a message to its recipients; it is not signed, so nobody can tell who wrote it.
 
     Every address in To, Cc and Bcc needs a certificate. Use seal for mail.
@@ -209,16 +196,15 @@ def encrypt(message: str, **given: Any) -> None:
     \b
     smime-graph encrypt mail.eml --recipient bob.pem -o encrypted.eml
     """
-    _need_recipient(given)
-    write(protected(read_to_protect(message, given), given), given)
+    _write_protected(message, output, Protection.of(given), recipient=True)
 
 
 @verb("seal")
 @message
-@options.signing_and_encrypting_options()
+@options.protecting()
 @options.sealing
 @options.output
-def seal(message: str, **given: Any) -> None:
+def seal(message: str, output: str | None, **given: Any) -> None:
     """Sign a message, then encrypt it to its recipients and to oneself.
 
     From must be an address of the signer, and every address in To, Cc and Bcc needs a certificate.
@@ -226,15 +212,13 @@ def seal(message: str, **given: Any) -> None:
     \b
     smime-graph seal mail.eml --signer alice.p12 --recipient bob.pem -o sealed.eml
     """
-    _need(given, "signer", "nobody to sign with", "name a key file: --signer FILE")
-    _need_recipient(given)
-    write(protected(read_to_protect(message, given), given), given)
+    _write_protected(message, output, Protection.of(given), signer=True, recipient=True)
 
 
 @verb("compress")
 @message
 @options.output
-def compress(message: str, **given: Any) -> None:
+def compress(message: str, output: str | None) -> None:
     """Make a message smaller; it is protected by nothing.
 
     Few mail programs read compressed messages. With --json and no -o the result is in the JSON.
@@ -248,13 +232,13 @@ def compress(message: str, **given: Any) -> None:
     raw = files.read_message(message, limit=MAX_CONTENT)
     with terminal.progress("compressing"):
         made = wrap.compress(raw)
-    write(made, given)
+    write(made, output)
 
 
 @verb("certs-only")
 @click.argument("file", nargs=-1, required=True, metavar="FILE...")
 @options.output
-def certs_only(file: tuple[str, ...], **given: Any) -> None:
+def certs_only(file: tuple[str, ...], output: str | None) -> None:
     """Write certificates as a MIME part (smime.p7c) that others can import; nobody signs it.
 
     FILE holds certificates in PEM or DER. `inspect` shows what such a part carries.
@@ -266,17 +250,17 @@ def certs_only(file: tuple[str, ...], **given: Any) -> None:
     from ..smime import wrap
 
     found = [one for path in file for one in read_certificates(path)]
-    write(wrap.certs_only(found), given)
+    write(wrap.certs_only(found), output)
 
 
-def _need_recipient(given: Given) -> None:
-    if not given["recipient"] and not given["recipient_password_file"]:
+def _write_protected(
+    path: str, output: str | None, how: Protection, *, signer: bool = False, recipient: bool = False
+) -> None:
+    if signer and not how.keys.signer:
+        raise UsageError("nobody to sign with", hint="name a key file: --signer FILE")
+    if recipient and not how.keys.has_recipient:
         raise UsageError("nobody to encrypt to", hint="name a certificate: --recipient FILE")
-
-
-def _need(given: Given, name: str, text: str, hint: str) -> None:
-    if not given[name]:
-        raise UsageError(text, hint=hint)
+    write(protected(read_to_protect(path, how), how), output)
 
 
 COMMANDS = {

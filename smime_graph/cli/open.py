@@ -10,29 +10,41 @@ import click
 
 from ..errors import SmimeGraphError, UsageError
 from . import files, options, terminal
-from .context import Given, run_of
-from .options import FILE, message, option, verb
+from .context import run_of
+from .options import FILE, Reading, message, option, verb
 
 if TYPE_CHECKING:
+    from ..policy import Policy
     from ..smime.report import MessageReport, Opened
 
 detached_content = option(
     "--content", type=FILE, metavar="FILE", help="What a detached signature is over."
 )
 
+saved_certificates = option(
+    "--save-certificates",
+    type=FILE,
+    metavar="FILE",
+    help="Write the certificates that came with the signatures (PEM).",
+)
 
-def judgement(given: Given) -> dict[str, Any]:
+
+def judgement(how: Reading) -> dict[str, Any]:
     """The keyword arguments of `verify`, `unseal` and `examine` that the options stand for."""
     from ..pki.trust import TrustStore
     from . import keys
 
     return {
-        "trust": keys.trust_store(given) or TrustStore(()),
-        "sender": given.get("sender"),
-        "certificates": keys.certificates(given),
-        "policy": options.policy_of(given),
-        "at": given.get("at"),
+        "trust": keys.trust_store(how.keys.trust) or TrustStore(()),
+        "sender": how.sender,
+        "certificates": keys.certificates(how.keys.certificate),
+        "policy": how.policy,
+        "at": how.at,
     }
+
+
+def _content(how: Reading) -> dict[str, bytes]:
+    return {} if how.content is None else {"content": files.read(how.content, what="content")}
 
 
 @contextmanager
@@ -57,16 +69,15 @@ def keep_report_on_error(raw: bytes, **arguments: Any) -> Iterator[None]:
         raise
 
 
-def unsealed(raw: bytes, given: Given) -> Opened:
+def unsealed(raw: bytes, how: Reading) -> Opened:
     """The message without its layers; raises unless it is accepted. Warnings are shown."""
     from ..smime.examine import unseal
-    from . import keys
     from .report import warn
 
     arguments = {
-        "identities": keys.KeyRing.of(given).identities(),
-        "part": given.get("part"),
-        **judgement(given),
+        "identities": how.keys.ring.identities(),
+        "part": how.part,
+        **judgement(how),
     }
     with keep_report_on_error(raw, **arguments), terminal.progress("opening the message"):
         opened = unseal(raw, **arguments)
@@ -81,15 +92,22 @@ def report_to_show(report: MessageReport, *, judged: bool = True) -> dict[str, A
     return report_json(report, judged=judged) if run_of(click.get_current_context()).json else None
 
 
-def _deliver(opened: Opened, data: bytes, given: Given, *, judged: bool = True) -> None:
+def _deliver(
+    opened: Opened,
+    data: bytes,
+    output: str | None,
+    *,
+    save_certificates: str | None = None,
+    judged: bool = True,
+) -> None:
     json = report_to_show(opened.report, judged=judged)
     further: dict[str, bytes] = {}
-    if given.get("save_certificates"):
+    if save_certificates is not None:
         from ..pki.keyfiles.read import armour
 
         found = dict.fromkeys(one for layer in opened.report.whole for one in layer.certificates)
-        further[given["save_certificates"]] = b"".join(map(armour, found))
-    files.deliver(data, output=given["output"], json=json, further=further, private=True)
+        further[save_certificates] = b"".join(map(armour, found))
+    files.deliver(data, output=output, json=json, further=further, private=True)
 
 
 @verb("verify")
@@ -98,16 +116,11 @@ def _deliver(opened: Opened, data: bytes, given: Given, *, judged: bool = True) 
 @options.judging
 @options.part
 @detached_content
-@option(
-    "--save-certificates",
-    type=FILE,
-    metavar="FILE",
-    help="Write the certificates that came with the signature (PEM).",
-)
+@saved_certificates
 @options.policy
 @options.at
 @options.output
-def verify(message: str, **given: Any) -> None:
+def verify(message: str, output: str | None, save_certificates: str | None, **given: Any) -> None:
     """Check the signature and write the signed content.
 
     Accepted means: at least one signer is intact, valid, trusted and the From or Sender, and no
@@ -120,15 +133,14 @@ def verify(message: str, **given: Any) -> None:
     from ..smime import examine
 
     raw = files.read_message(message)
-    arguments = {"part": given["part"], **judgement(given)}
-    if given["content"] is not None:
-        arguments["content"] = files.read(given["content"], what="content")
+    how = Reading.of(given)
+    arguments = {"part": how.part, **judgement(how), **_content(how)}
     with keep_report_on_error(raw, **arguments), terminal.progress("verifying"):
         opened = examine.verify(raw, **arguments)
     from .report import warn
 
     warn(opened.report)
-    _deliver(opened, opened.content, given)
+    _deliver(opened, opened.content, output, save_certificates=save_certificates)
 
 
 @verb("decrypt")
@@ -138,7 +150,7 @@ def verify(message: str, **given: Any) -> None:
 @options.part
 @options.policy
 @options.output
-def decrypt(message: str, **given: Any) -> None:
+def decrypt(message: str, output: str | None, **given: Any) -> None:
     """Take the encryption off and write what was inside; no signature is looked at.
 
     Under AES-CBC nothing shows whether the content was changed: a warning says so. Use unseal for
@@ -148,21 +160,17 @@ def decrypt(message: str, **given: Any) -> None:
     smime-graph decrypt mail.eml --identity bob.p12 -o content.eml
     """
     from ..smime import examine
-    from . import keys
     from .report import layer_json, warn
 
     raw = files.read_message(message)
-    identities = keys.KeyRing.of(given).identities()
-    _need_identity(identities)
+    how = Reading.of(given)
+    identities = how.keys.ring.identities()
+    if not identities:
+        raise UsageError("no key to decrypt with", hint="name a key file: --identity FILE")
     run = run_of(click.get_current_context())
     try:
         with terminal.progress("decrypting"):
-            opened = examine.decrypt(
-                raw,
-                identities=identities,
-                part=given["part"],
-                policy=options.policy_of(given),
-            )
+            opened = examine.decrypt(raw, identities=identities, part=how.part, policy=how.policy)
     except SmimeGraphError:
         if run.json:
             try:
@@ -171,19 +179,14 @@ def decrypt(message: str, **given: Any) -> None:
                 run.known = {}  # nothing can be said of it: what was wrong is in the error
         raise
     warn(opened.report)
-    _deliver(opened, opened.content, given, judged=False)
-
-
-def _need_identity(identities: list[Any]) -> None:
-    if not identities:
-        raise UsageError("no key to decrypt with", hint="name a key file: --identity FILE")
+    _deliver(opened, opened.content, output, judged=False)
 
 
 @verb("decompress")
 @message
 @options.policy
 @options.output
-def decompress(message: str, **given: Any) -> None:
+def decompress(message: str, policy: Policy, output: str | None) -> None:
     """Write what a compressed message holds, within limits.
 
     \b
@@ -193,27 +196,17 @@ def decompress(message: str, **given: Any) -> None:
 
     raw = files.read_message(message)
     with terminal.progress("decompressing"):
-        opened = examine.decompress(raw, policy=options.policy_of(given))
-    _deliver(opened, opened.raw, given, judged=False)
+        opened = examine.decompress(raw, policy=policy)
+    _deliver(opened, opened.raw, output, judged=False)
 
 
 @verb("unseal")
 @message
-@options.identities
-@options.passwords
-@options.trust
-@options.judging
+@options.opening
 @options.part
-@option(
-    "--save-certificates",
-    type=FILE,
-    metavar="FILE",
-    help="Write the certificates that came with the signatures (PEM).",
-)
-@options.policy
-@options.at
+@saved_certificates
 @options.output
-def unseal(message: str, **given: Any) -> None:
+def unseal(message: str, output: str | None, save_certificates: str | None, **given: Any) -> None:
     """Decrypt, check every signature, and write the message as it was before it was sealed.
 
     Accepted means the same as for verify; otherwise nothing is written and the exit status is 1.
@@ -221,22 +214,17 @@ def unseal(message: str, **given: Any) -> None:
     \b
     smime-graph unseal mail.eml --identity bob.p12 --trust roots.pem -o clear.eml
     """
-    opened = unsealed(files.read_message(message), given)
-    _deliver(opened, opened.raw, given)
+    opened = unsealed(files.read_message(message), Reading.of(given))
+    _deliver(opened, opened.raw, output, save_certificates=save_certificates)
 
 
 @verb("examine")
 @message
-@options.identities
-@options.passwords
-@options.trust
-@options.judging
+@options.opening
 @options.part
 @detached_content
-@options.policy
-@options.at
 @options.output
-def examine(message: str, **given: Any) -> None:
+def examine(message: str, output: str | None, **given: Any) -> None:
     """Say everything there is to say about a message: layers, signers, findings, the verdict.
 
     The exit status is 0 whenever the message could be read, accepted or not.
@@ -245,30 +233,29 @@ def examine(message: str, **given: Any) -> None:
     smime-graph examine mail.eml --identity bob.p12 --trust roots.pem --json
     """
     from ..smime import examine as engine
-    from . import keys
     from .report import report_json, report_lines
 
     raw = files.read_message(message)
+    how = Reading.of(given)
     arguments = {
-        "identities": keys.KeyRing.of(given).identities(),
-        "part": given.get("part"),
-        **judgement(given),
+        "identities": how.keys.ring.identities(),
+        "part": how.part,
+        **judgement(how),
+        **_content(how),
     }
-    if given["content"] is not None:
-        arguments["content"] = files.read(given["content"], what="content")
     with terminal.progress("examining"):
         report = engine.examine(raw, **arguments)
     run = run_of(click.get_current_context())
     if report.error is not None:
         run.known = report_json(report)
         raise report.error
-    _show(report_json(report), report_lines(report), given)
+    _show(report_json(report), report_lines(report), output)
 
 
 @verb("inspect")
 @message
 @options.output
-def inspect(message: str, **given: Any) -> None:
+def inspect(message: str, output: str | None) -> None:
     """Show what a message says of itself: layers, algorithms, recipients, signers, sizes.
 
     No key is needed and nothing is judged. A message without S/MIME has no layers. A layer that
@@ -283,23 +270,23 @@ def inspect(message: str, **given: Any) -> None:
 
     layers = engine.inspect(files.read_message(message))
     lines = [line for layer in layers for line in layer_lines(layer)]
-    _show({"layers": [layer_json(one) for one in layers]}, lines or ["no S/MIME layers"], given)
+    _show({"layers": [layer_json(one) for one in layers]}, lines or ["no S/MIME layers"], output)
 
 
-def _show(json: dict[str, Any], lines: list[str], given: Given) -> None:
+def _show(json: dict[str, Any], lines: list[str], output: str | None) -> None:
     import json as encoder
 
     text = "".join(f"{terminal.printable(line)}\n" for line in lines).encode("utf-8", "replace")
     if not run_of(click.get_current_context()).json:
-        if given["output"] is None:
+        if output is None:
             files.write_lines(lines)
         else:
-            files.deliver(text, output=given["output"])
-    elif given["output"] is None:
+            files.deliver(text, output=output)
+    elif output is None:
         files.write_json(json)
     else:
         data = encoder.dumps(json, indent=2, ensure_ascii=True).encode() + b"\n"
-        files.deliver(data, output=given["output"])
+        files.deliver(data, output=output)
 
 
 COMMANDS = {

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
 from ..errors import UsageError
 from .command import Option, Verb
-from .context import Given
 
 if TYPE_CHECKING:
+    from ..cms.recipients.kinds import AnyRecipient
     from ..policy import Policy
+    from .keys import KeyRing
 
+G = TypeVar("G")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -197,7 +201,7 @@ sealing = combined(
 )
 
 
-def signing_and_encrypting_options(*, sign: bool = True, encrypt: bool = True) -> Callable[[F], F]:
+def protecting(*, sign: bool = True, encrypt: bool = True) -> Callable[[F], F]:
     """What a verb that signs or encrypts takes."""
     chosen: list[Callable[[F], F]] = []
     if sign:
@@ -209,15 +213,20 @@ def signing_and_encrypting_options(*, sign: bool = True, encrypt: bool = True) -
     return combined(*chosen, policy, at)
 
 
+submitting = combined(protecting(), sealing, opaque)
+
+
+identity = option(
+    "--identity",
+    type=FILE,
+    multiple=True,
+    metavar="FILE",
+    help="A key file, or a folder of them, or a key on a token: 'pkcs11:token=...'; expired"
+    " keys still decrypt.",
+)
+
 identities = combined(
-    option(
-        "--identity",
-        type=FILE,
-        multiple=True,
-        metavar="FILE",
-        help="A key file, or a folder of them, or a key on a token: 'pkcs11:token=...'; expired"
-        " keys still decrypt.",
-    ),
+    identity,
     option(
         "--recipient-password-file",
         type=FILE,
@@ -246,7 +255,93 @@ judging = combined(
 )
 
 
-def policy_of(given: Given) -> Policy:
+opening = combined(identities, passwords, trust, judging, policy, at)
+
+
+# --- what they say --------------------------------------------------------------------------------
+
+
+def take(group: type[G], given: Mapping[str, Any], **known: Any) -> G:
+    """The options of a group; those that the verb does not have are as if nobody gave them."""
+    names = given.keys() & group.__annotations__.keys()
+    return group(**{name: given[name] for name in names} | known)
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The files of keys and certificates, and those of their passwords."""
+
+    signer: tuple[str, ...] = ()
+    identity: tuple[str, ...] = ()
+    password_file: tuple[str, ...] = ()
+    recipient: tuple[str, ...] = ()
+    recipient_password_file: tuple[str, ...] = ()
+    trust: tuple[str, ...] = ()
+    certificate: tuple[str, ...] = ()
+
+    @cached_property
+    def ring(self) -> KeyRing:
+        """The one ring of a verb: a password is asked for once, and a key file opened once."""
+        from .keys import KeyRing
+
+        return KeyRing(
+            signers=self.signer,
+            identities=self.identity,
+            password_files=self.password_file,
+            recipient_password_files=self.recipient_password_file,
+        )
+
+    def recipients(self, raw: bytes, *, at: datetime | None) -> list[AnyRecipient]:
+        """Whom the message is encrypted to; of a folder those that it names."""
+        from .keys import recipients
+
+        return recipients(self.recipient, raw, passwords=self.recipient_password_file, at=at)
+
+    @property
+    def has_recipient(self) -> bool:
+        return bool(self.recipient or self.recipient_password_file)
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """How a message is signed and encrypted; `policy` is what the other options make of it."""
+
+    keys: Keys
+    policy: Policy
+    at: datetime | None = None
+    sid: Literal["issuer", "ski"] = "issuer"
+    rid: Literal["issuer", "ski"] = "issuer"
+    opaque: bool = False
+    receipt_to: tuple[str, ...] = ()
+    label: str | None = None
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], keys: Keys | None = None) -> Protection:
+        return take(cls, given, keys=keys or take(Keys, given), policy=_policy(given))
+
+    @property
+    def is_asked_for(self) -> bool:
+        """Whether the options ask for a signature or for encryption."""
+        return bool(self.keys.signer) or self.keys.has_recipient
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a message is opened and judged. `content` is the file of a detached signature's."""
+
+    keys: Keys
+    policy: Policy
+    at: datetime | None = None
+    sender: str | None = None
+    part: str | None = None
+    content: str | None = None
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], keys: Keys | None = None) -> Reading:
+        return take(cls, given, keys=keys or take(Keys, given))
+
+
+def _policy(given: Mapping[str, Any]) -> Policy:
     """The policy with what other options change in it: digest, cipher, compression, ..."""
     from ..algorithms import TABLE, ContentCipher, Digest, Row
 

@@ -11,7 +11,7 @@ from . import files, options, terminal
 from .context import run_of
 from .make import write
 from .open import judgement, keep_report_on_error, unsealed
-from .options import FILE, message, option, verb
+from .options import FILE, Reading, message, option, verb
 
 
 @verb("receipt")
@@ -23,10 +23,7 @@ from .options import FILE, message, option, verb
     metavar="FILE",
     help="Who confirms: PKCS#12, PEM, or a key on a token.",
 )
-@options.identities
-@options.passwords
-@options.trust
-@options.judging
+@options.opening
 @option(
     "--recipient",
     type=FILE,
@@ -34,10 +31,8 @@ from .options import FILE, message, option, verb
     metavar="FILE",
     help="Encrypt the receipt to this certificate.",
 )
-@options.policy
-@options.at
 @options.output
-def receipt(message: str, **given: Any) -> None:
+def receipt(message: str, output: str | None, **given: Any) -> None:
     """Write the signed receipt that a message asks for; exit status 1 if it asks for none.
 
     The message must be accepted first, as unseal does it. Send the receipt with send.
@@ -49,29 +44,29 @@ def receipt(message: str, **given: Any) -> None:
     from ..smime import receipts
     from . import keys
 
-    ring = keys.KeyRing.of(given)
-    signers = ring.signers()
+    how = Reading.of(given)
+    signers = how.keys.ring.signers()
     if len(signers) != 1:
         raise UsageError("one person confirms a message", hint="name one key file: --signer FILE")
     raw = files.read_message(message)
-    opened = unsealed(raw, given)
+    opened = unsealed(raw, how)
     with terminal.progress("signing the receipt"):
         made = receipts.receipt(
             opened,
             signer=signers[0],
-            recipients=keys.recipients(given, raw),
-            trust=keys.trust_store(given),
-            policy=options.policy_of(given),
-            at=given["at"],
+            recipients=how.keys.recipients(raw, at=how.at),
+            trust=keys.trust_store(how.keys.trust),
+            policy=how.policy,
+            at=how.at,
         )
     if made is None:
         raise PolicyRefusal(
             "the message asks for no receipt of this signer",
             rule="receipt.not-asked",
-            policy=given["policy"].name,
+            policy=how.policy.name,
             hint="examine --json shows what its signers ask for",
         )
-    write(made, given)
+    write(made, output)
 
 
 @verb("verify-receipt")
@@ -83,13 +78,8 @@ def receipt(message: str, **given: Any) -> None:
     metavar="FILE",
     help="The message that was sent, unchanged.",
 )
-@options.identities
-@options.passwords
-@options.trust
-@options.judging
-@options.policy
-@options.at
-def verify_receipt(message: str, **given: Any) -> None:
+@options.opening
+def verify_receipt(message: str, original: str, **given: Any) -> None:
     """Check that a message is a signed receipt for the original; exit status 1 if it is not.
 
     \b
@@ -97,14 +87,14 @@ def verify_receipt(message: str, **given: Any) -> None:
     roots.pem
     """
     from ..smime import receipts
-    from . import keys
     from .report import report_json, warn
 
     raw = files.read_message(message)
-    original = files.read(given["original"], what="original message")
-    arguments = {"identities": keys.KeyRing.of(given).identities(), **judgement(given)}
+    sent = files.read(original, what="original message")
+    how = Reading.of(given)
+    arguments = {"identities": how.keys.ring.identities(), **judgement(how)}
     with keep_report_on_error(raw, **arguments), terminal.progress("checking the receipt"):
-        report = receipts.verify_receipt(raw, original=original, **arguments)
+        report = receipts.verify_receipt(raw, original=sent, **arguments)
     warn(report.message)
     who = ", ".join(report.signer.emails) if report.signer is not None else "nobody"
     if run_of(click.get_current_context()).json:

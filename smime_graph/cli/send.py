@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import mimetypes
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,9 +12,19 @@ import click
 
 from ..errors import GraphRefused, MalformedMessage, PolicyRefusal, UsageError
 from . import files, graph_client, options, terminal
-from .context import Given
+from .graph_client import Place
 from .make import read_to_protect, ready
-from .options import FILE, combined, message, option, verb
+from .options import (
+    FILE,
+    Keys,
+    Protection,
+    Reading,
+    combined,
+    message,
+    option,
+    take,
+    verb,
+)
 
 if TYPE_CHECKING:
     from ..graph import GraphClient
@@ -25,9 +37,9 @@ save = option(
 )
 
 
-def check_save(given: Given) -> None:
+def check_save(save_to_sent_items: bool, place: Place) -> None:
     """In the words of the command line what GraphClient would say in its own."""
-    if not given["save_to_sent_items"] and given["wire"] == "text-plain":
+    if not save_to_sent_items and place.wire == "text-plain":
         raise UsageError(
             "--no-save-to-sent-items cannot be told to Graph: its text/plain form has no place for"
             " it, and the live service has no mimeContent form that would",
@@ -38,10 +50,7 @@ def check_save(given: Given) -> None:
 
 @verb("send")
 @message
-@options.signing_and_encrypting_options()
-@options.sealing
-@options.opaque
-@graph_client.mailbox_options
+@graph_client.protecting_and_sending
 @save
 @option(
     "--via",
@@ -50,7 +59,12 @@ def check_save(given: Given) -> None:
     show_default=True,
     help="sendmail: one request. draft: two, and the id of the sent message.",
 )
-def send(message: str, **given: Any) -> None:
+def send(
+    message: str,
+    save_to_sent_items: bool,
+    via: Literal["auto", "sendmail", "draft"],
+    **given: Any,
+) -> None:
     """Send a message to its To, Cc and Bcc; with --signer and --recipient it is sealed first.
 
     Without them it goes as it is, with a Message-ID and a Date if it has none. A send whose answer
@@ -60,12 +74,12 @@ def send(message: str, **given: Any) -> None:
     smime-graph send sealed.eml --token-file token
     smime-graph send mail.eml --signer alice.p12 --recipient bob.pem --emulator --json
     """
-    via: Literal["auto", "sendmail", "draft"] = given["via"]
-    check_save(given)
-    raw = ready(read_to_protect(message, given), given)
-    with graph_client.client(given) as graph:
+    how, place = Protection.of(given), Place.of(given)
+    check_save(save_to_sent_items, place)
+    raw = ready(read_to_protect(message, how), how)
+    with graph_client.client(place) as graph:
         with graph_client.sending():
-            ref = graph.send(raw, save_to_sent_items=given["save_to_sent_items"], via=via)
+            ref = graph.send(raw, save_to_sent_items=save_to_sent_items, via=via)
         graph_client.print_outcome(ref)
 
 
@@ -82,9 +96,27 @@ _building = combined(
     option(
         "--from", "sender_address", metavar="ADDRESS", help="Who answers (default: the signer)."
     ),
-    options.identities,
+    options.identity,
     options.judging,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """An answer: the message that it is about, what it is built of, and how it is protected."""
+
+    kind: Kind
+    message_id: str
+    how: Protection
+    reading: Reading
+    body: str | None = None
+    attach: tuple[str, ...] = ()
+    to: tuple[str, ...] = ()
+    sender_address: str | None = None
+
+    @property
+    def is_built(self) -> bool:
+        return self.body is not None or bool(self.attach or self.to)
 
 
 def _answering(function: Any) -> Any:
@@ -92,10 +124,7 @@ def _answering(function: Any) -> Any:
         click.argument("message_id", metavar="ID"),
         click.argument("message", required=False, metavar="[MESSAGE]"),
         _building,
-        options.signing_and_encrypting_options(),
-        options.sealing,
-        options.opaque,
-        graph_client.mailbox_options,
+        graph_client.protecting_and_sending,
     )(function)
 
 
@@ -142,19 +171,21 @@ def forward(message_id: str, message: str | None, **given: Any) -> None:
     _answer("forward", message_id, message, given)
 
 
-def _answer(kind: Kind, message_id: str, message: str | None, given: Given) -> None:
-    builds = given["body"] is not None or bool(given["attach"]) or bool(given.get("to"))
-    if builds and message is not None:
+def _answer(kind: Kind, message_id: str, message: str | None, given: Mapping[str, Any]) -> None:
+    reading, place = Reading.of(given), Place.of(given)
+    how = Protection.of(given, reading.keys)
+    wanted = take(_Answer, given, kind=kind, message_id=message_id, how=how, reading=reading)
+    if wanted.is_built and message is not None:
         raise UsageError(
             "a finished MESSAGE and parts of one are both given",
             hint="leave out MESSAGE, or --body, --attach and --to",
         )
-    finished = None if builds else read_to_protect(message or "-", given)
-    with graph_client.client(given) as graph:
+    finished = None if wanted.is_built else read_to_protect(message or "-", how)
+    with graph_client.client(place) as graph:
         if finished is None:
-            raw = _built(graph, kind, message_id, given)
+            raw = _built(graph, wanted, place.user)
         else:
-            raw = ready_answer(graph, kind, message_id, finished, given)
+            raw = ready_answer(graph, kind, message_id, finished, how)
         methods = {"reply": graph.reply, "reply-all": graph.reply_all, "forward": graph.forward}
         with graph_client.sending():
             ref = methods[kind](message_id, raw)
@@ -162,28 +193,28 @@ def _answer(kind: Kind, message_id: str, message: str | None, given: Given) -> N
 
 
 def ready_answer(
-    graph: GraphClient, kind: Kind, message_id: str, message: bytes, given: Given
+    graph: GraphClient, kind: Kind, message_id: str, message: bytes, how: Protection
 ) -> bytes:
     """What is submitted as an answer, held against whom Graph will send it to."""
     if kind != "forward":
         try:
             original = graph_client.original(graph, message_id)
         except GraphRefused as error:
-            if error.status != 403 or given["recipient"] or _is_encrypted(message):
+            if error.status != 403 or how.keys.recipient or _is_encrypted(message):
                 raise  # nobody could say for whom it has to be encrypted
             text = f"whom Graph sends the answer to is not checked: {error}"
             terminal.complain("warning", text)
         else:
-            _check_finished(kind, original, message, given)
-    return ready(message, given)
+            _check_finished(kind, original, message, how)
+    return ready(message, how)
 
 
-def _check_finished(kind: Kind, original: bytes, message: bytes, given: Given) -> None:
+def _check_finished(kind: Kind, original: bytes, message: bytes, how: Protection) -> None:
     """As `_check`; what cannot be compared is a refusal for what only its readers may read."""
     try:
-        _check(kind, original, message, given)
+        _check(kind, original, message, how)
     except MalformedMessage as error:
-        if given["recipient"] or _is_encrypted(message):
+        if how.keys.recipient or _is_encrypted(message):
             error.hint = "send it as a message of its own: nobody can say whom Graph answers"
             raise
         terminal.complain("warning", f"whom Graph sends the answer to is not checked: {error}")
@@ -196,46 +227,44 @@ def _is_encrypted(message: bytes) -> bool:
     return any(layer.type in ENCRYPTED for layer in inspect(message))
 
 
-def _check(kind: Kind, original: bytes, message: bytes, given: Given) -> None:
+def _check(kind: Kind, original: bytes, message: bytes, how: Protection) -> None:
     from ..smime.answer import check_addressees
-    from . import keys
 
-    recipients = keys.recipients(given, message)
-    found = check_addressees(
-        original, message, kind=kind, recipients=recipients, policy=given["policy"]
-    )
+    recipients = how.keys.recipients(message, at=how.at)
+    found = check_addressees(original, message, kind=kind, recipients=recipients, policy=how.policy)
     for text in found:
         terminal.complain("warning", text)
 
 
-def _built(graph: GraphClient, kind: Kind, message_id: str, given: Given) -> bytes:
+def _built(graph: GraphClient, wanted: _Answer, user: str) -> bytes:
     from ..smime.answer import answer
 
     text = ""
-    if given["body"] is not None:
-        text = files.read_text(given["body"], what="text of the answer")
-    attachments = [_attachment(path) for path in given["attach"]]
-    original = graph_client.original(graph, message_id)
-    opened, was_encrypted = _opened(original, given)
-    if was_encrypted and not given["recipient"]:
+    if wanted.body is not None:
+        text = files.read_text(wanted.body, what="text of the answer")
+    attachments = [_attachment(path) for path in wanted.attach]
+    original = graph_client.original(graph, wanted.message_id)
+    opened, was_encrypted = _opened(original, wanted.reading)
+    how = wanted.how
+    if was_encrypted and not how.keys.recipient:
         raise PolicyRefusal(
             "the original was encrypted, and an answer that quotes it would not be",
             rule="answer.decrypted-in-clear",
-            policy=given["policy"].name,
+            policy=how.policy.name,
             hint="name the certificates of its recipients with --recipient, or give a finished"
             " MESSAGE that quotes nothing",
         )
     made = answer(
         opened,
-        kind=kind,
-        sender=_sender(opened, given),
+        kind=wanted.kind,
+        sender=wanted.sender_address or _sender(opened, how.keys, user),
         text=text,
         attachments=attachments,
-        to=given.get("to") or (),
-        at=given["at"],
+        to=wanted.to,
+        at=how.at,
     ).as_bytes()
-    _check(kind, original, made, given)
-    return ready(made, given)
+    _check(wanted.kind, original, made, how)
+    return ready(made, how)
 
 
 def _attachment(path: str) -> Any:
@@ -252,7 +281,7 @@ def _attachment(path: str) -> Any:
     )
 
 
-def _opened(raw: bytes, given: Given) -> tuple[bytes, bool]:
+def _opened(raw: bytes, how: Reading) -> tuple[bytes, bool]:
     """The original in the clear, and whether it was encrypted."""
     from ..policy import ARCHIVE
     from ..smime.context import VerificationContext
@@ -266,15 +295,15 @@ def _opened(raw: bytes, given: Given) -> tuple[bytes, bool]:
     if not layers:
         return raw, False
     encrypted = any(layer.type in ENCRYPTED for layer in layers)
-    if encrypted and not given["identity"]:
+    if encrypted and not how.keys.identity:
         raise UsageError(
             "the original is encrypted, so its text cannot be quoted without the key",
             hint="name the key with --identity FILE and the roots with --trust FILE, or give a"
             " finished MESSAGE",
         )
-    if encrypted or given["trust"]:
+    if encrypted or how.keys.trust:
         # an answer that quotes what nobody checked is an oracle for whoever changed it on its way
-        opened = unsealed(raw, given)
+        opened = unsealed(raw, how)
         return opened.raw, any(layer.type in ENCRYPTED for layer in opened.report.whole)
     terminal.complain(
         "warning", "the signature of the original is not checked: no --trust is given"
@@ -285,21 +314,19 @@ def _opened(raw: bytes, given: Given) -> tuple[bytes, bool]:
     return Opened(parsed.content, outer_header(parsed.first), MessageReport()).raw, False
 
 
-def _sender(opened: bytes, given: Given) -> str:
-    """Who answers: who was named, else the signer's address that the original was sent to."""
-    if given["sender_address"]:
-        return str(given["sender_address"])
-    if given["signer"]:
+def _sender(opened: bytes, named: Keys, user: str) -> str:
+    """Who answers: the signer's address that the original was sent to."""
+    if named.signer:
         from ..pki.address import mailbox, mailboxes
         from . import keys
 
-        held = [one for signer in keys.KeyRing.of(given).signers() for one in signer.emails]
+        held = [one for signer in named.ring.signers() for one in signer.emails]
         asked = mailboxes(tuple(keys.message_addresses(opened)))
         fit = [one for one in held if mailbox(one) in asked]
         if fit or held:
             return (fit or held)[0]
-    if given["user"] != "me" and "@" in given["user"]:
-        return str(given["user"])
+    if user != "me" and "@" in user:
+        return user
     raise UsageError("nobody knows who answers", hint="name your address: --from ADDRESS")
 
 

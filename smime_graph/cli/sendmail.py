@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import MalformedMessage, UsageError
-from . import config, graph_client, options, sysexits
+from . import config, graph_client, sysexits
 from .command import Verb
-from .context import Given
-from .make import protects, read_to_protect, ready
-from .options import option, verb
+from .graph_client import Place
+from .make import read_to_protect, ready
+from .options import Keys, Protection, option, take, verb
 from .send import check_save, save
 
 if TYPE_CHECKING:
@@ -152,16 +152,13 @@ class SendmailVerb(Verb):
     context_settings={"help_option_names": ["--help"]},
     options_metavar="[-t] [-i] [-f ADDRESS] [-F NAME] [-bm] [OPTIONS]",
 )
-@options.signing_and_encrypting_options()
-@options.sealing
-@options.opaque
-@graph_client.mailbox_options
+@graph_client.protecting_and_sending
 @save
 @option("--from", "sender_address", metavar="ADDRESS", help="From where the message has none.")
 @option("--unsigned", is_flag=True, help="Send without a signature if there is no --signer.")
 @option("--domain", metavar="NAME", help="Completes names without a domain, as root in cron mail.")
 @click.pass_context
-def sendmail(ctx: click.Context, /, **given: Any) -> None:
+def sendmail(ctx: click.Context, /, save_to_sent_items: bool, unsigned: bool, **given: Any) -> None:
     """Take a message from standard input and send it: [ADDRESS...] are its recipients.
 
     With -t they are those of To, Cc and Bcc, together with the arguments (as Postfix has it; Exim
@@ -183,46 +180,59 @@ def sendmail(ctx: click.Context, /, **given: Any) -> None:
     invocation = read_arguments(ctx.meta[__name__])
     if invocation.is_queue_run and not invocation.from_header and not invocation.recipients:
         return  # "process the queue": there is none, and cron jobs that ask for it are not wrong
-    check_save(given)
+    how, place = Protection.of(given), Place.of(given)
+    check_save(save_to_sent_items, place)
     if not invocation.from_header and not invocation.recipients:
         raise UsageError(
             "no recipients are named", hint="name them as arguments, or use -t for those of To, Cc"
         )
-    _check_signer(ctx, given)
-    from ..smime.lines import crlf
-
-    data = read_to_protect("-", given)
-    with graph_client.client(given) as graph:
-        made = prepared(data, invocation, given)
-        raw = ready(made if protects(given) else crlf(made), given)
-        with graph_client.sending():
-            ref = graph.send(raw, save_to_sent_items=given["save_to_sent_items"], via="auto")
-        graph_client.print_outcome(ref)
-
-
-def _check_signer(ctx: click.Context, given: Given) -> None:
-    """A configuration that was not found must not turn signed mail into mail in the clear."""
-    if not given["signer"] and not given["unsigned"]:
+    if not how.keys.signer and not unsigned:
+        # a configuration that was not found must not turn signed mail into mail in the clear
         raise config.ConfigurationError(
             f"nobody to sign with: {config.source(ctx)}",
             hint="name the signer in [sendmail] of the configuration, or, for mail that nobody"
             " signs, unsigned = true",
         )
+    from ..smime.lines import crlf
+
+    author = take(_Author, given, keys=how.keys)
+    data = read_to_protect("-", how)
+    with graph_client.client(place) as graph:
+        made = complete(data, invocation, author)
+        raw = ready(made if how.is_asked_for else crlf(made), how)
+        with graph_client.sending():
+            ref = graph.send(raw, save_to_sent_items=save_to_sent_items, via="auto")
+        graph_client.print_outcome(ref)
 
 
 # --- the message ----------------------------------------------------------------------------------
 
 
-def prepared(data: bytes, invocation: Invocation, given: Given) -> bytes:
+@dataclass(frozen=True, slots=True)
+class _Author:
+    """Who writes where the message does not say: who was named, else the signer."""
+
+    keys: Keys
+    sender_address: str | None
+    domain: str | None
+
+    @property
+    def address(self) -> str | None:
+        if self.sender_address or not self.keys.signer:
+            return self.sender_address
+        held = [one for signer in self.keys.ring.signers() for one in signer.emails]
+        return held[0] if held else None
+
+
+def complete(data: bytes, invocation: Invocation, author: _Author) -> bytes:
     """The message as a mail server would complete it: its recipients and its From."""
     header, body = _split(data if invocation.dots_are_text else _until_dot(data))
-    domain = given["domain"]
-    fields = [_qualified(field, domain) for field in header]
-    author = _From(invocation, given)
-    fields = [author.in_place_of(field) for field in fields]
+    fields = [_qualified(field, author.domain) for field in header]
+    sender = _From(invocation, author)
+    fields = [sender.replace(field) for field in fields]
     if not any(field.name.lower() == "from" for field in fields):
-        fields.append(author.field(invocation.full_name))
-    fields += _blind(fields, invocation, domain)
+        fields.append(sender.field(invocation.full_name))
+    fields += _blind(fields, invocation, author.domain)
     return b"".join([*(field.raw for field in fields), b"\r\n", body])
 
 
@@ -299,25 +309,16 @@ def _complete(text: str, domain: str | None, what: str) -> str:
 
 
 class _From:
-    """Who writes: what -f or the configuration say, else the signer."""
+    """The From: what -f says, else the author."""
 
-    def __init__(self, invocation: Invocation, given: Given) -> None:
-        self._given = given
-        self._domain = given["domain"]
+    def __init__(self, invocation: Invocation, author: _Author) -> None:
+        self._domain = author.domain
         asked = (invocation.envelope_sender or "").strip().removeprefix("<").removesuffix(">")
-        self.address = asked if "@" in asked else given["sender_address"] or self._of_signer()
+        self.address = asked if "@" in asked else author.address
         if not self.address and asked and self._domain:
             self.address = f"{asked}@{self._domain}"
 
-    def _of_signer(self) -> str | None:
-        if not self._given["signer"]:
-            return None
-        from .keys import KeyRing
-
-        held = [one for signer in KeyRing.of(self._given).signers() for one in signer.emails]
-        return held[0] if held else None
-
-    def in_place_of(self, field: HeaderField) -> HeaderField:
+    def replace(self, field: HeaderField) -> HeaderField:
         """A From without a domain, as cron writes it, becomes one that can be answered."""
         found = _local(field.value) if field.name.lower() == "from" else None
         if found is None:

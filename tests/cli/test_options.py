@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import pty
@@ -14,7 +15,7 @@ import click
 import pytest
 
 from smime_graph import __version__
-from smime_graph.cli import options, terminal
+from smime_graph.cli import graph_client, options, terminal
 from smime_graph.cli.verbs import VERBS, load
 from smime_graph.policy import POLICIES
 
@@ -361,3 +362,55 @@ def test_a_configuration_that_names_nobody_does_not_send_in_the_clear(
     (here / "c.toml").write_text(f"[send]\nrecipient = {value}\n")
     result = call("send", "--emulator", "--config", "c.toml", stdin=MESSAGE)
     assert result.status == 2, result.out
+
+
+GROUPS = (options.Keys, options.Protection, options.Reading, graph_client.Place)
+
+
+@pytest.fixture(scope="module")
+def commands() -> list[click.Command]:
+    found = []
+    for first, *second in verbs():
+        command = load(first)
+        found.append(command.commands[second[0]] if isinstance(command, click.Group) else command)
+    return [one for one in found if one is not None]
+
+
+def is_typed(command: click.Command, option: click.Parameter, annotation: str) -> bool:
+    """Whether this is the type of what click hands over, None where it says so among them."""
+    if option.multiple or option.nargs == -1:
+        return annotation.startswith("tuple[")
+    if isinstance(option, click.Option) and option.is_flag:
+        return annotation == "bool"
+    without = command.make_context("verb", [], resilient_parsing=True).params[option.name or ""]
+    return annotation.endswith(" | None") == (without is None and not option.required)
+
+
+def test_the_groups_of_options_say_what_click_gives(commands: list[click.Command]) -> None:
+    """They are filled by name from what click hands over, which no type checker sees."""
+    seen = set()
+    for command in commands:
+        for option in command.params:
+            for group in GROUPS:
+                annotation = group.__annotations__.get(option.name or "")
+                if annotation is not None:
+                    seen.add((group, option.name))
+                    assert is_typed(command, option, annotation), (command.name, option.name)
+    named = {(group, name) for group in GROUPS for name in group.__annotations__}
+    assert {name for _, name in named - seen} == {"keys"}
+
+
+def test_a_verb_takes_what_its_options_give(commands: list[click.Command]) -> None:
+    for command in commands:
+        assert command.callback is not None
+        annotations = inspect.unwrap(command.callback).__annotations__
+        given = {one.name or "": one for one in command.params if one.expose_value}
+        taken = annotations.keys() - {"return", "given", "ctx"}
+        assert taken <= given.keys(), command.name
+        assert taken == given.keys() or "given" in annotations, command.name
+        for name in taken:
+            assert is_typed(command, given[name], annotations[name]), (command.name, name)
+
+
+def test_a_group_that_a_verb_does_not_have_is_as_if_nobody_gave_it() -> None:
+    assert options.take(options.Keys, {"signer": ("a",), "output": None}) == options.Keys(("a",))
