@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import httpx
 import pytest
@@ -21,17 +23,19 @@ from smime_graph.errors import (
     UsageError,
 )
 
+from .conftest import Driver
+
 NOW = 1_800_000_000.0
 
 
 class Script:
     """Answers one after another; the last one for ever."""
 
-    def __init__(self, *answers):
+    def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
-        self.requests = []
+        self.requests: list[httpx.Request] = []
 
-    def __call__(self, request):
+    def __call__(self, request: httpx.Request) -> Any:
         self.requests.append(request)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
@@ -39,7 +43,7 @@ class Script:
         return answer() if callable(answer) else answer
 
 
-def busy(status=429, **headers):
+def busy(status: int = 429, *, headers: dict[str, str] | None = None) -> Any:
     body = {"error": {"code": "ApplicationThrottled", "message": "over its limit"}}
     return lambda: httpx.Response(status, headers=headers, content=json.dumps(body).encode())
 
@@ -55,8 +59,10 @@ def busy(status=429, **headers):
         *[lambda k=k: k("x") for k in (httpx.ConnectError, httpx.ReadTimeout, httpx.WriteError)],
     ],
 )
-def test_what_changes_nothing_is_simply_asked_again(call, raw, method, failure):
-    def answer():
+def test_what_changes_nothing_is_simply_asked_again(
+    call: Driver, raw: bytes, method: str, failure: Any
+) -> None:
+    def answer() -> Any:
         made = failure()
         if isinstance(made, Exception):
             raise made
@@ -72,7 +78,7 @@ def test_what_changes_nothing_is_simply_asked_again(call, raw, method, failure):
     assert 0.5 <= second <= 1.0
 
 
-def test_patience_ends_after_the_configured_retries(call):
+def test_patience_ends_after_the_configured_retries(call: Driver) -> None:
     script = Script(lambda: httpx.Response(502))
     with pytest.raises(GraphRefused) as caught:
         call(script, "get", "id", settings={"retries": 2})
@@ -87,14 +93,14 @@ def test_patience_ends_after_the_configured_retries(call):
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 418, 500, 501])
-def test_a_verdict_is_not_asked_for_twice(call, status):
+def test_a_verdict_is_not_asked_for_twice(call: Driver, status: int) -> None:
     script = Script(lambda: httpx.Response(status))
     with pytest.raises(GraphRefused):
         call(script, "get", "id")
     assert len(script.requests) == 1
 
 
-def http_date(seconds):
+def http_date(seconds: float) -> Any:
     return format_datetime(
         datetime.fromtimestamp(NOW, UTC) + timedelta(seconds=seconds), usegmt=True
     )
@@ -118,8 +124,10 @@ def http_date(seconds):
         (f"Mon, 01 Jan {10**20} 00:00:00 GMT", 0.25, 0.5),
     ],
 )
-def test_retry_after_is_honoured(call, header, least, most):
-    script = Script(busy(**{"Retry-After": header}), lambda: httpx.Response(200, content=b"x"))
+def test_retry_after_is_honoured(call: Driver, header: str, least: Any, most: Any) -> None:
+    script = Script(
+        busy(headers={"Retry-After": header}), lambda: httpx.Response(200, content=b"x")
+    )
     assert call(script, "fetch", "id") == b"x"
     (pause,) = call.pauses
     assert least <= pause <= most
@@ -127,10 +135,12 @@ def test_retry_after_is_honoured(call, header, least, most):
 
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize(("header", "wait"), [("61", 61), ("999999999", 999999999)])
-def test_a_wait_beyond_our_patience_is_for_the_caller(call, raw, status, header, wait):
+def test_a_wait_beyond_our_patience_is_for_the_caller(
+    call: Driver, raw: bytes, status: int, header: str, wait: Any
+) -> None:
     changing = [("send", (raw,)), ("draft", (raw,)), ("send_draft", ("id",))]
     for method, args in (("fetch", ("id",)), *(changing if status == 429 else [])):
-        script = Script(busy(status, **{"Retry-After": header}))
+        script = Script(busy(status, headers={"Retry-After": header}))
         with pytest.raises(GraphThrottled) as caught:
             call(script, method, *args)
         assert caught.value.retry_after == wait
@@ -139,7 +149,7 @@ def test_a_wait_beyond_our_patience_is_for_the_caller(call, raw, status, header,
     assert call.pauses == []
 
 
-def test_a_gateway_that_turns_a_change_away_may_have_passed_it_on(call, raw):
+def test_a_gateway_that_turns_a_change_away_may_have_passed_it_on(call: Driver, raw: bytes) -> None:
     for answer, done in ((busy(), True), (lambda: httpx.Response(429), False)):
         with pytest.raises(GraphThrottled) as caught:
             call(Script(answer), "update_draft", "id", raw, settings={"retries": 0})
@@ -149,8 +159,8 @@ def test_a_gateway_that_turns_a_change_away_may_have_passed_it_on(call, raw):
     assert "nothing was carried out" in caught.value.hint
 
 
-def test_throttling_that_does_not_end_is_told_with_the_last_wait(call, raw):
-    script = Script(busy(**{"Retry-After": "3"}))
+def test_throttling_that_does_not_end_is_told_with_the_last_wait(call: Driver, raw: bytes) -> None:
+    script = Script(busy(headers={"Retry-After": "3"}))
     with pytest.raises(GraphThrottled) as caught:
         call(script, "send", raw)
     assert caught.value.retry_after == 3
@@ -175,8 +185,15 @@ def test_throttling_that_does_not_end_is_told_with_the_last_wait(call, raw):
         (400, "ErrorQuotaExceeded", "full"),
     ],
 )
-def test_a_refusal_says_what_it_means_and_what_to_do(call, raw, graph_error, status, code, hint):
-    def handler(request):
+def test_a_refusal_says_what_it_means_and_what_to_do(
+    call: Driver,
+    raw: bytes,
+    graph_error: Callable[..., httpx.Response],
+    status: int,
+    code: str,
+    hint: str,
+) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
         return graph_error(status, code, "Some text.", request_id="r-header")
 
     with pytest.raises(GraphRefused) as caught:
@@ -188,14 +205,18 @@ def test_a_refusal_says_what_it_means_and_what_to_do(call, raw, graph_error, sta
     assert "{" not in error.hint
 
 
-def test_the_request_id_may_stand_inside_the_error(call, graph_error):
+def test_the_request_id_may_stand_inside_the_error(
+    call: Driver, graph_error: Callable[..., httpx.Response]
+) -> None:
     with pytest.raises(GraphRefused) as caught:
         call(lambda request: graph_error(400, "X"), "get", "id")
     assert caught.value.request_id == "r-inner"
 
 
-def test_the_live_services_405_for_a_draft_update_says_what_to_do_instead(call, raw, graph_error):
-    def handler(request):
+def test_the_live_services_405_for_a_draft_update_says_what_to_do_instead(
+    call: Driver, raw: bytes, graph_error: Callable[..., httpx.Response]
+) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
         return graph_error(405, "Request_BadRequest")
 
     with pytest.raises(GraphRefused, match="405") as caught:
@@ -218,21 +239,23 @@ def test_the_live_services_405_for_a_draft_update_says_what_to_do_instead(call, 
         b"1" * 10_000,
     ],
 )
-def test_any_error_body_gives_a_printable_refusal(call, body):
+def test_any_error_body_gives_a_printable_refusal(call: Driver, body: Any) -> None:
     with pytest.raises(GraphRefused) as caught:
         call(lambda request: httpx.Response(400, content=body), "get", "id")
     assert str(caught.value).isprintable()
     assert caught.value.status == 400
 
 
-def test_an_error_body_is_read_to_64_kib_and_no_further(call, stream):
+def test_an_error_body_is_read_to_64_kib_and_no_further(
+    call: Driver, stream: Callable[..., Any]
+) -> None:
     given_out = []
 
-    def piece():
+    def piece() -> Any:
         given_out.append(1)
         return b"x" * 1024
 
-    def handler(request):
+    def handler(request: httpx.Request) -> httpx.Response:
         return httpx.Response(400, stream=stream(*[piece] * 10_000))
 
     with pytest.raises(GraphRefused, match="65536 bytes"):
@@ -240,8 +263,8 @@ def test_an_error_body_is_read_to_64_kib_and_no_further(call, stream):
     assert len(given_out) == 65
 
 
-def test_a_fetch_stops_at_its_limit(call, stream):
-    def handler(request):
+def test_a_fetch_stops_at_its_limit(call: Driver, stream: Callable[..., Any]) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, stream=stream(b"12345", b"67890"))
 
     assert call(handler, "fetch", "id", limit=10) == b"1234567890"
@@ -251,20 +274,22 @@ def test_a_fetch_stops_at_its_limit(call, stream):
 
 
 @pytest.mark.parametrize("limit", [0, -1, None, 1.5, "1"])
-def test_a_limit_that_is_no_number_of_bytes_is_refused_before_anything_is_asked(call, limit):
-    def handler(request):
+def test_a_limit_that_is_no_number_of_bytes_is_refused_before_anything_is_asked(
+    call: Driver, limit: Any
+) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
         raise AssertionError("nothing was to be asked")
 
     with pytest.raises(UsageError, match=f"limit is {limit!r}, wanted a number of bytes"):
         call(handler, "fetch", "id", limit=limit)
 
 
-def test_an_answer_that_drips_is_given_up(call, stream):
-    def drip():
+def test_an_answer_that_drips_is_given_up(call: Driver, stream: Callable[..., Any]) -> None:
+    def drip() -> Any:
         call.now += 29.0  # just within the timeout of each wait
         return b"x"
 
-    def handler(request):
+    def handler(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, stream=stream(*[drip] * 10_000))
 
     with pytest.raises(GraphUnreachable, match="broke off after"):
@@ -272,7 +297,7 @@ def test_an_answer_that_drips_is_given_up(call, stream):
     assert call.now - NOW < 400
 
 
-def test_a_fetch_that_breaks_off_is_fetched_again(call, stream):
+def test_a_fetch_that_breaks_off_is_fetched_again(call: Driver, stream: Callable[..., Any]) -> None:
     script = Script(
         lambda: httpx.Response(200, stream=stream(b"half", httpx.ReadError("reset"))),
         lambda: httpx.Response(200, content=b"whole"),
@@ -280,8 +305,10 @@ def test_a_fetch_that_breaks_off_is_fetched_again(call, stream):
     assert call(script, "fetch", "id") == b"whole"
 
 
-def test_a_compressed_answer_is_refused_unpacked_by_nobody(call, stream):
-    def handler(request):
+def test_a_compressed_answer_is_refused_unpacked_by_nobody(
+    call: Driver, stream: Callable[..., Any]
+) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=stream(b"\x1f\x8b"))
 
     with pytest.raises(GraphError, match="compressed"):
@@ -292,7 +319,7 @@ def test_a_compressed_answer_is_refused_unpacked_by_nobody(call, stream):
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
-def test_a_redirect_is_refused_and_not_followed(call, raw, status):
+def test_a_redirect_is_refused_and_not_followed(call: Driver, raw: bytes, status: int) -> None:
     calls = [("get", ("id",)), ("update_draft", ("id", raw))]
     if status not in (303, 304):  # a send may have been carried out: test_sending
         calls.append(("send", (raw,)))
@@ -306,7 +333,7 @@ def test_a_redirect_is_refused_and_not_followed(call, raw, status):
         assert "evil" not in str(caught.value)
 
 
-def page(*ids, link=None):
+def page(*ids: Any, link: Any = None) -> Any:
     data = {"value": [{"id": i, "isDraft": False} for i in ids]}
     if link:
         data["@odata.nextLink"] = link
@@ -331,7 +358,7 @@ def page(*ids, link=None):
         "",
     ],
 )
-def test_a_next_page_elsewhere_gets_no_token(call, link):
+def test_a_next_page_elsewhere_gets_no_token(call: Driver, link: Any) -> None:
     data = {"value": [{"id": "1"}], "@odata.nextLink": link}
     script = Script(lambda: httpx.Response(200, json=data))
     with pytest.raises(GraphError, match="the token is not sent there"):
@@ -339,7 +366,7 @@ def test_a_next_page_elsewhere_gets_no_token(call, link):
     assert len(script.requests) == 1
 
 
-def test_pages_are_followed_to_the_number_asked_for(call):
+def test_pages_are_followed_to_the_number_asked_for(call: Driver) -> None:
     link = "https://graph.microsoft.com:443/v1.0/me/messages?$skip=2&$skiptoken=a%2Fb"
     script = Script(page("1", "2", link=link), page("3", "4", link=link), page("5"))
     got = call(script, "list", top=3)
@@ -353,14 +380,14 @@ def test_pages_are_followed_to_the_number_asked_for(call):
     assert ([m.status for m in got], len(got), got.more) == (["stored"] * 3, 3, False)
 
 
-def test_pages_without_end_end(call):
+def test_pages_without_end_end(call: Driver) -> None:
     script = Script(page(link="https://graph.microsoft.com/v1.0/me/messages?again"))
     got = call(script, "list")
     assert (len(got), got.more) == (0, True)
     assert len(script.requests) == 200
 
 
-def test_a_folder_without_its_counts_is_one_all_the_same(call):
+def test_a_folder_without_its_counts_is_one_all_the_same(call: Driver) -> None:
     data = {"value": [{"id": "f2", "totalItemCount": "many"}]}
     (found,) = call(lambda request: httpx.Response(200, json=data), "folders")
     assert (found.id, found.name, found.total, found.unread) == ("f2", "", 0, 0)
@@ -401,8 +428,14 @@ HEADERS = st.dictionaries(
 )
 @settings(max_examples=250, deadline=None)
 def test_any_answer_gives_a_value_or_one_of_our_errors(
-    drive, stream, raw, status, body, headers, method
-):
+    drive: type[Driver],
+    stream: Callable[..., Any],
+    raw: bytes,
+    status: int,
+    body: Any,
+    headers: Any,
+    method: str,
+) -> None:
     args = {
         "send": (raw,),
         "draft": (raw,),
@@ -412,7 +445,7 @@ def test_any_answer_gives_a_value_or_one_of_our_errors(
         "update_draft": ("id", raw),
     }.get(method, ("id",))
 
-    def handler(request):
+    def handler(request: httpx.Request) -> httpx.Response:
         return httpx.Response(status, headers=headers, stream=stream(body))
 
     error = None
@@ -427,11 +460,11 @@ def test_any_answer_gives_a_value_or_one_of_our_errors(
 
 @given(raw=st.binary(max_size=300) | st.text(alphabet='To: <@>\r\n"(\\,;Message-ID', max_size=80))
 @settings(max_examples=300, deadline=None)
-def test_any_message_is_sent_whole_or_refused(drive, raw):
+def test_any_message_is_sent_whole_or_refused(drive: type[Driver], raw: bytes) -> None:
     raw = raw.encode() if isinstance(raw, str) else raw
     bodies = []
 
-    def handler(request):
+    def handler(request: httpx.Request) -> httpx.Response:
         bodies.append(request.content)
         return httpx.Response(202)
 
@@ -452,12 +485,12 @@ def test_any_message_is_sent_whole_or_refused(drive, raw):
         lambda: httpx.ConnectError("refused"),
     ],
 )
-def test_an_error_has_the_client_request_id_of_the_last_request(call, answer):
+def test_an_error_has_the_client_request_id_of_the_last_request(call: Driver, answer: Any) -> None:
     seen = []
 
-    def handler(request):
+    def handler(request: httpx.Request) -> httpx.Response:
         seen.append(request.headers["client-request-id"])
-        made = answer()
+        made: httpx.Response | Exception = answer()
         if isinstance(made, Exception):
             raise made
         return made
@@ -475,8 +508,8 @@ HTML = b"<!DOCTYPE html><html><body>please log in</body></html>"
 @pytest.mark.parametrize(
     "kind", ["text/html", "Text/HTML; charset=utf-8", "application/json", None]
 )
-def test_a_page_is_no_message(call, kind):
-    def handler(request):
+def test_a_page_is_no_message(call: Driver, kind: Any) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
         headers = {"Content-Type": kind} if kind else {}
         return httpx.Response(200, headers=headers, content=HTML)
 
@@ -487,7 +520,7 @@ def test_a_page_is_no_message(call, kind):
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "TEXT/PLAIN; charset=utf-8", None])
-def test_a_message_is_text_plain(call, kind):
+def test_a_message_is_text_plain(call: Driver, kind: Any) -> None:
     headers = {"Content-Type": kind} if kind else {}
     answer = httpx.Response(200, headers=headers, content=b"Subject: x\r\n\r\n")
     assert call(lambda request: answer, "fetch", "id") == b"Subject: x\r\n\r\n"
@@ -498,8 +531,8 @@ def test_a_message_is_text_plain(call, kind):
     "method",
     ["get", "list", "folders", "draft", "create_reply", "create_reply_all", "create_forward"],
 )
-def test_a_page_is_no_json(call, raw, method, status):
-    def handler(request):
+def test_a_page_is_no_json(call: Driver, raw: bytes, method: str, status: int) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
         return httpx.Response(status, headers={"Content-Type": "text/html"}, content=HTML)
 
     args = {"list": (), "folders": (), "draft": (raw,), "get": ("id",)}.get(method, ("id", raw))
@@ -511,8 +544,10 @@ def test_a_page_is_no_json(call, raw, method, status):
     ("method", "status"),
     [("get", 201), ("get", 202), ("list", 206), ("fetch", 206), ("draft", 200), ("draft", 202)],
 )
-def test_a_status_that_is_not_documented_is_no_success(call, raw, method, status):
-    def handler(request):
+def test_a_status_that_is_not_documented_is_no_success(
+    call: Driver, raw: bytes, method: str, status: int
+) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
         return httpx.Response(status, content=b'{"id": "x", "value": [], "isDraft": true}')
 
     args = {"list": (), "draft": (raw,)}.get(method, ("id",))

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -124,11 +125,11 @@ NEVER: dict[str, Talk] = {
 }
 
 
-def call(kind: str, url: str, method: str, *args, **settings):
+def call(kind: str, url: str, method: str, *args: Any, **settings: Any) -> Any:
     """How long a call takes, and what it gives or raises."""
     settings = {"deadline": DEADLINE, "timeout": 0.3, "retries": 0, "url": url, **settings}
 
-    async def run():
+    async def run() -> Any:
         async with AsyncGraphClient("s3cret-token", **settings) as graph:
             return await getattr(graph, method)(*args)
 
@@ -145,13 +146,15 @@ def call(kind: str, url: str, method: str, *args, **settings):
 
 
 @pytest.fixture(params=["sync", "async"])
-def kind(request):
+def kind(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
 @pytest.mark.parametrize("method", ["list", "send"])
 @pytest.mark.parametrize("name", NEVER)
-def test_an_answer_that_never_comes_ends_at_the_deadline(serve, kind, raw, name, method):
+def test_an_answer_that_never_comes_ends_at_the_deadline(
+    serve: Any, kind: Any, raw: bytes, name: str, method: str
+) -> None:
     server = serve(NEVER[name])
     args = {"list": (), "send": (raw + b"x" * 2_900_000,)}
     took, error = call(kind, server.url, method, *args[method])
@@ -162,7 +165,9 @@ def test_an_answer_that_never_comes_ends_at_the_deadline(serve, kind, raw, name,
 
 
 @pytest.mark.parametrize("retries", [0, 5])
-def test_attempts_waits_and_look_ups_are_all_within_the_deadline(serve, kind, raw, retries):
+def test_attempts_waits_and_look_ups_are_all_within_the_deadline(
+    serve: Any, kind: Any, raw: bytes, retries: int
+) -> None:
     server = serve(drips(OK + b"X-Long: ", b"x"))
     for method, args in (("list", ()), ("send", (raw,)), ("draft", (raw,))):
         took, error = call(kind, server.url, method, *args, retries=retries, timeout=30.0)
@@ -173,7 +178,9 @@ def test_attempts_waits_and_look_ups_are_all_within_the_deadline(serve, kind, ra
 
 
 @pytest.mark.parametrize("name", ["throttled", "unavailable"])
-def test_a_service_that_asks_to_wait_is_waited_for_until_the_deadline(kind, raw, name):
+def test_a_service_that_asks_to_wait_is_waited_for_until_the_deadline(
+    kind: Any, raw: bytes, name: str
+) -> None:
     with Emulator() as emulator:
         emulator.faults.add(getattr(Fault, name)(retry_after=20), times=50)
         transport = emulator.transport() if kind == "sync" else emulator.async_transport()
@@ -186,7 +193,9 @@ def test_a_service_that_asks_to_wait_is_waited_for_until_the_deadline(kind, raw,
         assert emulator.mailbox("bob@contoso.com").messages() == ()
 
 
-def test_a_body_that_drips_does_not_hold_a_send_that_was_accepted(serve, kind, raw):
+def test_a_body_that_drips_does_not_hold_a_send_that_was_accepted(
+    serve: Any, kind: Any, raw: bytes
+) -> None:
     head = b"HTTP/1.1 202 Accepted\r\nContent-Length: 1000000\r\n\r\n"
     for start in (head, b"HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n"):
         server = serve(drips(start, b"1\r\nx\r\n" if b"chunked" in start else b"x"))
@@ -197,7 +206,7 @@ def test_a_body_that_drips_does_not_hold_a_send_that_was_accepted(serve, kind, r
         assert server.connections == 2  # never repeated
 
 
-def test_the_body_of_an_error_that_drips_has_one_wait(serve, kind, raw):
+def test_the_body_of_an_error_that_drips_has_one_wait(serve: Any, kind: Any, raw: bytes) -> None:
     server = serve(drips(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 1000000\r\n\r\n", b"x"))
     for method, args in (("list", ()), ("send", (raw,)), ("draft", (raw,))):
         took, error = call(kind, server.url, method, *args, deadline=300.0)
@@ -205,7 +214,7 @@ def test_the_body_of_an_error_that_drips_has_one_wait(serve, kind, raw):
         assert getattr(error, "status", None) == 400
 
 
-def test_a_body_that_drips_ends_a_read_at_the_deadline(serve, kind):
+def test_a_body_that_drips_ends_a_read_at_the_deadline(serve: Any, kind: Any) -> None:
     server = serve(drips(OK + b"Content-Length: 1000000\r\n\r\n", b"x"))
     for method, args in (("list", ()), ("fetch", ("id",))):
         took, error = call(kind, server.url, method, *args)
@@ -215,7 +224,9 @@ def test_a_body_that_drips_ends_a_read_at_the_deadline(serve, kind):
 
 
 @pytest.mark.parametrize("method", ["send", "reply", "forward", "send_draft"])
-def test_no_more_than_64_kib_of_the_answer_to_a_send_are_read(serve, kind, raw, method):
+def test_no_more_than_64_kib_of_the_answer_to_a_send_are_read(
+    serve: Any, kind: Any, raw: bytes, method: str
+) -> None:
     sent: list[int] = []
 
     def talk(connection: socket.socket, over: threading.Event) -> None:
@@ -234,7 +245,7 @@ def test_no_more_than_64_kib_of_the_answer_to_a_send_are_read(serve, kind, raw, 
     assert sent[0] < 12_000_000
 
 
-def test_a_tls_handshake_that_never_ends_was_no_send(serve, kind, raw):
+def test_a_tls_handshake_that_never_ends_was_no_send(serve: Any, kind: Any, raw: bytes) -> None:
     server = serve(silent)
     url = server.url.replace("http://", "https://")
     took, error = call(kind, url, "send", raw, timeout=30.0)
@@ -243,7 +254,7 @@ def test_a_tls_handshake_that_never_ends_was_no_send(serve, kind, raw):
     assert not error.maybe_sent
 
 
-def test_a_call_that_waits_for_a_connection_ends_at_its_deadline(serve, raw):
+def test_a_call_that_waits_for_a_connection_ends_at_its_deadline(serve: Any, raw: bytes) -> None:
     server = serve(silent)
     took: list[float] = []
     with GraphClient("t", url=server.url, deadline=DEADLINE, timeout=30.0, retries=0) as graph:
@@ -263,7 +274,9 @@ def test_a_call_that_waits_for_a_connection_ends_at_its_deadline(serve, raw):
     assert max(took) < LATE
 
 
-def test_a_connection_that_is_used_again_has_the_deadline_of_each_call(serve, kind):
+def test_a_connection_that_is_used_again_has_the_deadline_of_each_call(
+    serve: Any, kind: Any
+) -> None:
     """What one call leaves behind must not end the next one."""
     page = b'{"value": []}'
     answer = OK + b"Content-Length: %d\r\n\r\n" % len(page) + page
@@ -293,7 +306,9 @@ def test_a_connection_that_is_used_again_has_the_deadline_of_each_call(serve, ki
 
 @pytest.mark.parametrize("status", [200, 400])
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "x-unknown"])
-def test_a_compressed_answer_is_refused_before_it_is_read(serve, kind, raw, status, coding):
+def test_a_compressed_answer_is_refused_before_it_is_read(
+    serve: Any, kind: Any, raw: bytes, status: int, coding: str
+) -> None:
     bomb = gzip.compress(b"\0" * 30_000_000)
 
     def talk(connection: socket.socket, over: threading.Event) -> None:
@@ -311,13 +326,15 @@ def test_a_compressed_answer_is_refused_before_it_is_read(serve, kind, raw, stat
 
 
 @pytest.mark.parametrize("deadline", [0, -1, float("inf"), float("nan"), "5", None])
-def test_a_deadline_that_is_none_is_refused(deadline):
+def test_a_deadline_that_is_none_is_refused(deadline: Any) -> None:
     for client in (GraphClient, AsyncGraphClient):
         with pytest.raises(UsageError, match="deadline"):
             client("t", deadline=deadline)
 
 
-def test_a_compressed_page_is_no_answer_that_accepts_a_send(serve, kind, raw):
+def test_a_compressed_page_is_no_answer_that_accepts_a_send(
+    serve: Any, kind: Any, raw: bytes
+) -> None:
     page = gzip.compress(b"<html>please log in</html>")
 
     def talk(connection: socket.socket, over: threading.Event) -> None:
@@ -332,7 +349,9 @@ def test_a_compressed_page_is_no_answer_that_accepts_a_send(serve, kind, raw):
     assert error.maybe_sent
 
 
-def test_a_proxy_that_drips_ends_at_the_deadline(serve, kind, raw, monkeypatch):
+def test_a_proxy_that_drips_ends_at_the_deadline(
+    serve: Any, kind: Any, raw: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The connections through a proxy are others, and keep the deadline, too."""
     for name in ("NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy", "http_proxy", "https_proxy"):
         monkeypatch.delenv(name, raising=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -23,7 +23,7 @@ def emulator_profile(emulator: Emulator) -> str:
 
 
 @pytest.fixture(params=["sync", "async"])
-def run(request):
+def run(request: pytest.FixtureRequest) -> Any:
     """Calls a method of one of the clients on an emulator."""
 
     def run(emulator: Emulator, method: str, *args: Any, user: str = "me", **kwargs: Any) -> Any:
@@ -50,7 +50,7 @@ def run(request):
 
 
 @pytest.mark.parametrize("profile", ["live", "design"])
-def test_folders_are_those_of_the_mailbox(run, profile):
+def test_folders_are_those_of_the_mailbox(run: Any, profile: Literal["live", "design"]) -> None:
     with Emulator(profile=profile) as emulator:
         for folder, count in (("inbox", 2), ("drafts", 1)):
             for _ in range(count):
@@ -65,7 +65,7 @@ def test_folders_are_those_of_the_mailbox(run, profile):
         assert len(run(emulator, "list", inbox, user="bob@contoso.com")) == 2
 
 
-def test_folders_come_in_pages(run):
+def test_folders_come_in_pages(run: Any) -> None:
     with Emulator() as emulator:
         names = [one.name for one in run(emulator, "folders")]
         transport = emulator.transport()
@@ -87,7 +87,7 @@ def test_folders_come_in_pages(run):
 ALICE = "alice@contoso.com"
 
 
-def folders_of(emulator, address=ALICE):
+def folders_of(emulator: Any, address: str = ALICE) -> Any:
     found = {}
     for name in ("inbox", "drafts", "sentitems", "deleteditems"):
         for one in emulator.mailbox(address).messages(name):
@@ -96,7 +96,7 @@ def folders_of(emulator, address=ALICE):
 
 
 @pytest.mark.parametrize("profile", ["live", "design"])
-def test_a_message_is_deleted_in_two_steps(run, profile):
+def test_a_message_is_deleted_in_two_steps(run: Any, profile: Literal["live", "design"]) -> None:
     with Emulator(profile=profile) as emulator:
         draft = run(emulator, "draft", RAW).id
         assert run(emulator, "delete", draft) is None
@@ -123,7 +123,7 @@ LOST = {
 
 
 @pytest.mark.parametrize("fault", LOST.values(), ids=LOST)
-def test_a_deletion_whose_answer_is_lost_is_not_repeated(run, fault):
+def test_a_deletion_whose_answer_is_lost_is_not_repeated(run: Any, fault: Any) -> None:
     """The second time would be for good."""
     with Emulator() as emulator:
         draft = run(emulator, "draft", RAW).id
@@ -137,7 +137,7 @@ def test_a_deletion_whose_answer_is_lost_is_not_repeated(run, fault):
         assert folders_of(emulator) == {draft: where}
 
 
-def test_a_deletion_that_was_not_carried_out_for_sure_is_repeated(run):
+def test_a_deletion_that_was_not_carried_out_for_sure_is_repeated(run: Any) -> None:
     with Emulator() as emulator:
         draft = run(emulator, "draft", RAW).id
         emulator.faults.add(Fault.throttled(retry_after=1), on="DELETE *")
@@ -148,7 +148,9 @@ def test_a_deletion_that_was_not_carried_out_for_sure_is_repeated(run):
 @pytest.mark.parametrize("profile", ["live", "design"])
 @pytest.mark.parametrize("fault", LOST.values(), ids=LOST)
 @pytest.mark.parametrize("method", ["draft", "create_reply", "create_reply_all", "create_forward"])
-def test_a_draft_whose_answer_is_lost_is_named_where_it_is(run, profile, method, fault):
+def test_a_draft_whose_answer_is_lost_is_named_where_it_is(
+    run: Any, profile: Literal["live", "design"], method: str, fault: Any
+) -> None:
     with Emulator(profile=profile, me=ALICE, mailboxes=["bob@contoso.com"]) as emulator:
         older = emulator.mailbox(ALICE).put(RAW, folder="drafts")
         original = emulator.mailbox(ALICE).put(RAW.replace(b"<m1@", b"<m0@"))
@@ -167,7 +169,7 @@ def test_a_draft_whose_answer_is_lost_is_named_where_it_is(run, profile, method,
         assert (next(iter(made)) if made else "<m1@contoso.com>") in error.hint
 
 
-def test_a_draft_is_not_named_where_drafts_cannot_be_read(run):
+def test_a_draft_is_not_named_where_drafts_cannot_be_read(run: Any) -> None:
     with Emulator(me=ALICE) as emulator:
         emulator.faults.add(Fault.cut_after(), on="POST *")
         emulator.faults.add(Fault.answer(403, code="ErrorAccessDenied"), on="GET *")
@@ -177,7 +179,7 @@ def test_a_draft_is_not_named_where_drafts_cannot_be_read(run):
         assert "may lie in Drafts (<m1@contoso.com>)" in caught.value.hint
 
 
-def test_a_send_through_a_draft_names_the_draft_that_was_lost(run):
+def test_a_send_through_a_draft_names_the_draft_that_was_lost(run: Any) -> None:
     with Emulator() as emulator:
         emulator.faults.add(Fault.cut_after(), on="POST */messages")
         with pytest.raises(GraphUnreachable) as caught:

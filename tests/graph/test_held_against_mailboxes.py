@@ -10,6 +10,7 @@ import asyncio
 import functools
 import inspect
 import itertools
+from typing import Any
 
 import pytest
 
@@ -22,14 +23,14 @@ ID = "<m1@contoso.com>"
 DAY = 86_400.0
 
 
-def mail(to=BOB, author=ALICE, message_id=ID):
+def mail(to: Any = BOB, author: str = ALICE, message_id: str = ID) -> Any:
     return (
         f"From: {author}\r\nTo: {to}\r\nSubject: hello\r\nMessage-ID: {message_id}\r\n"
         "Date: Thu, 01 Jan 2099 00:00:00 +0000\r\n\r\nhi\r\n"
     ).encode()
 
 
-def named(maker, *settings):
+def named(maker: Any, *settings: Any) -> Any:
     """Ways to make a fault, by their names."""
     return {
         f"{maker.__name__} {' '.join(f'{k}={v}' for k, v in one.items())}".strip(): (
@@ -39,7 +40,7 @@ def named(maker, *settings):
     }
 
 
-def each(**values):
+def each(**values: Any) -> Any:
     return [dict(zip(values, one, strict=True)) for one in itertools.product(*values.values())]
 
 
@@ -74,7 +75,7 @@ VERBS = {
 }
 
 
-def test_every_fault_of_the_emulator_is_here():
+def test_every_fault_of_the_emulator_is_here() -> None:
     makers = {
         name for name, member in inspect.getmembers(Fault, inspect.ismethod) if name[0] != "_"
     }
@@ -88,9 +89,9 @@ class World:
     sent to others, received from a stranger), and one more comes in while the client waits.
     """
 
-    def __init__(self, kind, *, crowded, wire="text-plain"):
+    def __init__(self, kind: Any, *, crowded: Any, wire: str = "text-plain") -> None:
         self.kind, self.crowded, self.now = kind, crowded, 1_800_000_000.0
-        self.told = None
+        self.told: GraphError | None = None
         self.emulator = Emulator(
             me=ALICE,
             mailboxes=[BOB, CAROL],
@@ -99,7 +100,7 @@ class World:
         )
         self.alice = self.emulator.mailbox(ALICE)
         self.alice.put(mail(to=f"{ALICE}, {CAROL}", author=BOB, message_id="<0@x>"), item_id="old")
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "wire": wire,
             "timeout": 0.001,  # what is slower than that is lost
             "clock": lambda: self.now,
@@ -112,25 +113,25 @@ class World:
         self.old = {one.immutable_id for one in self.alice.messages(None)}
         self.now += 7.3
 
-    def close(self):
+    def close(self) -> None:
         self.emulator.close()
 
-    def wait(self, seconds):
+    def wait(self, seconds: float) -> None:
         if self.crowded:
             self.alice.put(mail(to=BOB, author=ALICE))  # it looks as if it were the copy
             self.crowded = False
         self.now += seconds
 
-    def call(self, method, *args, **kwargs):
+    def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         if self.kind == "sync":
             transport = self.emulator.transport()
             with GraphClient("t", transport=transport, sleep=self.wait, **self.settings) as graph:
                 return getattr(graph, method)(*args, **kwargs)
 
-        async def wait(seconds):
+        async def wait(seconds: float) -> None:
             self.wait(seconds)
 
-        async def run():
+        async def run() -> Any:
             transport = self.emulator.async_transport()
             async with AsyncGraphClient(
                 "t", transport=transport, sleep=wait, **self.settings
@@ -139,11 +140,11 @@ class World:
 
         return asyncio.run(run())
 
-    def copies(self, address):
+    def copies(self, address: str) -> Any:
         inbox = self.emulator.mailbox(address).messages("inbox")
         return sum(message.internet_message_id == ID for message in inbox)
 
-    def drafts_of(self, verb):
+    def drafts_of(self, verb: str) -> Any:
         """What an error of this verb may name as its draft."""
         if verb == "send_draft":
             return {self.draft}
@@ -152,7 +153,7 @@ class World:
             verb, {None}
         )
 
-    def claim(self, verb):
+    def claim(self, verb: str) -> Any:
         """What the client says of a send, and what new copies there are then at each recipient."""
         method, options, _ = VERBS[verb]
         args = {"send": (mail(),), "send_draft": (self.draft,)}.get(method, ("old", mail()))
@@ -166,7 +167,7 @@ class World:
         return said, [self.copies(one) - n for one, n in zip(recipients, held, strict=True)]
 
 
-def hold(said, new, *, where):
+def hold(said: Any, new: Any, *, where: Any) -> None:
     assert all(n in (0, 1) for n in new), where
     if said in ("accepted", "confirmed"):
         assert set(new) == {1}, where
@@ -176,7 +177,7 @@ def hold(said, new, *, where):
         assert said == "unknown", where
 
 
-def check(verb, *strikes, where, **world):
+def check(verb: str, *strikes: Any, where: Any, **world: Any) -> None:
     """Send in a world of its own, struck by (fault, on, after, times)."""
     here = World(**world)
     try:
@@ -193,7 +194,7 @@ def check(verb, *strikes, where, **world):
 @pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_what_is_said_is_what_is_held(fault, verb, kind):
+def test_what_is_said_is_what_is_held(fault: Any, verb: str, kind: Any) -> None:
     cases = [(True, 1), (False, 1), (False, 20)]
     for crowded, times in cases if kind == "sync" else cases[:1]:
         strike = FAULTS[fault](), VERBS[verb][2], 0, times
@@ -202,7 +203,7 @@ def test_what_is_said_is_what_is_held(fault, verb, kind):
 
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_what_is_said_is_what_is_held_in_the_design_documents_form(fault, verb):
+def test_what_is_said_is_what_is_held_in_the_design_documents_form(fault: Any, verb: str) -> None:
     if fault == "answer status=200 carried_out=False" and verb in ("reply_all", "forward"):
         return  # there it is the documented acceptance, as a bare 202 is elsewhere: it is believed
     strike = FAULTS[fault](), VERBS[verb][2], 0, 1
@@ -211,7 +212,7 @@ def test_what_is_said_is_what_is_held_in_the_design_documents_form(fault, verb):
 
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("look", FAULTS)
-def test_what_is_said_is_what_is_held_when_looking_fails_too(look, verb):
+def test_what_is_said_is_what_is_held_when_looking_fails_too(look: Any, verb: str) -> None:
     for lost, after in ((Fault.cut_before, 0), (Fault.cut_after, 1)):
         strikes = (lost(), VERBS[verb][2], 0, 1), (FAULTS[look](), "GET *", after, 20)
         check(verb, *strikes, where=(lost, after), kind="sync", crowded=True)
@@ -221,7 +222,7 @@ def test_what_is_said_is_what_is_held_when_looking_fails_too(look, verb):
 # repeated.
 @pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "make the draft to send"])
-def test_what_can_be_known_is_known(verb, kind):
+def test_what_can_be_known_is_known(verb: str, kind: Any) -> None:
     wanted = {
         "throttled retry_after=2": "accepted",
         "connection_refused": "accepted",

@@ -15,6 +15,8 @@ import pytest
 from smime_graph.errors import MalformedMessage, UsageError
 from smime_graph.graph import _mailbox, _outgoing
 
+from .conftest import Driver, FakeGraph
+
 RAW = (
     b"From: alice@contoso.com\r\nTo: bob@contoso.com\r\nSubject: hello\r\n"
     b"Message-ID: <m1@contoso.com>\r\nMIME-Version: 1.0\r\n\r\nhi\r\n"
@@ -91,11 +93,21 @@ ENDPOINTS = [
     ids=[f"{e[0]}-{n}" for n, e in enumerate(ENDPOINTS)],
 )
 def test_every_endpoint_gets_exactly_its_request(
-    call, user, wire, method, args, kwargs, status, verb, path, plain, mime
-):
+    call: Driver,
+    user: Any,
+    wire: str,
+    method: str,
+    args: Any,
+    kwargs: Any,
+    status: int,
+    verb: str,
+    path: Any,
+    plain: Any,
+    mime: Any,
+) -> None:
     seen = []
 
-    def handler(request):
+    def handler(request: httpx.Request) -> httpx.Response:
         seen.append(request)
         if method in ("list", "folders"):
             return httpx.Response(status, json={"value": []})
@@ -129,7 +141,9 @@ def test_every_endpoint_gets_exactly_its_request(
     uuid.UUID(request.headers["client-request-id"])
 
 
-def test_each_request_has_a_client_request_id_of_its_own(call, fake, raw):
+def test_each_request_has_a_client_request_id_of_its_own(
+    call: Driver, fake: type[FakeGraph], raw: bytes
+) -> None:
     graph = fake()
     call(graph, "send", raw, via="draft")
     ids = [r.headers["client-request-id"] for r in graph.requests]
@@ -137,7 +151,7 @@ def test_each_request_has_a_client_request_id_of_its_own(call, fake, raw):
     assert len(set(ids)) == 2
 
 
-def test_the_answers_become_references(call, raw):
+def test_the_answers_become_references(call: Driver, raw: bytes) -> None:
     item = {
         "id": "AAMk=",
         "internetMessageId": "<m1@contoso.com>",
@@ -150,7 +164,7 @@ def test_the_answers_become_references(call, raw):
         "receivedDateTime": "yesterday",
     }
 
-    def handler(request):
+    def handler(request: httpx.Request) -> httpx.Response:
         return httpx.Response(201, headers={"request-id": "r-1"}, content=json.dumps(item).encode())
 
     ref = call(handler, "draft", raw)
@@ -172,13 +186,15 @@ def test_the_answers_become_references(call, raw):
         ("2026-11-22", None),
     ],
 )
-def test_a_time_is_one_that_can_be_shown(call, text, expected):
+def test_a_time_is_one_that_can_be_shown(call: Driver, text: str, expected: Any) -> None:
     item = {"id": "AAMk=", "receivedDateTime": text}
     ref = call(lambda request: httpx.Response(200, json=item), "get", "AAMk=")
     assert (ref.received_at and ref.received_at.isoformat()) == expected
 
 
-def test_a_send_through_a_draft_keeps_the_drafts_id(call, fake, raw):
+def test_a_send_through_a_draft_keeps_the_drafts_id(
+    call: Driver, fake: type[FakeGraph], raw: bytes
+) -> None:
     graph = fake()
     ref = call(graph, "send", raw, via="draft")
     assert graph.posts() == ["/v1.0/me/messages", "/v1.0/me/messages/AAMk-0/send"]
@@ -187,7 +203,7 @@ def test_a_send_through_a_draft_keeps_the_drafts_id(call, fake, raw):
     assert ref.status == "accepted"
 
 
-def test_fetch_gives_the_bytes_as_they_came(call):
+def test_fetch_gives_the_bytes_as_they_came(call: Driver) -> None:
     content = bytes(range(256)) * 3
     assert call(lambda request: httpx.Response(200, content=content), "fetch", "id") == content
 
@@ -199,11 +215,11 @@ def without(name: bytes) -> bytes:
     return b"".join(x for x in RAW.splitlines(keepends=True) if not x.startswith(name))
 
 
-def to(value):
+def to(value: Any) -> Any:
     return RAW.replace(b"bob@contoso.com", value)
 
 
-def nothing_is_sent(request):
+def nothing_is_sent(request: httpx.Request) -> httpx.Response:
     raise AssertionError("a request was made")
 
 
@@ -253,7 +269,9 @@ def nothing_is_sent(request):
         (RAW.decode(), UsageError, "is str, wanted bytes"),
     ],
 )
-def test_what_cannot_be_sent_is_refused_before_any_request(call, raw, kind, text):
+def test_what_cannot_be_sent_is_refused_before_any_request(
+    call: Driver, raw: bytes, kind: Any, text: str
+) -> None:
     with pytest.raises(kind, match=text):
         call(nothing_is_sent, "send", raw)
 
@@ -271,7 +289,7 @@ def test_what_cannot_be_sent_is_refused_before_any_request(call, raw, kind, text
         b"bob@[192.0.2.1]",
     ],
 )
-def test_every_way_to_write_an_address_counts_as_one(to):
+def test_every_way_to_write_an_address_counts_as_one(to: Any) -> None:
     raw = RAW.replace(b"bob@contoso.com", to)
     assert (
         _outgoing.check_to_send(_outgoing.header_fields(raw), recipients=True) == "<m1@contoso.com>"
@@ -294,7 +312,7 @@ def test_every_way_to_write_an_address_counts_as_one(to):
         "Zo\u00eb <zo\u00eb@ex\u00e4mple.com>".encode(),
     ],
 )
-def test_every_way_to_write_one_author_is_one(author):
+def test_every_way_to_write_one_author_is_one(author: bytes) -> None:
     raw = RAW.replace(b"alice@contoso.com", author)
     assert (
         _outgoing.check_to_send(_outgoing.header_fields(raw), recipients=True) == "<m1@contoso.com>"
@@ -315,12 +333,12 @@ def test_every_way_to_write_one_author_is_one(author):
         (b'To: "a b"@x', {'"a b"@x'}),
     ],
 )
-def test_the_recipients_of_a_header(fields, addresses):
+def test_the_recipients_of_a_header(fields: Any, addresses: Any) -> None:
     header = _outgoing.header_fields(fields + b"\r\nMessage-ID: <a@b>\r\n\r\n")
     assert _outgoing.recipients(header) == addresses
 
 
-def test_bare_line_feeds_and_a_missing_body_are_still_a_message():
+def test_bare_line_feeds_and_a_missing_body_are_still_a_message() -> None:
     for raw in (RAW.replace(b"\r\n", b"\n"), RAW.split(b"\r\n\r\n")[0], RAW[: RAW.index(b"hi")]):
         assert (
             _outgoing.check_to_send(_outgoing.header_fields(raw), recipients=True)
@@ -328,7 +346,7 @@ def test_bare_line_feeds_and_a_missing_body_are_still_a_message():
         )
 
 
-def test_a_hostile_header_takes_linear_time():
+def test_a_hostile_header_takes_linear_time() -> None:
     # Each of these is quadratic in a naive pattern, and would take minutes for a megabyte.
     for filler in (b"a", b'"', b'\\"', b"(", b'"\\', b"(a", b"@", b"<"):
         value = (filler * (1_000_000 // len(filler)))[:1_000_000]
@@ -340,7 +358,7 @@ def test_a_hostile_header_takes_linear_time():
         assert time.perf_counter() - began < 5.0, filler
 
 
-def test_replies_and_drafts_need_no_recipient_in_the_header(call):
+def test_replies_and_drafts_need_no_recipient_in_the_header(call: Driver) -> None:
     raw = without(b"To:")
     assert call(lambda request: httpx.Response(202), "reply", "id", raw).status == "accepted"
     assert call(lambda request: httpx.Response(202), "reply_all", "id", raw).status == "accepted"
@@ -349,12 +367,12 @@ def test_replies_and_drafts_need_no_recipient_in_the_header(call):
         call(nothing_is_sent, "forward", "id", raw)
 
 
-def test_a_draft_may_lack_a_message_id(call):
+def test_a_draft_may_lack_a_message_id(call: Driver) -> None:
     raw = without(b"Message-ID:")
     assert call(lambda request: httpx.Response(201, json=ITEM), "draft", raw).id == "new"
 
 
-def test_not_saving_names_both_facts_and_sends_nothing(call, raw):
+def test_not_saving_names_both_facts_and_sends_nothing(call: Driver, raw: bytes) -> None:
     with pytest.raises(UsageError, match=r"text/plain form has no place.*no mimeContent"):
         call(nothing_is_sent, "send", raw, save_to_sent_items=False)
     with pytest.raises(UsageError, match="when a draft is sent"):
@@ -377,10 +395,12 @@ def test_not_saving_names_both_facts_and_sends_nothing(call, raw):
         ("mime-content", "send", len(B64) + len('{"mimeContent":"","saveToSentItems":true}')),
     ],
 )
-def test_the_limit_counts_the_bytes_of_the_http_body(call, raw, wire, method, size):
+def test_the_limit_counts_the_bytes_of_the_http_body(
+    call: Driver, raw: bytes, wire: str, method: str, size: Any
+) -> None:
     bodies = []
 
-    def handler(request):
+    def handler(request: httpx.Request) -> httpx.Response:
         bodies.append(len(request.content))
         return httpx.Response(202) if method == "send" else httpx.Response(201, json=ITEM)
 
@@ -391,7 +411,7 @@ def test_the_limit_counts_the_bytes_of_the_http_body(call, raw, wire, method, si
     assert "three times" in caught.value.hint
 
 
-def test_the_limit_is_four_mebibytes_unless_it_is_switched_off(call, raw):
+def test_the_limit_is_four_mebibytes_unless_it_is_switched_off(call: Driver, raw: bytes) -> None:
     big = raw + b"x" * (3 * 1024 * 1024 - len(raw))
     assert call(lambda request: httpx.Response(202), "send", big)
     with pytest.raises(UsageError, match="4194304"):
@@ -401,15 +421,15 @@ def test_the_limit_is_four_mebibytes_unless_it_is_switched_off(call, raw):
 
 
 @pytest.mark.parametrize("bad", ["", ".", "..", "a\nb", "a\ud800", "x" * 2049, None])
-def test_an_id_that_is_no_path_segment_is_refused(call, raw, bad):
+def test_an_id_that_is_no_path_segment_is_refused(call: Driver, raw: bytes, bad: Any) -> None:
     with pytest.raises(UsageError):
         call(nothing_is_sent, "reply", bad, raw)
 
 
-def test_an_id_cannot_climb_to_another_endpoint(call):
+def test_an_id_cannot_climb_to_another_endpoint(call: Driver) -> None:
     seen = []
 
-    def handler(request):
+    def handler(request: httpx.Request) -> httpx.Response:
         seen.append(request.url.raw_path)
         return httpx.Response(200, content=b"x")
 
@@ -440,13 +460,13 @@ def test_an_id_cannot_climb_to_another_endpoint(call):
         {"timeout": float("nan")},
     ],
 )
-def test_settings_that_make_no_sense_are_refused(call, settings):
+def test_settings_that_make_no_sense_are_refused(call: Driver, settings: Any) -> None:
     with pytest.raises(UsageError) as caught:
         call(nothing_is_sent, "get", "id", settings=settings)
     assert "pa55" not in str(caught.value)
 
 
-def test_a_cloud_picks_the_host_and_its_scope_and_url_wins():
+def test_a_cloud_picks_the_host_and_its_scope_and_url_wins() -> None:
     hosts: dict[Any, str] = {
         "global": "graph.microsoft.com",
         "usgov": "graph.microsoft.us",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import formatdate
 from typing import Any
@@ -23,6 +24,8 @@ from smime_graph.errors import (
 )
 from smime_graph.graph import AsyncGraphClient, GraphClient, _client, _deadline
 
+from .conftest import Driver, FakeGraph, Handler
+
 ID = "<m1@contoso.com>"
 
 
@@ -38,12 +41,12 @@ def graph_says(status: int, code: str, **headers: str) -> httpx.Response:
     return httpx.Response(status, headers=headers, json={"error": {"code": code, "message": "no"}})
 
 
-def lost():
+def lost() -> Any:
     return httpx.ReadTimeout("timed out")
 
 
 # What may happen to a request that was carried out, or may have been, and leaves us none the wiser.
-LOSSES = {
+LOSSES: dict[str, Callable[[], Any]] = {
     "read timeout": lost,
     "connection cut": lambda: httpx.ReadError("reset"),
     "server hung up": lambda: httpx.RemoteProtocolError("disconnected"),
@@ -74,7 +77,7 @@ LOSSES = {
 }
 
 # What proves that it was not.
-PROOFS = {
+PROOFS: dict[str, Callable[[], Any]] = {
     "429": lambda: graph_says(429, "ApplicationThrottled", **{"Retry-After": "2"}),
     "429 without retry-after": lambda: graph_says(429, "activityLimitReached"),
     "connection refused": lambda: httpx.ConnectError("refused"),
@@ -83,7 +86,7 @@ PROOFS = {
     "proxy": lambda: httpx.ProxyError("no"),
 }
 
-SENDS = {
+SENDS: dict[str, Callable[..., Any]] = {
     "send": lambda call, graph, raw: call(graph, "send", raw),
     "reply": lambda call, graph, raw: call(graph, "reply", "id", raw),
     "reply_all": lambda call, graph, raw: call(graph, "reply_all", "id", raw),
@@ -93,7 +96,9 @@ SENDS = {
 
 @pytest.mark.parametrize("how", SENDS)
 @pytest.mark.parametrize("loss", LOSSES)
-def test_a_lost_answer_is_looked_up_and_never_repeated(call, fake, raw, how, loss):
+def test_a_lost_answer_is_looked_up_and_never_repeated(
+    call: Driver, fake: type[FakeGraph], raw: bytes, how: str, loss: str
+) -> None:
     graph = fake(faults=[(True, LOSSES[loss]())], lag=2)
     ref = SENDS[how](call, graph, raw)
     assert graph.delivered == [raw]
@@ -104,7 +109,9 @@ def test_a_lost_answer_is_looked_up_and_never_repeated(call, fake, raw, how, los
 
 @pytest.mark.parametrize("how", SENDS)
 @pytest.mark.parametrize("loss", LOSSES)
-def test_what_is_not_found_is_told_and_not_sent_again(call, fake, raw, how, loss):
+def test_what_is_not_found_is_told_and_not_sent_again(
+    call: Driver, fake: type[FakeGraph], raw: bytes, how: str, loss: str
+) -> None:
     graph = fake(faults=[(False, LOSSES[loss]())])
     with pytest.raises(GraphUnreachable, match="not known whether the message was sent") as caught:
         SENDS[how](call, graph, raw)
@@ -117,7 +124,9 @@ def test_what_is_not_found_is_told_and_not_sent_again(call, fake, raw, how, loss
 
 @pytest.mark.parametrize("how", SENDS)
 @pytest.mark.parametrize("proof", PROOFS)
-def test_what_was_provably_not_carried_out_is_repeated(call, fake, raw, how, proof):
+def test_what_was_provably_not_carried_out_is_repeated(
+    call: Driver, fake: type[FakeGraph], raw: bytes, how: str, proof: str
+) -> None:
     graph = fake(faults=[(False, PROOFS[proof]()), (False, PROOFS[proof]())])
     ref = SENDS[how](call, graph, raw)
     assert graph.delivered == [raw]
@@ -125,13 +134,17 @@ def test_what_was_provably_not_carried_out_is_repeated(call, fake, raw, how, pro
     assert ref.status == "accepted"
 
 
-def test_a_sent_message_that_shows_late_is_found_late(call, fake, raw):
+def test_a_sent_message_that_shows_late_is_found_late(
+    call: Driver, fake: type[FakeGraph], raw: bytes
+) -> None:
     graph = fake(faults=[(True, lost())], lag=4)
     assert call(graph, "send", raw).status == "confirmed"
     assert call.pauses == [1.0, 2.0, 4.0, 8.0, 15.0]
 
 
-def test_mail_to_oneself_has_two_copies_and_the_one_in_sent_items_proves_it(call, fake, raw):
+def test_mail_to_oneself_has_two_copies_and_the_one_in_sent_items_proves_it(
+    call: Driver, fake: type[FakeGraph], raw: bytes
+) -> None:
     graph = fake(faults=[(True, gateway(504))], to_self=True)
     ref = call(graph, "send", raw)
     assert (ref.status, ref.id) == ("confirmed", "AAMk-1")
@@ -139,7 +152,9 @@ def test_mail_to_oneself_has_two_copies_and_the_one_in_sent_items_proves_it(call
     assert len(graph.delivered) == 1
 
 
-def test_without_the_right_to_look_nobody_knows(call, fake, raw, graph_error):
+def test_without_the_right_to_look_nobody_knows(
+    call: Driver, fake: type[FakeGraph], raw: bytes, graph_error: Callable[..., httpx.Response]
+) -> None:
     graph = fake(
         faults=[(True, lost())], look_faults=[(False, graph_error(403, "ErrorAccessDenied"))]
     )
@@ -149,7 +164,9 @@ def test_without_the_right_to_look_nobody_knows(call, fake, raw, graph_error):
     assert call.pauses == [1.0]
 
 
-def test_a_look_up_that_fails_is_tried_again_and_waits_as_it_is_asked_to(call, fake, raw):
+def test_a_look_up_that_fails_is_tried_again_and_waits_as_it_is_asked_to(
+    call: Driver, fake: type[FakeGraph], raw: bytes
+) -> None:
     graph = fake(
         faults=[(True, lost())],
         look_faults=[
@@ -184,7 +201,9 @@ OLDER: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("how", SENDS)
 @pytest.mark.parametrize("older", OLDER)
 @pytest.mark.parametrize("ahead", [0.0, 86_400.0, -86_400.0])
-def test_a_copy_that_is_not_of_this_attempt_proves_nothing(call, fake, raw, how, older, ahead):
+def test_a_copy_that_is_not_of_this_attempt_proves_nothing(
+    call: Driver, fake: type[FakeGraph], raw: bytes, how: str, older: Any, ahead: float
+) -> None:
     graph = fake(faults=[(False, lost())], ahead=ahead)
     call.now += 0.25
     graph.clock = lambda: call.now + ahead
@@ -201,13 +220,17 @@ def test_a_copy_that_is_not_of_this_attempt_proves_nothing(call, fake, raw, how,
 
 @pytest.mark.parametrize("how", SENDS)
 @pytest.mark.parametrize("ahead", [0.0, 86_400.5, -86_400.5])
-def test_the_servers_clock_decides_and_not_ours(call, fake, raw, how, ahead):
+def test_the_servers_clock_decides_and_not_ours(
+    call: Driver, fake: type[FakeGraph], raw: bytes, how: str, ahead: float
+) -> None:
     graph = fake(faults=[(True, lost())], ahead=ahead, lag=2)
     assert SENDS[how](call, graph, raw).status == "confirmed"
     assert graph.delivered == [raw]
 
 
-def test_a_server_that_does_not_tell_its_time_leaves_it_unknown(call, fake, raw):
+def test_a_server_that_does_not_tell_its_time_leaves_it_unknown(
+    call: Driver, fake: type[FakeGraph], raw: bytes
+) -> None:
     graph = fake(faults=[(True, lost())], dated=False)
     with pytest.raises(GraphUnreachable, match="does not tell its time") as caught:
         call(graph, "send", raw)
@@ -232,9 +255,15 @@ def test_a_server_that_does_not_tell_its_time_leaves_it_unknown(call, fake, raw)
     ],
 )
 def test_an_answer_is_proven_by_a_copy_to_the_people_of_the_original(
-    call, fake, raw, method, original, sent_to, proven
-):
-    def people(names):
+    call: Driver,
+    fake: type[FakeGraph],
+    raw: bytes,
+    method: str,
+    original: Any,
+    sent_to: Any,
+    proven: Any,
+) -> None:
+    def people(names: Any) -> Any:
         return [{"emailAddress": {"address": f"{name}@contoso.com"}} for name in names.split()]
 
     graph = fake(faults=[(False, lost())])
@@ -251,7 +280,9 @@ def test_an_answer_is_proven_by_a_copy_to_the_people_of_the_original(
             call(graph, method, "id", raw)
 
 
-def test_an_answer_to_what_cannot_be_read_is_unknown(call, fake, raw, graph_error):
+def test_an_answer_to_what_cannot_be_read_is_unknown(
+    call: Driver, fake: type[FakeGraph], raw: bytes, graph_error: Callable[..., httpx.Response]
+) -> None:
     graph = fake(
         faults=[(True, lost())], look_faults=[(False, graph_error(403, "ErrorAccessDenied"))]
     )
@@ -261,7 +292,13 @@ def test_an_answer_to_what_cannot_be_read_is_unknown(call, fake, raw, graph_erro
 
 
 @pytest.mark.parametrize("how", [*SENDS, "draft"])
-def test_a_refusal_after_a_repetition_is_looked_up(call, fake, raw, graph_error, how):
+def test_a_refusal_after_a_repetition_is_looked_up(
+    call: Driver,
+    fake: type[FakeGraph],
+    raw: bytes,
+    graph_error: Callable[..., httpx.Response],
+    how: str,
+) -> None:
     # As a service that lies about its throttling would have it.
     throttled = PROOFS["429"]()
     refused = graph_error(400, "ErrorInvalidRecipients")
@@ -272,7 +309,9 @@ def test_a_refusal_after_a_repetition_is_looked_up(call, fake, raw, graph_error,
     scripts[False][1] = (False, refused)
     for carried_out, script in scripts.items():
         graph = fake(faults=[None, *script] if how == "draft" else script)
-        send = SENDS.get(how, lambda call, graph, raw: call(graph, "send", raw, via="draft"))
+        send: Callable[..., Any] = SENDS.get(
+            how, lambda call, graph, raw: call(graph, "send", raw, via="draft")
+        )
         if carried_out:
             assert send(call, graph, raw).status == "confirmed"
         else:
@@ -283,7 +322,9 @@ def test_a_refusal_after_a_repetition_is_looked_up(call, fake, raw, graph_error,
 
 
 @pytest.mark.parametrize("how", [*SENDS, "draft"])
-def test_after_a_repetition_that_never_left_nothing_was_sent(call, fake, raw, how):
+def test_after_a_repetition_that_never_left_nothing_was_sent(
+    call: Driver, fake: type[FakeGraph], raw: bytes, how: str
+) -> None:
     """Each of the attempts has its proof, so there is nothing to look up."""
     repeated = [(False, PROOFS["429"]()), *[(False, PROOFS["connection refused"]())] * 4]
     graph = fake(
@@ -297,14 +338,16 @@ def test_after_a_repetition_that_never_left_nothing_was_sent(call, fake, raw, ho
     assert graph.delivered == []
 
 
-def test_a_deadline_in_the_wait_for_a_repetition_leaves_it_unsent(call, fake, raw, monkeypatch):
+def test_a_deadline_in_the_wait_for_a_repetition_leaves_it_unsent(
+    call: Driver, fake: type[FakeGraph], raw: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     graph = fake(faults=[(False, PROOFS["429"]())])
     passed = [0.0]
 
     class Time:
         monotonic = time = staticmethod(lambda: passed[0])
 
-    def sleep(seconds):
+    def sleep(seconds: float) -> None:
         passed[0] += seconds
 
     monkeypatch.setattr(call, "_sleep", sleep)
@@ -318,12 +361,14 @@ def test_a_deadline_in_the_wait_for_a_repetition_leaves_it_unsent(call, fake, ra
 
 @pytest.mark.parametrize("begins", [0.0, 0.1, 0.5, 0.9, 0.99])
 @pytest.mark.parametrize("takes", [0.0, 0.02, 0.15, 0.6, 1.3])
-def test_a_copy_of_the_second_in_which_the_attempt_began_is_found(call, fake, raw, begins, takes):
+def test_a_copy_of_the_second_in_which_the_attempt_began_is_found(
+    call: Driver, fake: type[FakeGraph], raw: bytes, begins: float, takes: float
+) -> None:
     """Date and createdDateTime are whole seconds, and the attempt begins in the middle of one."""
     call.now += begins
     graph = fake(clock=lambda: call.now)
 
-    def handler(request):
+    def handler(request: httpx.Request) -> httpx.Response:
         answer = graph(request)
         call.now += takes
         if request.method == "POST":
@@ -351,11 +396,13 @@ def at(seconds: float) -> str:
     ],
     ids=repr,
 )
-def test_a_time_that_may_be_another_clocks_proves_nothing(call, fake, raw, headers):
+def test_a_time_that_may_be_another_clocks_proves_nothing(
+    call: Driver, fake: type[FakeGraph], raw: bytes, headers: Any
+) -> None:
     graph = fake(dated=False, clock=lambda: 1_800_000_000.0)
     graph.keep(raw, folder="sentitems")  # sent before
 
-    def handler(request):
+    def handler(request: httpx.Request) -> httpx.Response:
         call.now += 10.0
         if request.method == "POST":
             raise lost()
@@ -368,7 +415,9 @@ def test_a_time_that_may_be_another_clocks_proves_nothing(call, fake, raw, heade
 
 @pytest.mark.parametrize("step", [-3600.0, 0.0, 3600.0])
 @pytest.mark.parametrize("kind", ["older", "own"])
-def test_setting_our_clock_while_a_send_goes_on_proves_nothing(fake, raw, monkeypatch, step, kind):
+def test_setting_our_clock_while_a_send_goes_on_proves_nothing(
+    fake: type[FakeGraph], raw: bytes, monkeypatch: pytest.MonkeyPatch, step: Any, kind: Any
+) -> None:
     """How long ago the attempt began is measured by a clock that nobody sets."""
     wall, passed = [1_800_000_000.0], [0.0]
 
@@ -376,7 +425,7 @@ def test_setting_our_clock_while_a_send_goes_on_proves_nothing(fake, raw, monkey
         monotonic = staticmethod(lambda: passed[0])
         time = staticmethod(lambda: wall[0])
 
-    def pass_by(seconds):
+    def pass_by(seconds: float) -> None:
         passed[0] += seconds
         wall[0] += seconds
 
@@ -384,7 +433,7 @@ def test_setting_our_clock_while_a_send_goes_on_proves_nothing(fake, raw, monkey
     graph.keep(raw, folder="sentitems")  # sent before
     pass_by(60.0)
 
-    def handler(request):
+    def handler(request: httpx.Request) -> httpx.Response:
         if request.method == "POST":
             if kind == "own":
                 graph(request)
@@ -394,7 +443,9 @@ def test_setting_our_clock_while_a_send_goes_on_proves_nothing(fake, raw, monkey
 
     monkeypatch.setattr(_client, "time", Time)
     monkeypatch.setattr(_deadline, "time", Time)
-    monkeypatch.setitem(GraphClient.__init__.__kwdefaults__, "clock", Time.time)
+    defaults = GraphClient.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "clock", Time.time)
     with GraphClient("t", transport=httpx.MockTransport(handler), sleep=pass_by) as client:
         if kind == "own":
             assert client.send(raw).id == "AAMk-1"
@@ -407,11 +458,11 @@ def test_setting_our_clock_while_a_send_goes_on_proves_nothing(fake, raw, monkey
 @pytest.mark.parametrize("text", ["<a\u00adb@c>", "<a@b\u200b>", "<\u202ea@b>", "<a@b\ue000>"])
 @pytest.mark.parametrize("how", [*SENDS, "draft", "via draft"])
 def test_a_message_id_that_nobody_can_ask_for_is_refused_before_the_first_request(
-    call, fake, raw, how, text
-):
+    call: Driver, fake: type[FakeGraph], raw: bytes, how: str, text: str
+) -> None:
     raw = raw.replace(ID.encode(), text.encode())
     graph = fake(faults=[(False, lost())])
-    ways = {
+    ways: dict[str, Callable[..., Any]] = {
         **SENDS,
         "draft": lambda call, graph, raw: call(graph, "draft", raw),
         "via draft": lambda call, graph, raw: call(graph, "send", raw, via="draft"),
@@ -422,17 +473,21 @@ def test_a_message_id_that_nobody_can_ask_for_is_refused_before_the_first_reques
 
 
 @pytest.mark.parametrize("text", ["<a'b@c>", "<''a@x>", "<a'or'b@c>", "<%27&$top=1#@x/..>"])
-def test_a_quote_in_a_message_id_asks_for_that_message_and_no_other(call, fake, raw, text):
+def test_a_quote_in_a_message_id_asks_for_that_message_and_no_other(
+    call: Driver, fake: type[FakeGraph], raw: bytes, text: str
+) -> None:
     raw = raw.replace(ID.encode(), text.encode())
     graph = fake(faults=[(True, lost())])
     graph.keep(raw.replace(text.encode(), b"<other@x>"), folder="sentitems")
     assert call(graph, "send", raw).id == "AAMk-1"
 
 
-def test_a_token_that_cannot_be_had_for_the_look_up_still_says_maybe_sent(call, fake, raw):
+def test_a_token_that_cannot_be_had_for_the_look_up_still_says_maybe_sent(
+    call: Driver, fake: type[FakeGraph], raw: bytes
+) -> None:
     tokens = iter(["one"])
 
-    def credential():
+    def credential() -> Any:
         return next(tokens)  # the second request finds the credential broken
 
     graph = fake(faults=[(True, lost())])
@@ -441,10 +496,10 @@ def test_a_token_that_cannot_be_had_for_the_look_up_still_says_maybe_sent(call, 
     assert caught.value.maybe_sent
 
 
-def test_a_message_that_is_not_saved_is_not_looked_up(call, raw):
+def test_a_message_that_is_not_saved_is_not_looked_up(call: Driver, raw: bytes) -> None:
     requests = []
 
-    def handler(request):
+    def handler(request: httpx.Request) -> httpx.Response:
         requests.append(request)
         raise lost()
 
@@ -454,8 +509,10 @@ def test_a_message_that_is_not_saved_is_not_looked_up(call, raw):
     assert len(requests) == 1
 
 
-def test_the_design_documents_200_is_a_success_where_it_stands_there(call, fake, raw):
-    def handler(request):
+def test_the_design_documents_200_is_a_success_where_it_stands_there(
+    call: Driver, fake: type[FakeGraph], raw: bytes
+) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200)
 
     for method in ("reply_all", "forward"):
@@ -473,8 +530,10 @@ MIME = {"wire": "mime-content"}
 @pytest.mark.parametrize("wire", ["text-plain", "mime-content"])
 @pytest.mark.parametrize("status", [200, 201, 202, 203, 204])
 @pytest.mark.parametrize("kind", ["text/html", "application/xhtml+xml", "text/html; charset=x"])
-def test_a_page_is_no_acceptance(call, raw, how, wire, status, kind):
-    def handler(request):
+def test_a_page_is_no_acceptance(
+    call: Driver, raw: bytes, how: str, wire: str, status: int, kind: Any
+) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
         answer = httpx.Response(status, headers={"Content-Type": kind}, content=b"<p>log in</p>")
         return answer if status != 204 else httpx.Response(204)
 
@@ -485,11 +544,13 @@ def test_a_page_is_no_acceptance(call, raw, how, wire, status, kind):
 
 @pytest.mark.parametrize("status", [200, 202])
 @pytest.mark.parametrize("how", SENDS)
-def test_an_answer_that_names_an_error_is_no_acceptance(call, raw, how, status):
-    def handler(request):
+def test_an_answer_that_names_an_error_is_no_acceptance(
+    call: Driver, raw: bytes, how: str, status: int
+) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
         return graph_says(status, "ErrorSendAsDenied")
 
-    def send(graph, method, *args, **kwargs):
+    def send(graph: Any, method: str, *args: Any, **kwargs: Any) -> Any:
         return call(graph, method, *args, **kwargs, settings={"wire": "mime-content"})
 
     with pytest.raises(GraphUnreachable) as caught:
@@ -497,8 +558,10 @@ def test_an_answer_that_names_an_error_is_no_acceptance(call, raw, how, status):
     assert caught.value.disposition == "unknown"
 
 
-def test_an_accepted_send_counts_even_if_its_body_breaks_off(call, raw, stream):
-    def handler(request):
+def test_an_accepted_send_counts_even_if_its_body_breaks_off(
+    call: Driver, raw: bytes, stream: Callable[..., Any]
+) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
         return httpx.Response(202, stream=stream(b"", httpx.ReadError("reset")))
 
     assert call(handler, "send", raw).status == "accepted"
@@ -508,7 +571,9 @@ def test_an_accepted_send_counts_even_if_its_body_breaks_off(call, raw, stream):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_a_draft_that_was_sent_is_recognised_by_its_id(call, fake, raw, loss):
+def test_a_draft_that_was_sent_is_recognised_by_its_id(
+    call: Driver, fake: type[FakeGraph], raw: bytes, loss: str
+) -> None:
     graph = fake(faults=[None, (True, LOSSES[loss]())])
     ref = call(graph, "send", raw, via="draft")
     assert graph.delivered == [raw]
@@ -517,7 +582,9 @@ def test_a_draft_that_was_sent_is_recognised_by_its_id(call, fake, raw, loss):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_a_draft_that_stays_one_is_not_sent_again(call, fake, raw, loss):
+def test_a_draft_that_stays_one_is_not_sent_again(
+    call: Driver, fake: type[FakeGraph], raw: bytes, loss: str
+) -> None:
     graph = fake(faults=[None, (False, LOSSES[loss]())])
     with pytest.raises(GraphUnreachable, match="draft still") as caught:
         call(graph, "send", raw, via="draft")
@@ -530,7 +597,9 @@ def test_a_draft_that_stays_one_is_not_sent_again(call, fake, raw, loss):
 
 
 @pytest.mark.parametrize("folder", ["inbox", "sentitems"])
-def test_an_item_that_was_no_draft_counts_as_sent_only_in_sent_items(call, fake, raw, folder):
+def test_an_item_that_was_no_draft_counts_as_sent_only_in_sent_items(
+    call: Driver, fake: type[FakeGraph], raw: bytes, folder: str
+) -> None:
     graph = fake(faults=[(False, lost())])
     item = graph.keep(raw, folder=folder)["id"]
     if folder == "sentitems":
@@ -541,8 +610,10 @@ def test_an_item_that_was_no_draft_counts_as_sent_only_in_sent_items(call, fake,
     assert caught.value.disposition == "unknown"
 
 
-def test_a_draft_that_vanished_may_have_been_sent(call, graph_error):
-    def handler(request):
+def test_a_draft_that_vanished_may_have_been_sent(
+    call: Driver, graph_error: Callable[..., httpx.Response]
+) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
         if request.method == "POST":
             return gateway(504)
         return graph_error(404, "ErrorItemNotFound")
@@ -554,8 +625,8 @@ def test_a_draft_that_vanished_may_have_been_sent(call, graph_error):
 
 @pytest.mark.parametrize("failure", ["504", "connection cut"])
 def test_a_draft_that_is_one_at_first_and_then_out_of_sight_is_not_sent_again(
-    call, fake, raw, failure
-):
+    call: Driver, fake: type[FakeGraph], raw: bytes, failure: Any
+) -> None:
     graph = fake(
         faults=[None, (True, lost())],
         look_faults=[
@@ -570,7 +641,9 @@ def test_a_draft_that_is_one_at_first_and_then_out_of_sight_is_not_sent_again(
     assert graph.delivered == [raw]
 
 
-def test_a_refused_draft_stays_and_the_error_says_where(call, fake, raw, graph_error):
+def test_a_refused_draft_stays_and_the_error_says_where(
+    call: Driver, fake: type[FakeGraph], raw: bytes, graph_error: Callable[..., httpx.Response]
+) -> None:
     graph = fake(faults=[None, (False, graph_error(403, "ErrorSendAsDenied"))])
     with pytest.raises(GraphRefused) as caught:
         call(graph, "send", raw, via="draft")
@@ -581,7 +654,9 @@ def test_a_refused_draft_stays_and_the_error_says_where(call, fake, raw, graph_e
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("method", ["draft", "create_reply", "create_reply_all", "create_forward"])
-def test_making_a_draft_is_not_repeated_and_nothing_was_sent(call, fake, raw, method, loss):
+def test_making_a_draft_is_not_repeated_and_nothing_was_sent(
+    call: Driver, fake: type[FakeGraph], raw: bytes, method: str, loss: str
+) -> None:
     graph = fake(faults=[(True, LOSSES[loss]())])
     args = (raw,) if method == "draft" else ("id", raw)
     with pytest.raises(GraphError) as caught:
@@ -595,7 +670,9 @@ def test_making_a_draft_is_not_repeated_and_nothing_was_sent(call, fake, raw, me
     "body",
     [b"", b"{", b"[]", b"{}", b'{"id": 5}', b'{"id": ""}', b'{"id": ".."}', b'{"id": "\\u200b"}'],
 )
-def test_a_draft_whose_id_cannot_be_read_is_an_error_that_says_so(call, raw, body):
+def test_a_draft_whose_id_cannot_be_read_is_an_error_that_says_so(
+    call: Driver, raw: bytes, body: Any
+) -> None:
     with pytest.raises(GraphError) as caught:
         call(lambda request: httpx.Response(201, content=body), "draft", raw)
     assert "an unsent copy may lie in Drafts" in caught.value.hint
@@ -608,9 +685,9 @@ class Broken(Exception):
     """What a program's own transport may raise."""
 
 
-def always(answer):
-    def handler(request):
-        made = answer()
+def always(answer: Callable[[], Any]) -> Handler:
+    def handler(request: httpx.Request) -> httpx.Response:
+        made: httpx.Response | BaseException = answer()
         if isinstance(made, BaseException):
             raise made
         return made
@@ -618,7 +695,7 @@ def always(answer):
     return handler
 
 
-ENDS = {
+ENDS: dict[str, tuple[Callable[[], Any], str]] = {
     "refused": (lambda: graph_says(400, "ErrorInvalidRecipients"), "refused"),
     "no right": (lambda: graph_says(403, "ErrorAccessDenied"), "refused"),
     "token refused": (lambda: graph_says(401, "InvalidAuthenticationToken"), "refused"),
@@ -639,9 +716,13 @@ ENDS = {
 
 @pytest.mark.parametrize("how", [*SENDS, "send_draft"])
 @pytest.mark.parametrize("end", ENDS)
-def test_every_error_of_a_send_says_what_became_of_the_message(call, raw, how, end):
+def test_every_error_of_a_send_says_what_became_of_the_message(
+    call: Driver, raw: bytes, how: str, end: Any
+) -> None:
     answer, disposition = ENDS[end]
-    send = SENDS.get(how, lambda call, graph, raw: call(graph, "send_draft", "AAMk-7"))
+    send: Callable[..., Any] = SENDS.get(
+        how, lambda call, graph, raw: call(graph, "send_draft", "AAMk-7")
+    )
     with pytest.raises(GraphError) as caught:
         send(call, always(answer), raw)
     error = caught.value
@@ -652,11 +733,13 @@ def test_every_error_of_a_send_says_what_became_of_the_message(call, raw, how, e
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_an_error_of_a_send_through_a_draft_names_the_draft(call, fake, raw, end):
+def test_an_error_of_a_send_through_a_draft_names_the_draft(
+    call: Driver, fake: type[FakeGraph], raw: bytes, end: Any
+) -> None:
     answer, disposition = ENDS[end]
     graph = fake()
 
-    def handler(request):
+    def handler(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("/send"):
             return always(answer)(request)
         return graph(request)
@@ -668,7 +751,9 @@ def test_an_error_of_a_send_through_a_draft_names_the_draft(call, fake, raw, end
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_what_fails_while_the_draft_is_made_was_not_sent(call, raw, end):
+def test_what_fails_while_the_draft_is_made_was_not_sent(
+    call: Driver, raw: bytes, end: Any
+) -> None:
     with pytest.raises(GraphError) as caught:
         call(always(ENDS[end][0]), "send", raw, via="draft")
     assert caught.value.disposition in ("not-sent", "refused")
@@ -677,10 +762,12 @@ def test_what_fails_while_the_draft_is_made_was_not_sent(call, raw, end):
 
 @pytest.mark.parametrize("fails_at", [1, 2, 3])
 @pytest.mark.parametrize("failure", [RuntimeError("s3cret"), None])
-def test_a_credential_that_fails_says_it_too(call, fake, raw, fails_at, failure):
+def test_a_credential_that_fails_says_it_too(
+    call: Driver, fake: type[FakeGraph], raw: bytes, fails_at: Any, failure: Any
+) -> None:
     asked = []
 
-    def credential():
+    def credential() -> Any:
         asked.append(1)
         if len(asked) < fails_at:
             return "token"
@@ -697,7 +784,9 @@ def test_a_credential_that_fails_says_it_too(call, fake, raw, fails_at, failure)
 
 
 @pytest.mark.parametrize("how", SENDS)
-def test_what_is_refused_before_any_request_was_not_sent(call, raw, how):
+def test_what_is_refused_before_any_request_was_not_sent(
+    call: Driver, raw: bytes, how: str
+) -> None:
     with pytest.raises(UsageError) as caught:
         SENDS[how](functools.partial(call, settings={"size_limit": 10}), always(lost), raw)
     assert (caught.value.disposition, caught.value.message_id) == ("not-sent", ID)
@@ -706,7 +795,7 @@ def test_what_is_refused_before_any_request_was_not_sent(call, raw, how):
     assert malformed.value.disposition == "not-sent"
 
 
-def told_by(error):
+def told_by(error: Any) -> Any:
     """The GraphError in the chain of an exception that is none of ours."""
     chain = []
     while error is not None:
@@ -718,7 +807,9 @@ def told_by(error):
 
 @pytest.mark.parametrize("how", SENDS)
 @pytest.mark.parametrize("kind", [Broken, KeyboardInterrupt, SystemExit, MemoryError])
-def test_what_is_none_of_our_errors_stays_what_it_is_and_knows_it(call, raw, how, kind):
+def test_what_is_none_of_our_errors_stays_what_it_is_and_knows_it(
+    call: Driver, raw: bytes, how: str, kind: Any
+) -> None:
     with pytest.raises(kind) as caught:
         SENDS[how](call, always(kind), raw)
     error = told_by(caught.value)
@@ -726,8 +817,8 @@ def test_what_is_none_of_our_errors_stays_what_it_is_and_knows_it(call, raw, how
     assert "may have been sent" in str(error)
 
 
-def test_an_interruption_before_anything_was_sent_knows_that(call, raw):
-    def credential():
+def test_an_interruption_before_anything_was_sent_knows_that(call: Driver, raw: bytes) -> None:
+    def credential() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt) as caught:
@@ -735,7 +826,9 @@ def test_an_interruption_before_anything_was_sent_knows_that(call, raw):
     assert told_by(caught.value).disposition == "not-sent"
 
 
-def test_an_interruption_of_what_does_not_send_says_nothing_of_a_message(call, raw):
+def test_an_interruption_of_what_does_not_send_says_nothing_of_a_message(
+    call: Driver, raw: bytes
+) -> None:
     with pytest.raises(KeyboardInterrupt) as caught:
         call(always(KeyboardInterrupt), "fetch", "id")
     assert caught.value.__cause__ is None
@@ -753,20 +846,22 @@ MOMENTS = {
 
 @pytest.mark.parametrize("way", ["wait_for", "timeout", "cancel"])
 @pytest.mark.parametrize(("via", "moment"), MOMENTS)
-def test_a_cancelled_send_tells_what_is_known(fake, raw, via, moment, way):
+def test_a_cancelled_send_tells_what_is_known(
+    fake: type[FakeGraph], raw: bytes, via: Any, moment: Any, way: Any
+) -> None:
     graph = fake(faults=[(True, lost())] if via == "sendmail" else [None, (True, lost())])
     reached = asyncio.Event()
 
-    async def handler(request):
+    async def handler(request: httpx.Request) -> httpx.Response:
         if len(graph.requests) == moment - 1:
             reached.set()
             await asyncio.sleep(600)
         return graph(request)
 
-    async def no_sleep(seconds):
+    async def no_sleep(seconds: float) -> None:
         await asyncio.sleep(0)
 
-    async def run():
+    async def run() -> None:
         transport = httpx.MockTransport(handler)
         async with AsyncGraphClient("token", transport=transport, sleep=no_sleep) as client:
             if way == "wait_for":
@@ -799,7 +894,7 @@ FAULT = st.one_of(
 )
 
 
-def made(fault):
+def made(fault: Any) -> Any:
     if fault is None:
         return None
     kind, carried_out, name = fault
@@ -817,8 +912,15 @@ def made(fault):
 )
 @settings(max_examples=250, deadline=None)
 def test_whatever_fails_no_message_goes_out_twice_and_nobody_is_misled(
-    drive, fake, raw, faults, looks, lag, via, retries
-):
+    drive: type[Driver],
+    fake: type[FakeGraph],
+    raw: bytes,
+    faults: Any,
+    looks: Any,
+    lag: Any,
+    via: str,
+    retries: int,
+) -> None:
     graph = fake(faults=[made(f) for f in faults], look_faults=[made(f) for f in looks], lag=lag)
     told = None
     try:

@@ -9,6 +9,7 @@ import socket
 import ssl
 import threading
 from base64 import b64encode
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -58,20 +59,20 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture
-def url(certificate):
+def url(certificate: tuple[Path, Path]) -> Iterator[Any]:
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
+        def do_GET(self) -> None:
             body = b'{"value": []}'
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *args):
+        def log_message(self, *args: Any) -> None:
             pass
 
     class Server(HTTPServer):
-        def handle_error(self, request, client_address):
+        def handle_error(self, request: Any, client_address: Any) -> None:
             pass  # a client that does not believe the certificate hangs up
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -85,8 +86,8 @@ def url(certificate):
         thread.join()
 
 
-def ask(kind: str, url: str):
-    async def run():
+def ask(kind: str, url: str) -> Any:
+    async def run() -> Any:
         async with AsyncGraphClient("t", url=url, retries=0, timeout=5.0) as graph:
             return await graph.list()
 
@@ -97,7 +98,9 @@ def ask(kind: str, url: str):
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_a_root_in_ssl_cert_file_is_believed_on_loopback(kind, url, certificate, monkeypatch):
+def test_a_root_in_ssl_cert_file_is_believed_on_loopback(
+    kind: Any, url: str, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     with pytest.raises(GraphUnreachable, match="could not connect"):
@@ -123,7 +126,9 @@ ANSWERS = {
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_tls_that_breaks_in_the_answer_is_a_lost_answer(kind, answer, certificate, monkeypatch):
+def test_tls_that_breaks_in_the_answer_is_a_lost_answer(
+    kind: Any, answer: Any, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     inside, outside, expected = ANSWERS[answer]
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -131,7 +136,7 @@ def test_tls_that_breaks_in_the_answer_is_a_lost_answer(kind, answer, certificat
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"https://127.0.0.1:{listener.getsockname()[1]}/v1.0"
 
-    def serve():
+    def serve() -> None:
         connection, _ = listener.accept()
         listener.close()  # a look-up does not get through
         below = socket.socket(fileno=os.dup(connection.fileno()))
@@ -152,14 +157,14 @@ def test_tls_that_breaks_in_the_answer_is_a_lost_answer(kind, answer, certificat
 
     settings: dict[str, Any] = {"url": url, "retries": 0, "timeout": 5.0}
 
-    async def run():
-        async def no_sleep(_seconds):
+    async def run() -> Any:
+        async def no_sleep(_seconds: float) -> None:
             await asyncio.sleep(0)
 
         async with AsyncGraphClient("t", sleep=no_sleep, **settings) as graph:
             return await graph.send(MESSAGE)
 
-    def send():
+    def send() -> Any:
         if kind == "async":
             return asyncio.run(run())
         with GraphClient("t", sleep=lambda _seconds: None, **settings) as graph:
@@ -179,7 +184,9 @@ def test_tls_that_breaks_in_the_answer_is_a_lost_answer(kind, answer, certificat
 
 
 @pytest.mark.parametrize("url", ["https://127.0.0.1:9/v1.0", None], indirect=False)
-def test_roots_that_cannot_be_read_are_our_error(url, tmp_path, monkeypatch):
+def test_roots_that_cannot_be_read_are_our_error(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "text").write_text("no certificate")
     for bad in (tmp_path / "nothing", tmp_path / "text"):
         monkeypatch.setenv("SSL_CERT_FILE", str(bad))
