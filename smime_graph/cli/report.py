@@ -51,7 +51,7 @@ def certificate_json(certificate: Certificate) -> dict[str, Any]:
     return {
         "subject": certificate.subject_text,
         "issuer": certificate.issuer_text,
-        "serial": f"0x{certificate.serial_number:x}",
+        "serial": certificate.serial_text,
         "sha256": certificate.sha256,
     }
 

@@ -28,7 +28,7 @@ from ..budget import Budget
 from ..errors import LimitReached, MalformedMessage, PolicyRefusal, UnsupportedAlgorithm, UsageError
 from ..policy import Policy
 from ..x509 import names
-from ..x509.certificate import Certificate
+from ..x509.certificate import Certificate, text_of_serial
 from ..x509.certificate_set import certificate_set, read_certificates
 from . import attributes, capabilities, parameters
 from .attributes import Attributes
@@ -255,7 +255,7 @@ class SignedData:
 
 def describe_issuer_and_serial(der: bytes) -> str:
     issuer, serial = read_issuer_and_serial(der)
-    return f"{names.text(issuer)};0x{serial:x}"
+    return f"{names.text(issuer)};{text_of_serial(serial)}"
 
 
 def is_named_by(certificate: Certificate, issuer_and_serial: bytes) -> bool:

@@ -42,6 +42,8 @@ _BROKEN_EXTENSIONS = (
     pyca.DuplicateExtension,
     pyca.UnsupportedGeneralNameType,
 )
+_MAX_EXTENSIONS = 100  # a certificate has about ten; every reader of one looks at all
+_MAX_SERIAL_TEXT = 40  # octets of a serial number that are shown; RFC 5280 4.1.2.2 allows 20
 _SOME_KEY = ber.sequence(ber.sequence(ber.oid(oids.ED25519)), ber.bit_string(bytes(32)))
 _PARSE_ERROR = re.compile(r"ParseError \{ kind: (\w+)(?:.*?location: \[(.*)\])?")
 
@@ -246,7 +248,7 @@ class Certificate:
 
     def _malformed(self, error: Exception) -> MalformedMessage:
         return MalformedMessage(
-            f"certificate of serial 0x{self.serial_number:x} is malformed: {_plain(error)}"
+            f"certificate of serial {self.serial_text} is malformed: {_plain(error)}"
         )
 
     def _quietly(self, read: Callable[[], T]) -> T:
@@ -281,16 +283,30 @@ class Certificate:
         except (ValueError, TypeError) as error:
             raise MalformedMessage(f"{where}: {_plain(error)}") from error
 
-    @cached_property
+    @property
     def extensions(self) -> pyca.Extensions:
-        """The extensions; MalformedMessage where one of those we know is broken or stands twice."""
+        """The extensions; MalformedMessage where one of those we know is broken or stands twice, or
+        there are more than anybody has.
+        """
+        if isinstance(self._extensions, str):
+            raise MalformedMessage(f"extensions of {self.description}: {self._extensions}")
+        return self._extensions
+
+    @cached_property
+    def _extensions(self) -> pyca.Extensions | str:
+        """The extensions, or why they cannot be read, which is found out once as well."""
         try:
-            return self._quietly(lambda: self.x509.extensions)
+            found = self._quietly(lambda: self.x509.extensions)
         except _BROKEN_EXTENSIONS as error:
-            if (copy := self._put_right) is not None:
-                with suppress(*_BROKEN_EXTENSIONS):
-                    return self._quietly(lambda: copy.extensions)
-            raise MalformedMessage(f"extensions of {self.description}: {_plain(error)}") from error
+            if (copy := self._put_right) is None:
+                return _plain(error)
+            try:
+                found = self._quietly(lambda: copy.extensions)
+            except _BROKEN_EXTENSIONS:
+                return _plain(error)
+        if len(found) > _MAX_EXTENSIONS:
+            return f"{len(found)} extensions, at most {_MAX_EXTENSIONS} are read"
+        return found
 
     @property
     def was_put_right(self) -> bool:
@@ -336,9 +352,22 @@ class Certificate:
         return names.text(self.issuer)
 
     @property
+    def serial_text(self) -> str:
+        """The serial number for people, in hexadecimal."""
+        return text_of_serial(self.serial_number)
+
+    @property
     def description(self) -> str:
         """Subject and serial number, for people."""
-        return f"{self.subject_text or '(empty subject)'}, serial 0x{self.serial_number:x}"
+        return f"{self.subject_text or '(empty subject)'}, serial {self.serial_text}"
+
+
+def text_of_serial(number: int) -> str:
+    """A serial number for people, in hexadecimal; of one that is longer than any the beginning."""
+    length = (number.bit_length() + 7) // 8
+    if length <= _MAX_SERIAL_TEXT:
+        return f"{number:#x}"
+    return f"{number >> 8 * (length - _MAX_SERIAL_TEXT):#x}... ({length} octets)"
 
 
 def _plain(error: Exception) -> str:

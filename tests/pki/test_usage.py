@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from smime_graph import oids
 from smime_graph.asn1 import ber
 from smime_graph.authority.issue import CA
-from smime_graph.findings import Severity, codes
+from smime_graph.findings import Finding, Severity, codes
 from smime_graph.pki.identity import allows_encryption, allows_signing
 from smime_graph.pki.usage import (
     Use,
@@ -92,6 +92,34 @@ def test_a_critical_extension_that_nobody_acts_upon_is_an_error(oid: str) -> Non
 def test_every_unknown_critical_extension_is_named() -> None:
     unknown = certificate((raw("1.2.3.4", b"\5\0"), True), (raw("1.2.3.5", b"\5\0"), True))
     assert [f.text.split()[2] for f in extension_findings(unknown)] == ["1.2.3.4", "1.2.3.5"]
+
+
+def test_a_serial_number_that_nobody_has_is_not_shown_whole() -> None:
+    """RFC 5280 4.1.2.2: at most 20 octets."""
+
+    def with_serial(octets: bytes) -> Certificate:
+        tbs, *outer = ber.read(certificate().der, "Certificate").children()
+        fields = [one.raw for one in tbs]
+        fields[1] = ber.tlv(ber.INTEGER, octets)
+        return Certificate(ber.sequence(ber.sequence(*fields), *(one.raw for one in outer)))
+
+    assert with_serial(b"\x7f" * 40).serial_text == "0x" + "7f" * 40
+    assert with_serial(b"\xff\x01").serial_text == "-0xff"
+    long = with_serial(b"\x7f" * 5000)
+    assert long.serial_text == "0x" + "7f" * 40 + "... (5000 octets)"
+    assert long.description == f"CN=Alice, serial {long.serial_text}"
+    assert long.serial_number == int.from_bytes(b"\x7f" * 5000, "big")
+
+
+def test_more_extensions_than_anybody_has_are_not_read_one_by_one() -> None:
+    def of(count: int) -> list[Finding]:
+        more = ((raw(f"1.2.3.{number}", b"\5\0"), True) for number in range(count))
+        return extension_findings(certificate(*more))
+
+    assert len(of(100)) == 100
+    (one,) = of(101)
+    assert one.code == "pki.certificate.malformed"
+    assert one.text.endswith(": 101 extensions, at most 100 are read")
 
 
 @pytest.mark.parametrize(

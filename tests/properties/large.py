@@ -291,6 +291,29 @@ def names_in_other_spellings(world: World, *, signers: int, certificates: int, s
     return message(of_parts([*parts[:3], ber.tlv(0xA0, *sent), ber.tlv(ber.SET, *infos)]))
 
 
+def signed_with(world: World, *, field: int, value: bytes, signers: int = 100) -> bytes:
+    """Signers of one certificate with another field of its tbsCertificate."""
+    parts = signed_parts(opaque(TEXT, world.alice, sid="ski"))
+    info = next(iter(ber.read(parts[-1], "signerInfos", tag=ber.SET))).raw
+    tbs, *outer = (element.raw for element in ber.read(world.alice.certificate.der, "Certificate"))
+    fields = [element.raw for element in ber.read(tbs, "TBSCertificate")]
+    fields[field] = value
+    certificate = ber.sequence(ber.sequence(*fields), *outer)
+    sent = ber.tlv(0xA0, certificate)
+    return message(of_parts([*parts[:3], sent, ber.tlv(ber.SET, info * signers)]))
+
+
+def extensions(world: World, *, count: int, value: bytes = b"", oid: str | None = None) -> bytes:
+    """Signers whose certificate has so many critical extensions beside its own."""
+    node = ber.read(world.alice.certificate.der, "Certificate")
+    own = [one.raw for one in node.children()[0].children()[7].only("extensions")]
+    more = (
+        ber.sequence(ber.oid(oid or f"1.2.3.{number}"), b"\x01\x01\xff", ber.octet_string(value))
+        for number in range(count)
+    )
+    return signed_with(world, field=7, value=ber.context(3, ber.sequence(*own, *more)))
+
+
 def beside_signatures(world: World, *, oid: str, count: int, size: int) -> bytes:
     """Timestamps or countersignatures, each with a SignedData or certificates of some size."""
     der = opaque(TEXT, world.alice)
@@ -509,6 +532,14 @@ LARGE: dict[str, Callable[[World], bytes]] = {
     ),
     "bare-line-ends-in-14-layers": lambda w: layers_of_bare_line_ends(w, layers=14, size=900_000),
     "long-names": lambda w: long_names(w, size=320_000),
+    "serial-number-of-400-kilobytes": lambda w: signed_with(
+        w, field=1, value=ber.tlv(ber.INTEGER, b"\1" * 400_000)
+    ),
+    "critical-extensions-20000": lambda w: extensions(w, count=20_000),
+    "one-extension-20000-times": lambda w: extensions(w, count=20_000, oid="1.2.3"),
+    "broken-extension-of-900-kilobytes": lambda w: extensions(
+        w, count=1, oid=oids.EXTENDED_KEY_USAGE, value=b"\x30" * 900_000
+    ),
     "names-of-1-kilobyte": lambda w: names_in_other_spellings(
         w, signers=100, certificates=500, size=1100
     ),
