@@ -23,16 +23,31 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .authority.issue import CA as CA
+    from .cms.ess import Confirmation as Confirmation
+    from .cms.ess import ContentHints as ContentHints
+    from .cms.ess import ContentReference as ContentReference
+    from .cms.ess import Expansion as Expansion
+    from .cms.ess import ListPolicy as ListPolicy
+    from .cms.ess import Receipt as Receipt
     from .cms.ess import ReceiptRequest as ReceiptRequest
+    from .cms.ess import Services as Services
+    from .cms.keys import DecryptionKey as DecryptionKey
+    from .cms.keys import Recipient as Recipient
+    from .cms.keys import SigningKey as SigningKey
+    from .cms.labels import SecurityCategory as SecurityCategory
     from .cms.labels import SecurityLabel as SecurityLabel
+    from .cms.recipients.kinds import AnyKey as AnyKey
+    from .cms.recipients.kinds import AnyRecipient as AnyRecipient
     from .cms.recipients.shared_secret import Password as Password
     from .cms.recipients.shared_secret import SharedKey as SharedKey
     from .errors import CertificateRejected as CertificateRejected
     from .errors import DecryptionFailed as DecryptionFailed
+    from .errors import Disposition as Disposition
     from .errors import GraphError as GraphError
     from .errors import GraphRefused as GraphRefused
     from .errors import GraphThrottled as GraphThrottled
     from .errors import GraphUnreachable as GraphUnreachable
+    from .errors import LimitReached as LimitReached
     from .errors import MalformedMessage as MalformedMessage
     from .errors import NoMatchingIdentity as NoMatchingIdentity
     from .errors import PolicyRefusal as PolicyRefusal
@@ -42,15 +57,25 @@ if TYPE_CHECKING:
     from .errors import UsageError as UsageError
     from .errors import VerificationFailed as VerificationFailed
     from .findings import Finding as Finding
+    from .findings import Report as Report
     from .findings import Severity as Severity
     from .graph import AsyncGraphClient as AsyncGraphClient
     from .graph import Folder as Folder
     from .graph import GraphClient as GraphClient
     from .graph import MessageRef as MessageRef
     from .graph import Page as Page
+    from .graph._flows import Via as Via
+    from .graph._mailbox import Cloud as Cloud
+    from .graph._mailbox import Wire as Wire
+    from .graph.auth import AccessToken as AccessToken
+    from .graph.auth import AsyncTokenCredential as AsyncTokenCredential
+    from .graph.auth import Credential as Credential
+    from .graph.auth import TokenCredential as TokenCredential
+    from .graph.models import Status as Status
     from .pki.identity import Contact as Contact
     from .pki.identity import Identity as Identity
     from .pki.identity import load_identities as load_identities
+    from .pki.keyfiles.pbe import WrongPassword as WrongPassword
     from .pki.trust import TrustStore as TrustStore
     from .policy import ARCHIVE as ARCHIVE
     from .policy import EXCHANGE as EXCHANGE
@@ -60,6 +85,7 @@ if TYPE_CHECKING:
     from .policy import Policy as Policy
     from .smime.answer import Attachment as Attachment
     from .smime.answer import answer as answer
+    from .smime.context import Clearance as Clearance
     from .smime.examine import decompress as decompress
     from .smime.examine import decrypt as decrypt
     from .smime.examine import examine as examine
@@ -69,11 +95,18 @@ if TYPE_CHECKING:
     from .smime.receipts import ReceiptReport as ReceiptReport
     from .smime.receipts import examine_receipt as examine_receipt
     from .smime.receipts import receipt as receipt
+    from .smime.receipts import receipt_recipients as receipt_recipients
     from .smime.receipts import verify_receipt as verify_receipt
+    from .smime.report import Countersigner as Countersigner
     from .smime.report import Layer as Layer
+    from .smime.report import LayerRecipient as LayerRecipient
+    from .smime.report import LayerSigner as LayerSigner
+    from .smime.report import LayerType as LayerType
     from .smime.report import MessageReport as MessageReport
     from .smime.report import Opened as Opened
     from .smime.report import Signer as Signer
+    from .smime.report import Summary as Summary
+    from .smime.report import Timestamp as Timestamp
     from .smime.wrap import certs_only as certs_only
     from .smime.wrap import compress as compress
     from .smime.wrap import encrypt as encrypt
@@ -82,16 +115,30 @@ if TYPE_CHECKING:
     from .x509.certificate import Certificate as Certificate
 
 _HOME = {
-    ".cms.ess": ("ReceiptRequest",),
-    ".cms.labels": ("SecurityLabel",),
+    ".authority.issue": ("CA",),
+    ".cms.ess": (
+        "Confirmation",
+        "ContentHints",
+        "ContentReference",
+        "Expansion",
+        "ListPolicy",
+        "Receipt",
+        "ReceiptRequest",
+        "Services",
+    ),
+    ".cms.keys": ("DecryptionKey", "Recipient", "SigningKey"),
+    ".cms.labels": ("SecurityCategory", "SecurityLabel"),
+    ".cms.recipients.kinds": ("AnyKey", "AnyRecipient"),
     ".cms.recipients.shared_secret": ("Password", "SharedKey"),
     ".errors": (
         "CertificateRejected",
         "DecryptionFailed",
+        "Disposition",
         "GraphError",
         "GraphRefused",
         "GraphThrottled",
         "GraphUnreachable",
+        "LimitReached",
         "MalformedMessage",
         "NoMatchingIdentity",
         "PolicyRefusal",
@@ -101,16 +148,38 @@ _HOME = {
         "UsageError",
         "VerificationFailed",
     ),
-    ".findings": ("Finding", "Severity"),
-    ".graph": ("AsyncGraphClient", "GraphClient", "Folder", "MessageRef", "Page"),
+    ".findings": ("Finding", "Report", "Severity"),
+    ".graph": ("AsyncGraphClient", "Folder", "GraphClient", "MessageRef", "Page"),
+    ".graph._flows": ("Via",),
+    ".graph._mailbox": ("Cloud", "Wire"),
+    ".graph.auth": ("AccessToken", "AsyncTokenCredential", "Credential", "TokenCredential"),
+    ".graph.models": ("Status",),
     ".pki.identity": ("Contact", "Identity", "load_identities"),
-    ".authority.issue": ("CA",),
+    ".pki.keyfiles.pbe": ("WrongPassword",),
     ".pki.trust": ("TrustStore",),
-    ".policy": ("ARCHIVE", "EXCHANGE", "POLICIES", "POST_QUANTUM", "RFC_8551", "Policy"),
+    ".policy": ("ARCHIVE", "EXCHANGE", "POLICIES", "POST_QUANTUM", "Policy", "RFC_8551"),
     ".smime.answer": ("Attachment", "answer"),
+    ".smime.context": ("Clearance",),
     ".smime.examine": ("decompress", "decrypt", "examine", "inspect", "unseal", "verify"),
-    ".smime.receipts": ("ReceiptReport", "examine_receipt", "receipt", "verify_receipt"),
-    ".smime.report": ("Layer", "MessageReport", "Opened", "Signer"),
+    ".smime.receipts": (
+        "ReceiptReport",
+        "examine_receipt",
+        "receipt",
+        "receipt_recipients",
+        "verify_receipt",
+    ),
+    ".smime.report": (
+        "Countersigner",
+        "Layer",
+        "LayerRecipient",
+        "LayerSigner",
+        "LayerType",
+        "MessageReport",
+        "Opened",
+        "Signer",
+        "Summary",
+        "Timestamp",
+    ),
     ".smime.wrap": ("certs_only", "compress", "encrypt", "seal", "sign"),
     ".x509.certificate": ("Certificate",),
 }

@@ -48,6 +48,12 @@ class Report:
 
     findings: tuple[Finding, ...] = ()
 
+    def __repr__(self) -> str:
+        """Codes alone: the texts may repeat what stands in a message."""
+        verdict = getattr(self, "verdict", "ok" if self.ok else "not ok")
+        found = ", ".join(list(dict.fromkeys(codes(self.findings)))[:10]) or "no findings"
+        return f"{type(self).__name__}({verdict}: {found})"
+
     @property
     def errors(self) -> tuple[Finding, ...]:
         return tuple(f for f in self.findings if f.severity is Severity.ERROR)

@@ -8,7 +8,10 @@ ciphers=("aes128-cbc",))`.
 
 from __future__ import annotations
 
+import reprlib
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, fields, replace
+from types import MappingProxyType
 from typing import Any
 
 from . import algorithms
@@ -60,6 +63,17 @@ class Policy:
         if not used <= self.accept:
             raise UsageError(f"policy {self.name} uses what it does not accept")
 
+    def __repr__(self) -> str:
+        """The name; of a policy of one's own also what differs from the default, in one line."""
+        if self == POLICIES.get(self.name):
+            return f"Policy({self.name!r})"
+        changed = [
+            f"{one.name}={_short(getattr(self, one.name))}"
+            for one in fields(self)[1:]
+            if getattr(self, one.name) != getattr(EXCHANGE, one.name)
+        ]
+        return f"Policy({', '.join([repr(self.name), *changed])})"
+
     def accepts(self, row: Row) -> bool:
         """Whether the row may be read at all, flagged or not."""
         return row.name not in self.refuse
@@ -80,6 +94,11 @@ class Policy:
                 hint=f"it has {', '.join(one.name for one in fields(self))}",
             )
         return replace(self, name=name, **changes)
+
+
+def _short(value: Any) -> str:
+    many = isinstance(value, (tuple, frozenset)) and len(value) > 1
+    return f"({len(value)} names)" if many else f"{reprlib.repr(value)}"
 
 
 _HISTORIC = frozenset(  # RFC 8551 appendix B: to read old mail
@@ -146,4 +165,6 @@ ARCHIVE = EXCHANGE.but(
     accept_weak_certificates=True,
 )
 
-POLICIES = {policy.name: policy for policy in (EXCHANGE, RFC_8551, POST_QUANTUM, ARCHIVE)}
+POLICIES: Mapping[str, Policy] = MappingProxyType(
+    {policy.name: policy for policy in (EXCHANGE, RFC_8551, POST_QUANTUM, ARCHIVE)}
+)

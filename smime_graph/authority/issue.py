@@ -50,8 +50,6 @@ from .profile import (
 
 __all__ = ["CA", "forged", "write_identity"]
 
-Use = Literal["both", "sign", "encrypt"]
-
 _LEAF_LIFETIME = timedelta(days=825)  # S/MIME BR 6.3.2, strict and multipurpose
 _CA_LIFETIME = timedelta(days=3650)
 
@@ -191,7 +189,7 @@ class CA:
         self,
         *emails: str,
         key: Any = "rsa-2048",
-        use: Use = "both",
+        use: Literal["both", "sign", "encrypt"] = "both",
         name: str | None = None,
         at: datetime | None = None,
         lifetime: timedelta = _LEAF_LIFETIME,

@@ -40,7 +40,11 @@ class SecurityCategory:
     """A further mark of a label: `type` is an object identifier, `value` the DER it defines."""
 
     type: str
+    _: KW_ONLY
     value: bytes
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +179,7 @@ def _read_categories(node: Node) -> tuple[SecurityCategory, ...]:
         oid = ber.read(ber.tlv(ber.OBJECT_IDENTIFIER, kind), "type", tag=ber.OBJECT_IDENTIFIER)
         value = fields.take(0xA1, "value").only("value").raw
         fields.end()
-        found.append(SecurityCategory(oid.as_oid("SecurityCategory type"), value))
+        found.append(SecurityCategory(oid.as_oid("SecurityCategory type"), value=value))
     if not found:
         raise node.fault("security categories are empty")
     return tuple(found)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any
+from os import PathLike
+from typing import Any, Literal
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -19,7 +20,7 @@ from ..asn1 import ber
 from ..errors import MalformedMessage, UnsupportedAlgorithm, UsageError
 from ..x509.certificate import Certificate
 from .keyfiles import pkcs12
-from .keyfiles.pbe import Encryption, WrongPassword
+from .keyfiles.pbe import WrongPassword
 from .keyfiles.read import (
     PKCS12_ARMOUR,
     KeyFile,
@@ -94,9 +95,15 @@ class Identity:
                 hint="give the key that the certificate was issued for",
             )
 
+    def __repr__(self) -> str:
+        encryption = f", encryption={self.encryption.certificate!r:.200}" if self.encryption else ""
+        return f"Identity({self.certificate!r:.200}{encryption}, chain of {len(self.chain)})"
+
     @classmethod
     @checked
-    def load(cls, path: Source, *, password: Password = None) -> Identity:
+    def load(
+        cls, path: str | PathLike[str] | bytes, *, password: str | bytes | None = None
+    ) -> Identity:
         """The one person in a key file: PKCS#12 or PEM, as its content says.
 
         `path` may be the content itself: bytes, or text that is PEM. Where a file NAME.key holds
@@ -111,7 +118,9 @@ class Identity:
 
     @classmethod
     @checked
-    def from_pkcs12(cls, source: Source, *, password: Password) -> Identity:
+    def from_pkcs12(
+        cls, source: str | PathLike[str] | bytes, *, password: str | bytes | None
+    ) -> Identity:
         """As `load`, for a PKCS#12 file (DER, BER or PEM-armoured) only."""
         name = name_of(source)
         data = read_bytes(source)
@@ -122,7 +131,11 @@ class Identity:
     @classmethod
     @checked
     def from_pem(
-        cls, source: Source, *, password: Password = None, certificates: Source | None = None
+        cls,
+        source: str | PathLike[str] | bytes,
+        *,
+        password: str | bytes | None = None,
+        certificates: str | PathLike[str] | bytes | None = None,
     ) -> Identity:
         """As `load`, for PEM only; `certificates` is a second file where the key stands alone."""
         name = name_of(source)
@@ -184,7 +197,9 @@ class Identity:
         return b"".join(dict.fromkeys(parts))
 
     @checked
-    def to_pkcs12(self, password: str | bytes, *, encryption: Encryption = "aes-256") -> bytes:
+    def to_pkcs12(
+        self, password: str | bytes, *, encryption: Literal["aes-256", "3des"] = "aes-256"
+    ) -> bytes:
         """Keys, certificates and chains as PKCS#12, DER.
 
         `encryption` is "aes-256" (PBES2, HMAC-SHA-256), or "3des" for gpgsm 2.2 and old Windows.
@@ -221,9 +236,14 @@ class Contact:
         if self.capabilities is None:
             object.__setattr__(self, "capabilities", _announced(self.certificate))
 
+    def __repr__(self) -> str:
+        announced = "nothing" if self.capabilities is None else f"{len(self.capabilities)} kinds"
+        named = f", email={self.email!r:.200}" if self.email is not None else ""
+        return f"Contact({self.certificate!r:.200}{named}, announced: {announced})"
+
     @classmethod
     @checked
-    def load(cls, path: Source, *, email: str | None = None) -> Contact:
+    def load(cls, path: str | PathLike[str] | bytes, *, email: str | None = None) -> Contact:
         """The one person's certificate in a file: PEM, DER, or a certs-only message (`.p7b`).
 
         `path` may be the content itself: bytes, or text that is PEM.
@@ -236,7 +256,7 @@ class Contact:
 
     @classmethod
     @checked
-    def from_pem(cls, source: Source, *, email: str | None = None) -> Contact:
+    def from_pem(cls, source: str | PathLike[str] | bytes, *, email: str | None = None) -> Contact:
         """As `load`, for PEM only."""
         name = name_of(source)
         found = parse_pem(read_bytes(source), None, name).certificates
@@ -246,7 +266,7 @@ class Contact:
 
     @classmethod
     @checked
-    def from_der(cls, source: Source, *, email: str | None = None) -> Contact:
+    def from_der(cls, source: str | PathLike[str] | bytes, *, email: str | None = None) -> Contact:
         """As `load`, for one certificate in DER."""
         name = name_of(source)
         with naming(name):
@@ -297,14 +317,14 @@ def _is_authority(certificate: Certificate) -> bool:
 
 @checked
 def load_identities(
-    source: Source,
+    source: str | PathLike[str] | bytes,
     *,
     passwords: Sequence[str | bytes] = (),
     passed_over: Callable[[UsageError], None] | None = None,
 ) -> tuple[Identity, ...]:
     """Every key pair of a file, or of the files of a folder (not of folders in it), for decryption.
 
-    Expired and replaced ones are among them, each as an identity of its own; in a folder a key and
+    Expired and replaced ones are among them, each as an Identity of its own; in a folder a key and
     its certificate may stand in two files. Files that hold neither are passed over, and so are
     those of a folder that cannot be opened where others can: `passed_over` is given the error of
     each. Raises WrongPassword for a file that no password opens, UsageError if no key has a

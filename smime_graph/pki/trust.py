@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
+from os import PathLike
 
 from ..arguments import check_fields, checked, file_name
 from ..errors import UsageError
@@ -32,9 +33,16 @@ class TrustStore:
     def __post_init__(self) -> None:
         check_fields(self)
 
+    def __repr__(self) -> str:
+        first = f"{self.anchors[0]!r:.200}" if self.anchors else "none"
+        more = f" and {len(self.anchors) - 1} more" if len(self.anchors) > 1 else ""
+        return f"TrustStore(anchors: {first}{more}; {len(self.certificates)} certificates)"
+
     @classmethod
     @checked
-    def load(cls, *sources: Source, certificates: Iterable[Certificate] = ()) -> TrustStore:
+    def load(
+        cls, *sources: str | PathLike[str] | bytes, certificates: Iterable[Certificate] = ()
+    ) -> TrustStore:
         """Anchors from files and folders (a path) or from memory (bytes, or text that is PEM).
 
         Each file holds PEM, any number, or one DER, or is a certs-only message (`.p7b`); of a

@@ -62,7 +62,7 @@ class Attachment:
 def answer(
     original: bytes,
     *,
-    kind: Kind,
+    kind: Literal["reply", "reply-all", "forward"],
     sender: str,
     text: str = "",
     attachments: Sequence[Attachment] = (),
@@ -75,8 +75,10 @@ def answer(
     in Cc if that is another; else to From; one to all also to To and Cc; a forward to `to`, which
     is for forwards only. Whoever is named must be able to read it: `seal` demands that. `text` is
     what is written above the quoted original; a forward carries the original as an attachment where
-    it is more than its text. `at` is the Date (now). Raises UsageError for addresses that are none,
-    MalformedMessage if the original has nobody to reply to or an address that cannot be read.
+    it is more than its text. `attachments` is a list of Attachment. `at`, a datetime with a time
+    zone, is the Date (now). The EmailMessage is not signed yet. Raises UsageError for addresses
+    that are none, MalformedMessage if the original has nobody to reply to or an address that cannot
+    be read.
     """
     entity = Entity(original)
     source = _Original(entity)

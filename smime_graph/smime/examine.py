@@ -51,14 +51,18 @@ def verify(
 ) -> Opened:
     """Check the outermost signature and take it off.
 
-    `sender` is the address that the signer must have; by default the message's From or Sender.
-    `content` is what a detached signature in `raw` is over; `certificates` are further ones to use.
-    `at` is the time of judgement (now). `clearance` is asked about every security label under a
-    good signature, whether the reader may see what carries it; without it a label is a notice.
+    `trust` is a TrustStore: the roots that you believe. `sender` is the address that the signer
+    must have; by default the message's From or Sender. `content` is what a detached signature in
+    `raw` is over; `certificates` are further ones to use, each a Certificate. `policy` is a Policy:
+    what is accepted (EXCHANGE, or ARCHIVE for old mail). `at` is the time of judgement, a datetime
+    with a time zone (now). `clearance`, a function of Clearance, is asked about every SecurityLabel
+    under a good signature, whether the reader may see what carries it; without it a label is a
+    notice.
     `part` is the path of an errant layer, as `inspect` lists it: that layer is opened instead, as a
     message of its own, whose sender is that of the message around it (RFC 9787 6.2).
 
-    Raises UsageError where there is no layer at `part`; SignatureInvalid or CertificateRejected,
+    The Opened has the content, its signer, and the report about them. Raises UsageError where
+    there is no layer at `part`; SignatureInvalid or CertificateRejected,
     with the report, unless the message is accepted, VerificationFailed where clearance is all that
     is missing; MalformedMessage if it is not S/MIME as it claims to be.
     """
@@ -93,7 +97,9 @@ def decrypt(
 ) -> Opened:
     """Take the outermost encryption off; nobody's signature is looked at.
 
-    Under AES-CBC nothing says that the content is unchanged: `Opened.report.authenticated` tells.
+    `identities` is a list of AnyKey: each a DecryptionKey, which an Identity is, a Password, or a
+    SharedKey. `policy` is a Policy: what is accepted. Under AES-CBC nothing says that the content
+    is unchanged: `report.authenticated` of the Opened tells.
     `part` is the path of an errant layer, which is opened instead: see `verify`. Raises
     NoMatchingIdentity, DecryptionFailed, MalformedMessage, UnsupportedAlgorithm, PolicyRefusal;
     UsageError where there is no layer at `part`.
@@ -121,7 +127,10 @@ def decrypt(
 
 @checked
 def decompress(raw: bytes, *, policy: Policy = EXCHANGE) -> Opened:
-    """Take the outermost compression off, within limits. Raises MalformedMessage."""
+    """Take the outermost compression off, within limits. Raises MalformedMessage.
+
+    `policy` is a Policy: what is accepted. The Opened has the content, which nothing vouches for.
+    """
     parsed = parse_layers(raw, VerificationContext.of(len(raw), policy=policy), at_most=1)
     if parsed.layers and parsed.layers[0].type != "compressed-data":
         raise MalformedMessage(f"the message is {parsed.layers[0].type}, not compressed-data")
@@ -150,9 +159,17 @@ def unseal(
 ) -> Opened:
     """Take every layer off, and check every signature.
 
-    Arguments are those of `verify` and `decrypt`. Raises unless the message is accepted: what
-    `decrypt` raises, or SignatureInvalid, CertificateRejected or VerificationFailed, with the
-    report.
+    `identities`: whose keys to decrypt with, a list of AnyKey (Identity, Password, SharedKey).
+    `trust`: a TrustStore, the roots that you believe.
+    `sender`: the address that the signer must have; by default the message's From or Sender.
+    `certificates`: further ones to use, each a Certificate.
+    `policy`: a Policy, what is accepted. `at`: the time of judgement, a datetime (now).
+    `clearance`: a function of Clearance, asked about the SecurityLabel of a signature.
+    `part`: the path of an errant layer, which is opened instead. More of each stands at `verify`.
+
+    The Opened has the message, its signer, and the report about them. Raises unless the message is
+    accepted: what `decrypt` raises, or SignatureInvalid, CertificateRejected or VerificationFailed,
+    with the report.
     """
     context = VerificationContext.of(
         len(raw),
@@ -181,7 +198,12 @@ def examine(
     clearance: Clearance | None = None,
     part: str | None = None,
 ) -> MessageReport:
-    """Everything that can be said about the message; raises nothing that the report can hold."""
+    """Everything that can be said about the message; raises nothing that the report can hold.
+
+    Arguments are those of `verify` and `unseal`: `identities` a list of AnyKey, `trust` a
+    TrustStore, `certificates` each a Certificate, `policy` a Policy, `at` a datetime, `clearance` a
+    function of Clearance. The MessageReport has `accepted`, the layers, signers and findings.
+    """
     context = VerificationContext.of(
         len(raw) + len(content or b""),
         trust=trust,
@@ -199,7 +221,8 @@ def examine(
 def inspect(raw: bytes) -> tuple[Layer, ...]:
     """The layers that can be seen without a key, as they say of themselves; nothing is judged.
 
-    First those that wrap the whole message, the outermost first, then the errant ones.
+    Each is a Layer: first those that wrap the whole message, the outermost first, then the errant
+    ones.
 
     Raises MalformedMessage, or UnsupportedAlgorithm for a content type that is not S/MIME's.
     """

@@ -48,7 +48,8 @@ def receipt_recipients(opened: Opened, *, signer: SigningKey) -> tuple[str, ...]
 
     RFC 2634 2.3 and 2.5: only what an accepted signature asks for counts, in the innermost layer;
     a mailing list may have taken the request away or sent the receipts elsewhere, but is obeyed
-    only if its certificate is believed. A receipt is never asked for a receipt.
+    only if its certificate is believed. A receipt is never asked for a receipt. `opened` is the
+    Opened of `unseal` or `verify`, `signer` the SigningKey (an Identity) that would confirm it.
     """
     asking = _asking(opened)
     if asking is None or (request := asking.services.receipt_request) is None:
@@ -122,11 +123,13 @@ def receipt(
 ) -> bytes | None:
     """The signed receipt that this message asks `signer` for, as a whole message; None if none is.
 
-    `opened` is what `unseal` or `verify` gave. `sender` becomes From (the first address of the
-    signer's certificate). With `recipients` the receipt is encrypted, and signed once more outside
-    (RFC 2634 2.4): for a message that came encrypted, since a receipt holds a digest of it. `trust`
-    is what their certificates must validate with. Remember that a receipt was sent: each call makes
-    another, and RFC 2634 2.3 wants one.
+    `opened` is the Opened that `unseal` or `verify` gave, `signer` a SigningKey: an Identity.
+    `sender` becomes From (the first address of the signer's certificate). With `recipients`, a list
+    of AnyRecipient (Contact), the receipt is encrypted, and signed once more outside (RFC 2634
+    2.4): for a message that came encrypted, since a receipt holds a digest of it. `trust` is the
+    TrustStore that their certificates must validate with; `policy` a Policy, `at` a datetime, as
+    for `seal`. Remember that a receipt was sent: each call makes another, and RFC 2634 2.3 wants
+    one.
 
     Raises PolicyRefusal and UsageError as `sign` and `encrypt` do.
     """
@@ -173,7 +176,7 @@ def _header(opened: Opened, signer: SigningKey, sender: str | None, to: Sequence
 # --- checked ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ReceiptReport(Report):
     """Everything noticed about a receipt. `message` is the report about it as a signed message.
 
@@ -209,7 +212,9 @@ def verify_receipt(
     `original` is the message as it was sent, with its request; where it is encrypted, `identities`
     must be able to read it. What it holds is taken for ours: whoever can replace it can have any
     receipt accepted. `sender` is whose receipt it must be; by default the receipt's own From, so
-    look at `signer` of the result. The other arguments are those of `unseal`.
+    look at `signer` of the ReceiptReport. The other arguments are those of `unseal`: `identities` a
+    list of AnyKey, `trust` a TrustStore, `certificates` each a Certificate, `policy` a Policy, `at`
+    a datetime.
 
     Raises what `unseal` raises, SignatureInvalid where it is no receipt for the original.
     """
@@ -243,7 +248,11 @@ def examine_receipt(
     policy: Policy = EXCHANGE,
     at: datetime | None = None,
 ) -> ReceiptReport:
-    """As `verify_receipt`, but the report says it all and nothing that it can hold is raised."""
+    """As `verify_receipt`, but the report says it all and nothing that it can hold is raised.
+
+    `identities` is a list of AnyKey, `trust` a TrustStore, `certificates` each a Certificate,
+    `policy` a Policy, `at` a datetime. The ReceiptReport has `accepted`, and who confirms what.
+    """
 
     def opened(one: bytes, sender: str | None) -> Opened:
         context = VerificationContext.of(

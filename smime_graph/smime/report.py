@@ -143,7 +143,7 @@ class Signer:
         return self.emails[0] if self.emails else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class MessageReport(Report):
     """Everything noticed about a message. `error` is what ended the reading, or None.
 
@@ -178,9 +178,13 @@ class Opened:
     that stood outside it, which no signature covers.
     """
 
-    content: bytes = field(repr=False)  # what was encrypted does not belong into a log
+    content: bytes
     header: bytes
     report: MessageReport
+
+    def __repr__(self) -> str:
+        by = f", by {self.signer.email!r:.200}" if self.signer is not None else ""
+        return f"Opened({self.report!r}, {self.report.summary}{by}, {len(self.content)} octets)"
 
     @property
     def signer(self) -> Signer | None:

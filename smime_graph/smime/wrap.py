@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.message import Message
+from typing import Literal
 
 from ..arguments import checked
 from ..cms import compressed_data, enveloped_data, signed_data
@@ -45,17 +46,22 @@ def sign(
     detached: bool = True,
     policy: Policy = EXCHANGE,
     at: datetime | None = None,
-    sid: SignerIdentifier = "issuer",
+    sid: Literal["issuer", "ski"] = "issuer",
     receipt_request: ReceiptRequest | None = None,
     label: SecurityLabel | None = None,
 ) -> bytes:
     """The message, signed: multipart/signed, or opaque application/pkcs7-mime if not `detached`.
 
-    `message` is a whole RFC 5322 message with a From; Message-ID and Date are added if missing.
-    `at` is the signing time (now) and needs a time zone. With several signers all sign the same
-    content, and one of them is the From or Sender. `sid` says how a signer's certificate is named.
-    `receipt_request` asks the recipients for signed receipts, which need the message as it was sent
-    to be checked (`verify_receipt`): keep it. `label` is signed with the content, by every signer.
+    `message` is a whole RFC 5322 message with a From, as bytes or an `email` Message (EmailMessage
+    is one); Message-ID and Date are added if missing. `signer` is a SigningKey: an Identity, or
+    what has `private_key`, `certificate` and `chain` as it has. With several all sign the same
+    content, and one of them is the From or Sender. `policy` is a Policy: which algorithms are
+    used (EXCHANGE, RFC_8551, POST_QUANTUM, or one of your own). `at` is the signing time, a
+    datetime with a time zone (now). `sid` says how a signer's certificate is named: by issuer and
+    serial number, or by its subjectKeyIdentifier. `receipt_request`, a ReceiptRequest, asks the
+    recipients for signed receipts, which need the message as it was sent to be checked
+    (`verify_receipt`): keep it. `label`, a SecurityLabel, is signed with the content, by every
+    signer.
 
     Raises MalformedMessage for what is no message, PolicyRefusal for an unfit certificate or a From
     that is nobody's, UnsupportedAlgorithm for a key that cannot sign, UsageError for a request or a
@@ -77,13 +83,18 @@ def encrypt(
     trust: TrustStore | None = None,
     policy: Policy = EXCHANGE,
     at: datetime | None = None,
-    rid: RecipientIdentifierForm = "issuer",
+    rid: Literal["issuer", "ski"] = "issuer",
 ) -> bytes:
     """The message, encrypted to every recipient: application/pkcs7-mime.
 
     Without a signature the recipient cannot tell who wrote it, and under AES-CBC not even that it
-    is unchanged: `seal` is what mail needs. With `trust` every recipient's certificate must
-    validate at `at` (now). `rid` says how a recipient's certificate is named.
+    is unchanged: `seal` is what mail needs. `message` is a whole RFC 5322 message, as bytes or an
+    `email` Message. `recipients` is a list of AnyRecipient: a Contact for each address in To, Cc
+    and Bcc (or what has `certificate`, `capabilities` and `email` as it has), a Password, a
+    SharedKey. With `trust`, a TrustStore, every recipient's certificate must validate at `at`, a
+    datetime with a time zone (now). `policy` is a Policy: which ciphers are used, in order of
+    preference. `rid` says how a recipient's certificate is named: by issuer and serial number, or
+    by its subjectKeyIdentifier.
 
     Whoever receives the message sees in it whose certificates it was encrypted to, those in Bcc
     among them: the logger "smime_graph" warns of that. Encrypt for them in a message of their own.
@@ -107,14 +118,25 @@ def seal(
     trust: TrustStore | None = None,
     policy: Policy = EXCHANGE,
     at: datetime | None = None,
-    sid: SignerIdentifier = "issuer",
-    rid: RecipientIdentifierForm = "issuer",
+    sid: Literal["issuer", "ski"] = "issuer",
+    rid: Literal["issuer", "ski"] = "issuer",
     receipt_request: ReceiptRequest | None = None,
     label: SecurityLabel | None = None,
 ) -> bytes:
     """The message, signed, then encrypted to its recipients and to the signer's own certificate.
 
-    Arguments and errors are those of `sign` and `encrypt`.
+    `message`: a whole RFC 5322 message, as bytes or an `email` Message (EmailMessage is one).
+    `signer`: a SigningKey, which an Identity is, or several. `recipients`: a list of AnyRecipient:
+    a Contact for each address in To, Cc and Bcc, a Password, a SharedKey.
+    `trust`: a TrustStore; where it is given, every recipient's certificate must validate.
+    `policy`: a Policy (EXCHANGE, RFC_8551, POST_QUANTUM, or one of your own), which says what is
+    used, whether the signer must be the From, and whether the signer can read what was sent.
+    `at`: the signing time, a datetime with a time zone (now).
+    `sid`, `rid`: how certificates of signers and of recipients are named, by issuer and serial
+    number or by subjectKeyIdentifier.
+    `receipt_request`: a ReceiptRequest, for signed receipts. `label`: a SecurityLabel.
+
+    More of each, and the errors, stand at `sign` and `encrypt`.
     """
     outgoing = Outgoing.of(message, policy, at)
     signers = _as_list(signer)
@@ -132,7 +154,11 @@ def seal(
 def compress(
     message: bytes | Message, *, policy: Policy = EXCHANGE, at: datetime | None = None
 ) -> bytes:
-    """The message as compressed-data: smaller, and protected by nothing (RFC 8551 3.6)."""
+    """The message as compressed-data: smaller, and protected by nothing (RFC 8551 3.6).
+
+    `message` is as for `sign`: bytes or an `email` Message. `policy`, a Policy, may say that
+    nothing is sent; `at`, a datetime, is the Date where the message has none.
+    """
     outgoing = Outgoing.of(message, policy, at)
     der = compressed_data.compress(outgoing.entity(clear=False))
     return outgoing.assemble(pkcs7_mime(COMPRESSED, der))
@@ -140,7 +166,10 @@ def compress(
 
 @checked
 def certs_only(certificates: Sequence[Certificate]) -> bytes:
-    """A MIME entity that carries certificates and is signed by nobody (RFC 8551 3.8)."""
+    """A MIME entity that carries certificates and is signed by nobody (RFC 8551 3.8).
+
+    `certificates` is a list of Certificate (`Identity.certificate`, `Contact.certificate`).
+    """
     if not certificates:
         raise UsageError("no certificate to carry", hint="give at least one")
     return pkcs7_mime(CERTS_ONLY, signed_data.carry(certificates))

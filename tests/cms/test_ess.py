@@ -40,7 +40,7 @@ LABEL = SecurityLabel(
     "1.3.6.1.4.1.99.1",
     classification=4,
     privacy_mark="für uns",
-    categories=(SecurityCategory("1.2.3", b"\x05\x00"),),
+    categories=(SecurityCategory("1.2.3", value=b"\x05\x00"),),
 )
 LIST = ber.octet_string(b"the list's key identifier")
 WHEN = datetime.fromisoformat("2026-11-22T12:00:00+00:00")
@@ -119,7 +119,7 @@ def test_a_label_is_exact_to_the_byte() -> None:
         "1.2.3",
         classification=4,
         privacy_mark="x",
-        categories=(SecurityCategory("1.2.4", b"\x05\x00"),),
+        categories=(SecurityCategory("1.2.4", value=b"\x05\x00"),),
     )
     made = labels.security_label(label)
     assert made[-24:] == bytes.fromhex("3116 020104 06022a03 0c0178 310a 3008 80022a04 a1020500")
@@ -239,8 +239,8 @@ def test_nobody_is_asked_who_is_neither_all_nor_named() -> None:
         SecurityLabel("1.2.3", classification=-1),
         SecurityLabel("1.2.3", classification=1, privacy_mark=""),
         SecurityLabel("1.2.3", categories=LABEL.categories * 65),
-        SecurityLabel("1.2.3", categories=(SecurityCategory("1.2.3", b"\x05\x01"),)),
-        SecurityLabel("1.2.3", categories=(SecurityCategory("1.2.3", b""),)),
+        SecurityLabel("1.2.3", categories=(SecurityCategory("1.2.3", value=b"\x05\x01"),)),
+        SecurityLabel("1.2.3", categories=(SecurityCategory("1.2.3", value=b""),)),
     ],
 )
 def test_a_label_that_cannot_be_made_is_refused(label: SecurityLabel) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Literal
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -16,7 +17,7 @@ from smime_graph import examine, oids, sign, verify
 from smime_graph.algorithms import SHA256, ContentCipher, KeyAgreement, KeyWrap, by_name
 from smime_graph.asn1 import ber
 from smime_graph.asn1.content_info import content_info
-from smime_graph.authority.issue import CA, Use
+from smime_graph.authority.issue import CA
 from smime_graph.cms import attributes, enveloped_data, parameters, signed_data
 from smime_graph.cms.countersign import add_unsigned
 from smime_graph.cms.ess import ReceiptRequest
@@ -240,7 +241,7 @@ def substitute(node: ber.Node, old: bytes, new: bytes) -> bytes:
 @spellings
 @pytest.mark.parametrize("kind", ["p256", "rsa-2048", "ml-kem-768"])
 def test_a_recipient_is_found_by_name(spell: Spelling, kind: str, ca: CA, now: datetime) -> None:
-    use: Use = "encrypt" if kind == "ml-kem-768" else "both"
+    use: Literal["encrypt", "both"] = "encrypt" if kind == "ml-kem-768" else "both"
     bob, other = (
         ca.issue(f"{name}@contoso.com", key=kind, use=use, at=now) for name in ("bob", "other")
     )
