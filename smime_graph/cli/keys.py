@@ -74,7 +74,7 @@ class KeyRing:
         return [
             self._open_token(path, number)
             if pkcs11.is_uri(path)
-            else self._open(path, number, lambda p, path=path: Identity.load(path, *p[:1]))  # type: ignore[misc]
+            else self._open(path, number, lambda p, path=path: _load_one(path, p))  # type: ignore[misc]
             for number, path in enumerate(self._signers)
         ]
 
@@ -123,6 +123,10 @@ class KeyRing:
             return [files.read_secret(self._password_files[number], what="password")]
         password = os.environ.get("SMIME_GRAPH_PASSWORD")
         return [password] if password else []
+
+
+def _load_one(path: str, passwords: Sequence[str]) -> Identity:
+    return Identity.load(path, password=passwords[0] if passwords else None)
 
 
 def _load_all(path: str, passwords: Sequence[str]) -> Sequence[Identity]:

@@ -448,8 +448,9 @@ def _pwri_encrypted(kek: bytes, block: bytes) -> bytes:
     [("",), ("x", 0), ("x", -1), ("x", MAX_ITERATIONS + 1), ("\ud800",)],
 )
 def test_a_password_that_cannot_be_used_is_refused(arguments: Any) -> None:
+    password, *iterations = arguments
     with pytest.raises(UsageError):
-        Password(*arguments)
+        Password(password, **({"iterations": iterations[0]} if iterations else {}))
 
 
 def test_neither_password_nor_key_is_shown() -> None:
