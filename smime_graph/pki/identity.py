@@ -17,8 +17,10 @@ from cryptography.hazmat.primitives import serialization as ser
 from .. import oids
 from ..arguments import check_fields, checked
 from ..asn1 import ber
+from ..budget import Budget
 from ..errors import MalformedMessage, UnsupportedAlgorithm, UsageError
 from ..x509.certificate import Certificate
+from ..x509.price import signature_price
 from .keyfiles import pkcs12
 from .keyfiles.pbe import WrongPassword
 from .keyfiles.read import (
@@ -400,10 +402,11 @@ def _pair(found: KeyFile, name: str) -> list[Identity]:
         )
     keys = {_public_key_of(key): key for key in found.keys}
     identities = []
+    budget = Budget()
     with naming(name):
         for certificate in found.certificates:
             if (key := keys.get(_public_key_in(certificate))) is not None:
-                chain = issuers(certificate, found.certificates)
+                chain = issuers(certificate, found.certificates, budget)
                 identities.append(Identity(key, certificate, chain=chain))
     if identities:
         return identities
@@ -453,13 +456,17 @@ def _same_person(one: Identity, other: Identity) -> bool:
     )
 
 
-def issuers(certificate: Certificate, candidates: Iterable[Certificate]) -> tuple[Certificate, ...]:
+def issuers(
+    certificate: Certificate, candidates: Iterable[Certificate], budget: Budget | None = None
+) -> tuple[Certificate, ...]:
     """The issuers of `certificate` among `candidates`, the nearest first, without the root.
 
     Each step is by a checked signature where the algorithm is known here, else by the name alone;
     at most eight steps, with twenty authorities of one name tried. A self-issued certificate counts
-    as a root (RFC 8550 2.3 leaves it out).
+    as a root (RFC 8550 2.3 leaves it out). `budget` is for all certificates of a file, LimitReached
+    where it has run out.
     """
+    budget = budget or Budget()
     by_subject: dict[bytes, list[Certificate]] = {}
     for candidate in dict.fromkeys(candidates):
         if not candidate.is_self_issued:
@@ -467,14 +474,15 @@ def issuers(certificate: Certificate, candidates: Iterable[Certificate]) -> tupl
     chain = [certificate]
     while len(chain) <= _MAX_CHAIN:
         found = by_subject.get(chain[-1].canonical_issuer, [])[:_MAX_NAMESAKES]
-        nearest = next((c for c in found if c not in chain and _issued(chain[-1], c)), None)
+        nearest = next((c for c in found if c not in chain and _issued(chain[-1], c, budget)), None)
         if nearest is None or chain[-1].is_self_issued:
             break
         chain.append(nearest)
     return tuple(chain[1:])
 
 
-def _issued(certificate: Certificate, issuer: Certificate) -> bool:
+def _issued(certificate: Certificate, issuer: Certificate, budget: Budget) -> bool:
+    budget.spend("signatures", signature_price(issuer, len(certificate.der)))
     try:
         check_signature(certificate, issuer)
     except (InvalidSignature, MalformedMessage):

@@ -603,6 +603,33 @@ def pem(certificates: Iterable[bytes]) -> bytes:
     )
 
 
+def namesakes(world: World, *, certificates: int) -> bytes:
+    """A key with many certificates, whose issuer has a name that twenty others have."""
+
+    def changed(der: bytes, fields: dict[int, bytes]) -> bytes:
+        tbs, *outer = (element.raw for element in ber.read(der, "Certificate"))
+        parts = [element.raw for element in ber.read(tbs, "TBSCertificate")]
+        for index, value in fields.items():
+            parts[index] = value
+        return ber.sequence(ber.sequence(*parts), *outer)
+
+    def name(text: bytes) -> bytes:
+        pair = ber.sequence(ber.oid("2.5.4.3"), ber.tlv(ber.UTF8_STRING, text))
+        return ber.sequence(ber.set_of(pair))
+
+    slow = self_signed("slow@example.org", key="p521").certificate.der
+    own = [
+        changed(world.alice.certificate.der, {1: ber.integer(1000 + n), 3: name(b"x")})
+        for n in range(certificates)
+    ]
+    others = [
+        changed(slow, {1: ber.integer(n), 3: name(b"y"), 5: name(b"x")}) for n in range(1, 21)
+    ]
+    key, begin, _ = world.alice.to_pem().partition(b"-----BEGIN CERTIFICATE-----")
+    assert begin
+    return key + pem([*own, *others])
+
+
 def carried(der: Iterable[bytes]) -> bytes:
     """A certs-only SignedData."""
     return of_parts(
@@ -615,6 +642,7 @@ def carried(der: Iterable[bytes]) -> bytes:
 FILES: dict[str, Callable[[World], bytes]] = {
     "pem": lambda w: pem(twins(w.alice.certificate, 1400)),
     "key-and-certificates": lambda w: w.alice.to_pem() + pem(twins(w.alice.certificate, 480)),
+    "namesakes": lambda w: namesakes(w, certificates=470),
     "certs-only": lambda w: carried(twins(w.alice.certificate, 1800)),
     "certs-only-of-nothing": lambda w: carried([b"\xa1\0" * 490_000]),
     "sequence-of-nothing": lambda w: ber.sequence(b"\x05\0" * 490_000),
