@@ -74,7 +74,7 @@ class KeyRing:
         return [
             self._open_token(path, number)
             if pkcs11.is_uri(path)
-            else self._open(path, number, lambda p, path=path: _load_one(path, p))  # type: ignore[misc]
+            else self._open(path, number, _load_one)
             for number, path in enumerate(self._signers)
         ]
 
@@ -85,7 +85,7 @@ class KeyRing:
             if pkcs11.is_uri(path):
                 found.append(self._open_token(path, number))
                 continue
-            opened = self._open(path, number, lambda p, path=path: _load_all(path, p))  # type: ignore[misc]
+            opened = self._open(path, number, _load_all)
             found += [one for identity in opened for one in identity.identities]
         return found
 
@@ -99,20 +99,20 @@ class KeyRing:
             self._entered[uri] = pin
         return pkcs11.load(uri, pin=pin, pin_in_uri=False)
 
-    def _open(self, path: str, number: int, load: Callable[[Sequence[str]], T]) -> T:
+    def _open(self, path: str, number: int, load: Callable[[str, Sequence[str]], T]) -> T:
         known = self._known(path, number)
         try:
-            return load(known)
+            return load(path, known)
         except WrongPassword:
             if known:
                 raise
         for source in (_from_keyring, _from_terminal):
             password = source(path)
             if password is not None:
-                opened = load([password])
+                opened = load(path, [password])
                 self._entered[path] = password
                 return opened
-        return load(())  # to say once more that it needs one
+        return load(path, ())  # to say once more that it needs one
 
     def _known(self, path: str, number: int) -> list[str]:
         if path in self._entered:
@@ -126,7 +126,7 @@ class KeyRing:
 
 
 def _load_one(path: str, passwords: Sequence[str]) -> Identity:
-    return Identity.load(path, password=passwords[0] if passwords else None)
+    return Identity.load(path, password=next(iter(passwords), None))
 
 
 def _load_all(path: str, passwords: Sequence[str]) -> Sequence[Identity]:
@@ -140,13 +140,14 @@ def _warn_of_closed(error: UsageError) -> None:
 
 
 def _from_keyring(path: str) -> str | None:
-    """From the desktop's keyring: service "smime-graph", user name the absolute path."""
+    """From the desktop's keyring; `program.places` says under which name."""
     try:
         import keyring
     except ImportError:
         return None
     try:
-        password: Any = keyring.get_password("smime-graph", str(Path(path).resolve()))
+        name = path if pkcs11.is_uri(path) else str(Path(path).resolve())
+        password: Any = keyring.get_password("smime-graph", name)
     except Exception:  # noqa: BLE001 - its back ends raise what they like; then it knows nothing
         return None
     return password if isinstance(password, str) and password else None

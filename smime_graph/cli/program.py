@@ -9,6 +9,7 @@ import click
 from .. import __version__
 from . import terminal
 from .command import Option
+from .config import user_file
 from .context import run_of
 from .verbs import MODULE_OF, VERBS, load
 
@@ -31,10 +32,30 @@ class Program(click.Group):
             raise click.UsageError(f"there is no verb {args[0]!r}{guess}", ctx)
         return super().resolve_command(ctx, args)
 
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_epilog(ctx, formatter)
+        for text in places():
+            formatter.write_paragraph()
+            with formatter.indentation():
+                formatter.write_text(text)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         for title, verbs in VERBS.items():
             with formatter.section(title):
                 formatter.write_dl([(verb, text) for verb, (_, text) in verbs.items()])
+
+
+def places() -> tuple[str, ...]:
+    """Where a configuration, passwords and completions are looked for."""
+    return (
+        f"Configuration: {user_file() or 'no file, the home folder is unknown'}, with tables"
+        " [defaults] and [VERB] of options.",
+        "Keyring: the password of a key file is that of service smime-graph, user name the file's"
+        " absolute path (where that is a link, its target's); of a token, its URI. To store one:"
+        " keyring set smime-graph PATH",
+        'Completion: eval "$(_SMIME_GRAPH_COMPLETE=bash_source smime-graph)" in ~/.bashrc;'
+        " zsh_source in ~/.zshrc; in fish, _SMIME_GRAPH_COMPLETE=fish_source smime-graph | source",
+    )
 
 
 def _version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
