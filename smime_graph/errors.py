@@ -32,6 +32,44 @@ from .oids import WITHOUT_PRIMITIVE
 # may not be, unasked; Graph said no for good, and nothing was sent.
 Disposition: TypeAlias = Literal["not-sent", "unknown", "refused"]
 
+# What a hint asks for: an argument of the call, or another call
+Remedy: TypeAlias = Literal[
+    "content",
+    "verify-receipt",
+    "get-draft",
+    "identities",
+    "load-each",
+    "part",
+    "password",
+    "policy",
+    "recipients",
+    "send-draft",
+    "sender",
+    "trust",
+    "unseal",
+    "unseal-others",
+    "use",
+]
+
+
+class Hint(str):
+    """A hint that names its `remedy`, and what it is about, for whoever has other words for it.
+
+    `before` and `after` are what is said in the same breath.
+    """
+
+    def __new__(
+        cls, text: str, remedy: Remedy | None = None, *about: str, before: str = "", after: str = ""
+    ) -> Hint:
+        hint = super().__new__(cls, f"{before}{text}{after}")
+        hint.remedy, hint.about, hint.before, hint.after = remedy, about, before, after
+        return hint
+
+    remedy: Remedy | None
+    about: tuple[str, ...]
+    before: str
+    after: str
+
 
 class SmimeGraphError(Exception):
     """Base of every error of this package; `hint` says what to do next, or is None.
@@ -121,14 +159,17 @@ class NoMatchingIdentity(SmimeGraphError):
 
     def __init__(self, addressed_to: Sequence[str], *, renewed: str | None = None) -> None:
         listed = "; ".join(addressed_to) if addressed_to else "nobody"
-        hint = "give the key file of one of these recipients"
-        if renewed is not None:
-            hint += (
+        more = (
+            ""
+            if renewed is None
+            else (
                 f"; if {renewed} was issued for the same key as a certificate named there, put "
                 "that one beside the key, into the same file"
             )
+        )
         super().__init__(
-            f"no identity given can decrypt this: it is encrypted to {listed}", hint=hint
+            f"no identity given can decrypt this: it is encrypted to {listed}",
+            hint=Hint("give the key file of one of these recipients", "identities", after=more),
         )
         self.addressed_to = tuple(addressed_to)
 

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from .. import oids
 from ..arguments import checked, file_name
 from ..asn1 import ber
-from ..errors import UsageError
+from ..errors import Hint, UsageError
 from ..files import write
 from ..pki.identity import Identity
 from ..pki.keyfiles.read import armour, export, is_folder, read_key_file
@@ -226,7 +226,10 @@ class CA:
         if use == "both" and not kind.signs:
             raise UsageError(
                 f"a {kind.name} key cannot sign",
-                hint="give use='encrypt', or a kind of key that signs: its companion comes with it",
+                hint=Hint(
+                    "give use='encrypt', or a kind of key that signs: its companion comes with it",
+                    "use",
+                ),
             )
         if not wanted:
             hint = f"use {kind.companion}" if kind.companion else "use a kind of key that can"

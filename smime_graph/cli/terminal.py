@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import click
 
-from ..errors import GraphError, SmimeGraphError, UsageError
+from ..errors import GraphError, Hint, Remedy, SmimeGraphError, UsageError
 
 _LIMIT = 2000  # characters of one line: a message must not be able to flood the terminal
 
@@ -77,46 +77,27 @@ def _say(line: str) -> None:
 
 
 # What the library says in its own words, in the words of the command line
-_HINTS = {
-    "give the root certificates that you believe": "name the roots that you believe: --trust FILE",
-    "if the sender is right, say who it must be": (
-        "if the signer is right, say so: --sender ADDRESS"
-    ),
-    "unseal it with the key": "use unseal --identity FILE",
-    "verify reads signed messages": "verify reads signed messages, unseal every kind",
-    "give the key file of one of these recipients": (
-        "give the key file of one of these recipients: --identity FILE"
-    ),
-    "give the content that this detached signature is over": (
-        "give the content that this detached signature is over: --content FILE"
-    ),
-    "give use='encrypt', or a kind of key that signs: its companion comes with it": (
-        "give --use encrypt, or a --key that signs: its companion that encrypts comes with it"
-    ),
-    "use a file for each, or load_identities": "use a file for each of them",
-    "check it with verify_receipt": "check it with verify-receipt",
-    "give its password": (
+_HINTS: dict[Remedy, str] = {
+    "trust": "name the roots that you believe: --trust FILE",
+    "sender": "if the signer is right, say so: --sender ADDRESS",
+    "unseal": "use unseal --identity FILE",
+    "unseal-others": "verify reads signed messages, unseal every kind",
+    "identities": "give the key file of one of these recipients: --identity FILE",
+    "content": "give the content that this detached signature is over: --content FILE",
+    "use": "give --use encrypt, or a --key that signs: its companion that encrypts comes with it",
+    "load-each": "use a file for each of them",
+    "verify-receipt": "check it with verify-receipt",
+    "password": (
         "give its password: --password-file FILE, or SMIME_GRAPH_PASSWORD in the environment"
     ),
-    "choose a policy that sends, for example exchange": (
-        "choose a policy that sends, for example --policy exchange"
-    ),
-    "give a certificate for each recipient, or send to these separately": (
+    "policy": "choose a policy that sends, for example --policy exchange",
+    "recipients": (
         "give a certificate for each recipient with --recipient FILE, or send to these separately"
     ),
+    "send-draft": "it stays unsent in Drafts, and draft-send {0} sends it",
+    "get-draft": "list --folder drafts shows it if it was not sent",
+    "part": "a part of it is {0}: give --part {1} to open it alone",
 }
-
-
-# ... and where they name what they are about
-_HINTS_WITH_A_NAME = (
-    (r"send_draft\('([^']*)'\) sends it", r"draft-send \1 sends it"),
-    (
-        r"get\('[^']*'\) tells whether it is a draft still",
-        "list --folder drafts shows it if it was not sent",
-    ),
-    (r"give part='([0-9.]+)'", r"give --part \1"),
-    (r"(give the key file of one of these recipients);", r"\1: --identity FILE;"),
-)
 
 
 # What to do about a finding that made a message unacceptable
@@ -183,10 +164,10 @@ def text_of(error: BaseException) -> str:
 
 def hint_of(error: BaseException, *, verb: str | None) -> str | None:
     if isinstance(error, SmimeGraphError) and error.hint is not None:
-        said = _HINTS.get(error.hint, error.hint)
-        for pattern, words in _HINTS_WITH_A_NAME:
-            said = re.sub(pattern, words, said)
-        return said
+        said = error.hint
+        if not isinstance(said, Hint) or said.remedy is None:
+            return said
+        return f"{said.before}{_HINTS[said.remedy].format(*said.about)}{said.after}"
     if isinstance(error, (click.ClickException, UsageError)):
         return f"smime-graph {verb + ' ' if verb else ''}--help shows what it takes"
     if isinstance(error, SmimeGraphError):

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal, TypeAlias
 
-from ..errors import GraphError, GraphUnreachable, SmimeGraphError, UsageError
+from ..errors import GraphError, GraphUnreachable, Hint, Remedy, SmimeGraphError, UsageError
 from . import _answers, _exchange, _outgoing, _settle
 from ._mailbox import Mailbox
 from ._sending import Sending
@@ -150,10 +150,12 @@ def _send_as_draft(box: Mailbox, sending: Sending, raw: bytes) -> Flow[MessageRe
         return (yield from _post_draft(box, sending, draft_id, known_as_draft=True))
     except SmimeGraphError as error:
         if sending.disposition == "unknown":
+            remedy: Remedy = "get-draft"
             more = f"get({draft_id!r}) tells whether it is a draft still"
         else:
+            remedy = "send-draft"
             more = f"it stays unsent in Drafts, and send_draft({draft_id!r}) sends it"
-        error.hint = f"{error.hint}; {more}" if error.hint else more
+        error.hint = Hint(more, remedy, draft_id, before=f"{error.hint}; " if error.hint else "")
         raise
 
 

@@ -18,7 +18,7 @@ from .. import oids
 from ..arguments import check_fields, checked
 from ..asn1 import ber
 from ..budget import Budget
-from ..errors import MalformedMessage, UnsupportedAlgorithm, UsageError
+from ..errors import Hint, MalformedMessage, UnsupportedAlgorithm, UsageError
 from ..x509.certificate import Certificate
 from ..x509.price import signature_price
 from .keyfiles import pkcs12
@@ -433,7 +433,7 @@ def _one_person(found: KeyFile, name: str) -> Identity:
             people = "; ".join(p.certificate.subject_text for p in (main, *strangers)[:10])
             raise UsageError(
                 f"it holds the keys of several people: {people}",
-                hint="use a file for each, or load_identities",
+                hint=Hint("use a file for each, or load_identities", "load-each"),
             )
         spare = [
             p

@@ -12,7 +12,7 @@ from datetime import datetime
 from ..arguments import checked
 from ..budget import Budget
 from ..cms.recipients.kinds import AnyKey
-from ..errors import MalformedMessage, fresh
+from ..errors import Hint, MalformedMessage, fresh
 from ..pki.trust import TrustStore
 from ..policy import EXCHANGE, Policy
 from ..x509.certificate import Certificate
@@ -83,7 +83,9 @@ def _outermost_signed(
 ) -> ParsedMessage:
     parsed = parse_layers(raw, context, content=content, at_most=1, part=part)
     if parsed.layers and parsed.layers[0].type in ENCRYPTED:
-        parsed.error = MalformedMessage("the message is encrypted", hint="unseal it with the key")
+        parsed.error = MalformedMessage(
+            "the message is encrypted", hint=Hint("unseal it with the key", "unseal")
+        )
     return parsed
 
 
@@ -112,7 +114,7 @@ def decrypt(
         found = (*parsed.layers, *parsed.errant)
         raise MalformedMessage(
             "the message is not encrypted",
-            hint=hint_of_errant(found) or "verify reads signed messages",
+            hint=hint_of_errant(found) or Hint("verify reads signed messages", "unseal-others"),
         )
     layers = tuple(parsed.layers)
     authenticated = layers[0].type == "auth-enveloped-data"

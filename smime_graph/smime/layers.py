@@ -23,6 +23,7 @@ from ..cms.encrypted_data import EncryptedData
 from ..cms.enveloped_data import EnvelopedData, cipher_name
 from ..cms.signed_data import SignedData, SignerInfo
 from ..errors import (
+    Hint,
     LimitReached,
     MalformedMessage,
     SmimeGraphError,
@@ -373,7 +374,7 @@ def _contents(signed: SignedData, outside: bytes | None) -> tuple[bytes | memory
         if signed.content is None:
             raise MalformedMessage(
                 "the signed content is not in the message",
-                hint="give the content that this detached signature is over",
+                hint=Hint("give the content that this detached signature is over", "content"),
             )
         return (signed.content,)
     if signed.content is not None and bytes(signed.content) not in (outside, crlf(outside)):

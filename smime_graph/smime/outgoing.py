@@ -20,7 +20,7 @@ from ..cms.ess import ReceiptRequest
 from ..cms.keys import Recipient, SigningKey
 from ..cms.labels import SecurityLabel, security_label
 from ..cms.recipients.kinds import AnyRecipient, with_certificate
-from ..errors import MalformedMessage, PolicyRefusal, SmimeGraphError, UsageError
+from ..errors import Hint, MalformedMessage, PolicyRefusal, SmimeGraphError, UsageError
 from ..pki.address import a_labels, addresses, mailbox, mailboxes, parse_header_addresses
 from ..pki.trust import TrustStore
 from ..pki.validate import validate
@@ -72,7 +72,7 @@ class Outgoing:
                 f"policy {policy.name} is for reading, it sends nothing",
                 rule="policy.sends",
                 policy=policy.name,
-                hint="choose a policy that sends, for example exchange",
+                hint=Hint("choose a policy that sends, for example exchange", "policy"),
             )
         moment = datetime.now(UTC) if at is None else at
         entity = Entity(_as_bytes(message))
@@ -145,7 +145,10 @@ class Outgoing:
                 f"no certificate is given for {', '.join(dict.fromkeys(without))}",
                 rule="encrypt.recipient-without-certificate",
                 policy=self.policy.name,
-                hint="give a certificate for each recipient, or send to these separately",
+                hint=Hint(
+                    "give a certificate for each recipient, or send to these separately",
+                    "recipients",
+                ),
             )
 
     def _check(self, certificate: Certificate, use: str, trust: TrustStore | None) -> None:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from ..cms.ess import Services
 from ..cms.labels import SecurityLabel
-from ..errors import MalformedMessage, SmimeGraphError
+from ..errors import Hint, MalformedMessage, SmimeGraphError
 from ..findings import Finding, Report
 from ..x509.certificate import Certificate
 from .entity import Entity
@@ -218,7 +218,9 @@ class Opened:
         """
         if self.report.whole and self.report.whole[-1].type == "signed-receipt":
             # it holds octets that another sender chose: read as mail they are the signer's words
-            raise MalformedMessage("a receipt is no mail", hint="check it with verify_receipt")
+            raise MalformedMessage(
+                "a receipt is no mail", hint=Hint("check it with verify_receipt", "verify-receipt")
+            )
         raw = self.raw
         _must_be_short(raw)
         try:

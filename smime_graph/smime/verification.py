@@ -20,6 +20,7 @@ from ..cms.signature_check import Check
 from ..cms.signed_data import SignerInfo
 from ..errors import (
     CertificateRejected,
+    Hint,
     LimitReached,
     SignatureInvalid,
     SmimeGraphError,
@@ -352,15 +353,16 @@ def hint_of_errant(layers: Sequence[Layer]) -> str | None:
     if not layers or not layers[0].errant:
         return None
     path, kind = layers[0].path, layers[0].type
-    return f"a part of it is {kind}: give part='{path}' to open it alone"
+    text = f"a part of it is {kind}: give part='{path}' to open it alone"
+    return Hint(text, "part", kind, path)
 
 
 def _hint(errors: Sequence[Finding]) -> str | None:
     codes = {item.code for item in errors}
     if "pki.trust.no-anchors" in codes:
-        return "give the root certificates that you believe"
+        return Hint("give the root certificates that you believe", "trust")
     if "pki.address.mismatch" in codes:
-        return "if the sender is right, say who it must be"
+        return Hint("if the sender is right, say who it must be", "sender")
     return None
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 import json
+import pickle
 import re
+from copy import copy
 from pathlib import Path
+from typing import get_args
 
 import click
 import pytest
@@ -17,6 +20,7 @@ from smime_graph import Identity
 from smime_graph.algorithms import KeyKind, rows
 from smime_graph.cli import terminal
 from smime_graph.cli.verbs import load
+from smime_graph.errors import Hint, Remedy, UsageError
 
 from .conftest import MESSAGE, PASSWORD, TOKEN, Run, state
 
@@ -331,16 +335,26 @@ def test_the_message_of_the_table_is_a_good_one(call: Run) -> None:
     assert call("sign", *SIGN, stdin=MESSAGE).status == 0
 
 
-def test_what_is_put_in_other_words_is_still_said_by_the_library() -> None:
+def test_every_remedy_that_the_library_names_has_words_for_a_shell() -> None:
+    assert set(get_args(Remedy)) == set(terminal._HINTS)
     folder = Path(smime_graph.__file__).parent
-    said = {
-        node.value
+    named = {
+        node.args[1].value
         for file in folder.rglob("*.py")
-        if "cli" not in file.relative_to(folder).parts
         for node in ast.walk(ast.parse(file.read_bytes()))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Hint"
+        if len(node.args) > 1 and isinstance(node.args[1], ast.Constant)
     }
-    assert set(terminal._HINTS) <= said
+    # those of a draft are chosen by what became of it
+    assert named | {"send-draft", "get-draft"} == set(get_args(Remedy))
+
+
+def test_a_hint_keeps_its_remedy_wherever_it_goes() -> None:
+    hint = Hint("look there", "part", "signed-data", "1.2", before="first; ", after="; then")
+    for one in (hint, copy(hint), pickle.loads(pickle.dumps(hint))):
+        assert one == "first; look there; then"
+        said = terminal.hint_of(UsageError("no", hint=one), verb=None)
+        assert said == "first; a part of it is signed-data: give --part 1.2 to open it alone; then"
 
 
 # What only a Python program can do wrong, or is told in other words before it is reached
@@ -377,12 +391,13 @@ def test_no_hint_speaks_python_to_somebody_in_a_shell() -> None:
                 named = "hint" in ast.unparse(node.targets[0]).lower()
             if named:
                 for part in ast.walk(node.value):  # type: ignore[attr-defined]
+                    if isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "Hint":  # type: ignore[attr-defined]
+                        continue  # it is put in other words
                     if not isinstance(part, ast.Constant) or not isinstance(part.value, str):
                         continue
                     if _PYTHON.search(part.value):
                         speaking[part.value] = f"{file.name}:{part.lineno}"
-    told = terminal._HINTS.keys() | FOR_PROGRAMS.keys()
-    assert {text: at for text, at in speaking.items() if text not in told} == {}
+    assert {text: at for text, at in speaking.items() if text not in FOR_PROGRAMS} == {}
     assert speaking.keys() >= FOR_PROGRAMS.keys()  # no excuse outlives its reason
     assert not any(_PYTHON.search(said) for said in terminal._HINTS.values())
 

@@ -16,7 +16,7 @@ from ... import algorithms, oids
 from ...algorithms import CekDerivation, ContentCipher
 from ...asn1 import ber
 from ...asn1.ber import Fields, Node
-from ...errors import PolicyRefusal, UnsupportedAlgorithm, UsageError
+from ...errors import Hint, PolicyRefusal, UnsupportedAlgorithm, UsageError
 from ...policy import Policy
 from ...x509 import names
 from ...x509.certificate import Certificate
@@ -111,7 +111,7 @@ def choose_cipher(recipients: Sequence[AnyRecipient], policy: Policy) -> Content
             f"policy {policy.name} encrypts nothing",
             rule="encrypt.no-cipher",
             policy=policy.name,
-            hint="choose a policy that sends, for example exchange",
+            hint=Hint("choose a policy that sends, for example exchange", "policy"),
         )
     for recipient in recipients:
         certificate, announced = certificate_of(recipient), _announced(recipient)

@@ -18,7 +18,7 @@ from ...algorithms import rc2
 from ...asn1 import ber
 from ...asn1.algorithm_identifier import AlgorithmIdentifier
 from ...asn1.pbkdf2 import Pbkdf2Parameters, write_pbkdf2
-from ...errors import MalformedMessage, UnsupportedAlgorithm, UsageError
+from ...errors import Hint, MalformedMessage, UnsupportedAlgorithm, UsageError
 
 # Counted over the whole file in computations of a digest or HMAC, of which a million takes a third
 # of a second at most; `_WEIGHTS` says what takes longer. The derivation of PKCS#12 runs in Python
@@ -220,7 +220,9 @@ def digest_name(oid: str) -> str:
 
 
 def no_password() -> WrongPassword:
-    return WrongPassword("it is encrypted and no password was given", hint="give its password")
+    return WrongPassword(
+        "it is encrypted and no password was given", hint=Hint("give its password", "password")
+    )
 
 
 def wrong_password() -> WrongPassword:
