@@ -58,7 +58,15 @@ class Budget:
     def __init__(self, size: int = 0) -> None:
         self.limit = int(_BASE + size * _FOR_EACH_OCTET)
         self._left: float = self.limit
-        self._spent: dict[str, float] = {}
+        self._spent: dict[Work, float] = {}
+
+    @property
+    def left(self) -> float:
+        return self._left
+
+    @property
+    def spent(self) -> dict[Work, float]:
+        return dict(self._spent)
 
     def spend(self, work: Work, units: float) -> None:
         """Count work that is about to be done. Raises LimitReached where it may not be."""

@@ -29,7 +29,9 @@ from ..findings import Finding, Report, Severity, finding
 from ..text import printable
 from ..x509.certificate import Certificate
 from ..x509.price import signature_price
+from . import chain_cache
 from .address import addresses, constraint_findings, count_of_names
+from .chain_cache import GoodChain, SignatureCheck
 from .trust import TrustStore
 from .usage import (
     authority_fault,
@@ -96,6 +98,30 @@ class SignatureChecks:
             self._answers[key] = _signature_fault(certificate, issuer)
         return self._answers[key]
 
+    def repeat(self, good: GoodChain, pool: _Pool) -> bool:
+        """Count what it took to find the chain as if it were done again; False, and nothing is
+        counted, where that is more than is left.
+        """
+        prices = {
+            (one.der, issuer.whole_key_info): signature_price(issuer, len(one.der))
+            for one, issuer, _ in good.signatures
+        }
+        new = {key: price for key, price in prices.items() if key not in self._answers}
+        searched = len(good.chain) > 1 and not pool.charged
+        units = sum(new.values()) + sum(units for _, units in good.work)
+        if len(new) > self._left or units + (pool.price if searched else 0) > self.budget.left:
+            return False
+        if searched:
+            pool.charge(self.budget)
+        for work, each in good.work:
+            self.budget.spend(work, each)
+        for one, issuer, fault in good.signatures:
+            if (price := new.pop((one.der, issuer.whole_key_info), None)) is not None:
+                self._left -= 1
+                self.budget.spend("signatures", price)
+                self._answers[one.der, issuer.whole_key_info] = fault
+        return True
+
     def addresses(self, certificate: Certificate) -> tuple[str, ...]:
         """Those that the certificate binds; LimitReached where they are too many to be read."""
         if certificate not in self._addresses:
@@ -135,7 +161,14 @@ def build_path(
     # one certificate is judged once for each time, whoever asks
     if (known := checks.reports.get((pool, certificate, at, accept_weak))) is not None:
         return known
+    key = chain_cache.key_of(certificate, trust=trust, sent=pool.sent, accept_weak=accept_weak)
+    good = chain_cache.recall(key, at)
+    if good is not None and checks.repeat(good, pool):
+        known = PathReport(good.findings, good.chain)
+        checks.reports[pool, certificate, at, accept_weak] = known
+        return known
     search = _Search(certificate, pool, checks)
+    before, charged = checks.budget.spent, pool.charged
     best: PathReport | None = None
     limit = ""
     try:
@@ -151,6 +184,14 @@ def build_path(
             if best is None or len(report.errors) < len(best.errors):
                 best = report
             if report.ok:
+                if not count:  # another one, passed over now, could be as good at another time
+                    work = checks.budget.spent
+                    work.pop("signatures", 0)  # they are counted by what is known of them
+                    if pool.charged and not charged:
+                        work["certificates"] -= pool.price
+                    took = [(kind, units - before.get(kind, 0)) for kind, units in work.items()]
+                    good = GoodChain(chain, report.findings, tuple(search.asked), tuple(took))
+                    chain_cache.remember(key, good, at)
                 break
     except LimitReached as error:
         limit = str(error)
@@ -192,29 +233,38 @@ def _constrained_names(chain: Sequence[Certificate]) -> int:
 class _Pool:
     """The certificates among which issuers are looked for, by their subjects."""
 
-    __slots__ = ("_by_issuer", "_by_subject", "_sources", "anchors", "certificates")
+    __slots__ = ("_by_issuer", "_by_subject", "_sources", "anchors", "charged", "price", "sent")
 
     def __init__(self, trust: TrustStore, certificates: Iterable[Certificate]) -> None:
         self._sources = (trust, certificates)  # kept, because it is known by their identity
-        self.anchors = frozenset(trust.anchors)
-        # anchors first: nothing that is sent along can use up the budget before them
-        self.certificates = tuple(
-            c
-            for c in dict.fromkeys((*trust.anchors, *trust.certificates, *certificates))
-            if len(c.der) <= _MAX_CERTIFICATE
+        self.anchors = trust.roots
+        self.sent = tuple(dict.fromkeys(certificates))
+        # to read those that were sent; the store's are read once, for all messages
+        self.price = sum(
+            PARSED + len(one.subject)
+            for one in self.sent
+            if len(one.der) <= _MAX_CERTIFICATE and one not in trust.held
         )
+        self.charged = False
         self._by_subject: dict[bytes, list[Certificate]] | None = None
         self._by_issuer: dict[tuple[bytes, bytes | None], list[Certificate]] = {}
+
+    def charge(self, budget: Budget) -> None:
+        """Count the reading of them, once for a message."""
+        if not self.charged:
+            self.charged = True
+            budget.spend("certificates", self.price)
 
     def candidates(self, certificate: Certificate, budget: Budget) -> list[Certificate]:
         """Those whose subject is the certificate's issuer, the likeliest first."""
         if self._by_subject is None:
+            self.charge(budget)
             self._by_subject = {}
-            own = frozenset((*self._sources[0].anchors, *self._sources[0].certificates))
-            for one in self.certificates:
-                if one not in own:  # the store's are read once, for all messages
-                    budget.spend("certificates", PARSED + len(one.subject))
-                self._by_subject.setdefault(one.canonical_subject, []).append(one)
+            # anchors first: nothing that is sent along can use up the budget before them
+            store = (*self._sources[0].anchors, *self._sources[0].certificates)
+            for one in dict.fromkeys((*store, *self.sent)):
+                if len(one.der) <= _MAX_CERTIFICATE:
+                    self._by_subject.setdefault(one.canonical_subject, []).append(one)
         budget.spend("certificates", PARSED + len(certificate.issuer))
         name, key_id = certificate.canonical_issuer, _authority_key_identifier(certificate)
         if (known := self._by_issuer.get((name, key_id))) is None:
@@ -238,6 +288,7 @@ class _Search:
         self._checks = checks
         self._dead_end, self._deepest = certificate, 0
         self._steps = 0
+        self.asked: list[SignatureCheck] = []
         self._bad_signature: tuple[Certificate, Certificate, str] | None = None
         self._no_authority: tuple[Certificate, Certificate, str] | None = None
 
@@ -293,7 +344,9 @@ class _Search:
         checked = list(chain)
         for index in reversed(range(len(chain))):
             one = chain[index]
-            if (fault := self._checks.fault(one, issuer)) is not None:
+            fault = self._checks.fault(one, issuer)
+            self.asked.append((one, issuer, fault))
+            if fault is not None:
                 self._bad_signature = self._bad_signature or (one, issuer, fault)
                 return None
             if not one.inherits_parameters:

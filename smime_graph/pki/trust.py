@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
+from hashlib import sha256
 from os import PathLike
 
 from ..arguments import check_fields, checked, file_name
@@ -29,9 +30,23 @@ class TrustStore:
     anchors: tuple[Certificate, ...]
     _: KW_ONLY
     certificates: tuple[Certificate, ...] = ()
+    # asked for with every message: the anchors, all that it holds, a digest of it in its order
+    roots: frozenset[Certificate] = field(
+        default=frozenset(), init=False, repr=False, compare=False
+    )
+    held: frozenset[Certificate] = field(default=frozenset(), init=False, repr=False, compare=False)
+    digest: bytes = field(default=b"", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_fields(self)
+        everything = (*self.anchors, *self.certificates)
+        digest = sha256(len(self.anchors).to_bytes(8, "big"))
+        for one in everything:
+            digest.update(len(one.der).to_bytes(8, "big"))
+            digest.update(one.der)
+        object.__setattr__(self, "roots", frozenset(self.anchors))
+        object.__setattr__(self, "held", frozenset(everything))
+        object.__setattr__(self, "digest", digest.digest())
 
     def __repr__(self) -> str:
         first = f"{self.anchors[0]!r:.200}" if self.anchors else "none"

@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from typing import TypeVar
 
@@ -368,6 +368,22 @@ def text_of_serial(number: int) -> str:
     if length <= _MAX_SERIAL_TEXT:
         return f"{number:#x}"
     return f"{number >> 8 * (length - _MAX_SERIAL_TEXT):#x}... ({length} octets)"
+
+
+_MAX_INTERNED = 8 * 1024  # octets; one with ML-DSA-87 has 7.5 KB
+
+
+def interned(der: bytes) -> Certificate:
+    """The one certificate of these octets, so that what comes with every message is read once.
+
+    Of the last 1,024, but for those that are large. Raises MalformedMessage as `Certificate` does.
+    """
+    return _interned(der) if len(der) <= _MAX_INTERNED else Certificate(der)
+
+
+@lru_cache(maxsize=1024)
+def _interned(der: bytes) -> Certificate:
+    return Certificate(der)
 
 
 def _plain(error: Exception) -> str:

@@ -13,7 +13,7 @@ from ..asn1.ber import Fields, Node
 from ..asn1.content_info import read_content_info
 from ..budget import Budget
 from ..errors import MalformedMessage, UsageError
-from .certificate import Certificate
+from .certificate import Certificate, interned
 
 MAX_CERTIFICATES = 1000
 
@@ -44,7 +44,7 @@ def read_certificates(node: Node | None) -> tuple[Certificate, ...]:
         if len(found) >= MAX_CERTIFICATES:
             raise element.fault(f"more than {MAX_CERTIFICATES} certificates")
         try:
-            found.append(Certificate(element.raw))
+            found.append(interned(element.raw))
         except MalformedMessage:
             continue  # a signer whose certificate this was will be reported as without one
     return tuple(found)
