@@ -77,9 +77,9 @@ from smime_graph.cms.recipients.shared_secret import Password, SharedKey
 from smime_graph.smime.layers import recognise
 from smime_graph.x509.certificate import Certificate
 
-from .vectors.test_manifest import ROWS, RUN, Case
+from ..vectors.test_manifest import ROWS, RUN, Case
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 MADE_FOLDER = TESTS / "vectors" / "made"
 SHARED = TESTS.parents[1] / "shared" / "vectors"
 

@@ -28,7 +28,7 @@ from smime_graph.errors import UnsupportedAlgorithm as Unsupported
 from smime_graph.pki.identity import Identity, WrongPassword, load_identities, read_key_file
 from smime_graph.pki.keyfiles import pbe, pkcs12
 
-VECTORS = Path(__file__).parents[2].parent / "shared" / "vectors"
+VECTORS = Path(__file__).parents[3].parent / "shared" / "vectors"
 needs_vectors = pytest.mark.skipif(not VECTORS.is_dir(), reason="../shared/vectors is not here")
 
 

@@ -19,7 +19,7 @@ from smime_graph.errors import UsageError
 from smime_graph.pki.identity import Identity, load_identities, read_key_file
 from smime_graph.pki.keyfiles import pkcs12
 
-VECTORS = Path(__file__).parents[2].parent / "shared" / "vectors"
+VECTORS = Path(__file__).parents[3].parent / "shared" / "vectors"
 PQC = VECTORS / "06_pqc"
 needs_vectors = pytest.mark.skipif(not VECTORS.is_dir(), reason="../shared/vectors is not here")
 
