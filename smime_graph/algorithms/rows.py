@@ -42,7 +42,8 @@ class Digest(Identified):
     """A message digest; `micalg` is its name in multipart/signed (RFC 8551 3.5.3.2).
 
     `parameters` is DER that its AlgorithmIdentifier must have. `engine` is hashlib's name for it,
-    if that differs; an `extendable` one gives as many octets as it is asked for.
+    if that differs; an `extendable` one gives as many octets as it is asked for. `hmac` identifies
+    HMAC with it (RFC 8018 B.1.2). Of a `forgeable` one two texts with the same value are made.
     """
 
     size: int
@@ -51,6 +52,8 @@ class Digest(Identified):
     parameters: bytes = b""
     engine: str = ""
     extendable: bool = False
+    hmac: str = ""
+    forgeable: bool = False
 
     def compute(self, *data: Data) -> bytes:
         state = hashlib.new(self.engine or self.name, usedforsecurity=False)

@@ -34,18 +34,19 @@ from .rows import (
 
 R = TypeVar("R", bound=Row)
 
-MD5 = Digest("md5", oids.MD5, 16, "md5", hashes.MD5())  # noqa: S303 - read only, by ARCHIVE
-SHA1 = Digest("sha1", oids.SHA1, 20, "sha-1", hashes.SHA1())  # noqa: S303 - read only, by ARCHIVE
-SHA224 = Digest("sha224", oids.SHA224, 28, "sha-224", hashes.SHA224())
-SHA256 = Digest("sha256", oids.SHA256, 32, "sha-256", hashes.SHA256())
-SHA384 = Digest("sha384", oids.SHA384, 48, "sha-384", hashes.SHA384())
-SHA512 = Digest("sha512", oids.SHA512, 64, "sha-512", hashes.SHA512())
+# the first two are read only, by ARCHIVE
+MD5 = Digest("md5", oids.MD5, 16, "md5", hashes.MD5(), forgeable=True)  # noqa: S303
+SHA1 = Digest("sha1", oids.SHA1, 20, "sha-1", hashes.SHA1(), hmac=oids.HMAC_SHA1, forgeable=True)  # noqa: S303
+SHA224 = Digest("sha224", oids.SHA224, 28, "sha-224", hashes.SHA224(), hmac=oids.HMAC_SHA224)
+SHA256 = Digest("sha256", oids.SHA256, 32, "sha-256", hashes.SHA256(), hmac=oids.HMAC_SHA256)
+SHA384 = Digest("sha384", oids.SHA384, 48, "sha-384", hashes.SHA384(), hmac=oids.HMAC_SHA384)
+SHA512 = Digest("sha512", oids.SHA512, 64, "sha-512", hashes.SHA512(), hmac=oids.HMAC_SHA512)
 _SHAKE = hashes.SHAKE256(64)
 _LENGTH_512 = bytes.fromhex("02020200")  # INTEGER 512
 
 _DIGESTS = ("sha256", "sha384", "sha512", "sha3-256")
 _EC = ("ec",)
-_ANY_CURVE = ("ec", "x25519", "x448")
+_ANY_CURVE = tuple(kind.name for kind in KEYS if kind.agreement is not None)
 _GCM: dict[str, Any] = {
     "encrypt": do.gcm_encrypt,
     "decrypt": do.gcm_decrypt,

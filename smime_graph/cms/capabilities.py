@@ -18,6 +18,7 @@ from ..algorithms import (
     KeyWrap,
     OaepParameters,
     Row,
+    by_name,
 )
 from ..asn1 import ber
 from ..asn1.ber import Fields
@@ -26,7 +27,6 @@ from ..policy import Policy
 from . import parameters
 from .keys import Recipient
 
-_AES_WRAPS = ("aes128-wrap", "aes256-wrap")
 _OAEP_DIGESTS = (
     *(algorithms.SHA1, algorithms.SHA224, algorithms.SHA256),
     *(algorithms.SHA384, algorithms.SHA512),
@@ -47,7 +47,7 @@ def _capability(row: Row) -> list[bytes]:
     """Exact to the byte: no parameters means absent, never NULL (RFC 8551 2.5.2)."""
     oid = ber.oid(row.oids[0])
     if isinstance(row, KeyAgreement):  # RFC 5753 8: one for each key wrap
-        wraps = (algorithms.by_name(KeyWrap, name) for name in _AES_WRAPS)
+        wraps = (by_name(KeyWrap, "aes128-wrap"), by_name(KeyWrap, "aes256-wrap"))
         return [ber.sequence(oid, parameters.write_wrap(wrap)) for wrap in wraps]
     if isinstance(row, KeyTransport) and row.parameters == "oaep":
         # RFC 3560 5 publishes these octets, without the tags that RSAES-OAEP-params has
@@ -118,7 +118,8 @@ class Capabilities:
 
         Written with tags (RFC 4055) or, as RFC 3560 5 has it, without; at its default it is SHA-1.
         """
-        found = [_oaep(raw) for oid, raw in self.entries if oid == oids.RSAES_OAEP]
+        rows = [(algorithms.find(KeyTransport, oid), raw) for oid, raw in self.entries]
+        found = [_oaep(raw) for row, raw in rows if row is not None and row.parameters == "oaep"]
         usable = [one for one in found if one is not None]
         preferred = [one for one in usable if one.digest is algorithms.SHA256]
         return next(iter(preferred or usable), None)

@@ -10,6 +10,7 @@ is imported only here, only when there is a path to judge.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
 from cryptography.hazmat.primitives.asymmetric import padding
 
 from .. import algorithms, oids
-from ..algorithms import KeyKind
+from ..algorithms import Digest, KeyKind
 from ..algorithms.keys import NOT_OF_KEY
 from ..asn1 import ber
 from ..budget import ADDRESS, CONSTRAINT, PARSED, PATH, PATH_OCTET, STEP, Budget
@@ -52,7 +53,7 @@ _MAX_STEPS = 500
 _MAX_JUDGED = 16  # paths handed to the validator, some 5 ms each
 _MAX_CERTIFICATE = 128 * 1024  # octets; an SLH-DSA certificate has 50 KB
 
-_WEAK_DIGESTS = frozenset(("md5", "sha1"))
+_FORGEABLE = tuple(type(row.hash) for row in algorithms.rows(Digest) if row.forgeable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -491,7 +492,7 @@ def _weak_signature(certificate: Certificate, accept_weak: bool) -> list[Finding
         digest = certificate.x509.signature_hash_algorithm
     except (MalformedMessage, ValueError, _Unsupported):
         return []  # such a signature was not verified, so this is not on a path
-    if digest is None or digest.name not in _WEAK_DIGESTS:
+    if not isinstance(digest, _FORGEABLE):
         return []
     severity = Severity.WARNING if accept_weak else None
     text = f"signed with {digest.name.upper()}, which can be forged"
@@ -531,6 +532,7 @@ def _engine_findings(
                 revocation_mode="none",
                 time_tolerance=tolerance,
                 algorithm_usage_policy=AcceptAllAlgorithms(),  # weakness is judged by ourselves
+                signature_validator=_signatures(),
             )
             work = async_validate_path(context, ValidationPath(anchor, intermediates[::-1], leaf))
             try:
@@ -553,6 +555,19 @@ def _engine_findings(
             if code == "invalid":
                 break
     return [f for f in findings if (f.code, f.where) not in said]
+
+
+def _signatures() -> Any:
+    """The validator's check of signatures; those that it does not know only the search checked."""
+    from pyhanko_certvalidator.errors import AlgorithmNotSupported
+    from pyhanko_certvalidator.sig_validate import DefaultSignatureValidator
+
+    class Signatures(DefaultSignatureValidator):
+        def validate_signature(self, *arguments: Any, **named: Any) -> None:
+            with suppress(AlgorithmNotSupported, _Unsupported):
+                super().validate_signature(*arguments, **named)
+
+    return Signatures()
 
 
 def _culprit(

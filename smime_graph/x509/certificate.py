@@ -277,7 +277,7 @@ class Certificate:
             return load(self.whole_key_info)
         except _Unsupported:
             oid, parameters, _ = self._key_identifier
-            if oid == oids.EC_PUBLIC_KEY and parameters[:1] == b"\x06":
+            if kind is not None and kind.has_curves and parameters[:1] == b"\x06":
                 oid = ber.read(parameters, "curve", tag=ber.OBJECT_IDENTIFIER).as_oid("curve")
             raise UnsupportedAlgorithm(oid, where=where) from None
         except (ValueError, TypeError) as error:

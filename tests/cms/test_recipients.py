@@ -33,6 +33,7 @@ from smime_graph import (
 )
 from smime_graph.algorithms import (
     ContentCipher,
+    Digest,
     KeyAgreement,
     KeyDerivation,
     KeyWrap,
@@ -331,7 +332,7 @@ def pwri(
 
 
 def derived(password: Password, iterations: int, digest: str = "sha256") -> bytes:
-    return shared_secret._pbkdf2(password, digest, bytes(16), iterations, 32)
+    return shared_secret._pbkdf2(password, by_name(Digest, digest), bytes(16), iterations, 32)
 
 
 @pytest.mark.parametrize("digest", ["sha1", "sha224", "sha256", "sha384", "sha512"])

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 
 from ... import algorithms, oids
-from ...algorithms import ContentCipher, KeyWrap, PasswordEncryption
+from ...algorithms import ContentCipher, Digest, KeyWrap, PasswordEncryption
 from ...arguments import check_fields
 from ...asn1 import ber
 from ...asn1.algorithm_identifier import AlgorithmIdentifier
@@ -41,14 +41,6 @@ from .recipient_info import (
 ITERATIONS = 600_000
 # Half a second; how many derivations of it a message may ask for is for its budget to say
 MAX_ITERATIONS = 1_500_000
-
-_PRFS = {
-    oids.HMAC_SHA1: "sha1",
-    oids.HMAC_SHA224: "sha224",
-    oids.HMAC_SHA256: "sha256",
-    oids.HMAC_SHA384: "sha384",
-    oids.HMAC_SHA512: "sha512",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +94,7 @@ def wrap_for_password(
 ) -> tuple[bytes, int]:
     require_kind_of_key("password", "a password", policy)
     salt, iv = os.urandom(16), os.urandom(16)
-    kek = _pbkdf2(password, "sha256", salt, password.iterations, 32)
+    kek = _pbkdf2(password, algorithms.SHA256, salt, password.iterations, 32)
     cipher = algorithms.by_name(ContentCipher, "aes256-cbc")
     encryption = algorithms.by_name(PasswordEncryption, "pwri-kek")
     derivation = ber.context(0, write_pbkdf2(salt, password.iterations))
@@ -116,8 +108,8 @@ def wrap_for_password(
     return der, 3
 
 
-def _pbkdf2(password: Password, digest: str, salt: bytes, iterations: int, size: int) -> bytes:
-    return hashlib.pbkdf2_hmac(digest, password.password.encode(), salt, iterations, size)
+def _pbkdf2(password: Password, prf: Digest, salt: bytes, iterations: int, size: int) -> bytes:
+    return hashlib.pbkdf2_hmac(prf.name, password.password.encode(), salt, iterations, size)
 
 
 def _pwri_wrap(kek: bytes, iv: bytes, cek: bytes) -> bytes:
@@ -192,14 +184,14 @@ def _derived(password: Password, node: Node, size: int, budget: Budget | None) -
         )
     if found.key_length not in (None, size):
         raise MalformedMessage("PBKDF2: keyLength is not the cipher's")
-    if found.prf not in _PRFS:
+    prf = next((row for row in algorithms.rows(Digest) if row.hmac == found.prf), None)
+    if prf is None:
         raise UnsupportedAlgorithm(found.prf, where="PBKDF2 prf")
-    digest = _PRFS[found.prf]
     if budget is not None:
-        blocks = -(-size // hashlib.new(digest).digest_size)
-        weight = 2 if digest in ("sha384", "sha512") else 1
+        blocks = -(-size // prf.size)
+        weight = 1 if prf.size <= 32 else 2  # of 64-bit words
         budget.spend("password derivations", ITERATION * iterations * blocks * weight)
-    return _pbkdf2(password, digest, found.salt, iterations, size)
+    return _pbkdf2(password, prf, found.salt, iterations, size)
 
 
 # --- shared keys --------------------------------------------------------------------------

@@ -14,17 +14,16 @@ from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 
 from ... import oids
-from ...algorithms import rc2
+from ...algorithms import Digest, rc2, rows
 from ...asn1 import ber
 from ...asn1.algorithm_identifier import AlgorithmIdentifier
 from ...asn1.pbkdf2 import Pbkdf2Parameters, write_pbkdf2
 from ...errors import Hint, MalformedMessage, UnsupportedAlgorithm, UsageError
 
 # Counted over the whole file in computations of a digest or HMAC, of which a million takes a third
-# of a second at most; `_WEIGHTS` says what takes longer. The derivation of PKCS#12 runs in Python
-# and takes half as long again, yet Firefox asks for six or seven blocks of 600,000 of it.
+# of a second at most; digests of 64-bit words take twice as long. The derivation of PKCS#12 runs in
+# Python and takes half as long again, yet Firefox asks for six or seven blocks of 600,000 of it.
 MAX_ITERATIONS = 4_500_000
-_WEIGHTS = {"sha384": 2, "sha512": 2, "blake2b": 2}
 _SCRYPT_WEIGHT = 1.5  # of N * r * p
 _MAX_SCRYPT_MEMORY = 160 << 20  # N = 2**17 with r = 8 wants 128 MB
 
@@ -37,18 +36,9 @@ class WrongPassword(UsageError):
     """The password does not open the file, or none was given and it needs one: ask for another."""
 
 
-_DIGESTS = {
-    oids.SHA1: "sha1",
-    oids.SHA224: "sha224",
-    oids.SHA256: "sha256",
-    oids.SHA384: "sha384",
-    oids.SHA512: "sha512",
-    oids.BLAKE2B: "blake2b",
-    oids.HMAC_SHA1: "sha1",
-    oids.HMAC_SHA224: "sha224",
-    oids.HMAC_SHA256: "sha256",
-    oids.HMAC_SHA384: "sha384",
-    oids.HMAC_SHA512: "sha512",
+# names of hashlib, by the identifiers of digest and HMAC
+_DIGESTS = {oids.BLAKE2B: "blake2b"} | {
+    oid: row.name for row in rows(Digest) if row.hmac for oid in (row.oid, row.hmac)
 }
 
 Decrypt = Callable[[bytes, bytes, bytes], bytes]  # key, iv, ciphertext
@@ -148,7 +138,8 @@ class Secret:
 
 def _blocks(digest: str, size: int) -> int:
     """The computations for each iteration that make `size` octets, as those of HMAC-SHA-256."""
-    return -(-size // hashlib.new(digest).digest_size) * _WEIGHTS.get(digest, 1)
+    octets = hashlib.new(digest).digest_size
+    return -(-size // octets) * (1 if octets <= 32 else 2)
 
 
 def _repeated(text: bytes, block: int) -> Iterator[bytes]:
