@@ -154,7 +154,7 @@ def receipt(
         outgoing.check_recipients(everyone, trust)
         entity = encrypted_entity(entity, everyone, policy, "issuer")
         hints = ess.content_hints(ContentHints(oids.RECEIPT))
-        entity = signed_entity(entity, [signer], True, outgoing, "issuer", (hints,))
+        entity = signed_entity(entity, [signer], outgoing, further=(hints,))
     return outgoing.assemble(entity)
 
 

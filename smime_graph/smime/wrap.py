@@ -72,7 +72,9 @@ def sign(
     outgoing.check_signers(signers)
     further = outgoing.services(receipt_request, label)
     entity = outgoing.entity(clear=detached)
-    return outgoing.assemble(signed_entity(entity, signers, detached, outgoing, sid, further))
+    return outgoing.assemble(
+        signed_entity(entity, signers, outgoing, detached=detached, sid=sid, further=further)
+    )
 
 
 @checked
@@ -144,7 +146,8 @@ def seal(
     everyone = with_signers(recipients, signers, policy)
     outgoing.check_recipients(everyone, trust)
     further = outgoing.services(receipt_request, label)
-    signed = signed_entity(outgoing.entity(clear=False), signers, True, outgoing, sid, further)
+    entity = outgoing.entity(clear=False)
+    signed = signed_entity(entity, signers, outgoing, sid=sid, further=further)
     if policy.compress:
         signed = pkcs7_mime(COMPRESSED, compressed_data.compress(signed))
     return outgoing.assemble(encrypted_entity(signed, everyone, policy, rid))
@@ -202,10 +205,11 @@ class _Self:
 def signed_entity(
     entity: bytes,
     signers: Sequence[SigningKey],
-    detached: bool,
     outgoing: Outgoing,
-    sid: SignerIdentifier,
-    further: Sequence[bytes],
+    *,
+    detached: bool = True,
+    sid: SignerIdentifier = "issuer",
+    further: Sequence[bytes] = (),
 ) -> bytes:
     der, digests = signed_data.sign(
         entity,

@@ -207,7 +207,7 @@ def test_an_address_that_is_none_does_not_become_a_line_of_the_header(
         outgoing = Outgoing.of(message, EXCHANGE, now)
         request = attributes.attribute(oids.RECEIPT_REQUEST, value)
         entity = outgoing.entity(clear=True)
-        made_ = signed_entity(entity, [alice], True, outgoing, "issuer", (request,))
+        made_ = signed_entity(entity, [alice], outgoing, further=(request,))
         return opened(outgoing.assemble(made_))
 
     hostile = (b"a@x.com\r\nBcc: eve@x.com", b"a@x.com, eve@x.com", b"Eve <eve@x.com>", b"nobody")
@@ -321,7 +321,9 @@ def through_list(
     extra = (ess.expansion_history(expansions),) if expansions else ()
     entity = outgoing.entity(clear=True)
     more = (*extra, further) if further else extra
-    return outgoing.assemble(signed_entity(entity, [lister], False, outgoing, "issuer", more))
+    return outgoing.assemble(
+        signed_entity(entity, [lister], outgoing, detached=False, further=more)
+    )
 
 
 @pytest.mark.parametrize(

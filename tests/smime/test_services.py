@@ -162,7 +162,7 @@ def test_inner_and_outer_labels_are_both_asked_about(
     outgoing = Outgoing.of(sign(message, signer=alice, label=SECRET, at=now), EXCHANGE, now)
     further = (labels.security_label(OPEN),)
     entity = outgoing.entity(clear=True)
-    raw = outgoing.assemble(signed_entity(entity, [mallory], True, outgoing, "issuer", further))
+    raw = outgoing.assemble(signed_entity(entity, [mallory], outgoing, further=further))
     report = examine(raw, trust=trust, at=now)
     assert report.labels == (OPEN, SECRET)
     assert report.accepted

@@ -12,12 +12,26 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
 import pytest
 
-from smime_graph import CA, Contact, Identity, TrustStore, seal, unseal
+from smime_graph import (
+    CA,
+    Contact,
+    Identity,
+    MessageReport,
+    Opened,
+    TrustStore,
+    examine,
+    inspect,
+    seal,
+    sign,
+    unseal,
+    verify,
+)
 from smime_graph.asn1 import content_info
 from smime_graph.cms import enveloped_data, signed_data
 from smime_graph.smime import entity
@@ -149,15 +163,45 @@ def counted() -> Iterator[tuple[list[bytes], Counter[str]]]:
         sys.setprofile(None)
 
 
+@pytest.mark.parametrize("verb", [unseal, examine])
 def test_each_layer_of_a_sealed_message_is_read_once(
-    alice: Identity, bob: Identity, to_bob: Contact, trust: TrustStore, message: bytes
+    verb: Callable[..., Opened | MessageReport],
+    alice: Identity,
+    bob: Identity,
+    to_bob: Contact,
+    trust: TrustStore,
+    message: bytes,
 ) -> None:
     raw = seal(message, signer=alice, recipients=[to_bob], at=NOW)
     with counted() as (entities, values):
-        opened = unseal(raw, identities=[bob], trust=trust, at=NOW)
+        verb(raw, identities=[bob], trust=trust, at=NOW)
     assert values == {"ContentInfo": 2, "EnvelopedData": 1, "SignedData": 1}
     # the message, the multipart/signed that was in it, the part with the signature, the content
-    multipart, signature = entities[1], entities[2]
+    multipart, signature, content = entities[1:]
+    assert entities[0] == raw
     assert multipart.startswith(b"Content-Type: multipart/signed;")
     assert signature.startswith(b"Content-Type: application/pkcs7-signature;")
-    assert entities == [raw, multipart, signature, opened.content]
+    assert content == b"Content-Type: text/plain; charset=us-ascii\r\n\r\nthe figures\r\n"
+
+
+def test_a_signed_message_is_read_once(alice: Identity, trust: TrustStore, message: bytes) -> None:
+    for detached, parts in ((True, 3), (False, 2)):
+        raw = sign(message, signer=alice, detached=detached, at=NOW)
+        for read in (partial(verify, raw, trust=trust, at=NOW), partial(inspect, raw)):
+            with counted() as (entities, values):
+                read()
+            assert values == {"ContentInfo": 1, "SignedData": 1}
+            assert len(entities) == len(set(entities)) == parts
+
+
+def test_a_part_is_read_once_where_it_is_listed(
+    alice: Identity, bob: Identity, to_bob: Contact, trust: TrustStore, message: bytes
+) -> None:
+    """A layer in an attached message: listed as errant, and not opened."""
+    inside = sign(message, signer=alice, at=NOW)
+    head = b"From: Bob <bob@contoso.com>\r\nContent-Type: message/rfc822\r\n\r\n"
+    for read in (partial(examine, head + inside, trust=trust), partial(inspect, head + inside)):
+        with counted() as (entities, values):
+            read()
+        assert values == {"ContentInfo": 1, "SignedData": 1}
+        assert len(entities) == len(set(entities)) == 4
