@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+def json_text(value: Mapping[str, Any]) -> str:
+    """In ASCII: whatever a message holds, no character of it can steer a terminal."""
+    return json.dumps(value, indent=2, ensure_ascii=True)
+
 
 def printable(text: str, *, other: str = "\N{REPLACEMENT CHARACTER}") -> str:
     """The text with `other` for what a terminal would act upon or not show."""

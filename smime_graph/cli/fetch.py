@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
+from ..smime.report_json import time_text
 from . import files, graph_client, options, terminal
 from .context import run_of
 from .graph_client import Place
 from .open import report_to_show, unsealed
 from .options import Reading, option, verb
-from .report import time_text
 
 
 @verb("fetch")

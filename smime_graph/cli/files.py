@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import stat
 import sys
@@ -14,6 +13,7 @@ from typing import Any, BinaryIO
 from ..arguments import file_name
 from ..errors import UsageError
 from ..files import write_beside
+from ..text import json_text
 
 MESSAGE_LIMIT = 256 * 1024 * 1024  # the largest message that an Exchange mailbox can be set to: 150
 _SMALL_LIMIT = 64 * 1024
@@ -212,8 +212,7 @@ def abandon_stdout() -> None:
 
 
 def write_json(value: Mapping[str, Any]) -> None:
-    # in ASCII: whatever a message holds, no character of it can steer a terminal
-    write_stdout(json.dumps(value, indent=2, ensure_ascii=True).encode() + b"\n")
+    write_stdout(json_text(value).encode() + b"\n")
 
 
 def write_lines(lines: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import SmimeGraphError, UsageError
+from ..text import json_text
 from . import files, options, terminal
 from .context import run_of
 from .options import FILE, Reading, message, option, verb
@@ -57,15 +58,19 @@ def keep_report_on_error(raw: bytes, **arguments: Any) -> Iterator[None]:
     except SmimeGraphError as error:
         from ..errors import VerificationFailed
         from ..smime.examine import examine
+        from ..smime.receipts import ReceiptReport
         from ..smime.report import MessageReport
-        from .report import report_json
+        from ..smime.report_json import receipt_json, report_json
 
         run = run_of(click.get_current_context())
         if run.json:
             known = error.report if isinstance(error, VerificationFailed) else None
-            if not isinstance(known, MessageReport):
-                known = examine(raw, **arguments)
-            run.known = report_json(known)
+            if isinstance(known, ReceiptReport):
+                run.known = receipt_json(known)
+            elif isinstance(known, MessageReport):
+                run.known = report_json(known)
+            else:
+                run.known = report_json(examine(raw, **arguments))
         raise
 
 
@@ -85,11 +90,11 @@ def unsealed(raw: bytes, how: Reading) -> Opened:
     return opened
 
 
-def report_to_show(report: MessageReport, *, judged: bool = True) -> dict[str, Any] | None:
+def report_to_show(report: MessageReport) -> dict[str, Any] | None:
     """The JSON of a report where `--json` asks for it."""
-    from .report import report_json
+    from ..smime.report_json import report_json
 
-    return report_json(report, judged=judged) if run_of(click.get_current_context()).json else None
+    return report_json(report) if run_of(click.get_current_context()).json else None
 
 
 def _deliver(
@@ -98,9 +103,8 @@ def _deliver(
     output: str | None,
     *,
     save_certificates: str | None = None,
-    judged: bool = True,
 ) -> None:
-    json = report_to_show(opened.report, judged=judged)
+    json = report_to_show(opened.report)
     further: dict[str, bytes] = {}
     if save_certificates is not None:
         from ..pki.keyfiles.read import armour
@@ -160,7 +164,8 @@ def decrypt(message: str, output: str | None, **given: Any) -> None:
     smime-graph decrypt mail.eml --identity bob.p12 -o content.eml
     """
     from ..smime import examine
-    from .report import layer_json, warn
+    from ..smime.report_json import layer_json
+    from .report import warn
 
     raw = files.read_message(message)
     how = Reading.of(given)
@@ -179,7 +184,7 @@ def decrypt(message: str, output: str | None, **given: Any) -> None:
                 run.known = {}  # nothing can be said of it: what was wrong is in the error
         raise
     warn(opened.report)
-    _deliver(opened, opened.content, output, judged=False)
+    _deliver(opened, opened.content, output)
 
 
 @verb("decompress")
@@ -197,7 +202,7 @@ def decompress(message: str, policy: Policy, output: str | None) -> None:
     raw = files.read_message(message)
     with terminal.progress("decompressing"):
         opened = examine.decompress(raw, policy=policy)
-    _deliver(opened, opened.raw, output, judged=False)
+    _deliver(opened, opened.raw, output)
 
 
 @verb("unseal")
@@ -233,7 +238,8 @@ def examine(message: str, output: str | None, **given: Any) -> None:
     smime-graph examine mail.eml --identity bob.p12 --trust roots.pem --json
     """
     from ..smime import examine as engine
-    from .report import report_json, report_lines
+    from ..smime.report_json import report_json
+    from .report import report_lines
 
     raw = files.read_message(message)
     how = Reading.of(given)
@@ -266,7 +272,8 @@ def inspect(message: str, output: str | None) -> None:
     smime-graph inspect mail.eml --json
     """
     from ..smime import examine as engine
-    from .report import layer_json, layer_lines
+    from ..smime.report_json import layer_json
+    from .report import layer_lines
 
     layers = engine.inspect(files.read_message(message))
     lines = [line for layer in layers for line in layer_lines(layer)]
@@ -274,8 +281,6 @@ def inspect(message: str, output: str | None) -> None:
 
 
 def _show(json: dict[str, Any], lines: list[str], output: str | None) -> None:
-    import json as encoder
-
     text = "".join(f"{terminal.printable(line)}\n" for line in lines).encode("utf-8", "replace")
     if not run_of(click.get_current_context()).json:
         if output is None:
@@ -285,7 +290,7 @@ def _show(json: dict[str, Any], lines: list[str], output: str | None) -> None:
     elif output is None:
         files.write_json(json)
     else:
-        data = encoder.dumps(json, indent=2, ensure_ascii=True).encode() + b"\n"
+        data = json_text(json).encode() + b"\n"
         files.deliver(data, output=output)
 
 

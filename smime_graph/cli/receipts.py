@@ -87,7 +87,8 @@ def verify_receipt(message: str, original: str, **given: Any) -> None:
     roots.pem
     """
     from ..smime import receipts
-    from .report import report_json, warn
+    from ..smime.report_json import receipt_json
+    from .report import warn
 
     raw = files.read_message(message)
     sent = files.read(original, what="original message")
@@ -95,12 +96,12 @@ def verify_receipt(message: str, original: str, **given: Any) -> None:
     arguments = {"identities": how.keys.ring.identities(), **judgement(how)}
     with keep_report_on_error(raw, **arguments), terminal.progress("checking the receipt"):
         report = receipts.verify_receipt(raw, original=sent, **arguments)
-    warn(report.message)
-    who = ", ".join(report.signer.emails) if report.signer is not None else "nobody"
+    warn(report)
+    shown = receipt_json(report)
     if run_of(click.get_current_context()).json:
-        files.write_json({**report_json(report.message), "confirmed_by": who})
+        files.write_json(shown)
     else:
-        files.write_lines([f"accepted: confirmed by {who}"])
+        files.write_lines([f"accepted: confirmed by {shown['confirmed_by']}"])
 
 
 COMMANDS = {"receipt": receipt, "verify-receipt": verify_receipt}

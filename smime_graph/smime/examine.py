@@ -122,7 +122,11 @@ def decrypt(
     if not authenticated:
         findings.append(unauthenticated(layers))
     report = MessageReport(
-        tuple(findings), layers=layers, summary="encrypted", authenticated=authenticated
+        tuple(findings),
+        layers=layers,
+        summary="encrypted",
+        authenticated=authenticated,
+        judged=False,
     )
     return Opened(parsed.content, outer_header(parsed.first), report)
 
@@ -142,7 +146,7 @@ def decompress(raw: bytes, *, policy: Policy = EXCHANGE) -> Opened:
         raise MalformedMessage(
             "the message is not compressed", hint="inspect shows what the message is"
         )
-    report = MessageReport(tuple(parsed.findings), layers=tuple(parsed.layers))
+    report = MessageReport(tuple(parsed.findings), layers=tuple(parsed.layers), judged=False)
     return Opened(parsed.content, outer_header(parsed.first), report)
 
 

@@ -25,6 +25,7 @@ from ..findings import Finding, Report, finding
 from ..pki.address import addresses, header_addresses, mailboxes
 from ..pki.trust import TrustStore
 from ..policy import EXCHANGE, Policy
+from ..text import json_text
 from ..x509 import names
 from ..x509.certificate import Certificate
 from .context import VerificationContext
@@ -32,6 +33,7 @@ from .entity import Entity
 from .layers import parse_layers, recognise
 from .outgoing import Outgoing
 from .report import MessageReport, Opened, Signer
+from .report_json import receipt_json
 from .verification import judge, refusal
 from .wrap import SIGNED_RECEIPT, encrypted_entity, pkcs7_mime, signed_entity, with_signers
 
@@ -189,6 +191,10 @@ class ReceiptReport(Report):
     signer: Signer | None = None
     original: Signer | None = None
     accepted: bool = False
+
+    def to_json(self) -> str:
+        """The report as text in JSON, which is what `--json` of `verify-receipt` prints."""
+        return json_text(receipt_json(self))
 
     @property
     def verdict(self) -> Literal["accepted", "rejected"]:

@@ -14,8 +14,10 @@ from ..cms.ess import Services
 from ..cms.labels import SecurityLabel
 from ..errors import Hint, MalformedMessage, SmimeGraphError
 from ..findings import Finding, Report
+from ..text import json_text
 from ..x509.certificate import Certificate
 from .entity import Entity
+from .report_json import report_json
 
 LayerType = Literal[
     "signed-data",
@@ -149,7 +151,8 @@ class MessageReport(Report):
 
     `layers` are those that wrap the whole message, the outermost first, then the errant ones, for
     which nothing else in the report speaks. `labels` are the security labels under signatures that
-    were verified, the outermost first.
+    were verified, the outermost first. `judged` is false where nobody's signature was looked at
+    (`decrypt`, `decompress`): then nothing is accepted.
     """
 
     layers: tuple[Layer, ...] = ()
@@ -159,6 +162,11 @@ class MessageReport(Report):
     accepted: bool = False
     error: SmimeGraphError | None = None
     labels: tuple[SecurityLabel, ...] = ()
+    judged: bool = True
+
+    def to_json(self) -> str:
+        """The report as text in JSON, which is what `--json` of the command line prints."""
+        return json_text(report_json(self))
 
     @property
     def whole(self) -> tuple[Layer, ...]:
@@ -166,7 +174,9 @@ class MessageReport(Report):
         return tuple(layer for layer in self.layers if not layer.errant)
 
     @property
-    def verdict(self) -> Literal["accepted", "rejected"]:
+    def verdict(self) -> Literal["accepted", "rejected", "not judged"]:
+        if not self.judged:
+            return "not judged"
         return "accepted" if self.accepted else "rejected"
 
 

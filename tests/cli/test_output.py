@@ -16,8 +16,26 @@ from pathlib import Path
 
 import pytest
 
+from smime_graph import (
+    EXCHANGE,
+    Identity,
+    MessageReport,
+    ReceiptRequest,
+    TrustStore,
+    VerificationFailed,
+    decrypt,
+    examine,
+    examine_receipt,
+    load_identities,
+    oids,
+    receipt,
+    sign,
+    verify,
+)
 from smime_graph.cli import files
+from smime_graph.cms import ess, signed_data
 from smime_graph.errors import UsageError
+from smime_graph.smime.wrap import pkcs7_mime
 
 from .conftest import MESSAGE, Run, start, state
 
@@ -356,3 +374,95 @@ def test_standard_error_that_cannot_spell_a_name_still_says_it(
     terminal.complain("error", "größe")
     stream.seek(0)
     assert stream.read() == "smime-graph: error: gr??e\n"
+
+
+def test_json_is_what_the_report_of_the_library_says_of_itself(call: Run, here: Path) -> None:
+    """Accepted, rejected, not judged at all, and receipts: one text, whoever asks for it."""
+    at = datetime.now(UTC).replace(microsecond=0)
+    when = ("--at", at.isoformat(), "--json")
+    trust = TrustStore.load("roots.pem")
+    bob = load_identities("bob.key", passwords=[(here / "password").read_text().strip()])
+    keys = ("--identity", "bob.key", "--password-file", "password")
+    sealed, changed = (Path(name).read_bytes() for name in ("sealed.eml", "changed.eml"))
+
+    examined = examine(sealed, identities=bob, trust=trust, at=at)
+    assert examined.accepted
+    done = call("examine", "sealed.eml", *keys, "--trust", "roots.pem", *when)
+    assert done.out == examined.to_json().encode() + b"\n"
+
+    broken = examine(changed, trust=trust, at=at)
+    assert broken.verdict == "rejected"
+    done = call("examine", "changed.eml", "--trust", "roots.pem", *when)
+    assert done.out == broken.to_json().encode() + b"\n"
+    with pytest.raises(VerificationFailed) as caught:
+        verify(changed, trust=trust, at=at)
+    shown = json.loads(call("verify", "changed.eml", "--trust", "roots.pem", *when).out)
+    assert isinstance(caught.value.report, MessageReport)
+    assert {name: shown[name] for name in shown if name != "error"} == json.loads(
+        caught.value.report.to_json()
+    )
+
+    opened = decrypt(sealed, identities=bob)
+    assert opened.report.verdict == "not judged"
+    assert "verdict" not in json.loads(opened.report.to_json())
+    done = call("decrypt", "sealed.eml", *keys, "--json", "-o", "content")
+    assert done.out == opened.report.to_json().encode() + b"\n"
+
+
+def test_json_of_a_receipt_has_the_verdict_about_the_receipt(call: Run, here: Path) -> None:
+    password = (here / "password").read_text().strip()
+    alice, bob = (Identity.load(f"{one}.p12", password=password) for one in ("alice", "bob"))
+    trust = TrustStore.load("roots.pem")
+    asked = ReceiptRequest(("alice@contoso.com",))
+    first, second = (sign(MESSAGE, signer=alice, receipt_request=asked) for _ in range(2))
+    made = receipt(verify(first, trust=trust), signer=bob)
+    assert made is not None
+    for name, octets in (("first", first), ("second", second), ("receipt", made)):
+        Path(name).write_bytes(octets)
+    for original, verdict, by in (
+        (first, "accepted", "bob@contoso.com"),
+        (second, "rejected", "nobody"),
+    ):
+        at = datetime.now(UTC).replace(microsecond=0)
+        report = examine_receipt(made, original=original, trust=trust, at=at)
+        name = "first" if original is first else "second"
+        words = ("verify-receipt", "receipt", "--original", name, "--trust", "roots.pem")
+        done = call(*words, "--at", at.isoformat(), "--json")
+        shown = json.loads(done.out)
+        assert shown.pop("error", {}).get("type") == (
+            "SignatureInvalid" if verdict == "rejected" else None
+        )
+        assert shown == json.loads(report.to_json())
+        assert (shown["verdict"], shown["confirmed_by"]) == (verdict, by)
+        codes = [one["code"] for one in shown["findings"]]
+        assert ("smime.receipt.mismatch" in codes) == (verdict == "rejected")
+
+
+def test_a_receipt_of_somebody_who_was_not_asked_is_a_warning(call: Run, here: Path) -> None:
+    """What the report says of the receipt itself is shown, not only what it says of the message."""
+    password = (here / "password").read_text().strip()
+    alice, bob = (Identity.load(f"{one}.p12", password=password) for one in ("alice", "bob"))
+    trust = TrustStore.load("roots.pem")
+    asked = ReceiptRequest(("alice@contoso.com",), from_=("carol@contoso.com",))
+    sent = sign(MESSAGE, signer=alice, receipt_request=asked)
+    confirmation = verify(sent, trust=trust).signers[0].services.confirmation
+    assert confirmation is not None
+    digest = ess.message_signature_digest(confirmation.message_signature_digest)
+    der, _ = signed_data.sign(
+        confirmation.receipt.der,
+        [bob],
+        detached=False,
+        policy=EXCHANGE,
+        at=datetime.now(UTC),
+        content_type=oids.RECEIPT,
+        further=(digest,),
+    )
+    head = b"From: bob@contoso.com\r\nTo: alice@contoso.com\r\nMIME-Version: 1.0\r\n"
+    Path("sent").write_bytes(sent)
+    Path("receipt").write_bytes(head + pkcs7_mime("signed-receipt", der))
+    words = ("verify-receipt", "receipt", "--original", "sent", "--trust", "roots.pem")
+    done = call(*words, "--json")
+    assert done.status == 0
+    assert [one["code"] for one in json.loads(done.out)["findings"]] == ["smime.receipt.unexpected"]
+    assert "smime-graph: warning: " in done.err
+    assert "was not asked for a receipt" in done.err
