@@ -48,22 +48,24 @@ _good: OrderedDict[bytes, GoodChain] = OrderedDict()
 _lock = Lock()
 
 
-def key_of(
-    certificate: Certificate,
-    *,
-    trust: TrustStore,
-    sent: Iterable[Certificate],
-    accept_weak: bool,
-    evidence: bytes = b"",
-) -> bytes:
-    """One for all that the answer depends on but the time.
+def surroundings(trust: TrustStore, sent: Iterable[Certificate], *, evidence: bytes = b"") -> bytes:
+    """A digest of what a path is looked for in: the same for all certificates of a message.
 
     `sent` are the certificates that came along: without them a message that lacks its intermediate
     would be accepted after one that has it. Their order counts, since of two good paths the first
     is taken. `evidence` will be the digest of what is known of revocation.
     """
-    digest = sha256(trust.digest)
-    for part in (bytes([accept_weak]), evidence, certificate.der, *(one.der for one in sent)):
+    return _digest(trust.digest, evidence, *(one.der for one in sent))
+
+
+def key_of(certificate: Certificate, *, around: bytes, accept_weak: bool) -> bytes:
+    """One for all that the answer depends on but the time; `around` is by `surroundings`."""
+    return _digest(around, bytes([accept_weak]), certificate.der)
+
+
+def _digest(*parts: bytes) -> bytes:
+    digest = sha256()
+    for part in parts:
         digest.update(len(part).to_bytes(8, "big"))
         digest.update(part)
     return digest.digest()

@@ -162,7 +162,7 @@ def build_path(
     # one certificate is judged once for each time, whoever asks
     if (known := checks.reports.get((pool, certificate, at, accept_weak))) is not None:
         return known
-    key = chain_cache.key_of(certificate, trust=trust, sent=pool.sent, accept_weak=accept_weak)
+    key = chain_cache.key_of(certificate, around=pool.digest, accept_weak=accept_weak)
     good = chain_cache.recall(key, at)
     if good is not None and checks.repeat(good, pool):
         known = PathReport(good.findings, good.chain)
@@ -234,12 +234,22 @@ def _constrained_names(chain: Sequence[Certificate]) -> int:
 class _Pool:
     """The certificates among which issuers are looked for, by their subjects."""
 
-    __slots__ = ("_by_issuer", "_by_subject", "_sources", "anchors", "charged", "price", "sent")
+    __slots__ = (
+        "_by_issuer",
+        "_by_subject",
+        "_sources",
+        "anchors",
+        "charged",
+        "digest",
+        "price",
+        "sent",
+    )
 
     def __init__(self, trust: TrustStore, certificates: Iterable[Certificate]) -> None:
         self._sources = (trust, certificates)  # kept, because it is known by their identity
         self.anchors = trust.roots
         self.sent = tuple(dict.fromkeys(certificates))
+        self.digest = chain_cache.surroundings(trust, self.sent)
         # to read those that were sent; the store's are read once, for all messages
         self.price = sum(
             PARSED + len(one.subject)
