@@ -26,7 +26,15 @@ from itertools import islice
 import pybase64
 
 from ..errors import MalformedMessage
-from .entity import MAX_DEPTH, ContentType, Entity, Multipart, has_unprintable_name, split_multipart
+from .entity import (
+    MAX_DEPTH,
+    MESSAGES,
+    ContentType,
+    Entity,
+    Multipart,
+    has_unprintable_name,
+    split_multipart,
+)
 from .fields import canonical_field, is_unreadable, unfoldable
 from .lines import MAX_LINE, crlf, has_long_line
 
@@ -51,7 +59,6 @@ def canonical_entity(raw: bytes, *, clear: bool) -> bytes:
 _UNENCODED = ("7bit", "8bit", "binary")
 _UUENCODED = ("x-uuencode", "uuencode", "x-uue", "uue")
 _ENCODED = ("base64", "quoted-printable", *_UUENCODED)
-_MESSAGES = ("message/rfc822", "message/global")
 # of which a code unit may look like a line end
 _WIDE_CHARSETS = ("utf-16", "utf-32", "utf16", "utf32", "ucs-2", "ucs-4", "iso-10646-ucs")
 _NO_WAY_BACK = "which cannot be signed again without breaking its signature"
@@ -88,7 +95,7 @@ def _canonical(raw: bytes, clear: bool, depth: int, default: str = "text/plain")
         _check_header(entity, kind)
         yield from _header(entity, None, clear)
         yield _of_two_readings(entity, kind, clear, depth)
-    elif kind.value in _MESSAGES and encoding not in _ENCODED:
+    elif kind.value in MESSAGES and encoding not in _ENCODED:
         # in base64 or quoted-printable it may not be (RFC 2046 5.2.1)
         yield from _header(entity, None if encoding == "7bit" else b"7bit", clear)
         yield from _canonical(entity.body, clear, depth + 1)
@@ -194,7 +201,7 @@ def has_data_lines(
             return rewrite(entity.body) != entity.body
         given = (part for part in parts if part is not None)
         return any(has_data_lines(p, depth + 1, rewrite=rewrite, default=inner) for p in given)
-    if kind.value in _MESSAGES and encoding not in _ENCODED:
+    if kind.value in MESSAGES and encoding not in _ENCODED:
         return has_data_lines(entity.body, depth + 1, rewrite=rewrite)
     if encoding in ("base64", *_UUENCODED) or kind.value == "application/pgp-signature":
         return False  # lines of text (RFC 3156 2)

@@ -21,6 +21,7 @@ MAX_PARTS = 10_000
 MAX_HEADER = 1 << 20  # octets of one header block; Exchange allows 128 KB
 MAX_HEADER_LINES = 20_000  # of one header block: some 10,000 recipients on a line each
 _MAX_PARAMETERS = 4096  # characters of one Content-Type that are looked at
+MESSAGES = ("message/rfc822", "message/global")  # what carries a message
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:")
 _UNPRINTABLE = re.compile(rb"[^\t -~]")
 _COMMENT_OR_STRING = re.compile(r'\(|"(?:[^"\\]|\\.)*+"?', re.DOTALL)

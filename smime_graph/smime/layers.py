@@ -36,6 +36,7 @@ from ..x509.certificate import Certificate
 from .context import VerificationContext
 from .entity import (
     MAX_HEADER,
+    MESSAGES,
     Entity,
     has_unprintable_name,
     split_base64,
@@ -52,7 +53,6 @@ _MAX_DEPTH = 10  # of multiparts and messages in one another
 _LAST: tuple[LayerType, ...] = ("certs-only", "signed-receipt")  # inside is no MIME
 
 _PKCS7_MIME = ("application/pkcs7-mime", "application/x-pkcs7-mime")
-_MESSAGES = ("message/rfc822", "message/global")
 # a number is at most that of the parts of a multipart
 _PATH = re.compile(r"1(?:\.[1-9][0-9]{0,4}){0,40}", re.ASCII)
 _PKCS7_SIGNATURE = ("application/pkcs7-signature", "application/x-pkcs7-signature")
@@ -456,7 +456,7 @@ def _children(entity: Entity) -> tuple[bytes | None, ...]:
     kind = entity.content_type
     if kind.is_multipart:
         return split_multipart(entity.body, kind.parameters.get("boundary", "")).parts
-    if kind.value in _MESSAGES:
+    if kind.value in MESSAGES:
         return (entity.decoded_body(),)
     return ()
 
@@ -546,7 +546,7 @@ def _go_to(parsed: ParsedMessage, path: str, context: VerificationContext) -> bo
             break
         here = f"{here}.{step}"
         parsed.content, parsed.inner = chosen, entity_of(chosen, context.budget)
-        if not is_layer and entity is not None and entity.content_type.value in _MESSAGES:
+        if not is_layer and entity is not None and entity.content_type.value in MESSAGES:
             # what other fields stand in the header of a mere part mean nothing (RFC 2046 5.1)
             parsed.outer = parsed.inner
             if parsed.inner is not None:

@@ -22,8 +22,8 @@ from ..policy import Policy
 from ..text import printable
 from ..x509.certificate import Certificate
 from .context import VerificationContext
-from .entity import Entity, is_mime_field
-from .layers import FROM_LINE, ParsedMessage
+from .entity import MESSAGES, Entity, is_mime_field
+from .layers import FROM_LINE, ParsedMessage, entity_inside
 from .report import Signer
 
 _NO_NAME = re.compile(rb"[^!-~]")
@@ -34,8 +34,9 @@ class Senders:
     """Whom the signer must be: the address given, or From and Sender of the message.
 
     `authors` are the addresses of the From that is shown, `inside` those of each From that stands
-    further in, in the header of a layer or of the content: readers may show that one instead (RFC
-    9788 4.4). `is_ambiguous` where readers would not agree on which From there is.
+    further in, in the header of a layer, of the content, or of the message that is the content:
+    readers may show that one instead (RFC 9788 4.4, RFC 8551 3.1). `is_ambiguous` where readers
+    would not agree on which From there is.
     """
 
     addresses: tuple[str, ...]
@@ -54,7 +55,8 @@ class Senders:
             return cls((context.sender,), False, None, policy, is_named=True)
         authors = others = None
         outer = parsed.outer
-        headers = [one for one in (outer, *parsed.between, parsed.inner) if one is not None]
+        found_in = (outer, *parsed.between, parsed.inner, _wrapped(parsed.inner))
+        headers = [one for one in found_in if one is not None]
         if (fault := next(filter(None, map(_ambiguity, headers)), None)) is not None:
             return cls((), False, fault, policy, is_ambiguous=True)
         try:
@@ -130,6 +132,16 @@ class Senders:
             return []
         text = printable(f"from {', '.join(silent[:5])}, but signed by {', '.join(held[:5])}")
         return [finding("pki.address.mismatch", "message", text, severity=Severity.WARNING)]
+
+
+def _wrapped(content: Entity | None) -> Entity | None:
+    """The message that the content carries, which is to be shown as the message (RFC 8551 3.1)."""
+    if content is None or content.content_type.value not in MESSAGES:
+        return None
+    try:
+        return entity_inside(content.decoded_body())
+    except MalformedMessage:
+        return None
 
 
 def _from(entity: Entity) -> tuple[str, ...] | None:

@@ -265,3 +265,59 @@ def test_an_author_inside_who_did_not_sign_is_named(
     (one,) = report.findings
     assert (one.code, one.severity) == ("pki.address.mismatch", Severity.WARNING)
     assert one.text == "from alice@contoso.com, but signed by mallory@contoso.com"
+
+
+WRAPPINGS = {
+    "wrapped": b"Content-Type: message/rfc822\r\n\r\n%b",
+    "with parameters": b"content-type: Message/RFC822 (x); forwarded=no\r\n\r\n%b",
+    "global": b"Content-Type: message/global\r\nContent-Transfer-Encoding: 8bit\r\n\r\n%b",
+    "quoted": b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: quoted-printable\r\n"
+    b"\r\n%b",
+}
+
+
+@pytest.mark.parametrize("wrapping", WRAPPINGS.values(), ids=WRAPPINGS)
+@pytest.mark.parametrize("outside", [b"From: mallory@contoso.com\r\n", b""])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_the_from_of_a_wrapped_message_is_the_signers(
+    mallory: Identity,
+    alice: Identity,
+    trust: TrustStore,
+    now: datetime,
+    wrapping: bytes,
+    outside: bytes,
+    layers: int,
+) -> None:
+    """RFC 8551 3.1: a message/rfc822 that is protected should be shown as the message itself."""
+    content = wrapping % (FROM + INNER)
+    by_mallory = by_alice = content
+    for _ in range(layers):
+        by_mallory = opaque(by_mallory, mallory, now)
+        by_alice = opaque(by_alice, alice, now)
+    report = examine(outside + by_mallory, trust=trust, at=now)
+    assert codes(report.errors) == ["pki.address.mismatch"] * layers
+    assert all("alice@contoso.com" in one.text for one in report.errors)
+    report = examine(outside.replace(b"mallory", b"alice") + by_alice, trust=trust, at=now)
+    assert report.accepted
+    assert report.findings == ()
+    assert report.signers[-1].matches is True
+
+
+@pytest.mark.parametrize("disguise", DISGUISES.values(), ids=DISGUISES)
+def test_a_from_in_disguise_in_a_wrapped_message_is_noticed(
+    mallory: Identity, trust: TrustStore, now: datetime, disguise: bytes
+) -> None:
+    content = WRAPPINGS["wrapped"] % (disguise % b"alice@contoso.com" + INNER)
+    raw = b"From: mallory@contoso.com\r\n" + opaque(content, mallory, now)
+    assert codes(examine(raw, trust=trust, at=now).errors) == ["pki.address.mismatch"]
+
+
+def test_a_message_attached_to_another_may_be_anybodys(
+    mallory: Identity, trust: TrustStore, now: datetime
+) -> None:
+    parts = (INNER, WRAPPINGS["wrapped"] % (FROM + INNER))
+    content = b"Content-Type: multipart/mixed; boundary=x\r\n\r\n" + b"".join(
+        b"--x\r\n%b\r\n" % one for one in parts
+    )
+    raw = b"From: mallory@contoso.com\r\n" + opaque(content + b"--x--\r\n", mallory, now)
+    assert examine(raw, trust=trust, at=now).findings == ()
