@@ -6,78 +6,37 @@ by name or decides by if-ladders: a new one is one row here, one vector, and, of
 name in each policy.
 """
 
-from .rows import (
-    AgreementKey,
-    CekDerivation,
-    Compression,
-    ContentCipher,
-    Data,
-    Digest,
-    Kem,
-    KeyAgreement,
-    KeyDerivation,
-    KeyKind,
-    KeyTransport,
-    KeyWrap,
-    OaepParameters,
-    ParameterSet,
-    PasswordEncryption,
-    PssParameters,
-    Row,
-    SeededForm,
-    SignatureScheme,
-)
-from .table import (
-    AGREEMENT_KEYS,
-    KEY_KINDS,
-    MD5,
-    SHA1,
-    SHA224,
-    SHA256,
-    SHA384,
-    SHA512,
-    TABLE,
-    R,
-    by_name,
-    by_oid,
-    find,
-    kind_of,
-    rows,
-)
-
-__all__ = [
-    "AGREEMENT_KEYS",
-    "KEY_KINDS",
-    "MD5",
-    "SHA1",
-    "SHA224",
-    "SHA256",
-    "SHA384",
-    "SHA512",
-    "TABLE",
-    "AgreementKey",
-    "CekDerivation",
-    "Compression",
-    "ContentCipher",
-    "Data",
-    "Digest",
-    "Kem",
-    "KeyAgreement",
-    "KeyDerivation",
-    "KeyKind",
-    "KeyTransport",
-    "KeyWrap",
-    "OaepParameters",
-    "ParameterSet",
-    "PasswordEncryption",
-    "PssParameters",
-    "R",
-    "Row",
-    "SeededForm",
-    "SignatureScheme",
-    "by_name",
-    "by_oid",
-    "find",
-    "kind_of",
-    "rows",
-]
+from .rows import AgreementKey as AgreementKey
+from .rows import CekDerivation as CekDerivation
+from .rows import Compression as Compression
+from .rows import ContentCipher as ContentCipher
+from .rows import Data as Data
+from .rows import Digest as Digest
+from .rows import Kem as Kem
+from .rows import KeyAgreement as KeyAgreement
+from .rows import KeyDerivation as KeyDerivation
+from .rows import KeyKind as KeyKind
+from .rows import KeyTransport as KeyTransport
+from .rows import KeyWrap as KeyWrap
+from .rows import OaepParameters as OaepParameters
+from .rows import ParameterSet as ParameterSet
+from .rows import PasswordEncryption as PasswordEncryption
+from .rows import PssParameters as PssParameters
+from .rows import Row as Row
+from .rows import SeededForm as SeededForm
+from .rows import SignatureScheme as SignatureScheme
+from .table import AGREEMENT_KEYS as AGREEMENT_KEYS
+from .table import KEY_KINDS as KEY_KINDS
+from .table import MD5 as MD5
+from .table import SHA1 as SHA1
+from .table import SHA224 as SHA224
+from .table import SHA256 as SHA256
+from .table import SHA384 as SHA384
+from .table import SHA512 as SHA512
+from .table import TABLE as TABLE
+from .table import R as R
+from .table import by_name as by_name
+from .table import by_oid as by_oid
+from .table import find as find
+from .table import kind_of as kind_of
+from .table import rows as rows

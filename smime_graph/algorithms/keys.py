@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
@@ -107,18 +108,9 @@ def _pure(
     name: str, oid: str, title: str, public: type, private: Any, companion: str, **more: Any
 ) -> KeyKind:
     """A kind that signs the data itself, without parameters (RFC 8410, RFC 9881)."""
+    more |= {"signs": True, "companion": companion, "verify": do.pure_verify, "pure": True}
     return KeyKind(
-        name,
-        oid,
-        title,
-        public,
-        private,
-        (ParameterSet(name, private.generate),),
-        signs=True,
-        companion=companion,
-        verify=do.pure_verify,
-        pure=True,
-        **more,
+        name, oid, title, public, private, (ParameterSet(name, private.generate),), **more
     )
 
 
@@ -126,69 +118,57 @@ def _ml_dsa(
     name: str, oid: str, public: type, private: Any, companion: str, expanded: int
 ) -> KeyKind:
     form = SeededForm(expanded, _ml_dsa_belongs)
-    return _pure(
-        name, oid, name.upper(), public, private, companion, quantum_safe=True, seeded=form
-    )
-
-
-def _montgomery(
-    name: str, oid: str, title: str, public: type, private: Any, scheme: str, own: AgreementKey
-) -> KeyKind:
-    """A kind that only agrees on secrets (RFC 8410, RFC 8418)."""
-    sets = (ParameterSet(name, private.generate, agreement=scheme),)
-    return KeyKind(name, oid, title, public, private, sets, encrypts="key_agreement", agreement=own)
+    title = name.upper()
+    return _pure(name, oid, title, public, private, companion, quantum_safe=True, seeded=form)
 
 
 def _ml_kem(name: str, oid: str, public: type, private: Any, expanded: int) -> KeyKind:
     return KeyKind(
-        name,
-        oid,
-        name.upper(),
-        public,
-        private,
-        (ParameterSet(name, private.generate),),
+        *(name, oid, name.upper(), public, private, (ParameterSet(name, private.generate),)),
         encrypts="key_encipherment",
         quantum_safe=True,
         seeded=SeededForm(expanded, _ml_kem_belongs),
     )
 
 
+def _montgomery(
+    name: str, oid: str, public: type, private: Any, digest: str, own: AgreementKey
+) -> KeyKind:
+    """A kind that only agrees on secrets (RFC 8410, RFC 8418)."""
+    usual = f"dhsinglepass-stddh-hkdf-{digest}"
+    sets = (ParameterSet(name, private.generate, agreement=usual),)
+    more: Any = {"encrypts": "key_agreement", "agreement": own}
+    return KeyKind(name, oid, name.upper(), public, private, sets, **more)
+
+
+_RSA = KeyKind(
+    *("rsa", oids.RSA_ENCRYPTION, "RSA", rsa.RSAPublicKey, rsa.RSAPrivateKey),
+    (_modulus(1024), _modulus(2048), _modulus(3072), _modulus(4096)),
+    signs=True,
+    encrypts="key_encipherment",
+    verify=_rsa_verify(padding.PKCS1v15, padding.PSS),
+    minimum_bits=None,
+    readable_bits=1024,
+    price=_rsa_price,
+)
+# such a key makes no other signatures (RFC 4055 1.2); `cryptography` has no class for it
+_RSA_PSS = replace(
+    _RSA,
+    name="rsa-pss",
+    oid=oids.RSASSA_PSS,
+    title="RSASSA-PSS",
+    parameter_sets=(),
+    encrypts="",
+    verify=_rsa_verify(padding.PSS),
+)
+
 # keyUsage: RFC 8550 4.4.2, RFC 5480 3, RFC 8410 5, RFC 9881 4, RFC 9936 5; sizes of what is made of
 # a seed: FIPS 203 table 3, FIPS 204 table 2
 KEYS: tuple[KeyKind, ...] = (
+    _RSA,
+    _RSA_PSS,
     KeyKind(
-        "rsa",
-        oids.RSA_ENCRYPTION,
-        "RSA",
-        rsa.RSAPublicKey,
-        rsa.RSAPrivateKey,
-        (_modulus(1024), _modulus(2048), _modulus(3072), _modulus(4096)),
-        signs=True,
-        encrypts="key_encipherment",
-        verify=_rsa_verify(padding.PKCS1v15, padding.PSS),
-        minimum_bits=None,
-        readable_bits=1024,
-        price=_rsa_price,
-    ),
-    KeyKind(
-        # such a key makes no other signatures (RFC 4055 1.2); `cryptography` has no class for it
-        "rsa-pss",
-        oids.RSASSA_PSS,
-        "RSASSA-PSS",
-        rsa.RSAPublicKey,
-        rsa.RSAPrivateKey,
-        signs=True,
-        verify=_rsa_verify(padding.PSS),
-        minimum_bits=None,
-        readable_bits=1024,
-        price=_rsa_price,
-    ),
-    KeyKind(
-        "ec",
-        oids.EC_PUBLIC_KEY,
-        "EC",
-        ec.EllipticCurvePublicKey,
-        ec.EllipticCurvePrivateKey,
+        *("ec", oids.EC_PUBLIC_KEY, "EC", ec.EllipticCurvePublicKey, ec.EllipticCurvePrivateKey),
         (
             _curve("p256", oids.SECP256R1, ec.SECP256R1()),
             _curve("p384", oids.SECP384R1, ec.SECP384R1()),
@@ -207,11 +187,7 @@ KEYS: tuple[KeyKind, ...] = (
         agreement=AgreementKey(do.ec_ephemeral, do.ec_exchange, do.ec_encode, do.ec_decode),
     ),
     _pure(
-        "ed25519",
-        oids.ED25519,
-        "Ed25519",
-        ed25519.Ed25519PublicKey,
-        ed25519.Ed25519PrivateKey,
+        *("ed25519", oids.ED25519, "Ed25519", ed25519.Ed25519PublicKey, ed25519.Ed25519PrivateKey),
         "x25519",
     ),
     _pure("ed448", oids.ED448, "Ed448", ed448.Ed448PublicKey, ed448.Ed448PrivateKey, "x448"),
@@ -228,11 +204,7 @@ KEYS: tuple[KeyKind, ...] = (
         *("ml-kem-1024", 4896),
     ),
     KeyKind(
-        "dsa",  # verified only
-        oids.DSA,
-        "DSA",
-        dsa.DSAPublicKey,
-        dsa.DSAPrivateKey,
+        *("dsa", oids.DSA, "DSA", dsa.DSAPublicKey, dsa.DSAPrivateKey),  # verified only
         signs=True,
         verify=_dsa_verify,
         minimum_bits=None,
@@ -240,25 +212,17 @@ KEYS: tuple[KeyKind, ...] = (
         price=_dsa_price,
     ),
     _montgomery(
-        "x25519",
-        oids.X25519,
-        "X25519",
-        x25519.X25519PublicKey,
-        x25519.X25519PrivateKey,
-        "dhsinglepass-stddh-hkdf-sha256",
+        *("x25519", oids.X25519, x25519.X25519PublicKey, x25519.X25519PrivateKey, "sha256"),
         AgreementKey(
-            do.x25519_ephemeral, do.montgomery_exchange, do.montgomery_encode, do.x25519_decode
+            *(do.x25519_ephemeral, do.montgomery_exchange),
+            *(do.montgomery_encode, do.x25519_decode),
         ),
     ),
     _montgomery(
-        "x448",
-        oids.X448,
-        "X448",
-        x448.X448PublicKey,
-        x448.X448PrivateKey,
-        "dhsinglepass-stddh-hkdf-sha512",
+        *("x448", oids.X448, x448.X448PublicKey, x448.X448PrivateKey, "sha512"),
         AgreementKey(
-            do.x448_ephemeral, do.montgomery_exchange, do.montgomery_encode, do.x448_decode
+            *(do.x448_ephemeral, do.montgomery_exchange),
+            *(do.montgomery_encode, do.x448_decode),
         ),
     ),
     _ml_kem("ml-kem-768", oids.ML_KEM_768, mlkem.MLKEM768PublicKey, mlkem.MLKEM768PrivateKey, 2400),

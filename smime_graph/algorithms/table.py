@@ -58,11 +58,9 @@ _GCM: dict[str, Any] = {
 _CCM = {**_GCM, "encrypt": do.ccm_encrypt, "decrypt": do.ccm_decrypt}
 
 
-def _ml_dsa(name: str, oid: str) -> SignatureScheme:
-    # RFC 9882 3.3: SHA-512 suits all three, and every implementation must have it
-    return SignatureScheme(
-        name, (name,), {oid: None}, "absent", ("sha512",), do.pure_sign, do.pure_verify
-    )
+def _pure(name: str, oid: str, *digests: str, strict: bool = False) -> SignatureScheme:
+    made = (name, (name,), {oid: None}, "absent", digests, do.pure_sign, do.pure_verify)
+    return SignatureScheme(*made, strict=strict)
 
 
 TABLE: tuple[Row, ...] = (
@@ -98,13 +96,8 @@ TABLE: tuple[Row, ...] = (
         do.rsa_pkcs1_verify,
     ),
     SignatureScheme(
-        "rsassa-pss",
-        ("rsa", "rsa-pss"),
-        {oids.RSASSA_PSS: None},
-        "pss",
-        _DIGESTS,
-        do.pss_sign,
-        do.pss_verify,
+        *("rsassa-pss", ("rsa", "rsa-pss"), {oids.RSASSA_PSS: None}, "pss", _DIGESTS),
+        *(do.pss_sign, do.pss_verify),
     ),
     SignatureScheme(
         "ecdsa",
@@ -125,31 +118,14 @@ TABLE: tuple[Row, ...] = (
         do.ecdsa_verify,
         write_by_digest=True,
     ),
-    SignatureScheme(
-        # RFC 8419 3.1: with signed attributes the digest is SHA-512
-        "ed25519",
-        ("ed25519",),
-        {oids.ED25519: None},
-        "absent",
-        ("sha512",),
-        do.pure_sign,
-        do.pure_verify,
-        strict=True,
-    ),
-    SignatureScheme(
-        # RFC 8419 3.1: id-shake256-len of 512 bits; OpenSSL and blamejs write id-shake256
-        "ed448",
-        ("ed448",),
-        {oids.ED448: None},
-        "absent",
-        ("shake256-len", "shake256"),
-        do.pure_sign,
-        do.pure_verify,
-        strict=True,
-    ),
-    _ml_dsa("ml-dsa-44", oids.ML_DSA_44),
-    _ml_dsa("ml-dsa-65", oids.ML_DSA_65),
-    _ml_dsa("ml-dsa-87", oids.ML_DSA_87),
+    # RFC 8419 3.1: with signed attributes the digest is SHA-512
+    _pure("ed25519", oids.ED25519, "sha512", strict=True),
+    # RFC 8419 3.1: id-shake256-len of 512 bits; OpenSSL and blamejs write id-shake256
+    _pure("ed448", oids.ED448, "shake256-len", "shake256", strict=True),
+    # RFC 9882 3.3: SHA-512 suits all three, and every implementation must have it
+    _pure("ml-dsa-44", oids.ML_DSA_44, "sha512"),
+    _pure("ml-dsa-65", oids.ML_DSA_65, "sha512"),
+    _pure("ml-dsa-87", oids.ML_DSA_87, "sha512"),
     SignatureScheme(
         "dsa",
         ("dsa",),
@@ -174,68 +150,35 @@ TABLE: tuple[Row, ...] = (
         implicit_rejection=True,
     ),
     KeyTransport("rsaes-oaep", oids.RSAES_OAEP, "rsa", "oaep", do.oaep_wrap, do.oaep_unwrap),
-    KeyAgreement(
-        "dhsinglepass-stddh-sha256kdf", oids.STD_DH_SHA256_KDF, _ANY_CURVE, do.x963(hashes.SHA256())
+    *(
+        KeyAgreement(f"dhsinglepass-stddh-{row.name}kdf", oid, kinds, do.x963(row.hash))
+        for row, oid, kinds in (
+            (SHA256, oids.STD_DH_SHA256_KDF, _ANY_CURVE),
+            (SHA384, oids.STD_DH_SHA384_KDF, _ANY_CURVE),
+            (SHA512, oids.STD_DH_SHA512_KDF, _ANY_CURVE),
+            (SHA224, oids.STD_DH_SHA224_KDF, _ANY_CURVE),
+            # the KDF of Outlook, MimeKit and OpenSSL's default; SHA-1 is not weak as a KDF's hash
+            (SHA1, oids.STD_DH_SHA1_KDF, _EC),
+        )
     ),
-    KeyAgreement(
-        "dhsinglepass-stddh-sha384kdf", oids.STD_DH_SHA384_KDF, _ANY_CURVE, do.x963(hashes.SHA384())
+    *(
+        # with a cofactor of 1, as all these curves have, the cofactor forms are the same (RFC 5753)
+        KeyAgreement(f"dhsinglepass-cofactordh-{row.name}kdf", oid, _EC, do.x963(row.hash))
+        for row, oid in (
+            (SHA256, oids.COFACTOR_DH_SHA256_KDF),
+            (SHA384, oids.COFACTOR_DH_SHA384_KDF),
+            (SHA512, oids.COFACTOR_DH_SHA512_KDF),
+            (SHA224, oids.COFACTOR_DH_SHA224_KDF),
+            (SHA1, oids.COFACTOR_DH_SHA1_KDF),
+        )
     ),
-    KeyAgreement(
-        "dhsinglepass-stddh-sha512kdf", oids.STD_DH_SHA512_KDF, _ANY_CURVE, do.x963(hashes.SHA512())
-    ),
-    KeyAgreement(
-        "dhsinglepass-stddh-sha224kdf", oids.STD_DH_SHA224_KDF, _ANY_CURVE, do.x963(hashes.SHA224())
-    ),
-    # the KDF of Outlook, MimeKit and OpenSSL's default; SHA-1 is not weak as a KDF's hash
-    KeyAgreement("dhsinglepass-stddh-sha1kdf", oids.STD_DH_SHA1_KDF, _EC, do.x963(hashes.SHA1())),  # noqa: S303
-    # with a cofactor of 1, as all these curves have, the cofactor forms are the same (RFC 5753)
-    KeyAgreement(
-        "dhsinglepass-cofactordh-sha256kdf",
-        oids.COFACTOR_DH_SHA256_KDF,
-        _EC,
-        do.x963(hashes.SHA256()),
-    ),
-    KeyAgreement(
-        "dhsinglepass-cofactordh-sha384kdf",
-        oids.COFACTOR_DH_SHA384_KDF,
-        _EC,
-        do.x963(hashes.SHA384()),
-    ),
-    KeyAgreement(
-        "dhsinglepass-cofactordh-sha512kdf",
-        oids.COFACTOR_DH_SHA512_KDF,
-        _EC,
-        do.x963(hashes.SHA512()),
-    ),
-    KeyAgreement(
-        "dhsinglepass-cofactordh-sha224kdf",
-        oids.COFACTOR_DH_SHA224_KDF,
-        _EC,
-        do.x963(hashes.SHA224()),
-    ),
-    KeyAgreement(
-        "dhsinglepass-cofactordh-sha1kdf",
-        oids.COFACTOR_DH_SHA1_KDF,
-        _EC,
-        do.x963(hashes.SHA1()),  # noqa: S303
-    ),
-    KeyAgreement(
-        "dhsinglepass-stddh-hkdf-sha256",
-        oids.STD_DH_HKDF_SHA256,
-        _ANY_CURVE,
-        do.hkdf(hashes.SHA256()),
-    ),
-    KeyAgreement(
-        "dhsinglepass-stddh-hkdf-sha384",
-        oids.STD_DH_HKDF_SHA384,
-        _ANY_CURVE,
-        do.hkdf(hashes.SHA384()),
-    ),
-    KeyAgreement(
-        "dhsinglepass-stddh-hkdf-sha512",
-        oids.STD_DH_HKDF_SHA512,
-        _ANY_CURVE,
-        do.hkdf(hashes.SHA512()),
+    *(
+        KeyAgreement(f"dhsinglepass-stddh-hkdf-{row.name}", oid, _ANY_CURVE, do.hkdf(row.hash))
+        for row, oid in (
+            (SHA256, oids.STD_DH_HKDF_SHA256),
+            (SHA384, oids.STD_DH_HKDF_SHA384),
+            (SHA512, oids.STD_DH_HKDF_SHA512),
+        )
     ),
     Kem("ml-kem-768", oids.ML_KEM_768, "ml-kem-768", "aes256-wrap"),
     Kem("ml-kem-1024", oids.ML_KEM_1024, "ml-kem-1024", "aes256-wrap"),
