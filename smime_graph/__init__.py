@@ -83,8 +83,8 @@ if TYPE_CHECKING:
     from .policy import POST_QUANTUM as POST_QUANTUM
     from .policy import RFC_8551 as RFC_8551
     from .policy import Policy as Policy
-    from .smime.answer import Attachment as Attachment
     from .smime.answer import answer as answer
+    from .smime.attachments import Attachment as Attachment
     from .smime.context import Clearance as Clearance
     from .smime.examine import decompress as decompress
     from .smime.examine import decrypt as decrypt
@@ -158,7 +158,8 @@ _HOME = {
     ".pki.keyfiles.pbe": ("WrongPassword",),
     ".pki.trust": ("TrustStore",),
     ".policy": ("ARCHIVE", "EXCHANGE", "POLICIES", "POST_QUANTUM", "Policy", "RFC_8551"),
-    ".smime.answer": ("Attachment", "answer"),
+    ".smime.answer": ("answer",),
+    ".smime.attachments": ("Attachment",),
     ".smime.context": ("Clearance",),
     ".smime.examine": ("decompress", "decrypt", "examine", "inspect", "unseal", "verify"),
     ".smime.receipts": (

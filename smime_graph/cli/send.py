@@ -268,7 +268,7 @@ def _built(graph: GraphClient, wanted: _Answer, user: str) -> bytes:
 
 
 def _attachment(path: str) -> Any:
-    from ..smime.answer import Attachment
+    from ..smime.attachments import Attachment
 
     kind, encoding = mimetypes.guess_type(path)
     usable = (

@@ -15,7 +15,6 @@ import codecs
 import re
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
 from email.errors import MessageError
 from email.header import decode_header, make_header
@@ -25,12 +24,13 @@ from email.utils import format_datetime
 from html import unescape
 from typing import Literal
 
-from ..arguments import check_fields, checked
+from ..arguments import checked
 from ..cms.recipients.kinds import AnyRecipient, with_certificate
 from ..errors import MalformedMessage, PolicyRefusal, UsageError
 from ..pki.address import a_labels, mailbox, mailboxes, parse_header_addresses
 from ..policy import EXCHANGE, Policy
 from ..text import printable
+from .attachments import Attachment
 from .canonical import canonical_entity
 from .entity import MAX_DEPTH, Entity, split_multipart
 from .examine import inspect
@@ -43,19 +43,6 @@ _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,900}>")
 _MOST_REFERENCES = 50  # the first and the latest: RFC 5322 3.6.4 has no limit, relays do
 _MOST_RECEIVERS = 1000  # Exchange Online delivers to no more
 _MOST_QUOTED = 200_000  # characters of the original that are repeated in the answer
-
-
-@dataclass(frozen=True, slots=True)
-class Attachment:
-    """A file to send along; `content_type` is like "application/pdf"."""
-
-    name: str
-    _: KW_ONLY
-    data: bytes = field(repr=False)
-    content_type: str = "application/octet-stream"
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
 
 @checked

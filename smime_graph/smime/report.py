@@ -8,14 +8,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from os import PathLike
+from pathlib import Path
 from typing import Literal
 
+from ..arguments import checked
 from ..cms.ess import Services
 from ..cms.labels import SecurityLabel
 from ..errors import Hint, MalformedMessage, SmimeGraphError
 from ..findings import Finding, Report
 from ..text import json_text
 from ..x509.certificate import Certificate
+from .attachments import Attachment, read_attachments, save
 from .entity import Entity
 from .report_json import report_json
 
@@ -226,11 +230,7 @@ class Opened:
         Its parser takes time that grows with the square of a field's length: what holds longer ones
         than mail has is to be had as `raw` alone.
         """
-        if self.report.whole and self.report.whole[-1].type == "signed-receipt":
-            # it holds octets that another sender chose: read as mail they are the signer's words
-            raise MalformedMessage(
-                "a receipt is no mail", hint=Hint("check it with verify_receipt", "verify-receipt")
-            )
+        self._must_be_mail()
         raw = self.raw
         _must_be_short(raw)
         try:
@@ -238,6 +238,35 @@ class Opened:
         except RecursionError:
             pass  # and out of here, so that the error does not hold what was read
         raise MalformedMessage("multiparts are nested too deep to be parsed")
+
+    @property
+    def attachments(self) -> tuple[Attachment, ...]:
+        """The files in `content`, in order: what the report speaks of, and nothing around it.
+
+        A text without a file name is the message and no attachment. A message that is attached is
+        one file (`message.eml`), and what is attached to it stays in it. Behind `decrypt` nobody
+        vouches for them: see `report`. Names are safe for a file: no folders, nothing that a system
+        acts upon. Raises MalformedMessage for what cannot be read, and for more than 1000.
+        """
+        self._must_be_mail()
+        return tuple(read_attachments(self.content))
+
+    @checked
+    def save_attachments(self, folder: str | PathLike[str]) -> tuple[Path, ...]:
+        """Write the attachments into `folder`, all of them or none, and say where each is.
+
+        The folder is made if need be. A file is its owner's alone to read; one that is there
+        already stays as it is, and the new one gets a number. Raises what `attachments` raises, and
+        UsageError where a file cannot be written.
+        """
+        return save(self.attachments, folder)
+
+    def _must_be_mail(self) -> None:
+        if self.report.whole and self.report.whole[-1].type == "signed-receipt":
+            # it holds octets that another sender chose: read as mail they are the signer's words
+            raise MalformedMessage(
+                "a receipt is no mail", hint=Hint("check it with verify_receipt", "verify-receipt")
+            )
 
 
 # octets; a To of 1,000 names has 50 KB, which take half a second

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smime_graph import CA, Contact, Identity, Password, TrustStore, seal, sign, verify
+from smime_graph import CA, Attachment, Contact, Identity, Password, TrustStore, seal, sign, verify
 from smime_graph.errors import MalformedMessage, PolicyRefusal, SmimeGraphError, UsageError
-from smime_graph.smime.answer import Attachment, Kind, answer, check_addressees, subject_of
+from smime_graph.smime.answer import Kind, answer, check_addressees, subject_of
 
 ORIGINAL = (
     b"From: Alice <alice@contoso.com>\r\nTo: Bob <bob@contoso.com>, dave@contoso.com\r\n"
