@@ -65,7 +65,7 @@ def test_text_is_never_an_instruction() -> None:
     assert _plain(".TH\n'so /etc/passwd\na\\fB-b") == "\\&.TH\n\\(aqso /etc/passwd\na\\efB\\-b"
 
 
-@pytest.mark.skipif(shutil.which("groff") is None, reason="groff is not installed")
+@pytest.mark.skipif(shutil.which("groff") is None, reason="needs groff")
 def test_groff_has_nothing_to_complain_of(tmp_path: Path) -> None:
     for name, text in pages().items():
         (tmp_path / name).write_text(text)

@@ -20,7 +20,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smime_graph import oids
-from smime_graph.algorithms import rc2
 from smime_graph.asn1 import ber
 from smime_graph.authority.issue import CA
 from smime_graph.errors import MalformedMessage, SmimeGraphError, UsageError
@@ -249,40 +248,6 @@ def test_an_empty_password_or_an_unknown_encryption_is_not_written(alice: Identi
         alice.to_pkcs12("")
     with pytest.raises(UsageError, match="rc4"):
         alice.to_pkcs12("secret", encryption="rc4")  # type: ignore[arg-type]
-
-
-# --- primitives ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("key", "bits", "plain", "cipher"),  # RFC 2268 section 5
-    [
-        ("0000000000000000", 63, "0000000000000000", "ebb773f993278eff"),
-        ("ffffffffffffffff", 64, "ffffffffffffffff", "278b27e42e2f0d49"),
-        ("3000000000000000", 64, "1000000000000001", "30649edf9be7d2c2"),
-        ("88", 64, "0000000000000000", "61a8a244adacccf0"),
-        ("88bca90e90875a", 64, "0000000000000000", "6ccf4308974c267f"),
-        ("88bca90e90875a7f0f79c384627bafb2", 64, "0000000000000000", "1a807d272bbe5db1"),
-        ("88bca90e90875a7f0f79c384627bafb2", 128, "0000000000000000", "2269552ab0f85ca6"),
-        (
-            "88bca90e90875a7f0f79c384627bafb216f80a6f85920584c42fceb0be255daf1e",
-            129,
-            "0000000000000000",
-            "5b78d3a43dfff1f1",
-        ),
-    ],
-)
-def test_rc2_decrypts_the_examples_of_rfc_2268(
-    key: str, bits: int, plain: str, cipher: str
-) -> None:
-    words = rc2.expand_key(bytes.fromhex(key), effective_bits=bits)
-    assert rc2.decrypt_block(words, bytes.fromhex(cipher)).hex() == plain
-
-
-def test_a_kind_of_rc2_key_that_does_not_exist_is_refused() -> None:
-    for key, bits in ((b"", 40), (bytes(129), 40), (b"12345", 0), (b"12345", 1025)):
-        with pytest.raises(ValueError, match="RC2"):
-            rc2.expand_key(key, effective_bits=bits)
 
 
 # --- hostile files -------------------------------------------------------------------------------
