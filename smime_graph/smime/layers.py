@@ -39,6 +39,7 @@ from .entity import (
     MESSAGES,
     Entity,
     has_unprintable_name,
+    is_mime_field,
     split_base64,
     split_multipart,
 )
@@ -546,11 +547,17 @@ def _go_to(parsed: ParsedMessage, path: str, context: VerificationContext) -> bo
             break
         here = f"{here}.{step}"
         parsed.content, parsed.inner = chosen, entity_of(chosen, context.budget)
-        if not is_layer and entity is not None and entity.content_type.value in MESSAGES:
-            # what other fields stand in the header of a mere part mean nothing (RFC 2046 5.1)
-            parsed.outer = parsed.inner
-            if parsed.inner is not None:
-                parsed.findings += header_findings(parsed.inner, f"part {here}")
+        if parsed.inner is None:
+            continue
+        if is_layer:  # readers may show the From in it as the message's (RFC 9788 4.4)
+            parsed.between.append(parsed.inner.without_body())
+        elif entity is not None and entity.content_type.value in MESSAGES:
+            # what other fields stand in the header of a mere part mean nothing (RFC 2046 5.1), and
+            # an attached message that has none but those of a part is from whom the one around it
+            # is
+            if not all(is_mime_field(one) for one in parsed.inner.fields):
+                parsed.outer, parsed.between = parsed.inner, []
+            parsed.findings += header_findings(parsed.inner, f"part {here}")
     if here != path or recognise(parsed.content, here, parsed.inner) is None:
         return False
     if is_errant:

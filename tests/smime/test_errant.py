@@ -26,6 +26,7 @@ from smime_graph import (
     verify,
 )
 from smime_graph.authority.issue import CA
+from smime_graph.cms import signed_data
 from smime_graph.errors import (
     CertificateRejected,
     MalformedMessage,
@@ -36,8 +37,9 @@ from smime_graph.errors import (
 from smime_graph.findings import codes
 from smime_graph.policy import EXCHANGE
 from smime_graph.smime.canonical import encode_base64
-from smime_graph.smime.entity import Entity
+from smime_graph.smime.entity import Entity, decode_base64
 from smime_graph.smime.report import Layer
+from smime_graph.smime.wrap import SIGNED, pkcs7_mime
 
 FROM = b"From: Alice <alice@contoso.com>\r\nTo: bob@contoso.com\r\n"
 INNER = b"Content-Type: text/plain; charset=us-ascii\r\n\r\nthe figures\r\n"
@@ -228,6 +230,55 @@ def test_the_sender_of_a_part_is_that_of_the_message_around_it(
     nobody = b"Subject: x\r\n" + mixed(part_of(by_mallory))
     with pytest.raises(CertificateRejected, match="no From"):
         verify(nobody, trust=trust, at=now, part="1.1")
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("form", ["text", "der"])
+def test_an_attached_message_without_a_from_is_from_whom_the_message_around_it_is(
+    mallory: Identity,
+    alice: Identity,
+    message: bytes,
+    trust: TrustStore,
+    now: datetime,
+    depth: int,
+    form: str,
+) -> None:
+    """A part may have no From, a message has one (RFC 5322 3.6)."""
+
+    def signed(who: Identity) -> bytes:
+        made = part_of(sign(message, signer=who, detached=False, at=now, policy=CARELESS))
+        der = decode_base64(Entity(made).body) if form == "der" else made
+        for _ in range(depth):
+            der = attached(der)
+        return FROM + mixed(FOOTER, der)
+
+    path = "1.2" + ".1" * depth
+    with pytest.raises(CertificateRejected, match="the message is from alice"):
+        verify(signed(mallory), trust=trust, at=now, part=path)
+    assert verify(signed(alice), trust=trust, at=now, part=path).signer is not None
+
+
+def test_the_from_in_a_layer_around_a_part_counts_as_well(
+    mallory: Identity, alice: Identity, message: bytes, trust: TrustStore, now: datetime
+) -> None:
+    """RFC 9788 4.4: readers may show that one as the From of the message around the part."""
+    part = part_of(sign(message, signer=mallory, at=now, policy=CARELESS))
+    outside = b"From: mallory@contoso.com\r\n"
+
+    def by_alice(content: bytes) -> bytes:
+        der, _ = signed_data.sign(content, [alice], detached=False, policy=EXCHANGE, at=now)
+        return pkcs7_mime(SIGNED, der)
+
+    for inside, accepted in ((FROM, False), (outside, True), (b"", True)):
+        raw = outside + by_alice(inside + mixed(FOOTER, part))
+        [path] = [one.path for one in inspect(raw) if one.errant]
+        report = examine(raw, trust=trust, at=now, part=path)
+        assert report.accepted is accepted
+        assert report.has("pki.address.mismatch") is not accepted
+    # but not that around a message attached, which has its own
+    raw = outside + by_alice(FROM + mixed(FOOTER, attached(outside + part)))
+    [path] = [one.path for one in inspect(raw) if one.errant]
+    assert examine(raw, trust=trust, at=now, part=path).accepted
 
 
 @pytest.mark.parametrize(
