@@ -282,8 +282,12 @@ def parse_layers(
                 parsed.between.append(parsed.inner.without_body())
                 parsed.findings += header_findings(parsed.inner, f"layer {path}")
             parsed.findings += cms.findings
-            layer = read_layer(cms, path, budget)
-            _check_place(layer, content)
+            lack = None
+            if cms.content is not None:
+                lack = "the signature of a multipart/signed is no SignedData"
+            elif content is not None:
+                lack = "the content given has no signature: the message is none"
+            layer = read_layer(cms, path, budget, unless_signed=lack)
             parsed.layers.append(layer.described)
             if isinstance(layer.value, EnvelopedData):
                 parsed.content = enveloped_data.decrypt(
@@ -312,16 +316,6 @@ def parse_layers(
     elif parsed.inner is None:
         parsed.inner = entity_inside(parsed.content)
     return parsed
-
-
-def _check_place(layer: ReadLayer, content: bytes | None) -> None:
-    """That no content was given for, or stands beside, what is no signature."""
-    if isinstance(layer.value, SignedData):
-        return
-    if layer.cms.content is not None:
-        raise MalformedMessage("the signature of a multipart/signed is no SignedData")
-    if content is not None:
-        raise MalformedMessage("the content given has no signature: the message is none")
 
 
 def _open_layer(
@@ -389,13 +383,20 @@ def _contents(signed: SignedData, outside: bytes | None) -> tuple[bytes | memory
 # --- describing, without a key or a judgement ---------------------------------------------
 
 
-def read_layer(cms: Cms, path: str, budget: Budget) -> ReadLayer:
-    """The layer, read and described. Raises MalformedMessage or UnsupportedAlgorithm."""
+def read_layer(
+    cms: Cms, path: str, budget: Budget, *, unless_signed: str | None = None
+) -> ReadLayer:
+    """The layer, read and described. Raises MalformedMessage or UnsupportedAlgorithm.
+
+    `unless_signed` is the MalformedMessage for what must be a SignedData, and is none.
+    """
     oid, node = read_content_info(cms.der, budget=budget)
     size = len(cms.der)
     if oid == oids.SIGNED_DATA:
         signed = signed_data.read_content(node)
         return ReadLayer(_describe_signed(signed, cms, path), cms, signed)
+    if unless_signed is not None:
+        raise MalformedMessage(unless_signed)
     if oid in (oids.ENVELOPED_DATA, oids.AUTH_ENVELOPED_DATA):
         enveloped = enveloped_data.read_content(oid, node)
         return ReadLayer(_describe_enveloped(enveloped, size, path), cms, enveloped)
