@@ -1,9 +1,7 @@
-"""What CMS needs of a key: three protocols, so that an HSM or a key vault is a class in another
-package.
+"""Whose keys CMS uses: who signs, who decrypts, whom one encrypts to.
 
-A private key is anything with the interface of cryptography's `RSAPrivateKey`,
-`EllipticCurvePrivateKey`, `Ed25519PrivateKey`: `sign(...)`, `decrypt(...)`, `exchange(...)` as its
-kind has them.
+A private key is an `algorithms.private_key.PrivateKey`, so that an HSM or a key vault is a class in
+another package, or anything with the interface of one of cryptography's private keys.
 """
 
 from __future__ import annotations

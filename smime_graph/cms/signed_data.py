@@ -20,6 +20,7 @@ from typing import Literal
 
 from .. import algorithms, oids
 from ..algorithms import Digest, KeyKind, SignatureScheme
+from ..algorithms.private_key import private_key
 from ..asn1 import ber
 from ..asn1.algorithm_identifier import AlgorithmIdentifier
 from ..asn1.ber import Fields, Node
@@ -112,7 +113,10 @@ def sign(
     infos: list[bytes] = []
     for signer, (scheme, digest) in zip(signers, chosen, strict=True):
         own = _attributes_of(signer, scheme, digest, hashed[digest.name])
-        infos.append(write_signer(signer, scheme, digest, [*common, *own], sid))
+        to_be_signed = ber.set_of(*common, *own)
+        named = _named(signer.certificate, sid)
+        signature = private_key(signer.private_key).sign(to_be_signed, scheme, digest)
+        infos.append(_signer_info(named, scheme, digest, to_be_signed, signature))
     carried: list[Certificate] = []
     for signer in signers:
         carried += [signer.certificate, *signer.chain]
@@ -160,28 +164,39 @@ def write_signer(
     sid: SignerIdentifier,
 ) -> bytes:
     """A SignerInfo that signs these attributes. UsageError where `sid` cannot name the signer."""
-    certificate = signer.certificate
-    assert scheme.sign is not None  # noqa: S101 - choose_scheme gives none that only verifies
+    named = _named(signer.certificate, sid)
     to_be_signed = ber.set_of(*signed)
-    if sid == "ski":
-        if certificate.subject_key_identifier is None:
-            raise UsageError(
-                f"{certificate.description} has no subjectKeyIdentifier",
-                hint="identify the signer by issuer and serial number",
-            )
-        version, identifier = (
-            3,
-            ber.context(0, certificate.subject_key_identifier, constructed=False),
+    signature = private_key(signer.private_key).sign(to_be_signed, scheme, digest)
+    return _signer_info(named, scheme, digest, to_be_signed, signature)
+
+
+def _named(certificate: Certificate, sid: SignerIdentifier) -> tuple[int, bytes]:
+    """Version and SignerIdentifier of a SignerInfo."""
+    if sid == "issuer":
+        return 1, certificate.issuer_and_serial
+    if certificate.subject_key_identifier is None:
+        raise UsageError(
+            f"{certificate.description} has no subjectKeyIdentifier",
+            hint="identify the signer by issuer and serial number",
         )
-    else:
-        version, identifier = 1, certificate.issuer_and_serial
+    return 3, ber.context(0, certificate.subject_key_identifier, constructed=False)
+
+
+def _signer_info(
+    named: tuple[int, bytes],
+    scheme: SignatureScheme,
+    digest: Digest,
+    to_be_signed: bytes,
+    signature: bytes,
+) -> bytes:
+    version, identifier = named
     return ber.sequence(
         ber.integer(version),
         identifier,
         parameters.write_digest(digest),
         b"\xa0" + to_be_signed[1:],  # RFC 5652 5.4: signed as SET OF, sent as [0] IMPLICIT
         parameters.write_signature(scheme, digest),
-        ber.octet_string(scheme.sign(signer.private_key, to_be_signed, digest)),
+        ber.octet_string(signature),
     )
 
 

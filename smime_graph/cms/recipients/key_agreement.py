@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ... import algorithms
-from ...algorithms import AGREEMENT_KEYS, KEY_KINDS, KeyAgreement, KeyKind, KeyWrap
+from ...algorithms import AgreementKey, KeyAgreement, KeyKind, KeyWrap
+from ...algorithms.private_key import private_key
 from ...asn1 import ber
 from ...asn1.algorithm_identifier import AlgorithmIdentifier
 from ...asn1.ber import Fields, Node
@@ -78,7 +79,8 @@ def choose(recipient: Recipient, policy: Policy, wrap_size: int) -> KeyAgreement
 
 
 def takes(recipient: Any) -> bool:
-    return kind_of_key(recipient) in AGREEMENT_KEYS
+    kind = kind_of_key(recipient)
+    return kind is not None and kind.agreement is not None
 
 
 def wrap(
@@ -90,7 +92,9 @@ def wrap(
     # RFC 8551 2.3: the key wrap is as strong as the content cipher
     key_wrap = next(row for row in algorithms.rows(KeyWrap) if row.key_size == len(cek))
     require_writable(key_wrap, policy, certificate)
-    operations = AGREEMENT_KEYS[KEY_KINDS[certificate.key_algorithm]]
+    kind = kind_of_key(recipient)
+    operations = None if kind is None else kind.agreement
+    assert operations is not None  # noqa: S101 - `takes` says so
     ephemeral = operations.ephemeral(certificate.public_key)
     secret = operations.exchange(ephemeral, certificate.public_key)
     info = _shared_info(key_wrap, parameters.write_wrap(key_wrap), None)
@@ -148,7 +152,7 @@ def read(node: Node) -> list[RecipientInfo]:
 
 
 def unwrap(recipient: RecipientInfo, key: DecryptionKey, opening: Opening) -> bytes:
-    private_key, policy, details = key.private_key, opening.policy, recipient.details
+    own, policy, details = private_key(key.private_key), opening.policy, recipient.details
     identifier = algorithm_of(recipient)
     agreement = require_readable(
         algorithms.by_oid(KeyAgreement, identifier.oid, where="recipient"), policy
@@ -157,27 +161,28 @@ def unwrap(recipient: RecipientInfo, key: DecryptionKey, opening: Opening) -> by
         raise MalformedMessage(f"recipient: key agreement {identifier.oid} names no key wrap")
     key_wrap, wrap_algorithm = parameters.read_wrap(identifier.parameters, "recipient")
     require_readable(key_wrap, policy)
-    kind = _kind_of(private_key)
-    if kind not in agreement.keys:
-        raise MalformedMessage(f"recipient: {agreement.name} does not go with a key of kind {kind}")
-    public = _originator_key(details.node, private_key, kind, opening.certificates)
-    secret = AGREEMENT_KEYS[kind].exchange(private_key, public)
+    public = own.public_key()
+    kind = algorithms.kind_of(public)
+    if kind is None or kind.agreement is None:
+        # a finite-field Diffie-Hellman key can derive as well
+        raise MalformedMessage(f"recipient: not for a {type(key.private_key).__name__}")
+    if kind.name not in agreement.keys:
+        raise MalformedMessage(
+            f"recipient: {agreement.name} does not go with a key of kind {kind.name}"
+        )
+    theirs = _originator_key(details.node, public, kind, kind.agreement, opening.certificates)
+    secret = own.derive(theirs)
     info = _shared_info(key_wrap, wrap_algorithm, details.ukm)
     kek = agreement.derive(secret, key_wrap.key_size, info, details.ukm)
     return key_wrap.unwrap(kek, recipient.encrypted_key)
 
 
-def _kind_of(key: Any) -> str:
-    """By its public key: a token's key has the interface of its kind, not the class."""
-    kind = algorithms.kind_of(key.public_key())
-    if kind is None or kind.agreement is None:
-        # finite-field Diffie-Hellman has an `exchange` as well
-        raise MalformedMessage(f"recipient: not for a {type(key).__name__}")
-    return kind.name
-
-
 def _originator_key(
-    originator: Node, key: Any, kind: str, certificates: Iterable[Certificate]
+    originator: Node,
+    own: Any,
+    kind: KeyKind,
+    agreement: AgreementKey,
+    certificates: Iterable[Certificate],
 ) -> Any:
     """The sender's key: ephemeral, on our curve (RFC 5753 7.1.2), or that of a certificate."""
     if originator.tag != 0xA1:
@@ -188,30 +193,30 @@ def _originator_key(
     )
     point = fields.any("publicKey").as_bits("publicKey")
     fields.end()
-    if KEY_KINDS.get(algorithm.oid) not in AGREEMENT_KEYS:
+    named_kind = algorithms.find(KeyKind, algorithm.oid)
+    if named_kind is None or named_kind.agreement is None:
         raise UnsupportedAlgorithm(algorithm.oid, where="OriginatorPublicKey")
-    if KEY_KINDS[algorithm.oid] != kind:
+    if named_kind is not kind:
         # a key without a certificate is tried on every recipient that could be its own
         raise MalformedMessage("OriginatorPublicKey: not of the recipient's kind of key")
-    sets = algorithms.by_name(KeyKind, kind).parameter_sets
-    curves = {one.oid: one.curve for one in sets if one.oid}
+    curves = {one.oid: one.curve for one in kind.parameter_sets if one.oid}
     named = None if algorithm.has_no_parameters else algorithm.parameters
-    if curves and named and curves.get(named.as_oid("ECParameters")) != key.curve.name:
+    if curves and named and curves.get(named.as_oid("ECParameters")) != own.curve.name:
         raise MalformedMessage("OriginatorPublicKey: its curve is not the recipient's")
     try:
-        return AGREEMENT_KEYS[kind].decode(point, key)
+        return agreement.decode(point, own)
     except ValueError:
         raise MalformedMessage("OriginatorPublicKey: not a point of the curve") from None
 
 
-def _certified_key(originator: Node, kind: str, certificates: Iterable[Certificate]) -> Any:
+def _certified_key(originator: Node, kind: KeyKind, certificates: Iterable[Certificate]) -> Any:
     issuer = key_identifier = None
     if originator.tag == ber.SEQUENCE:
         issuer = canonical_issuer_and_serial(originator)
     elif originator.tag == 0x80:
         key_identifier = originator.contents
     for certificate in certificates:
-        if KEY_KINDS.get(certificate.key_algorithm) == kind and (
+        if certificate.key_algorithm == kind.oid and (
             (issuer is not None and is_named_by(certificate, issuer))
             or (key_identifier and certificate.subject_key_identifier == key_identifier)
         ):

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ... import algorithms, oids
-from ...algorithms import Kem, KeyDerivation, KeyWrap
+from ...algorithms import Kem, KeyDerivation, KeyKind, KeyWrap
+from ...algorithms.private_key import private_key
 from ...asn1 import ber
 from ...asn1.algorithm_identifier import AlgorithmIdentifier
 from ...asn1.ber import Fields, Node
@@ -47,7 +48,7 @@ class Encapsulation:
 
 def takes(recipient: Any) -> bool:
     kind = kind_of_key(recipient)
-    return any(row.key == kind for row in algorithms.rows(Kem))
+    return kind is not None and any(row.key == kind.name for row in algorithms.rows(Kem))
 
 
 def wrap(
@@ -55,8 +56,8 @@ def wrap(
 ) -> tuple[bytes, int]:
     """The RecipientInfo, under a secret of its own."""
     certificate = recipient.certificate
-    kind = kind_of_key(recipient)
-    kem = next(row for row in algorithms.rows(Kem) if row.key == kind)
+    kind = algorithms.by_oid(KeyKind, certificate.key_algorithm, where="recipient")
+    kem = next(row for row in algorithms.rows(Kem) if row.key == kind.name)
     kdf = algorithms.by_name(KeyDerivation, "hkdf-sha256")  # RFC 9936 2.2.1
     key_wrap = algorithms.by_name(KeyWrap, kem.wrap)
     for row in (kem, kdf, key_wrap):
@@ -120,6 +121,6 @@ def unwrap(recipient: RecipientInfo, key: DecryptionKey, opening: Opening) -> by
             f"KEMRecipientInfo: kekLength {details.kek_size} does not go with {key_wrap.name}"
         )
     info = _other_info(wrap_algorithm, details.kek_size, details.ukm)
-    secret = key.private_key.decapsulate(details.ciphertext)
+    secret = private_key(key.private_key).decapsulate(details.ciphertext)
     kek = kdf.derive(secret, details.kek_size, info, None)
     return key_wrap.unwrap(kek, recipient.encrypted_key)

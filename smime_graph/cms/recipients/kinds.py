@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from ... import algorithms, oids
 from ...algorithms import CekDerivation, ContentCipher
+from ...algorithms.private_key import private_key
 from ...asn1 import ber
 from ...asn1.ber import Fields, Node
 from ...errors import Hint, PolicyRefusal, UnsupportedAlgorithm, UsageError
@@ -59,7 +60,7 @@ KINDS: tuple[RecipientKind, ...] = (
         key_agreement.wrap,
         key_agreement.unwrap,
         is_named,
-        operation="exchange",
+        operation="derive",
     ),
     RecipientKind(
         "kekri",
@@ -170,7 +171,8 @@ def kind_for(recipient: AnyRecipient, policy: Policy) -> RecipientKind:
                 where=f"encryption to {certificate.description}",
                 hint="this key can only sign; give the recipient's encryption certificate",
             )
-        require_kind_of_key(kind_of_key(recipient), certificate.description, policy)
+        of = kind_of_key(recipient)
+        require_kind_of_key(None if of is None else of.name, certificate.description, policy)
     if kind is None:
         raise UsageError(f"a {type(recipient).__name__} is no recipient")
     return kind
@@ -208,7 +210,8 @@ def read(node: Node) -> tuple[RecipientInfo, ...]:
 
 
 def _can(key: AnyKey, operation: str) -> bool:
-    return hasattr(getattr(key, "private_key", None), operation)
+    held = getattr(key, "private_key", None)
+    return held is not None and operation in private_key(held).operations
 
 
 def pairs(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ... import algorithms
-from ...algorithms import KEY_KINDS, R, Row
+from ...algorithms import KeyKind, R, Row
 from ...asn1 import ber
 from ...asn1.algorithm_identifier import AlgorithmIdentifier
 from ...asn1.ber import Fields, Node
@@ -50,7 +50,7 @@ class RecipientKind:
 
     `tag` is its own in the CHOICE, `ori_type` that of an OtherRecipientInfo, whose oriValue `read`
     is given. `takes` says whether a message can be encrypted so to a recipient, `opens` whether it
-    is a key's; `operation` is what a private key must be able to do for it. At most `limit` of the
+    is a key's; `operation` is the method of a PrivateKey that it needs. At most `limit` of the
     kind, which are called `plural`, are written and tried in a message.
 
     `wrap` gives the RecipientInfo, DER, and the version that it asks of the EnvelopedData (RFC 5652
@@ -131,9 +131,9 @@ def certificate_of(one: Any) -> Certificate | None:
     return certificate
 
 
-def kind_of_key(recipient: Any) -> str | None:
+def kind_of_key(recipient: Any) -> KeyKind | None:
     certificate = certificate_of(recipient)
-    return None if certificate is None else KEY_KINDS.get(certificate.key_algorithm)
+    return None if certificate is None else algorithms.find(KeyKind, certificate.key_algorithm)
 
 
 def is_named(recipient: RecipientInfo, key: Any) -> bool:

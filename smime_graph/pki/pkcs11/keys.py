@@ -9,19 +9,19 @@ DER of an ECDSA signature, because tokens differ in which of these they can do.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.asymmetric import padding as pad
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ... import algorithms, oids
-from ...algorithms import Digest
+from ...algorithms import Digest, KeyTransport, OaepParameters, SignatureScheme
+from ...algorithms.private_key import Operation
 from ...asn1 import ber
 from ...errors import MalformedMessage, UnsupportedAlgorithm, UsageError
 from ...x509.certificate import Certificate
@@ -210,7 +210,10 @@ def _curve(parameters: bytes) -> ec.EllipticCurve:
 
 
 class _Key:
-    """What the keys have in common: how an operation gets to the token, and what its errors are."""
+    """What the keys have in common: how an operation gets to the token, and what its errors are.
+
+    Each is an `algorithms.private_key.PrivateKey`.
+    """
 
     kind = ""
 
@@ -230,10 +233,6 @@ class _Key:
 
     def public_key(self) -> Any:
         return self._public
-
-    @property
-    def key_size(self) -> int:
-        return int(self._public.key_size)
 
     def _run(self, operation: Callable[[Any, dict[str, Any]], bytes]) -> bytes:
         return self._token.run(lambda session: operation(*self._object(session)))
@@ -306,95 +305,87 @@ class _Key:
 
 
 class RSAKey(_Key):
-    """An RSA key on a token, with the interface of cryptography's `RSAPrivateKey`."""
+    """An RSA key on a token."""
 
     kind = "RSA"
+    operations: Collection[Operation] = ("sign", "decrypt")
 
-    def sign(self, data: bytes, padding: Any, algorithm: hashes.HashAlgorithm) -> bytes:
-        digest, what = _digest(algorithm), f"signing with RSA and {algorithm.name}"
-        hashed = digest.compute(data)
-        if isinstance(padding, pad.PKCS1v15):
+    def sign(self, data: bytes, scheme: SignatureScheme, digest: Digest) -> bytes:
+        hashed, mechanism = digest.compute(data), _mechanism(digest)
+        if scheme.parameters == "null":
+            what = f"signing with RSA and {digest.name}"
             info = ber.sequence(
                 ber.sequence(ber.oid(digest.oid), ber.null()), ber.octet_string(hashed)
             )
             return self._signature(oids.RSA_ENCRYPTION, what, info, "RSA_PKCS", None)
-        if isinstance(padding, pad.PSS):
-            salt = padding._salt_length
-            if salt is pad.PSS.DIGEST_LENGTH:
-                salt = digest.size
-            elif salt is pad.PSS.MAX_LENGTH:
-                salt = pad.calculate_max_pss_salt_length(self._public, algorithm)
-            if not isinstance(salt, int):
-                raise UsageError("a salt of no certain length cannot be signed with")
-            parameter = (*_hash_and_mask(algorithm, padding.mgf), salt)
-            what = f"signing with RSA-PSS and {algorithm.name}"
-            return self._signature(oids.RSASSA_PSS, what, hashed, "RSA_PKCS_PSS", parameter)
-        raise UsageError(f"a token does not sign with the padding {type(padding).__name__}")
+        if scheme.parameters == "pss":
+            what = f"signing with RSA-PSS and {digest.name}"
+            how = (mechanism, _mask(digest), digest.size)
+            return self._signature(oids.RSASSA_PSS, what, hashed, "RSA_PKCS_PSS", how)
+        raise self._refuses(scheme.oid(digest), f"signing with {scheme.name}")
 
-    def decrypt(self, ciphertext: bytes, padding: Any) -> bytes:
+    def decrypt(
+        self, data: bytes, scheme: KeyTransport, parameters: OaepParameters | None = None
+    ) -> bytes:
         """Raises ValueError for every ciphertext that cannot be decrypted, always the same."""
         pkcs11 = library_package()
-        parameter: Any = None
-        scheme: object
-        if isinstance(padding, pad.PKCS1v15):
-            oid, what = oids.RSA_ENCRYPTION, "decrypting with RSA PKCS#1 v1.5"
-            scheme, mechanism = "v1.5", "RSA_PKCS"
-        elif isinstance(padding, pad.OAEP):
-            hash_and_mask = _hash_and_mask(padding.algorithm, padding.mgf)
-            oid, what = oids.RSAES_OAEP, f"decrypting with OAEP and {padding.algorithm.name}"
-            mechanism = "RSA_PKCS_OAEP"
-            parameter = (*hash_and_mask, padding._label)
-            scheme = (*hash_and_mask, bool(padding._label))
-        else:
-            raise UsageError(f"a token does not decrypt the padding {type(padding).__name__}")
-        how = {"mechanism": pkcs11.Mechanism[mechanism], "mechanism_param": parameter}
+        how = {"mechanism": pkcs11.Mechanism.RSA_PKCS, "mechanism_param": None}
+        what = "decrypting with RSA PKCS#1 v1.5"
+        if parameters is not None:
+            oaep = _mechanism(parameters.digest), _mask(parameters.mgf_digest), parameters.label
+            how = {"mechanism": pkcs11.Mechanism.RSA_PKCS_OAEP, "mechanism_param": oaep}
+            what = f"decrypting with OAEP and {parameters.digest.name}"
 
         def operation(octets: bytes) -> Callable[[Any, dict[str, Any]], bytes]:
             return lambda key, pin: _method(key, "decrypt")(octets, **how, **pin)
 
         def control() -> bool:
             ours = os.urandom(16)
-            wrapped = self._public.encrypt(ours, padding)
+            wrapped = scheme.wrap(self._public, ours, parameters)
             return bytes(self._run(operation(wrapped))) == ours
 
-        return self._secret(oid, what, scheme, operation(bytes(ciphertext)), control)
+        proof = parameters and (parameters.digest, parameters.mgf_digest, bool(parameters.label))
+        return self._secret(scheme.oid, what, proof, operation(bytes(data)), control)
 
 
 class ECKey(_Key):
-    """An EC key on a token, with the interface of cryptography's `EllipticCurvePrivateKey`."""
+    """An EC key on a token."""
 
     kind = "EC"
+    operations: Collection[Operation] = ("sign", "derive")
 
     def __init__(self, token: Token, wanted: TokenUri, label: str, curve: ec.EllipticCurve) -> None:
         super().__init__(token, wanted, label)
         self.curve = curve
 
-    def sign(self, data: bytes, signature_algorithm: ec.ECDSA) -> bytes:
-        algorithm: Any = signature_algorithm.algorithm
+    def sign(self, data: bytes, scheme: SignatureScheme, digest: Digest) -> bytes:
+        if scheme.parameters != "absent":
+            raise self._refuses(scheme.oid(digest), f"signing with {scheme.name}")
+        _mechanism(digest)
         # FIPS 186-5 6.4.1: the leftmost bits of a digest that is longer than the curve's order;
         # not every token cuts by itself
-        hashed = _digest(algorithm).compute(data)[: (self.curve.key_size + 7) // 8]
-        what = f"signing with ECDSA and {algorithm.name}"
+        hashed = digest.compute(data)[: (self.curve.key_size + 7) // 8]
+        what = f"signing with ECDSA and {digest.name}"
         raw = self._signature(oids.EC_PUBLIC_KEY, what, hashed, "ECDSA", None)
         half = len(raw) // 2
         return encode_dss_signature(
             int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big")
         )
 
-    def exchange(self, algorithm: ec.ECDH, peer_public_key: ec.EllipticCurvePublicKey) -> bytes:
+    def derive(self, public_key: Any) -> bytes:
         """The shared secret, the x coordinate at full length; ValueError if it fails."""
-        if peer_public_key.curve.name != self.curve.name:
-            raise ValueError("peer_public_key and self are not on the same curve")
+        if public_key.curve.name != self.curve.name:
+            raise ValueError("public_key and self are not on the same curve")
 
         def control() -> bool:
             ours = ec.generate_private_key(self.curve)
-            return self._derive(ours.public_key()) == ours.exchange(algorithm, self._public)
+            return self._derive(ours.public_key()) == ours.exchange(ec.ECDH(), self._public)
 
         return self._secret(
             oids.EC_PUBLIC_KEY,
             "ECDH",
             "ecdh",
-            lambda key, _: self._derived(key, peer_public_key),
+            lambda key, _: self._derived(key, public_key),
             control,
         )
 
@@ -403,7 +394,8 @@ class ECKey(_Key):
         pkcs11 = library_package()
         try:
             challenge = os.urandom(32)
-            signature = self.sign(challenge, ec.ECDSA(hashes.SHA256()))
+            ecdsa = algorithms.by_name(SignatureScheme, "ecdsa")
+            signature = self.sign(challenge, ecdsa, algorithms.SHA256)
         except UnsupportedAlgorithm:
             pass  # a key for agreement only
         else:
@@ -450,17 +442,15 @@ def _verifies(public: Any, signature: bytes, data: bytes) -> bool:
     return True
 
 
-def _digest(algorithm: Any) -> Digest:
-    name = getattr(algorithm, "name", None)
-    if name not in _MECHANISMS:
+def _mechanism(digest: Digest) -> Any:
+    if digest.name not in _MECHANISMS:
         raise UsageError(
-            f"a key on a token does not work with the digest {name or type(algorithm).__name__}",
+            f"a key on a token does not work with the digest {digest.name}",
             hint=f"use one of {', '.join(_MECHANISMS)}",
         )
-    return algorithms.by_name(Digest, name)
+    return library_package().Mechanism[_MECHANISMS[digest.name]]
 
 
-def _hash_and_mask(algorithm: Any, mask: Any) -> tuple[Any, Any]:
-    pkcs11 = library_package()
-    digest, masked = _digest(algorithm).name, _digest(mask._algorithm).name
-    return pkcs11.Mechanism[_MECHANISMS[digest]], pkcs11.MGF[masked.upper()]
+def _mask(digest: Digest) -> Any:
+    _mechanism(digest)
+    return library_package().MGF[digest.name.upper()]

@@ -21,6 +21,16 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 
+from smime_graph.algorithms import (
+    SHA1,
+    SHA256,
+    SHA512,
+    Digest,
+    KeyTransport,
+    OaepParameters,
+    SignatureScheme,
+    by_name,
+)
 from smime_graph.authority.issue import CA
 from smime_graph.errors import (
     DecryptionFailed,
@@ -42,6 +52,13 @@ PADDINGS = {
     "v1.5": padding.PKCS1v15(),
     "oaep": padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None),
 }
+V15, OAEP = by_name(KeyTransport, "rsaes-pkcs1v15"), by_name(KeyTransport, "rsaes-oaep")
+SCHEMES: dict[str, tuple[KeyTransport, OaepParameters | None]] = {
+    "v1.5": (V15, None),
+    "oaep": (OAEP, OaepParameters(SHA1, SHA1)),
+}
+PKCS1, PSS = by_name(SignatureScheme, "rsassa-pkcs1v15"), by_name(SignatureScheme, "rsassa-pss")
+ECDSA = by_name(SignatureScheme, "ecdsa")
 
 # --- anything with the interface of a private key ------------------------------------------------
 
@@ -264,9 +281,9 @@ def test_a_key_of_a_token_comes_with_its_certificate_and_chain(hsm: Hsm) -> None
         alice = hsm.load(which)
         assert alice.certificate == hsm.rsa.certificate
         assert alice.chain == hsm.rsa.chain != ()
-    assert alice.private_key.key_size == 2048
+    assert alice.private_key.public_key().key_size == 2048
     ec_key = hsm.load("object=alice-p256").private_key
-    assert (ec_key.curve.name, ec_key.key_size) == ("secp256r1", 256)
+    assert ec_key.public_key().curve.name == ec_key.curve.name == "secp256r1"
     assert hsm.load("object=agrees").certificate == hsm.p256.certificate
 
 
@@ -359,7 +376,9 @@ def softhsm_has_oaep_sha256(alice: Identity) -> bool:
     oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
     wrapped = alice.certificate.public_key.encrypt(b"x", oaep)
     try:
-        return bool(alice.private_key.decrypt(wrapped, oaep) == b"x")
+        return bool(
+            alice.private_key.decrypt(wrapped, OAEP, OaepParameters(SHA256, SHA256)) == b"x"
+        )
     except UnsupportedAlgorithm:
         return False
 
@@ -382,7 +401,7 @@ def test_nothing_tells_one_bad_ciphertext_from_another(hsm: Hsm, scheme: str) ->
     seen = set()
     for ciphertext in bad:  # the first of them before the token ever decrypted anything
         try:
-            noise = key.decrypt(ciphertext, PADDINGS[scheme])
+            noise = key.decrypt(ciphertext, *SCHEMES[scheme])
         except ValueError as error:
             seen.add((type(error), str(error), error.__cause__))
         else:
@@ -390,7 +409,7 @@ def test_nothing_tells_one_bad_ciphertext_from_another(hsm: Hsm, scheme: str) ->
             assert (scheme, len(ciphertext)) == ("v1.5", 256)
             assert noise != b"cek"
     assert seen == {(ValueError, "", None)}
-    assert key.decrypt(good, PADDINGS[scheme]) == b"cek"
+    assert key.decrypt(good, *SCHEMES[scheme]) == b"cek"
 
 
 def test_whatever_a_token_calls_it_a_failed_decryption_is_a_value_error(
@@ -400,7 +419,7 @@ def test_whatever_a_token_calls_it_a_failed_decryption_is_a_value_error(
 
     key = hsm.load("object=alice-rsa").private_key
     good = key.public_key().encrypt(b"cek", PADDINGS["v1.5"])
-    assert key.decrypt(good, PADDINGS["v1.5"]) == b"cek"
+    assert key.decrypt(good, *SCHEMES["v1.5"]) == b"cek"
     for name in ("EncryptedDataInvalid", "EncryptedDataLenRange", "ArgumentsBad", "PKCS11Error",
                  "DataInvalid", "DeviceError", "MechanismInvalid", "FunctionFailed"):  # fmt: skip
 
@@ -410,7 +429,7 @@ def test_whatever_a_token_calls_it_a_failed_decryption_is_a_value_error(
         with monkeypatch.context() as patch:
             patch.setattr(key._token, "run", fail)
             with pytest.raises(ValueError) as caught:
-                key.decrypt(good, PADDINGS["v1.5"])
+                key.decrypt(good, *SCHEMES["v1.5"])
         assert (type(caught.value), str(caught.value)) == (ValueError, "")
 
 
@@ -433,56 +452,57 @@ def test_a_shared_secret_keeps_its_leading_zero(hsm: Hsm) -> None:
         peer = ec.generate_private_key(ec.SECP256R1())
         if (secret := peer.exchange(ec.ECDH(), public))[0] == 0:
             break
-    assert key.exchange(ec.ECDH(), peer.public_key()) == secret
+    assert key.derive(peer.public_key()) == secret
 
 
 def test_a_peer_on_another_curve_is_a_value_error(hsm: Hsm) -> None:
     key = hsm.load("object=alice-p256").private_key
     with pytest.raises(ValueError, match="same curve"):
-        key.exchange(ec.ECDH(), hsm.p384.private_key.public_key())
+        key.derive(hsm.p384.private_key.public_key())
 
 
 def test_a_key_does_only_what_its_attributes_allow(hsm: Hsm) -> None:
     idle = hsm.load("object=idle-rsa").private_key
     with pytest.raises(UnsupportedAlgorithm, match=r"signing with RSA .*its attributes forbid it"):
-        idle.sign(b"", padding.PKCS1v15(), hashes.SHA256())
+        idle.sign(b"", PKCS1, SHA256)
     with pytest.raises(UnsupportedAlgorithm, match=r"decrypting .*its attributes forbid it"):
-        idle.decrypt(bytes(256), padding.PKCS1v15())
+        idle.decrypt(bytes(256), V15)
     signs = hsm.load("object=signs").private_key
     with pytest.raises(UnsupportedAlgorithm, match=r"ECDH .*its attributes forbid it"):
-        signs.exchange(ec.ECDH(), hsm.p256.private_key.public_key())
+        signs.derive(hsm.p256.private_key.public_key())
     with pytest.raises(UnsupportedAlgorithm, match="signing and ECDH by the key idle-ec"):
         hsm.load("object=idle-ec")
 
 
 def test_what_a_token_is_never_asked_is_a_usage_error(hsm: Hsm) -> None:
     key = hsm.load("object=alice-rsa").private_key
-    with pytest.raises(UsageError, match="digest sm3"):
-        key.sign(b"", padding.PKCS1v15(), hashes.SM3())
-    auto = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.AUTO)
-    with pytest.raises(UsageError, match="salt"):
-        key.sign(b"", auto, hashes.SHA256())
-    with pytest.raises(UsageError, match="padding str"):
-        key.sign(b"", "v1.5", hashes.SHA256())
-    with pytest.raises(UsageError, match="padding str"):
-        key.decrypt(b"", "v1.5")
+    sha3 = by_name(Digest, "sha3-256")
+    with pytest.raises(UsageError, match="digest sha3-256"):
+        key.sign(b"", PKCS1, sha3)
+    for parameters in (OaepParameters(sha3, SHA1), OaepParameters(SHA1, sha3)):
+        with pytest.raises(UsageError, match="digest sha3-256"):
+            key.decrypt(b"", OAEP, parameters)
+    with pytest.raises(UnsupportedAlgorithm, match="signing with ecdsa by the key alice-rsa"):
+        key.sign(b"", ECDSA, SHA256)
+    with pytest.raises(UnsupportedAlgorithm, match="signing with rsassa-pss by the key alice-p256"):
+        hsm.load("object=alice-p256").private_key.sign(b"", PSS, SHA256)
 
 
-@pytest.mark.parametrize("salt", [padding.PSS.DIGEST_LENGTH, padding.PSS.MAX_LENGTH, 20])
-def test_the_salt_of_a_signature_is_as_long_as_asked_for(hsm: Hsm, salt: Any) -> None:
+@pytest.mark.parametrize("digest", [SHA1, SHA256, SHA512], ids=lambda one: one.name)
+def test_the_salt_of_a_signature_is_as_long_as_the_digest(hsm: Hsm, digest: Digest) -> None:
     key = hsm.load("object=alice-rsa").private_key
-    pss = padding.PSS(padding.MGF1(hashes.SHA256()), salt)
-    signature = key.sign(b"data", pss, hashes.SHA256())
-    key.public_key().verify(signature, b"data", pss, hashes.SHA256())
-    other = padding.PSS(padding.MGF1(hashes.SHA256()), 21)
+    signature = key.sign(b"data", PSS, digest)
+    pss = padding.PSS(padding.MGF1(digest.hash), digest.size)
+    key.public_key().verify(signature, b"data", pss, digest.hash)
+    other = padding.PSS(padding.MGF1(digest.hash), digest.size + 1)
     with pytest.raises(InvalidSignature):
-        key.public_key().verify(signature, b"data", other, hashes.SHA256())
+        key.public_key().verify(signature, b"data", other, digest.hash)
 
 
 def test_a_key_that_asks_for_the_pin_each_time_is_given_it(hsm: Hsm) -> None:
     key = hsm.load("object=careful").private_key
     for _ in range(2):
-        signature = key.sign(b"data", padding.PKCS1v15(), hashes.SHA256())
+        signature = key.sign(b"data", PKCS1, SHA256)
         key.public_key().verify(signature, b"data", padding.PKCS1v15(), hashes.SHA256())
 
 
@@ -584,7 +604,7 @@ def test_the_last_key_that_goes_logs_out(hsm: Hsm) -> None:
 @pytest.mark.usefixtures("logged_out")
 def test_a_login_of_other_code_is_shared(hsm: Hsm) -> None:
     session = hsm.library.get_token(token_label="mail").open(user_pin=PIN)
-    assert hsm.load("object=alice-rsa").private_key.sign(b"", padding.PKCS1v15(), hashes.SHA256())
+    assert hsm.load("object=alice-rsa").private_key.sign(b"", PKCS1, SHA256)
     session.close()
 
 
@@ -622,10 +642,10 @@ def test_a_lost_session_is_opened_again(hsm: Hsm) -> None:
     wrapped = rsa_key.public_key().encrypt(b"cek", PADDINGS["v1.5"])
     peer = ec.generate_private_key(ec.SECP256R1())
     operations: tuple[Callable[[], bytes], ...] = (
-        lambda: rsa_key.sign(b"", padding.PKCS1v15(), hashes.SHA256()),
-        lambda: rsa_key.decrypt(wrapped, PADDINGS["v1.5"]),
-        lambda: ec_key.sign(b"", ec.ECDSA(hashes.SHA256())),
-        lambda: ec_key.exchange(ec.ECDH(), peer.public_key()),
+        lambda: rsa_key.sign(b"", PKCS1, SHA256),
+        lambda: rsa_key.decrypt(wrapped, *SCHEMES["v1.5"]),
+        lambda: ec_key.sign(b"", ECDSA, SHA256),
+        lambda: ec_key.derive(peer.public_key()),
     )
     for operation in operations:
         hsm.library.reinitialize()  # every session of the process is gone
@@ -640,11 +660,11 @@ def test_a_token_that_is_gone_is_told_and_comes_back(hsm: Hsm) -> None:
     hsm.library.reinitialize()
     for _ in range(2):
         with pytest.raises(UsageError, match="no token fits token=mail"):
-            key.sign(b"", padding.PKCS1v15(), hashes.SHA256())
+            key.sign(b"", PKCS1, SHA256)
     tokens.rmdir()
     tokens.with_name("away").rename(tokens)
     hsm.library.reinitialize()
-    assert key.sign(b"", padding.PKCS1v15(), hashes.SHA256())
+    assert key.sign(b"", PKCS1, SHA256)
 
 
 def test_keys_of_one_token_are_used_from_many_threads(hsm: Hsm) -> None:
@@ -654,10 +674,10 @@ def test_keys_of_one_token_are_used_from_many_threads(hsm: Hsm) -> None:
     def work(number: int) -> None:
         data = str(number).encode()
         if number % 2:
-            signature = rsa_key.sign(data, padding.PKCS1v15(), hashes.SHA256())
+            signature = rsa_key.sign(data, PKCS1, SHA256)
             rsa_key.public_key().verify(signature, data, padding.PKCS1v15(), hashes.SHA256())
         else:
-            signature = ec_key.sign(data, ec.ECDSA(hashes.SHA256()))
+            signature = ec_key.sign(data, ECDSA, SHA256)
             ec_key.public_key().verify(signature, data, ec.ECDSA(hashes.SHA256()))
         if number == 20:
             with rsa_key._token._lock:
@@ -672,19 +692,19 @@ def test_a_key_of_another_process_is_refused(hsm: Hsm, monkeypatch: pytest.Monke
     with monkeypatch.context() as patch:
         patch.setattr(os, "getpid", lambda: -1)
         with pytest.raises(UsageError, match="opened in another process") as caught:
-            key.sign(b"", padding.PKCS1v15(), hashes.SHA256())
+            key.sign(b"", PKCS1, SHA256)
     assert caught.value.hint == "load the key in each process"
 
 
 FORKS = """
 import os, sys
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding
+from smime_graph.algorithms import SHA256, SignatureScheme, by_name
 from smime_graph.errors import UsageError
 from smime_graph.pki.pkcs11 import keys as pkcs11
 module, pin = sys.argv[1:]
 load = lambda: pkcs11.load("pkcs11:token=mail;object=alice-rsa", pin=pin, module=module)
-sign = lambda who: who.private_key.sign(b"", padding.PKCS1v15(), hashes.SHA256())
+PKCS1 = by_name(SignatureScheme, "rsassa-pkcs1v15")
+sign = lambda who: who.private_key.sign(b"", PKCS1, SHA256)
 parent = load()
 if (child := os.fork()) == 0:
     try:
