@@ -25,8 +25,6 @@ from .rows import PssParameters as PssParameters
 from .rows import Row as Row
 from .rows import SeededForm as SeededForm
 from .rows import SignatureScheme as SignatureScheme
-from .table import AGREEMENT_KEYS as AGREEMENT_KEYS
-from .table import KEY_KINDS as KEY_KINDS
 from .table import MD5 as MD5
 from .table import SHA1 as SHA1
 from .table import SHA224 as SHA224

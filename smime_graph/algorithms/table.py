@@ -16,7 +16,6 @@ from ..errors import UnsupportedAlgorithm
 from . import primitives as do
 from .keys import KEYS
 from .rows import (
-    AgreementKey,
     CekDerivation,
     Compression,
     ContentCipher,
@@ -215,11 +214,6 @@ TABLE: tuple[Row, ...] = (
     CekDerivation("cek-hkdf-sha256", oids.CEK_HKDF_SHA256, do.cek_hkdf),
     Compression("zlib", oids.ZLIB, do.zlib_compress, do.zlib_decompress),
 )
-
-KEY_KINDS: Mapping[str, str] = {row.oid: row.name for row in KEYS}
-AGREEMENT_KEYS: Mapping[str, AgreementKey] = {
-    row.name: row.agreement for row in KEYS if row.agreement is not None
-}
 
 _ALL: tuple[Row, ...] = (*TABLE, *KEYS)
 _BY_OID: Mapping[tuple[type, str], Row] = {

@@ -336,7 +336,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "certificate.key_algorithm != oids.RSASSA_PSS": "parameters that only this format has",
     },
     "cms/recipients/key_agreement.py": {
-        "curves.get(named.as_oid('ECParameters')) != key.curve.name": _CURVES,
+        "curves.get(named.as_oid('ECParameters')) != own.curve.name": _CURVES,
     },
     "cms/recipients/kinds.py": {"row.name == recipient.kind": _CHOICE},
     "cms/signature_check.py": {"digest.name not in claim.hashed": "what was computed already"},
@@ -357,7 +357,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "'sha512'": _PKCS11,
         "isinstance(public, ec.EllipticCurvePublicKey)": _PKCS11,
         "isinstance(public, rsa.RSAPublicKey)": _PKCS11,
-        "peer_public_key.curve.name != self.curve.name": _CURVES,
+        "public_key.curve.name != self.curve.name": _CURVES,
         "public.curve.name == curve.name": _CURVES,
     },
     "smime/verification.py": {"'rsa'": "rsa-sha1, as micalg was written in RFC 1847's time"},

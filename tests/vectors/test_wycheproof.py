@@ -23,10 +23,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa,
 
 from smime_graph import algorithms
 from smime_graph.algorithms import (
-    AGREEMENT_KEYS,
+    AgreementKey,
     ContentCipher,
     Digest,
     KeyDerivation,
+    KeyKind,
     KeyTransport,
     KeyWrap,
     OaepParameters,
@@ -39,6 +40,12 @@ from smime_graph.algorithms import primitives as do
 Group = dict[str, Any]
 Case = dict[str, Any]
 FAILURES = (ValueError, InvalidSignature)
+
+
+def agreement(kind: str) -> AgreementKey:
+    row = by_name(KeyKind, kind).agreement
+    assert row is not None
+    return row
 
 
 @pytest.fixture(scope="session")
@@ -252,7 +259,7 @@ def test_key_wrap_of_its_rfc(kek: int, key: int, wrapped: str) -> None:
 @pytest.mark.parametrize("curve", ["secp256r1", "secp384r1"])
 def test_ecdh(curve: str, wycheproof: Callable[[str], list[Any]]) -> None:
     """A point as it stands in an OriginatorPublicKey; the curve is our own (RFC 5753 7.1.2)."""
-    row = AGREEMENT_KEYS["ec"]
+    row = agreement("ec")
     kind = {"secp256r1": ec.SECP256R1(), "secp384r1": ec.SECP384R1()}[curve]
     taken = 0
     for _, case in wycheproof(f"ecdh_{curve}"):
@@ -286,7 +293,7 @@ def _point(spki: bytes, size: int) -> bytes | None:
 
 
 def test_x25519(wycheproof: Callable[[str], list[Any]]) -> None:
-    row = AGREEMENT_KEYS["x25519"]
+    row = agreement("x25519")
     for _, case in wycheproof("x25519"):
         private = x25519.X25519PrivateKey.from_private_bytes(octets(case, "private"))
         try:

@@ -216,7 +216,7 @@ def _certified_key(originator: Node, kind: KeyKind, certificates: Iterable[Certi
     elif originator.tag == 0x80:
         key_identifier = originator.contents
     for certificate in certificates:
-        if certificate.key_algorithm == kind.oid and (
+        if algorithms.find(KeyKind, certificate.key_algorithm) is kind and (
             (issuer is not None and is_named_by(certificate, issuer))
             or (key_identifier and certificate.subject_key_identifier == key_identifier)
         ):

@@ -443,12 +443,13 @@ def _verifies(public: Any, signature: bytes, data: bytes) -> bool:
 
 
 def _mechanism(digest: Digest) -> Any:
-    if digest.name not in _MECHANISMS:
+    name = _MECHANISMS.get(digest.name)
+    if name is None:
         raise UsageError(
             f"a key on a token does not work with the digest {digest.name}",
             hint=f"use one of {', '.join(_MECHANISMS)}",
         )
-    return library_package().Mechanism[_MECHANISMS[digest.name]]
+    return library_package().Mechanism[name]
 
 
 def _mask(digest: Digest) -> Any:
