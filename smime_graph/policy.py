@@ -113,7 +113,7 @@ _QUANTUM_PRONE = _CURRENT & {
         if not _QUANTUM_SAFE.issuperset(row.keys)
     ),
     *(row.name for row in algorithms.rows(KeyAgreement) if not _QUANTUM_SAFE.issuperset(row.keys)),
-    *(row.name for row in algorithms.rows(KeyTransport) if row.key not in _QUANTUM_SAFE),
+    *(row.name for row in algorithms.rows(KeyTransport) if not _QUANTUM_SAFE.issuperset(row.keys)),
 }
 
 EXCHANGE = Policy(

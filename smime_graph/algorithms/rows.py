@@ -134,7 +134,7 @@ class ContentCipher(Identified):
 class KeyTransport(Identified):
     """A key transport algorithm (RFC 5652 6.2.1); `parameters` is "null" or "oaep"."""
 
-    key: str
+    keys: tuple[str, ...]
     parameters: str
     wrap: Callable[[Any, bytes, OaepParameters | None], bytes]
     unwrap: Callable[[Any, bytes, OaepParameters | None], bytes]
@@ -166,7 +166,7 @@ class AgreementKey:
 class Kem(Identified):
     """A key encapsulation mechanism (RFC 9629) and the key wrap that goes with it (RFC 9936)."""
 
-    key: str
+    keys: tuple[str, ...]
     wrap: str
 
 

@@ -142,13 +142,13 @@ TABLE: tuple[Row, ...] = (
     KeyTransport(
         "rsaes-pkcs1v15",
         oids.RSA_ENCRYPTION,
-        "rsa",
+        ("rsa",),
         "null",
         do.rsa_pkcs1_wrap,
         do.rsa_pkcs1_unwrap,
         implicit_rejection=True,
     ),
-    KeyTransport("rsaes-oaep", oids.RSAES_OAEP, "rsa", "oaep", do.oaep_wrap, do.oaep_unwrap),
+    KeyTransport("rsaes-oaep", oids.RSAES_OAEP, ("rsa",), "oaep", do.oaep_wrap, do.oaep_unwrap),
     *(
         KeyAgreement(f"dhsinglepass-stddh-{row.name}kdf", oid, kinds, do.x963(row.hash))
         for row, oid, kinds in (
@@ -179,8 +179,8 @@ TABLE: tuple[Row, ...] = (
             (SHA512, oids.STD_DH_HKDF_SHA512),
         )
     ),
-    Kem("ml-kem-768", oids.ML_KEM_768, "ml-kem-768", "aes256-wrap"),
-    Kem("ml-kem-1024", oids.ML_KEM_1024, "ml-kem-1024", "aes256-wrap"),
+    Kem("ml-kem-768", oids.ML_KEM_768, ("ml-kem-768",), "aes256-wrap"),
+    Kem("ml-kem-1024", oids.ML_KEM_1024, ("ml-kem-1024",), "aes256-wrap"),
     KeyDerivation("hkdf-sha256", oids.HKDF_SHA256, do.hkdf(hashes.SHA256())),
     KeyDerivation("hkdf-sha384", oids.HKDF_SHA384, do.hkdf(hashes.SHA384())),
     KeyDerivation("hkdf-sha512", oids.HKDF_SHA512, do.hkdf(hashes.SHA512())),

@@ -395,7 +395,7 @@ def _agreement(world: World, row: KeyAgreement) -> Trip:
 
 
 def _kem(world: World, row: Kem) -> Trip:
-    bob = world.ca.issue("bob@contoso.com", key=row.key, use="encrypt", at=world.at)
+    bob = world.ca.issue("bob@contoso.com", key=row.keys[0], use="encrypt", at=world.at)
     trip = _to(world, Contact(bob.certificate), bob)
     (recipient,) = enveloped_data.read(trip.der).recipients
     assert recipient.algorithm_name == row.name

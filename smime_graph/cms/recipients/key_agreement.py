@@ -36,6 +36,7 @@ from .recipient_info import (
     RecipientIdentifierForm,
     RecipientInfo,
     algorithm_of,
+    goes_with,
     kind_of_key,
     read_identifier,
     require_readable,
@@ -79,8 +80,7 @@ def choose(recipient: Recipient, policy: Policy, wrap_size: int) -> KeyAgreement
 
 
 def takes(recipient: Any) -> bool:
-    kind = kind_of_key(recipient)
-    return kind is not None and kind.agreement is not None
+    return goes_with(KeyAgreement, recipient)
 
 
 def wrap(

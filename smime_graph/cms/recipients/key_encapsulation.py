@@ -27,7 +27,7 @@ from .recipient_info import (
     RecipientIdentifierForm,
     RecipientInfo,
     algorithm_of,
-    kind_of_key,
+    goes_with,
     read_identifier,
     require_readable,
     require_writable,
@@ -47,8 +47,7 @@ class Encapsulation:
 
 
 def takes(recipient: Any) -> bool:
-    kind = kind_of_key(recipient)
-    return kind is not None and any(row.key == kind.name for row in algorithms.rows(Kem))
+    return goes_with(Kem, recipient)
 
 
 def wrap(
@@ -57,7 +56,7 @@ def wrap(
     """The RecipientInfo, under a secret of its own."""
     certificate = recipient.certificate
     kind = algorithms.by_oid(KeyKind, certificate.key_algorithm, where="recipient")
-    kem = next(row for row in algorithms.rows(Kem) if row.key == kind.name)
+    kem = next(row for row in algorithms.rows(Kem) if kind.name in row.keys)
     kdf = algorithms.by_name(KeyDerivation, "hkdf-sha256")  # RFC 9936 2.2.1
     key_wrap = algorithms.by_name(KeyWrap, kem.wrap)
     for row in (kem, kdf, key_wrap):

@@ -25,7 +25,7 @@ from .recipient_info import (
     RecipientIdentifierForm,
     RecipientInfo,
     algorithm_of,
-    kind_of_key,
+    goes_with,
     read_identifier,
     require_readable,
     write_identifier,
@@ -33,8 +33,7 @@ from .recipient_info import (
 
 
 def takes(recipient: Any) -> bool:
-    kind = kind_of_key(recipient)
-    return kind is not None and any(row.key == kind.name for row in algorithms.rows(KeyTransport))
+    return goes_with(KeyTransport, recipient)
 
 
 def wrap(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ... import algorithms
-from ...algorithms import KeyKind, R, Row
+from ...algorithms import Kem, KeyAgreement, KeyKind, KeyTransport, R, Row
 from ...asn1 import ber
 from ...asn1.algorithm_identifier import AlgorithmIdentifier
 from ...asn1.ber import Fields, Node
@@ -134,6 +134,12 @@ def certificate_of(one: Any) -> Certificate | None:
 def kind_of_key(recipient: Any) -> KeyKind | None:
     certificate = certificate_of(recipient)
     return None if certificate is None else algorithms.find(KeyKind, certificate.key_algorithm)
+
+
+def goes_with(rows: type[KeyTransport | KeyAgreement | Kem], recipient: Any) -> bool:
+    """Whether the recipient's key is of a kind for one of these rows."""
+    kind = kind_of_key(recipient)
+    return kind is not None and any(kind.name in row.keys for row in algorithms.rows(rows))
 
 
 def is_named(recipient: RecipientInfo, key: Any) -> bool:
