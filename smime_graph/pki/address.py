@@ -20,7 +20,7 @@ from ..asn1 import ber
 from ..errors import MalformedMessage
 from ..findings import Finding, finding
 from ..x509 import names
-from ..x509.certificate import Certificate
+from ..x509.certificate import Certificate, remembered
 
 _MAX_LABEL = 63  # RFC 1035 2.3.4; also keeps punycode, which is quadratic, cheap
 _MAX_DOMAIN = 255
@@ -289,7 +289,7 @@ def count_of_names(certificate: Certificate) -> int:
     return len(list(found.value))
 
 
-@lru_cache(maxsize=32)
+@remembered
 def addresses(certificate: Certificate) -> tuple[str, ...]:
     """The mail addresses that a certificate binds, each once: subjectAltName first, then the
     subject.

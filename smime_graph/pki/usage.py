@@ -16,7 +16,7 @@ from .. import algorithms, oids
 from ..algorithms import KeyKind
 from ..errors import MalformedMessage, UnsupportedAlgorithm, UsageError
 from ..findings import Finding, Severity, finding
-from ..x509.certificate import Certificate
+from ..x509.certificate import Certificate, remembered
 
 Use = Literal["sign", "encrypt"]
 _Kind = TypeVar("_Kind", bound=x509.ExtensionType)
@@ -182,13 +182,14 @@ def key_findings(
     return [finding(code, where, text, severity=Severity.WARNING if tolerable else None)]
 
 
+@remembered
 def usage_findings(
     certificate: Certificate,
     *,
     use: Use,
     minimum_rsa_bits: int = MINIMUM_RSA_BITS,
     accept_weak: bool = False,
-) -> list[Finding]:
+) -> tuple[Finding, ...]:
     """Everything that speaks against using this one certificate in mail to "sign" or to "encrypt".
 
     "sign" serves making and verifying signatures, "encrypt" serves being a recipient. Neither time
@@ -215,7 +216,7 @@ def usage_findings(
         text = "a certificate of an authority (CA:TRUE), not of a person"
         findings.append(finding("pki.certificate.is-ca", where, text))
     findings += _profile(certificate)
-    return findings
+    return tuple(findings)
 
 
 def key_usage_findings(certificate: Certificate, *, use: Use) -> list[Finding]:

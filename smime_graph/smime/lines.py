@@ -10,10 +10,12 @@ _BARE_LF = re.compile(rb"(?<!\r)\n")
 
 def crlf(data: bytes) -> bytes:
     """All line ends as CRLF; a bare CR stays."""
+    ends = data.count(b"\r\n")
+    if data.count(b"\n") == ends:
+        return data
     stripped = data.translate(None, b"\r")
-    if len(data) - len(stripped) == data.count(b"\r\n"):
-        fixed = stripped.replace(b"\n", b"\r\n")
-        return data if fixed == data else fixed
+    if len(data) - len(stripped) == ends:
+        return stripped.replace(b"\n", b"\r\n")
     return _BARE_LF.sub(b"\r\n", data)
 
 

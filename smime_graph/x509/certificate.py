@@ -15,9 +15,9 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, wraps
 from hashlib import sha256
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import cryptography.x509 as pyca
 from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
@@ -32,6 +32,7 @@ from ..errors import MalformedMessage, UnsupportedAlgorithm, UsageError
 from . import deviations, names
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 # serialNumber, signature, issuer, validity, subject, subjectPublicKeyInfo
@@ -370,20 +371,34 @@ def text_of_serial(number: int) -> str:
     return f"{number >> 8 * (length - _MAX_SERIAL_TEXT):#x}... ({length} octets)"
 
 
-_MAX_INTERNED = 8 * 1024  # octets; one with ML-DSA-87 has 7.5 KB
+_MAX_KEPT = 8 * 1024  # octets; one with ML-DSA-87 has 7.5 KB
+
+
+def remembered(function: F) -> F:
+    """A function of what a certificate holds, of which the last 2,048 answers are kept.
+
+    But those of large ones, so that what is kept is bounded; and those of one that was given the
+    parameters of its issuer's key, which are no octets of it.
+    """
+    kept = lru_cache(maxsize=2048)(function)
+
+    @wraps(function)
+    def call(certificate: Certificate, **options: Any) -> Any:
+        is_kept = len(certificate.der) <= _MAX_KEPT and certificate._inherited is None
+        return (kept if is_kept else function)(certificate, **options)
+
+    return cast("F", call)
 
 
 def interned(der: bytes) -> Certificate:
     """The one certificate of these octets, so that what comes with every message is read once.
 
-    Of the last 1,024, but for those that are large. Raises MalformedMessage as `Certificate` does.
+    Of the last 2,048, but for those that are large. Raises MalformedMessage as `Certificate` does.
     """
-    return _interned(der) if len(der) <= _MAX_INTERNED else Certificate(der)
+    return _interned(der) if len(der) <= _MAX_KEPT else Certificate(der)
 
 
-@lru_cache(maxsize=1024)
-def _interned(der: bytes) -> Certificate:
-    return Certificate(der)
+_interned = lru_cache(maxsize=2048)(Certificate)
 
 
 def _plain(error: Exception) -> str:

@@ -223,7 +223,7 @@ def test_a_path_goes_through_an_authority_that_is_a_toy(people: People) -> None:
 
 def test_what_else_asks_about_a_key_asks_the_row(people: People) -> None:
     certificate = people.alice.certificate
-    assert usage_findings(certificate, use="sign") == []
+    assert usage_findings(certificate, use="sign") == ()
     assert (allows_signing(certificate), allows_encryption(certificate)) == (True, False)
     (finding,) = usage_findings(certificate, use="encrypt")
     assert (finding.code, "type Toy" in finding.text) == ("pki.usage.key-type", True)

@@ -17,10 +17,13 @@ from hypothesis import strategies as st
 
 from smime_graph import CA, Certificate, Identity, TrustStore, sign, verify
 from smime_graph.budget import Budget
+from smime_graph.findings import codes
 from smime_graph.pki import chain_cache, path
+from smime_graph.pki.address import addresses
 from smime_graph.pki.path import PathReport, SignatureChecks
+from smime_graph.pki.usage import usage_findings
 from smime_graph.pki.validate import validate
-from smime_graph.x509.certificate import interned
+from smime_graph.x509.certificate import interned, remembered
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -424,3 +427,44 @@ def test_it_says_what_the_engine_says_that_remembers_nothing() -> None:
         patched.setattr(chain_cache, "recall", counting)
         each()
     assert hits >= 50
+
+
+# --- what is remembered of one certificate --------------------------------------------------------
+
+
+def test_what_is_remembered_of_a_certificate_is_of_its_octets_alone() -> None:
+    asked: list[Certificate] = []
+
+    @remembered
+    def function(certificate: Certificate, *, use: str) -> str:
+        asked.append(certificate)
+        return f"{certificate.serial_number} {use}"
+
+    one = world()
+    for certificate in (one.alice, Certificate(one.alice.der), one.middle):
+        assert function(certificate, use="a") == f"{certificate.serial_number} a"
+    assert function(one.alice, use="b").endswith(" b")
+    assert asked == [one.alice, one.middle, one.alice]
+    # it has the same octets, and another key
+    completed = one.alice.with_parameters(b"\x30\x00")
+    assert completed == one.alice
+    for _ in range(2):
+        function(completed, use="a")
+    assert asked[3:] == [completed] * 2
+    comment = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3"), bytes(9000))
+    extension = x509.Extension(comment.oid, False, comment)
+    large = one.roots[0].issue("l@contoso.com", key="p256", extensions=[extension]).certificate
+    for _ in range(2):
+        function(large, use="a")
+    assert asked[5:] == [large] * 2
+    assert interned(large.der) is not interned(large.der)
+
+
+def test_the_second_message_to_somebody_asks_nothing_of_the_certificate() -> None:
+    certificate = world().people[1].certificate
+    first = usage_findings(certificate, use="sign"), addresses(certificate)
+    again = Certificate(certificate.der)
+    assert (usage_findings(again, use="sign"), addresses(again)) == first
+    assert "x509" not in vars(again)
+    assert codes(usage_findings(again, use="sign", minimum_rsa_bits=3072)) == ["alg.key.weak"]
+    assert codes(usage_findings(again, use="encrypt")) == ["pki.usage.key-usage"]

@@ -77,7 +77,7 @@ def raw(oid: str, value: bytes) -> x509.UnrecognizedExtension:
 
 def test_a_certificate_without_extensions_may_be_used_for_everything() -> None:
     for use in USES:
-        assert usage_findings(certificate(), use=use) == []
+        assert usage_findings(certificate(), use=use) == ()
 
 
 @pytest.mark.parametrize("oid", ["1.2.3.4", "2.5.29.9", "2.5.29.18", "2.16.840.1.113730.1.1"])
@@ -196,11 +196,11 @@ def test_a_key_of_an_unknown_type_can_do_nothing() -> None:
 def test_a_key_for_pss_signs_and_does_not_encrypt() -> None:
     made = certificate(kind="rsa2048")
     only_pss = relabelled(made, oids.RSASSA_PSS)
-    assert usage_findings(only_pss, use="sign") == []
+    assert usage_findings(only_pss, use="sign") == ()
     found = usage_findings(only_pss, use="encrypt")
     assert codes(found) == ["pki.usage.key-type"]
     assert "RSASSA-PSS" in found[0].text
-    assert usage_findings(made, use="encrypt") == []
+    assert usage_findings(made, use="encrypt") == ()
 
 
 def test_an_extended_key_usage_without_mail_is_an_error() -> None:
