@@ -21,6 +21,7 @@ TITLES = {
     2045: "MIME: bodies",
     2046: "MIME: media types",
     2047: "MIME: header fields that are not ASCII",
+    2183: "MIME: Content-Disposition",
     2231: "MIME: parameters",
     2268: "RC2",
     2585: "Media types of certificates and CRLs",

@@ -79,6 +79,7 @@ ELSEWHERE = {
     "smime.fields": "smime/test_entity",
     "smime.layers": "smime/test_parsed",
     "smime.outgoing": "smime/test_wrap",
+    "smime.recognition": "smime/test_errant",
     "smime.report": "smime/test_examine",
     "smime.verification": "smime/test_examine",
     "x509.certificate_set": "pki/keyfiles/test_read",

@@ -17,15 +17,8 @@ from ..pki.trust import TrustStore
 from ..policy import EXCHANGE, Policy
 from ..x509.certificate import Certificate
 from .context import Clearance, VerificationContext
-from .layers import (
-    MAX_LAYERS,
-    ParsedMessage,
-    entity_of,
-    find_errant,
-    parse_layers,
-    read_layer,
-    recognise,
-)
+from .layers import MAX_LAYERS, ParsedMessage, find_errant, parse_layers
+from .recognition import entity_of, read_layer, recognise
 from .report import ENCRYPTED, Layer, MessageReport, Opened
 from .verification import (
     hint_of_errant,

@@ -1,9 +1,8 @@
-"""Recognise S/MIME and take it apart (RFC 8551 3.10); nothing is judged here.
+"""Take a message apart, layer by layer; nothing is judged here.
 
 `parse_layers` takes layer after layer off a message. It follows only layers that wrap the whole
 message: one inside a multipart or an attached message is errant (RFC 9787 6.2), it is listed and
-left alone.
-`find_part` finds such a one, to be opened as a message of its own.
+left alone, or opened as a message of its own where its path is given.
 """
 
 from __future__ import annotations
@@ -13,15 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from .. import oids
-from ..algorithms import Digest, SignatureScheme, by_oid
-from ..asn1 import pem
 from ..asn1.ber import Node
-from ..asn1.content_info import read_content_info
-from ..budget import HEADER_LINE, Budget
-from ..cms import compressed_data, encrypted_data, enveloped_data, parameters, signed_data
+from ..budget import Budget
+from ..cms import compressed_data, encrypted_data, enveloped_data, parameters
 from ..cms.encrypted_data import EncryptedData
-from ..cms.enveloped_data import EnvelopedData, cipher_name
-from ..cms.signed_data import SignedData, SignerInfo
+from ..cms.enveloped_data import EnvelopedData
+from ..cms.signed_data import SignedData
 from ..errors import (
     Hint,
     LimitReached,
@@ -40,11 +36,11 @@ from .entity import (
     Entity,
     has_unprintable_name,
     is_mime_field,
-    split_base64,
     split_multipart,
 )
 from .lines import crlf
-from .report import ENCRYPTED, Layer, LayerRecipient, LayerSigner, LayerType
+from .recognition import PKCS7_MIME, ReadLayer, entity_of, read_layer, recognise
+from .report import ENCRYPTED, Layer, LayerType
 
 MAX_LAYERS = 16  # a triple wrap has three
 MAX_ERRANT = 20  # layers that are listed; a digest of a mailing list holds as many messages
@@ -53,15 +49,8 @@ _MAX_DEPTH = 10  # of multiparts and messages in one another
 
 _LAST: tuple[LayerType, ...] = ("certs-only", "signed-receipt")  # inside is no MIME
 
-_PKCS7_MIME = ("application/pkcs7-mime", "application/x-pkcs7-mime")
 # a number is at most that of the parts of a multipart
 _PATH = re.compile(r"1(?:\.[1-9][0-9]{0,4}){0,40}", re.ASCII)
-_PKCS7_SIGNATURE = ("application/pkcs7-signature", "application/x-pkcs7-signature")
-# RFC 7468 5 and 8, and what gpgsm writes
-_LABELS = (b"CMS", b"PKCS7", b"SIGNED MESSAGE", b"ENCRYPTED MESSAGE")
-_ARMOUR = tuple(b"-----BEGIN %b-----" % label for label in _LABELS)
-
-
 # A From in a header, as it is found by readers that take a bare CR, or what else ends a line on
 # some system (U+0085, U+2028 and U+2029 do for `str.splitlines`), for a line end
 FROM_LINE = re.compile(
@@ -119,52 +108,6 @@ class ParsedMessage:
         return self.error is None and not any(one.type in ENCRYPTED for one in inside)
 
 
-@dataclass(frozen=True, slots=True)
-class Cms:
-    """The CMS of one layer: `content` is what a multipart/signed is over, None for opaque ones."""
-
-    der: bytes
-    content: bytes | None
-    micalg: str | None
-    findings: tuple[Finding, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ReadLayer:
-    """One layer, read once: as it says of itself, and the value of CMS that it is."""
-
-    described: Layer
-    cms: Cms
-    value: SignedData | EnvelopedData | EncryptedData | Node  # the Node of a CompressedData
-
-    @property
-    def visible_content(self) -> bytes | None:
-        """What a signed layer is over, where no key is needed to read it; None for others."""
-        if self.cms.content is not None:
-            return self.cms.content
-        if not isinstance(self.value, SignedData) or self.value.content is None:
-            return None
-        return bytes(self.value.content)
-
-
-def is_bare_cms(raw: bytes) -> bool:
-    """Whether this is CMS without MIME around it: DER or BER of some length, or PEM."""
-    if raw[:1] == b"\x30":
-        # a header field may begin with "0" and a letter, but with no such octets behind it
-        return len(raw) > 2 and (raw[1] >= 0x80 or raw[2] == 0x06)
-    return raw.startswith(_ARMOUR)
-
-
-def entity_of(raw: bytes, budget: Budget | None = None) -> Entity | None:
-    """The entity that this is, or None for a bare CMS; MalformedMessage for a header too long."""
-    if is_bare_cms(raw):
-        return None
-    entity = Entity(raw)
-    if budget is not None:
-        budget.spend("header lines", HEADER_LINE * entity.header.count(b"\n"))
-    return entity
-
-
 def entity_inside(content: bytes) -> Entity | None:
     """The content as an entity; None where it is none, as what was signed need not be."""
     try:
@@ -172,64 +115,6 @@ def entity_inside(content: bytes) -> Entity | None:
     except MalformedMessage:  # the header is too long to be one, but who knows what readers do
         start = content[:MAX_HEADER]
         return Entity(start) if FROM_LINE.search(start) is not None else None
-
-
-def recognise(raw: bytes, path: str, entity: Entity | None = None) -> Cms | None:
-    """The CMS that this entity is, or None if it is no S/MIME; MalformedMessage if broken.
-
-    Exchange and OWA send octet-stream named smime.p7m, old software x-pkcs7-*; a bare CMS in DER or
-    PEM, as a saved attachment is, is taken too. `entity` is what `entity_of` made of `raw`.
-    """
-    if is_bare_cms(raw):
-        der = next(pem.read_blocks(raw)).der() if raw.startswith(pem.BEGIN) else raw
-        return Cms(der, None, None)
-    entity = entity or Entity(raw)
-    kind = entity.content_type
-    if kind.value == "multipart/signed":
-        return _recognise_clear(entity, path)
-    suffix = entity.filename.lower().rpartition(".")[2]
-    is_named = kind.value == "application/octet-stream" and suffix in ("p7m", "p7c", "p7z", "p7s")
-    if is_named or kind.value in (*_PKCS7_MIME, *_PKCS7_SIGNATURE):
-        der, findings = _decoded(entity, path)
-        return Cms(der, None, None, findings)
-    return None
-
-
-def _decoded(entity: Entity, path: str) -> tuple[bytes, tuple[Finding, ...]]:
-    """The CMS in the body. What a forwarder put behind it is left out, and that is said."""
-    if entity.transfer_encoding != "base64":
-        return entity.decoded_body(), ()
-    der, left_out = split_base64(entity.body)
-    if left_out == 0:
-        return der, ()
-    text = f"{left_out} octets behind the end of the base64 are left out: nothing protects them"
-    return der, (finding("smime.text-behind", f"layer {path}", text),)
-
-
-def _recognise_clear(entity: Entity, path: str) -> Cms | None:
-    kind = entity.content_type
-    protocol = kind.parameters.get("protocol", "").lower()
-    if protocol.startswith("application/") and "pkcs7" not in protocol:
-        return None  # OpenPGP
-    body = entity.body
-    pieces = split_multipart(body, kind.parameters.get("boundary", ""))
-    if len(pieces.parts) != 2:
-        raise MalformedMessage(
-            f"a multipart/signed has {len(pieces.parts)} parts instead of 2 (RFC 1847 2.1)"
-        )
-    content, last = pieces.parts
-    if content is None or last is None:
-        raise MalformedMessage("a multipart/signed has a part that is none")
-    signature = Entity(last)
-    found: list[Finding] = []
-    named = signature.content_type.value
-    if named not in _PKCS7_SIGNATURE and not signature.filename.lower().endswith(".p7s"):
-        return None
-    if protocol not in _PKCS7_SIGNATURE:
-        text = f"protocol is {protocol[:60]!r}, the signature is {named}"
-        found.append(finding("smime.protocol", f"layer {path}", text))
-    der, findings = _decoded(signature, path)
-    return Cms(der, content, kind.parameters.get("micalg", ""), (*found, *findings))
 
 
 def header_findings(entity: Entity, where: str) -> list[Finding]:
@@ -380,76 +265,6 @@ def _contents(signed: SignedData, outside: bytes | None) -> tuple[bytes | memory
     return (outside,) if canonical == outside else (outside, canonical)
 
 
-# --- describing, without a key or a judgement ---------------------------------------------
-
-
-def read_layer(
-    cms: Cms, path: str, budget: Budget, *, unless_signed: str | None = None
-) -> ReadLayer:
-    """The layer, read and described. Raises MalformedMessage or UnsupportedAlgorithm.
-
-    `unless_signed` is the MalformedMessage for what must be a SignedData, and is none.
-    """
-    oid, node = read_content_info(cms.der, budget=budget)
-    size = len(cms.der)
-    if oid == oids.SIGNED_DATA:
-        signed = signed_data.read_content(node)
-        return ReadLayer(_describe_signed(signed, cms, path), cms, signed)
-    if unless_signed is not None:
-        raise MalformedMessage(unless_signed)
-    if oid in (oids.ENVELOPED_DATA, oids.AUTH_ENVELOPED_DATA):
-        enveloped = enveloped_data.read_content(oid, node)
-        return ReadLayer(_describe_enveloped(enveloped, size, path), cms, enveloped)
-    if oid == oids.ENCRYPTED_DATA:
-        encrypted = encrypted_data.read_content(node)
-        name = cipher_name(encrypted.algorithm)
-        return ReadLayer(Layer("encrypted-data", path, size, cipher=name), cms, encrypted)
-    if oid == oids.COMPRESSED_DATA:
-        return ReadLayer(Layer("compressed-data", path, size), cms, node)
-    raise UnsupportedAlgorithm(oid, where="ContentInfo content type")
-
-
-def _describe_signed(signed: SignedData, cms: Cms, path: str) -> Layer:
-    only_certificates = not signed.signers and signed.content is None
-    kind: LayerType = "signed-receipt" if signed.content_type == oids.RECEIPT else "signed-data"
-    return Layer(
-        "certs-only" if only_certificates else kind,
-        path,
-        len(cms.der),
-        detached=None if only_certificates else signed.content is None,
-        micalg=cms.micalg,
-        signers=tuple(_describe_signer(signer) for signer in signed.signers),
-        certificates=signed.certificates,
-    )
-
-
-def _describe_signer(signer: SignerInfo) -> LayerSigner:
-    def name(kind: type[Digest] | type[SignatureScheme], oid: str) -> str:
-        try:
-            return by_oid(kind, oid, where=signer.where).name
-        except UnsupportedAlgorithm:
-            return oid
-
-    return LayerSigner(
-        signer.identifier,
-        name(SignatureScheme, signer.signature_algorithm.oid),
-        name(Digest, signer.digest_algorithm.oid),
-    )
-
-
-def _describe_enveloped(enveloped: EnvelopedData, size: int, path: str) -> Layer:
-    return Layer(
-        "auth-enveloped-data" if enveloped.authenticated else "enveloped-data",
-        path,
-        size,
-        cipher=cipher_name(enveloped.algorithm),
-        recipients=tuple(
-            LayerRecipient(one.kind, one.identifier, one.algorithm_name)
-            for one in enveloped.recipients
-        ),
-    )
-
-
 # --- parts --------------------------------------------------------------------------------
 
 
@@ -500,7 +315,7 @@ def find_errant(
             raise
         except (MalformedMessage, UnsupportedAlgorithm) as error:
             # the content of a layer need not be well-formed MIME
-            if depth and (kind := _kind_of(part)) in (*_PKCS7_MIME, "multipart/signed"):
+            if depth and (kind := _kind_of(part)) in (*PKCS7_MIME, "multipart/signed"):
                 text = f"a part is {kind}, but cannot be read: {error}"
                 found.append(finding("smime.errant-layer", f"part {where}", text))
             continue

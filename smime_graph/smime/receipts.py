@@ -30,8 +30,9 @@ from ..x509 import names
 from ..x509.certificate import Certificate
 from .context import VerificationContext
 from .entity import Entity
-from .layers import parse_layers, recognise
+from .layers import parse_layers
 from .outgoing import Outgoing
+from .recognition import recognise
 from .report import MessageReport, Opened, Signer
 from .report_json import receipt_json
 from .verification import judge, refusal

@@ -74,7 +74,7 @@ from smime_graph.authority.issue import CA
 from smime_graph.cms import enveloped_data, parameters, signature_check, signed_data
 from smime_graph.cms.recipients import key_encapsulation
 from smime_graph.cms.recipients.shared_secret import Password, SharedKey
-from smime_graph.smime.layers import recognise
+from smime_graph.smime.recognition import recognise
 from smime_graph.x509.certificate import Certificate
 
 from ..vectors.test_manifest import ROWS, RUN, Case

@@ -49,7 +49,7 @@ from smime_graph.cms.recipients import key_agreement
 from smime_graph.cms.recipients import kinds as recipients
 from smime_graph.cms.recipients.kinds import AnyRecipient
 from smime_graph.cms.recipients.shared_secret import Password, SharedKey
-from smime_graph.smime.layers import recognise
+from smime_graph.smime.recognition import recognise
 
 Entries = tuple[bytes, ...]
 

@@ -24,7 +24,7 @@ from smime_graph.cms import capabilities, enveloped_data, parameters, signed_dat
 from smime_graph.cms.recipients import key_encapsulation
 from smime_graph.errors import UnsupportedAlgorithm
 from smime_graph.policy import RFC_8551
-from smime_graph.smime.layers import recognise
+from smime_graph.smime.recognition import recognise
 
 VECTORS = Path(__file__).resolve().parents[3] / "shared" / "vectors"
 

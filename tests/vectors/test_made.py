@@ -24,7 +24,7 @@ from smime_graph.asn1 import ber
 from smime_graph.cms import enveloped_data, signature_check, signed_data
 from smime_graph.cms.recipients.shared_secret import SharedKey
 from smime_graph.policy import ARCHIVE, EXCHANGE
-from smime_graph.smime.layers import recognise
+from smime_graph.smime.recognition import recognise
 
 MADE = Path(__file__).with_name("made")
 TEXT = b"Content-Type: text/plain\r\n\r\nmade by another implementation\r\n"

@@ -47,8 +47,9 @@ from smime_graph.pki.identity import load_identities, read_certificates, read_ke
 from smime_graph.pki.path import build_path
 from smime_graph.pki.validate import validate
 from smime_graph.smime.context import VerificationContext
-from smime_graph.smime.layers import parse_layers, recognise
+from smime_graph.smime.layers import parse_layers
 from smime_graph.smime.lines import crlf
+from smime_graph.smime.recognition import recognise
 from smime_graph.x509.certificate import Certificate
 
 pytestmark = pytest.mark.slow
