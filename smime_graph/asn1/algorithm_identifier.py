@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import ber
-from .ber import Node
+from .ber import Fields, Node
 
 _NULL = ber.null()
 
@@ -30,6 +30,11 @@ class AlgorithmIdentifier:
             raise node.fault(f"{name} has {len(parts)} elements instead of 1 or 2")
         oid = parts[0].as_oid(name)
         return cls(oid, parts[1] if len(parts) == 2 else None, node.raw)
+
+    @classmethod
+    def take(cls, fields: Fields, name: str, where: str = "") -> AlgorithmIdentifier:
+        """The next of these fields, which must be one."""
+        return cls.read(fields.take(ber.SEQUENCE, name), where or name)
 
     @property
     def has_no_parameters(self) -> bool:

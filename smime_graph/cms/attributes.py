@@ -171,7 +171,7 @@ def check_algorithm_protection(
         return []
     code = "cms.attributes.algorithm-protection"
     fields = Fields(value.expect(ber.SEQUENCE, "CMSAlgorithmProtection"), "CMSAlgorithmProtection")
-    digest = AlgorithmIdentifier.read(fields.take(ber.SEQUENCE, "digestAlgorithm"), "digest")
+    digest = AlgorithmIdentifier.take(fields, "digestAlgorithm", "digest")
     protected = fields.optional(0xA1)
     mac = fields.optional(0xA2)
     fields.end()

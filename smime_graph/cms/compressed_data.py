@@ -64,9 +64,7 @@ def decompress_content(
     name = "CompressedData"
     fields = Fields(node.expect(ber.SEQUENCE, name), name)
     fields.any("version").as_integer(f"{name} version")
-    algorithm = AlgorithmIdentifier.read(
-        fields.take(ber.SEQUENCE, "compressionAlgorithm"), "compressionAlgorithm"
-    )
+    algorithm = AlgorithmIdentifier.take(fields, "compressionAlgorithm")
     inner = Fields(fields.take(ber.SEQUENCE, "encapContentInfo"), "encapContentInfo")
     inner.any("eContentType").as_oid("eContentType")
     content = inner.take(0xA0, "eContent").only("eContent").as_octets("eContent")

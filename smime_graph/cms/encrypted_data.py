@@ -15,12 +15,10 @@ from ..asn1.algorithm_identifier import AlgorithmIdentifier
 from ..asn1.ber import Fields, Node
 from ..asn1.content_info import read_content_info
 from ..budget import Budget
-from ..errors import DecryptionFailed, MalformedMessage, NoMatchingIdentity
+from ..errors import DecryptionFailed, NoMatchingIdentity
 from ..policy import Policy
-from . import parameters
-from .enveloped_data import read_encrypted_content
+from .enveloped_data import read_encrypted_content, readable_encryption
 from .recipients.kinds import AnyKey
-from .recipients.recipient_info import require_readable
 from .recipients.shared_secret import SharedKey
 
 
@@ -49,12 +47,7 @@ def read_content(node: Node) -> EncryptedData:
 
 def decrypt(encrypted: EncryptedData, keys: Sequence[AnyKey], *, policy: Policy) -> bytes:
     """The content under a SharedKey of the right size; errors as of `enveloped_data`."""
-    encryption = parameters.read_cipher(encrypted.algorithm, "content encryption")
-    cipher = require_readable(encryption.cipher, policy)
-    if encryption.derivation is not None:
-        require_readable(encryption.derivation, policy)
-    if cipher.aead:
-        raise MalformedMessage(f"{cipher.name} does not belong in EncryptedData")
+    encryption = readable_encryption(encrypted.algorithm, policy, False, "EncryptedData")
     usable = [
         key for key in keys if isinstance(key, SharedKey) and len(key.key) == encryption.key_size
     ]

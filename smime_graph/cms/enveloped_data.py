@@ -41,6 +41,7 @@ from ..policy import Policy
 from ..x509.certificate import Certificate
 from ..x509.certificate_set import read_certificates
 from . import attributes, parameters
+from .parameters import ContentEncryption
 from .recipients import kinds as recipients
 from .recipients.kinds import AnyKey, AnyRecipient
 from .recipients.recipient_info import (
@@ -174,14 +175,26 @@ def read_encrypted_content(fields: Fields) -> tuple[str, AlgorithmIdentifier, me
     """Content type, algorithm and ciphertext of the EncryptedContentInfo that comes next."""
     inner = Fields(fields.take(ber.SEQUENCE, "encryptedContentInfo"), "EncryptedContentInfo")
     content_type = inner.any("contentType").as_oid("contentType")
-    algorithm = AlgorithmIdentifier.read(
-        inner.take(ber.SEQUENCE, "contentEncryptionAlgorithm"), "contentEncryptionAlgorithm"
-    )
+    algorithm = AlgorithmIdentifier.take(inner, "contentEncryptionAlgorithm")
     encrypted = inner.optional(0x80, 0xA0)
     inner.end()
     if encrypted is None:
         return content_type, algorithm, memoryview(b"")
     return content_type, algorithm, encrypted.as_octets("encryptedContent", tag=0x80)
+
+
+def readable_encryption(
+    algorithm: AlgorithmIdentifier, policy: Policy, aead: bool, name: str
+) -> ContentEncryption:
+    """The content encryption of a `name`, if it belongs there and the policy lets it be read."""
+    encryption = parameters.read_cipher(algorithm, "content encryption")
+    cipher = require_readable(encryption.cipher, policy)
+    if encryption.derivation is not None:
+        require_readable(encryption.derivation, policy)
+    if cipher.aead != aead:
+        # RFC 8551 3.3; without this, AuthEnvelopedData could be turned into something malleable
+        raise MalformedMessage(f"{cipher.name} does not belong in {name}")
+    return encryption
 
 
 def decrypt(
@@ -197,14 +210,8 @@ def decrypt(
     NoMatchingIdentity, UnsupportedAlgorithm, PolicyRefusal, MalformedMessage for what everybody can
     see in the message, and DecryptionFailed, always the same, for everything that depends on a key.
     """
-    encryption = parameters.read_cipher(enveloped.algorithm, "content encryption")
-    cipher = require_readable(encryption.cipher, policy)
-    if encryption.derivation is not None:
-        require_readable(encryption.derivation, policy)
-    if cipher.aead != enveloped.authenticated:
-        # RFC 8551 3.3; without this, AuthEnvelopedData could be turned into something malleable
-        name = "AuthEnvelopedData" if enveloped.authenticated else "EnvelopedData"
-        raise MalformedMessage(f"{cipher.name} does not belong in {name}")
+    name = "AuthEnvelopedData" if enveloped.authenticated else "EnvelopedData"
+    encryption = readable_encryption(enveloped.algorithm, policy, enveloped.authenticated, name)
     pairs = recipients.pairs(enveloped.recipients, keys)
     if not pairs:
         shown = enveloped.recipients[:20]

@@ -117,7 +117,7 @@ def read_pss_limits(certificate: Certificate) -> PssParameters | None:
     if certificate.key_algorithm != oids.RSASSA_PSS:
         return None
     spki = Fields(ber.read(certificate.public_key_info, "SubjectPublicKeyInfo"), "public key")
-    identifier = AlgorithmIdentifier.read(spki.take(ber.SEQUENCE, "algorithm"), "public key")
+    identifier = AlgorithmIdentifier.take(spki, "algorithm", "public key")
     if identifier.parameters is None:
         return None
     return read_pss(identifier, f"public key of {certificate.description}")

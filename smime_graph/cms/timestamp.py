@@ -64,9 +64,7 @@ def read_info(der: bytes) -> TimestampInfo:
         raise MalformedMessage(f"TSTInfo: version is {version} instead of 1")
     policy = fields.any("policy").as_oid("TSTInfo policy")
     imprint = Fields(fields.take(ber.SEQUENCE, "messageImprint"), "messageImprint")
-    algorithm = AlgorithmIdentifier.read(
-        imprint.take(ber.SEQUENCE, "hashAlgorithm"), "hashAlgorithm"
-    )
+    algorithm = AlgorithmIdentifier.take(imprint, "hashAlgorithm")
     hashed = bytes(imprint.any("hashedMessage").as_octets("hashedMessage"))
     imprint.end()
     serial = fields.any("serialNumber").as_integer("TSTInfo serialNumber")

@@ -77,8 +77,9 @@ def allows_signing(certificate: Certificate) -> bool:
 class Identity:
     """A private key, its certificate and its chain: you.
 
-    `private_key` has the interface of one of cryptography's private keys; a key of a device or a
-    vault fits. `chain` holds the issuers, the nearest first, without the root (RFC 8550 2.3).
+    `private_key` is an `algorithms.private_key.PrivateKey`, as a key of a device or a vault can be,
+    or has the interface of one of cryptography's private keys. `chain` holds the issuers, the
+    nearest first, without the root (RFC 8550 2.3).
     `encryption` is a second key pair of the same person that is for encryption only; `identities`
     is both. Raises UsageError if the key does not belong to the certificate.
     """

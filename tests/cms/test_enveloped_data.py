@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from smime_graph.asn1.algorithm_identifier import AlgorithmIdentifier
 from smime_graph.authority.issue import CA
 from smime_graph.cms import enveloped_data, parameters
 from smime_graph.cms.recipients import kinds as recipients
+from smime_graph.cms.recipients.shared_secret import Password, SharedKey
 from smime_graph.errors import (
     DecryptionFailed,
     MalformedMessage,
@@ -37,7 +39,7 @@ def cipher(name: str) -> ContentCipher:
     return by_name(ContentCipher, name)
 
 
-def encrypt(to: Sequence[Contact], name: str = "aes256-cbc", content: bytes = CONTENT) -> bytes:
+def encrypt(to: Sequence[Any], name: str = "aes256-cbc", content: bytes = CONTENT) -> bytes:
     return enveloped_data.encrypt(content, to, cipher=cipher(name), policy=EXCHANGE)
 
 
@@ -62,15 +64,26 @@ def test_recipients_of_different_kinds_share_one_message(
     assert decrypt(der, bob) == decrypt(der, bob_rsa) == CONTENT
 
 
-def test_the_version_follows_the_recipients(to_bob: Contact, to_bob_rsa: Contact) -> None:
-    """RFC 5652 6.1: 0 for issuerAndSerialNumber with key transport only, otherwise 2."""
+def test_the_version_follows_the_recipients(
+    ca: CA, now: Any, to_bob: Contact, to_bob_rsa: Contact
+) -> None:
+    """RFC 5652 6.1: 3 with a pwri or an ori, 0 for key transport by issuer alone, otherwise 2."""
 
     def version(der: bytes) -> int:
         content = next(iter(next(n for n in ber.read(der, "x") if n.tag == 0xA0)))
         return next(iter(content)).as_integer()
 
     assert version(encrypt([to_bob_rsa])) == 0
-    assert version(encrypt([to_bob_rsa, to_bob])) == 2
+    kem = ca.issue("bob@contoso.com", key="ml-kem-768", use="encrypt", at=now).certificate
+    of_version: tuple[tuple[Any, int], ...] = (
+        (SharedKey(bytes(16)), 2),
+        (to_bob, 2),
+        (Contact(kem), 3),
+        (Password("secret", iterations=1), 3),
+    )
+    for further, wanted in of_version:
+        for everyone in permutations([to_bob_rsa, to_bob, further]):
+            assert version(encrypt(everyone)) == wanted
     by_ski = enveloped_data.encrypt(
         CONTENT, [to_bob_rsa], cipher=cipher("aes256-cbc"), policy=EXCHANGE, rid="ski"
     )

@@ -55,14 +55,21 @@ IV = bytes(16)
 WRAP = by_name(KeyWrap, "aes256-wrap")
 
 
-def message(recipient: bytes, *, originator: bytes = b"", algorithm: bytes | None = None) -> bytes:
+def message(
+    recipient: bytes,
+    *,
+    originator: bytes = b"",
+    algorithm: bytes | None = None,
+    ciphertext: bytes | None = None,
+) -> bytes:
     """EnvelopedData around a RecipientInfo made by hand, under CEK and AES-256-CBC."""
     cipher = by_name(ContentCipher, "aes256-cbc")
-    ciphertext, _ = cipher.encrypt(CEK, IV, TEXT)
+    if ciphertext is None:
+        ciphertext = bytes(cipher.encrypt(CEK, IV, TEXT)[0])
     encrypted = ber.sequence(
         ber.oid(oids.DATA),
         algorithm or parameters.write_cipher(cipher, IV, None),
-        ber.context(0, bytes(ciphertext), constructed=False),
+        ber.context(0, ciphertext, constructed=False),
     )
     fields = [ber.integer(2), originator, ber.set_of(recipient), encrypted]
     return content_info(oids.ENVELOPED_DATA, fields)
@@ -474,6 +481,33 @@ def test_a_shared_key(size: int) -> None:
         opened(der, SharedKey(bytes(16 if size > 16 else 32), identifier=b"ours"))
     with pytest.raises(NoMatchingIdentity, match="shared key 6f757273"):
         opened(der, SharedKey(bytes(range(size)), identifier=b"theirs"))
+
+
+@pytest.mark.parametrize("size", [16, 24])
+def test_a_content_key_of_another_size_than_the_ciphers_opens_nothing(
+    size: int, bob_rsa: Identity
+) -> None:
+    """AES-256 that is named must not become AES-128, whoever wrapped the key."""
+    cek = bytes(range(size))
+    cipher, row = by_name(ContentCipher, "aes256-cbc"), by_name(ContentCipher, f"aes{8 * size}-cbc")
+    ciphertext, _ = row.encrypt(cek, IV, TEXT)
+    shared = SharedKey(bytes(32), identifier=b"ours")
+    kek = ber.context(
+        2,
+        ber.integer(4),
+        ber.sequence(ber.octet_string(b"ours")),
+        parameters.write_wrap(WRAP),
+        ber.octet_string(aes_key_wrap(shared.key, cek)),
+    )
+    oaep = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)
+    wrapped = bob_rsa.private_key.public_key().encrypt(cek, oaep)
+    transport = ktri(ber.sequence(ber.oid(oids.RSAES_OAEP), ber.sequence()), wrapped)
+    for info, key in ((kek, shared), (transport, bare(bob_rsa.private_key))):
+        good = parameters.write_cipher(row, IV, None)
+        bad = parameters.write_cipher(cipher, IV, None)
+        assert opened(message(info, algorithm=good, ciphertext=bytes(ciphertext)), key) == TEXT
+        with pytest.raises(DecryptionFailed):
+            opened(message(info, algorithm=bad, ciphertext=bytes(ciphertext)), key)
 
 
 @pytest.mark.parametrize("size", [0, 15, 17, 33])

@@ -131,9 +131,7 @@ def read(node: Node) -> list[RecipientInfo]:
     fields.any("version").as_integer("KeyAgreeRecipientInfo version")
     originator = fields.take(0xA0, "originator").only("originator")
     ukm = fields.optional(0xA1)
-    algorithm = AlgorithmIdentifier.read(
-        fields.take(ber.SEQUENCE, "keyEncryptionAlgorithm"), "keyEncryptionAlgorithm"
-    )
+    algorithm = AlgorithmIdentifier.take(fields, "keyEncryptionAlgorithm")
     keys = fields.take(ber.SEQUENCE, "recipientEncryptedKeys")
     fields.end()
     details = Originator(
@@ -188,9 +186,7 @@ def _originator_key(
     if originator.tag != 0xA1:
         return _certified_key(originator, kind, certificates)
     fields = Fields(originator, "OriginatorPublicKey")
-    algorithm = AlgorithmIdentifier.read(
-        fields.take(ber.SEQUENCE, "algorithm"), "OriginatorPublicKey"
-    )
+    algorithm = AlgorithmIdentifier.take(fields, "algorithm", "OriginatorPublicKey")
     point = fields.any("publicKey").as_bits("publicKey")
     fields.end()
     named_kind = algorithms.find(KeyKind, algorithm.oid)

@@ -76,9 +76,7 @@ def read(node: Node) -> list[RecipientInfo]:
     fields = Fields(node, "KeyTransRecipientInfo")
     fields.any("version").as_integer("KeyTransRecipientInfo version")
     issuer, key = read_identifier(fields, "KeyTransRecipientInfo rid")
-    algorithm = AlgorithmIdentifier.read(
-        fields.take(ber.SEQUENCE, "keyEncryptionAlgorithm"), "keyEncryptionAlgorithm"
-    )
+    algorithm = AlgorithmIdentifier.take(fields, "keyEncryptionAlgorithm")
     encrypted = bytes(fields.any("encryptedKey").as_octets("encryptedKey"))
     fields.end()
     return [RecipientInfo("ktri", KeyTransport, issuer, key, algorithm, encrypted)]

@@ -24,7 +24,10 @@ from ...x509.certificate import Certificate
 from ..capabilities import Capabilities
 from ..keys import DecryptionKey, Recipient
 from ..signed_data import read_issuer_and_serial
-from . import key_agreement, key_encapsulation, key_transport, shared_secret
+from . import key_agreement as kari
+from . import key_encapsulation as kemri
+from . import key_transport as ktri
+from . import shared_secret
 from .recipient_info import (
     MAX_RECIPIENTS,
     RecipientInfo,
@@ -43,25 +46,9 @@ AnyKey = DecryptionKey | Password | SharedKey
 _ORI = 0xA4
 KINDS: tuple[RecipientKind, ...] = (
     RecipientKind(
-        "ktri",
-        ber.SEQUENCE,
-        key_transport.read,
-        key_transport.takes,
-        key_transport.wrap,
-        key_transport.unwrap,
-        is_named,
-        operation="decrypt",
+        "ktri", ber.SEQUENCE, ktri.read, ktri.takes, ktri.wrap, ktri.unwrap, is_named, "decrypt"
     ),
-    RecipientKind(
-        "kari",
-        0xA1,
-        key_agreement.read,
-        key_agreement.takes,
-        key_agreement.wrap,
-        key_agreement.unwrap,
-        is_named,
-        operation="derive",
-    ),
+    RecipientKind("kari", 0xA1, kari.read, kari.takes, kari.wrap, kari.unwrap, is_named, "derive"),
     RecipientKind(
         "kekri",
         0xA2,
@@ -84,15 +71,8 @@ KINDS: tuple[RecipientKind, ...] = (
         plural="recipients' passwords",
     ),
     RecipientKind(
-        "kemri",
-        _ORI,
-        key_encapsulation.read,
-        key_encapsulation.takes,
-        key_encapsulation.wrap,
-        key_encapsulation.unwrap,
-        is_named,
-        operation="decapsulate",
-        ori_type=oids.ORI_KEM,
+        *("kemri", _ORI, kemri.read, kemri.takes, kemri.wrap, kemri.unwrap, is_named),
+        *("decapsulate", oids.ORI_KEM),
     ),
 )
 
@@ -118,7 +98,7 @@ def choose_cipher(recipients: Sequence[AnyRecipient], policy: Policy) -> Content
         certificate, announced = certificate_of(recipient), _announced(recipient)
         if certificate is None or announced is None:
             continue
-        agrees = key_agreement.takes(recipient)
+        agrees = kari.takes(recipient)
         remaining = [
             cipher
             for cipher in left

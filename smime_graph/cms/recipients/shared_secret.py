@@ -144,9 +144,7 @@ def read_password(node: Node) -> list[RecipientInfo]:
     fields = Fields(node, name)
     fields.any("version").as_integer(f"{name} version")
     derivation = fields.optional(0xA0)
-    algorithm = AlgorithmIdentifier.read(
-        fields.take(ber.SEQUENCE, "keyEncryptionAlgorithm"), "keyEncryptionAlgorithm"
-    )
+    algorithm = AlgorithmIdentifier.take(fields, "keyEncryptionAlgorithm")
     encrypted = bytes(fields.any("encryptedKey").as_octets("encryptedKey"))
     fields.end()
     kdf = None if derivation is None else AlgorithmIdentifier.read(derivation, "key derivation")

@@ -86,9 +86,7 @@ def _check_mac(node: ber.Node, safe: bytes, secret: pbe.Secret) -> None:
     # MacData ::= SEQUENCE { mac DigestInfo, macSalt OCTET STRING, iterations INTEGER DEFAULT 1 }
     fields = ber.Fields(node, "MacData")
     info = ber.Fields(fields.take(ber.SEQUENCE, "mac"), "DigestInfo")
-    identifier = AlgorithmIdentifier.read(
-        info.take(ber.SEQUENCE, "digestAlgorithm"), "digestAlgorithm"
-    )
+    identifier = AlgorithmIdentifier.take(info, "digestAlgorithm")
     algorithm, parameters = identifier.oid, identifier.parameters
     wanted = bytes(info.any("digest").as_octets("digest"))
     salt = bytes(fields.any("macSalt").as_octets("macSalt"))
@@ -100,11 +98,7 @@ def _check_mac(node: ber.Node, safe: bytes, secret: pbe.Secret) -> None:
             raise MalformedMessage("PKCS#12 file: PBMAC1 has no parameters")
         pbmac1 = ber.Fields(parameters.expect(ber.SEQUENCE, "PBMAC1-params"), "PBMAC1-params")
         kdf = pbmac1.take(ber.SEQUENCE, "keyDerivationFunc")
-        digest = pbe.digest_name(
-            AlgorithmIdentifier.read(
-                pbmac1.take(ber.SEQUENCE, "messageAuthScheme"), "messageAuthScheme"
-            ).oid
-        )
+        digest = pbe.digest_name(AlgorithmIdentifier.take(pbmac1, "messageAuthScheme").oid)
         key = pbe.derive_key(kdf, secret, size=None)
     else:
         digest = pbe.digest_name(algorithm)
