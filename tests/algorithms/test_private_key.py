@@ -1,4 +1,7 @@
-"""Keys in a vault: the real classes of azure-keyvault-keys, over a vault in this process."""
+"""Private keys of our own protocol, and with cryptography's interface, wherever they are.
+
+The classes of azure-keyvault-keys are the real ones, over a vault in this process.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from azure.core.credentials import AccessToken
 from azure.core.pipeline.transport import RequestsTransport
 from azure.keyvault.keys.crypto import CryptographyClient, SignatureAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import (
     Prehashed,
     decode_dss_signature,
@@ -36,14 +39,20 @@ from smime_graph.algorithms import (
     SignatureScheme,
     by_name,
 )
-from smime_graph.algorithms.private_key import Operation, private_key
+from smime_graph.algorithms.private_key import CryptographyKey, Operation, private_key
 from smime_graph.authority.issue import CA
 from smime_graph.cms import enveloped_data
 from smime_graph.cms.recipients import key_transport
 from smime_graph.cms.recipients.recipient_info import Opening
-from smime_graph.errors import DecryptionFailed, UnsupportedAlgorithm, UsageError
+from smime_graph.errors import (
+    DecryptionFailed,
+    NoMatchingIdentity,
+    UnsupportedAlgorithm,
+    UsageError,
+)
 from smime_graph.pki.identity import Contact, Identity
 from smime_graph.pki.trust import TrustStore
+from smime_graph.pki.usage import Use
 from smime_graph.policy import EXCHANGE
 from smime_graph.smime.examine import unseal, verify
 from smime_graph.smime.wrap import seal, sign
@@ -364,3 +373,160 @@ def test_a_vault_that_cannot_be_asked_is_told_and_not_taken_for_a_bad_message(
     assert ("no route" if status is None else "NotToday") in str(caught.value)
     assert "\x1b" not in str(caught.value)
     assert caught.value.hint
+
+
+# --- keys of our own protocol, and the adapter ---------------------------------------------------
+
+
+class Elsewhere:
+    """A device with its own protocol: nothing of cryptography's interface, no key to be had."""
+
+    def __init__(self, key: Any, *operations: Operation) -> None:
+        self._held = CryptographyKey(key)
+        self.operations = operations
+        self.asked: list[str] = []
+
+    def public_key(self) -> Any:
+        return self._held.public_key()
+
+    def sign(self, data: bytes, scheme: SignatureScheme, digest: Digest) -> bytes:
+        self.asked.append(f"sign {scheme.name} {digest.name}")
+        return self._held.sign(data, scheme, digest)
+
+    def decrypt(
+        self, data: bytes, scheme: KeyTransport, parameters: OaepParameters | None = None
+    ) -> bytes:
+        self.asked.append(f"decrypt {scheme.name}")
+        return self._held.decrypt(data, scheme, parameters)
+
+    def derive(self, public_key: Any) -> bytes:
+        self.asked.append("derive")
+        return self._held.derive(public_key)
+
+    def decapsulate(self, data: bytes) -> bytes:
+        self.asked.append("decapsulate")
+        return self._held.decapsulate(data)
+
+
+@pytest.mark.parametrize(
+    ("kind", "operation", "asked"),
+    [
+        ("rsa-2048", "decrypt", "decrypt rsaes-pkcs1v15"),
+        ("p256", "derive", "derive"),
+        ("x25519", "derive", "derive"),
+        ("ml-kem-768", "decapsulate", "decapsulate"),
+    ],
+)
+def test_a_key_of_our_own_protocol_decrypts(
+    ca: CA, now: datetime, kind: str, operation: Operation, asked: str
+) -> None:
+    local = ca.issue("bob@contoso.com", key=kind, use="encrypt", at=now)
+    key, cannot = Elsewhere(local.private_key, operation), Elsewhere(local.private_key, "sign")
+    assert private_key(key) is key
+    bob = Identity(private_key=key, certificate=local.certificate)
+    der = encrypted(bob, "rsaes-pkcs1v15")
+    assert opened(der, bob) == b"the figures"
+    assert key.asked == [asked]
+    with pytest.raises(NoMatchingIdentity):
+        opened(der, Identity(private_key=cannot, certificate=local.certificate))
+    assert cannot.asked == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked"),
+    [
+        ("rsa-2048", "sign rsassa-pkcs1v15 sha256"),
+        ("p256", "sign ecdsa sha256"),
+        ("ed25519", "sign ed25519 sha512"),
+        ("ml-dsa-65", "sign ml-dsa-65 sha512"),
+    ],
+)
+def test_a_key_of_our_own_protocol_signs(
+    ca: CA, trust: TrustStore, message: bytes, now: datetime, kind: str, asked: str
+) -> None:
+    local = ca.issue("alice@contoso.com", key=kind, use="sign", at=now)
+    key = Elsewhere(local.private_key, "sign")
+    alice = Identity(private_key=key, certificate=local.certificate, chain=local.chain)
+    signed = sign(message, signer=alice, at=now)
+    assert key.asked == [asked]
+    assert verify(signed, trust=trust, at=now).signer.email == "alice@contoso.com"
+
+
+@pytest.mark.parametrize(
+    ("kind", "operations"),
+    [
+        ("rsa-2048", {"sign", "decrypt"}),
+        ("p256", {"sign", "derive"}),
+        ("ed25519", {"sign"}),
+        ("x448", {"derive"}),
+        ("ml-dsa-44", {"sign"}),
+        ("ml-kem-1024", {"decapsulate"}),
+    ],
+)
+def test_what_a_key_of_cryptography_can_do(
+    ca: CA, now: datetime, kind: str, operations: set[str]
+) -> None:
+    use: Use = "sign" if operations == {"sign"} else "encrypt"
+    key = ca.issue("a@contoso.com", key=kind, use=use, at=now).private_key
+    assert set(private_key(key).operations) == operations
+
+
+def test_a_signature_that_a_key_is_too_short_for_is_told() -> None:
+    short = rsa.generate_private_key(65537, 1024)
+    scheme, digest = by_name(SignatureScheme, "rsassa-pss"), by_name(Digest, "sha512")
+    with pytest.raises(UsageError, match="signing with rsassa-pss and sha512 by a RSAPrivateKey"):
+        private_key(short).sign(b"", scheme, digest)
+
+
+class Failing:
+    """With cryptography's interface, but not with its exceptions."""
+
+    def __init__(self, key: Any, error: Exception) -> None:
+        self._key, self._error = key, error
+
+    def public_key(self) -> Any:
+        return self._key.public_key()
+
+    def _fail(self, *_: object) -> bytes:
+        raise self._error
+
+    sign = decrypt = exchange = decapsulate = _fail
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("padding"), TypeError("x"), KeyError("alg"), RuntimeError("bad ciphertext")],
+    ids=repr,
+)
+def test_what_may_be_the_fault_of_a_message_is_a_value_error_without_a_word(
+    alice_rsa: Identity, error: Exception
+) -> None:
+    key = private_key(Failing(alice_rsa.private_key, error))
+    peer = ec.generate_private_key(ec.SECP256R1()).public_key()
+    operations: list[Callable[[], bytes]] = [
+        lambda: key.decrypt(bytes(256), by_name(KeyTransport, "rsaes-pkcs1v15")),
+        lambda: key.derive(peer),
+        lambda: key.derive(alice_rsa.certificate.public_key),
+        lambda: key.decapsulate(bytes(1088)),
+    ]
+    for operation in operations:
+        with pytest.raises(ValueError) as caught:
+            operation()
+        assert (type(caught.value), str(caught.value), caught.value.__cause__) == (
+            ValueError, "", None
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError("gone"), TimeoutError(), UsageError("no")])
+def test_what_no_message_can_bring_about_is_told(alice_rsa: Identity, error: Exception) -> None:
+    key = private_key(Failing(alice_rsa.private_key, error))
+    peer = ec.generate_private_key(ec.SECP256R1()).public_key()
+    operations: list[Callable[[], bytes]] = [
+        lambda: key.sign(b"", by_name(SignatureScheme, "rsassa-pkcs1v15"), SHA256),
+        lambda: key.decrypt(bytes(256), by_name(KeyTransport, "rsaes-pkcs1v15")),
+        lambda: key.derive(peer),
+        lambda: key.decapsulate(bytes(1088)),
+    ]
+    for operation in operations:
+        with pytest.raises(UsageError):
+            operation()
