@@ -7,6 +7,7 @@ word.
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Callable
 from hashlib import sha1
@@ -216,6 +217,38 @@ def oaep_wrap(key: Any, cek: bytes, parameters: Any) -> bytes:
 
 def oaep_unwrap(key: Any, wrapped: bytes, parameters: Any) -> bytes:
     return bytes(key.decrypt(wrapped, _oaep(parameters)))
+
+
+def pwri_wrap(kek: bytes, iv: bytes, cek: bytes) -> bytes:
+    """RFC 3211 2.3.1: length, check octets, key and padding, encrypted twice in one CBC chain."""
+    block = bytes((len(cek),)) + bytes(octet ^ 0xFF for octet in cek[:3]) + cek
+    size = max(32, -(-len(block) // 16) * 16)
+    block += os.urandom(size - len(block))
+    encryptor = Cipher(AES(kek), modes.CBC(iv)).encryptor()
+    first = encryptor.update(block)
+    return encryptor.update(first) + encryptor.finalize()
+
+
+def pwri_unwrap(kek: bytes, iv: bytes, wrapped: bytes) -> bytes:
+    """RFC 3211 2.3.2. ValueError without a word for any failure."""
+    if len(wrapped) < 32 or len(wrapped) % 16:
+        raise ValueError
+
+    def decrypt(data: bytes, start: bytes) -> bytes:
+        decryptor = Cipher(AES(kek), modes.CBC(start)).decryptor()
+        return decryptor.update(data) + decryptor.finalize()
+
+    last = decrypt(wrapped[-16:], wrapped[-32:-16])
+    block = decrypt(decrypt(wrapped, last), iv)
+    size, check, cek = block[0], block[1:4], block[4 : 4 + block[0]]
+    if len(cek) != size or size < 3 or check != bytes(octet ^ 0xFF for octet in cek[:3]):
+        raise ValueError
+    return cek
+
+
+def kem_encapsulate(public: Any) -> tuple[bytes, bytes]:
+    secret, ciphertext = public.encapsulate()
+    return bytes(secret), bytes(ciphertext)
 
 
 def x963(algorithm: hashes.HashAlgorithm) -> Callable[[bytes, int, bytes, bytes | None], bytes]:

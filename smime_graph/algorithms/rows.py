@@ -164,10 +164,14 @@ class AgreementKey:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kem(Identified):
-    """A key encapsulation mechanism (RFC 9629) and the key wrap that goes with it (RFC 9936)."""
+    """A key encapsulation mechanism (RFC 9629) and the key wrap that goes with it (RFC 9936).
+
+    `encapsulate(public_key)` gives a secret and its ciphertext.
+    """
 
     keys: tuple[str, ...]
     wrap: str
+    encapsulate: Callable[[Any], tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -188,7 +192,15 @@ class KeyWrap(Identified):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PasswordEncryption(Identified):
-    """A content key under a password: PWRI-KEK with PBKDF2 (RFC 3211, RFC 5652 6.2.4)."""
+    """A content key under a password: PWRI-KEK with PBKDF2 (RFC 3211, RFC 5652 6.2.4).
+
+    `wrap(kek, iv, cek)` and `unwrap(kek, iv, wrapped)` are under one of the `ciphers`; the latter
+    raises ValueError on any failure.
+    """
+
+    ciphers: tuple[str, ...]
+    wrap: Callable[[bytes, bytes, bytes], bytes]
+    unwrap: Callable[[bytes, bytes, bytes], bytes]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

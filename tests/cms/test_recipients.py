@@ -37,6 +37,7 @@ from smime_graph.algorithms import (
     KeyAgreement,
     KeyDerivation,
     KeyWrap,
+    PasswordEncryption,
     by_name,
 )
 from smime_graph.asn1 import ber
@@ -53,6 +54,7 @@ TEXT = b"Content-Type: text/plain\r\n\r\nthe figures\r\n"
 CEK = bytes(range(32))
 IV = bytes(16)
 WRAP = by_name(KeyWrap, "aes256-wrap")
+PWRI_KEK = by_name(PasswordEncryption, "pwri-kek")
 
 
 def message(
@@ -334,7 +336,7 @@ def pwri(
         ber.integer(0),
         derivation if kdf is None else kdf,
         ber.sequence(ber.oid(oids.PWRI_KEK), inner),
-        ber.octet_string(shared_secret._pwri_wrap(kek, IV, CEK) if wrapped is None else wrapped),
+        ber.octet_string(PWRI_KEK.wrap(kek, IV, CEK) if wrapped is None else wrapped),
     )
 
 
@@ -429,7 +431,7 @@ def test_what_everybody_can_see_of_a_password_recipient_is_said(
 
 def test_what_depends_on_the_password_is_one_error() -> None:
     kek = derived(PASSWORD, 1000)
-    good = shared_secret._pwri_wrap(kek, IV, CEK)
+    good = PWRI_KEK.wrap(kek, IV, CEK)
     wrong = [b"", good[:16], good[:-1], good + bytes(16), bytes(32), bytes(4096)]
     wrong += [bytes((good[0] ^ 1, *good[1:])), good[:-1] + bytes((good[-1] ^ 1,))]
     # its length octet says more than there is, less than three octets, or another key's size

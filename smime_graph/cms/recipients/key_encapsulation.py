@@ -61,8 +61,7 @@ def wrap(
     key_wrap = algorithms.by_name(KeyWrap, kem.wrap)
     for row in (kem, kdf, key_wrap):
         require_writable(row, policy, certificate)
-    public: Any = certificate.public_key
-    secret, ciphertext = public.encapsulate()
+    secret, ciphertext = kem.encapsulate(certificate.public_key)
     info = _other_info(parameters.write_wrap(key_wrap), key_wrap.key_size, None)
     kek = kdf.derive(secret, key_wrap.key_size, info, None)
     value = ber.sequence(

@@ -14,9 +14,6 @@ import os
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
-from cryptography.hazmat.primitives.ciphers import Cipher, modes
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
-
 from ... import algorithms, oids
 from ...algorithms import ContentCipher, Digest, KeyWrap, PasswordEncryption
 from ...arguments import check_fields
@@ -103,40 +100,13 @@ def wrap_for_password(
         ber.integer(0),
         derivation,
         ber.sequence(ber.oid(encryption.oid), parameters.write_cipher(cipher, iv, None)),
-        ber.octet_string(_pwri_wrap(kek, iv, cek)),
+        ber.octet_string(encryption.wrap(kek, iv, cek)),
     )
     return der, 3
 
 
 def _pbkdf2(password: Password, prf: Digest, salt: bytes, iterations: int, size: int) -> bytes:
     return hashlib.pbkdf2_hmac(prf.name, password.password.encode(), salt, iterations, size)
-
-
-def _pwri_wrap(kek: bytes, iv: bytes, cek: bytes) -> bytes:
-    """RFC 3211 2.3.1: length, check octets, key and padding, encrypted twice in one CBC chain."""
-    block = bytes((len(cek),)) + bytes(octet ^ 0xFF for octet in cek[:3]) + cek
-    size = max(32, -(-len(block) // 16) * 16)
-    block += os.urandom(size - len(block))
-    encryptor = Cipher(AES(kek), modes.CBC(iv)).encryptor()
-    first = encryptor.update(block)
-    return encryptor.update(first) + encryptor.finalize()
-
-
-def _pwri_unwrap(kek: bytes, iv: bytes, wrapped: bytes) -> bytes:
-    """RFC 3211 2.3.2. ValueError without a word for any failure."""
-    if len(wrapped) < 32 or len(wrapped) % 16:
-        raise ValueError
-
-    def decrypt(data: bytes, start: bytes) -> bytes:
-        decryptor = Cipher(AES(kek), modes.CBC(start)).decryptor()
-        return decryptor.update(data) + decryptor.finalize()
-
-    last = decrypt(wrapped[-16:], wrapped[-32:-16])
-    block = decrypt(decrypt(wrapped, last), iv)
-    size, check, cek = block[0], block[1:4], block[4 : 4 + block[0]]
-    if len(cek) != size or size < 3 or check != bytes(octet ^ 0xFF for octet in cek[:3]):
-        raise ValueError
-    return cek
 
 
 def read_password(node: Node) -> list[RecipientInfo]:
@@ -162,7 +132,7 @@ def unwrap_with_password(recipient: RecipientInfo, password: Password, opening: 
         raise MalformedMessage("PasswordRecipientInfo: no cipher is named")
     inner = AlgorithmIdentifier.read(identifier.parameters, "recipient")
     encryption = parameters.read_cipher(inner, "recipient")
-    if not encryption.cipher.name.startswith("aes") or encryption.cipher.aead:
+    if encryption.cipher not in [algorithms.by_name(ContentCipher, name) for name in row.ciphers]:
         raise UnsupportedAlgorithm(encryption.cipher.oid, where="PasswordRecipientInfo")
     kdf: AlgorithmIdentifier | None = recipient.details
     if kdf is None or kdf.oid != oids.PBKDF2 or kdf.parameters is None:
@@ -170,7 +140,7 @@ def unwrap_with_password(recipient: RecipientInfo, password: Password, opening: 
             "none" if kdf is None else kdf.oid, where="PasswordRecipientInfo key derivation"
         )
     kek = _derived(password, kdf.parameters, encryption.key_size, opening.budget)
-    return _pwri_unwrap(kek, encryption.iv, recipient.encrypted_key)
+    return row.unwrap(kek, encryption.iv, recipient.encrypted_key)
 
 
 def _derived(password: Password, node: Node, size: int, budget: Budget | None) -> bytes:
