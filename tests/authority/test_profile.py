@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -52,8 +51,8 @@ def test_what_is_no_kind_is_shown_only_if_it_can_be_no_key() -> None:
     with pytest.raises(UsageError) as caught:
         key_of("-----BEGIN PRIVATE KEY-----" + "secret" * 10)
     assert "secret" not in f"{caught.value} {caught.value.hint}"
-    with pytest.raises(UsageError, match="a Path is not a kind of key that can be certified"):
-        key_of(Path("ca.key"))
+    with pytest.raises(UsageError, match="a Certificate is not a kind of key"):
+        key_of(CA(key="p256").certificate)
 
 
 def test_a_certificate_begins_an_hour_ago_and_its_last_second_is_within() -> None:
