@@ -112,8 +112,9 @@ def sign(
     ]
     infos: list[bytes] = []
     for signer, (scheme, digest) in zip(signers, chosen, strict=True):
-        own = _attributes_of(signer, scheme, digest, hashed[digest.name])
-        to_be_signed = ber.set_of(*common, *own)
+        own = _attributes_of(signer.certificate, signer.encryption_certificate, scheme, digest)
+        hashed_content = attributes.message_digest(hashed[digest.name])
+        to_be_signed = ber.set_of(*common, hashed_content, *own)
         named = _named(signer.certificate, sid)
         signature = private_key(signer.private_key).sign(to_be_signed, scheme, digest)
         infos.append(_signer_info(named, scheme, digest, to_be_signed, signature))
@@ -140,12 +141,13 @@ def sign(
 
 
 def _attributes_of(
-    signer: SigningKey, scheme: SignatureScheme, digest: Digest, hashed: bytes
+    certificate: Certificate,
+    encryption: Certificate | None,
+    scheme: SignatureScheme,
+    digest: Digest,
 ) -> list[bytes]:
-    """The signed attributes that are another signer's otherwise."""
-    certificate, encryption = signer.certificate, signer.encryption_certificate
+    """The signed attributes that are the same in every message of a signer under a policy."""
     own = [
-        attributes.message_digest(hashed),
         attributes.algorithm_protection(
             parameters.write_digest(digest), parameters.write_signature(scheme, digest)
         ),
