@@ -15,7 +15,6 @@ PACKAGE = TESTS.parent / "smime_graph"
 # Modules that are tested through what uses them. Of those of the command line and of the emulator
 # the verbs and requests are what has a contract, and a test asks for several modules at once.
 ELSEWHERE = {
-    "algorithms.keys": "algorithms/test_table",
     "algorithms.rows": "algorithms/test_table",
     "cli.ca": "cli/test_keys",
     "cli.command": "cli/test_options",

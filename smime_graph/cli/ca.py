@@ -103,7 +103,7 @@ def issue(
 
 
 def _print_files(paths: list[str], certificate: Any) -> None:
-    from ..smime.report_json import certificate_json
+    from ..smime.report import certificate_json
 
     if run_of(click.get_current_context()).json:
         files.write_json({"files": paths, "certificate": certificate_json(certificate)})

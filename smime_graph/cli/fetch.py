@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..smime.report_json import time_text
+from ..smime.report import time_text
 from . import files, graph_client, options, terminal
 from .context import run_of
 from .graph_client import Place

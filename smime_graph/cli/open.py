@@ -58,9 +58,8 @@ def keep_report_on_error(raw: bytes, **arguments: Any) -> Iterator[None]:
     except SmimeGraphError as error:
         from ..errors import VerificationFailed
         from ..smime.examine import examine
-        from ..smime.receipts import ReceiptReport
-        from ..smime.report import MessageReport
-        from ..smime.report_json import receipt_json, report_json
+        from ..smime.receipts import ReceiptReport, receipt_json
+        from ..smime.report import MessageReport, report_json
 
         run = run_of(click.get_current_context())
         if run.json:
@@ -92,7 +91,7 @@ def unsealed(raw: bytes, how: Reading) -> Opened:
 
 def report_to_show(report: MessageReport) -> dict[str, Any] | None:
     """The JSON of a report where `--json` asks for it."""
-    from ..smime.report_json import report_json
+    from ..smime.report import report_json
 
     return report_json(report) if run_of(click.get_current_context()).json else None
 
@@ -164,7 +163,7 @@ def decrypt(message: str, output: str | None, **given: Any) -> None:
     smime-graph decrypt mail.eml --identity bob.p12 -o content.eml
     """
     from ..smime import examine
-    from ..smime.report_json import layer_json
+    from ..smime.report import layer_json
     from .report import warn
 
     raw = files.read_message(message)
@@ -238,7 +237,7 @@ def examine(message: str, output: str | None, **given: Any) -> None:
     smime-graph examine mail.eml --identity bob.p12 --trust roots.pem --json
     """
     from ..smime import examine as engine
-    from ..smime.report_json import report_json
+    from ..smime.report import report_json
     from .report import report_lines
 
     raw = files.read_message(message)
@@ -272,7 +271,7 @@ def inspect(message: str, output: str | None) -> None:
     smime-graph inspect mail.eml --json
     """
     from ..smime import examine as engine
-    from ..smime.report_json import layer_json
+    from ..smime.report import layer_json
     from .report import layer_lines
 
     layers = engine.inspect(files.read_message(message))

@@ -87,7 +87,7 @@ def verify_receipt(message: str, original: str, **given: Any) -> None:
     roots.pem
     """
     from ..smime import receipts
-    from ..smime.report_json import receipt_json
+    from ..smime.receipts import receipt_json
     from .report import warn
 
     raw = files.read_message(message)

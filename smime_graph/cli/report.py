@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from ..findings import Report, Severity
-from ..smime.report import Layer, MessageReport
-from ..smime.report_json import time_text
+from ..smime.report import Layer, MessageReport, time_text
 from . import terminal
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hmac import compare_digest
-from typing import Literal
+from typing import Any, Literal
 
 from .. import oids
 from ..arguments import checked
@@ -33,8 +33,7 @@ from .entity import Entity
 from .layers import parse_layers
 from .outgoing import Outgoing
 from .recognition import recognise
-from .report import MessageReport, Opened, Signer
-from .report_json import receipt_json
+from .report import MessageReport, Opened, Signer, finding_json, report_json
 from .verification import judge, refusal
 from .wrap import SIGNED_RECEIPT, encrypted_entity, pkcs7_mime, signed_entity, with_signers
 
@@ -200,6 +199,17 @@ class ReceiptReport(Report):
     @property
     def verdict(self) -> Literal["accepted", "rejected"]:
         return "accepted" if self.accepted else "rejected"
+
+
+def receipt_json(report: ReceiptReport) -> dict[str, Any]:
+    """The report about the message, but with the verdict and the findings about the receipt."""
+    who = ", ".join(report.signer.emails) if report.signer is not None else "nobody"
+    return {
+        **report_json(report.message),
+        "verdict": report.verdict,
+        "findings": [finding_json(one) for one in report.findings],
+        "confirmed_by": who,
+    }
 
 
 @checked

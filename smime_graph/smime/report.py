@@ -1,16 +1,19 @@
-"""What was found in a message: layers, signers, findings, and the verdict. Values only."""
+"""What was found in a message: layers, signers, findings, and the verdict. Values only.
+
+And as JSON: the stable keys that programs hold on to, of the library and of `--json`.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from os import PathLike
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ..arguments import checked
 from ..cms.ess import Services
@@ -21,7 +24,6 @@ from ..text import json_text
 from ..x509.certificate import Certificate
 from .attachments import Attachment, read_attachments, save
 from .entity import Entity
-from .report_json import report_json
 
 LayerType = Literal[
     "signed-data",
@@ -296,3 +298,111 @@ def _has_version(entity: bytes) -> bool:
         return bool(Entity(entity).all("MIME-Version"))
     except MalformedMessage:
         return False  # what was signed need not be MIME
+
+
+# --- as JSON -------------------------------------------------------------------------------
+
+
+def report_json(report: MessageReport) -> dict[str, Any]:
+    """A report; there is no verdict where nobody's signature was looked at."""
+    found: dict[str, Any] = {"verdict": report.verdict} if report.judged else {}
+    found["layers"] = [layer_json(layer) for layer in report.layers]
+    if report.judged:
+        found["signers"] = [_signer_json(signer) for signer in report.signers]
+    found["summary"] = report.summary
+    found["authenticated"] = report.authenticated
+    found["findings"] = [finding_json(one) for one in report.findings]
+    return found
+
+
+def layer_json(layer: Layer) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "type": layer.type,
+        "path": layer.path,
+        "size": layer.size,
+        "errant": layer.errant,
+    }
+    if layer.type in ("enveloped-data", "auth-enveloped-data"):
+        found["cipher"] = layer.cipher
+        found["recipients"] = [
+            {"kind": one.kind, "id": one.id, "algorithm": one.algorithm} for one in layer.recipients
+        ]
+    elif layer.type == "encrypted-data":
+        found["cipher"] = layer.cipher
+    elif layer.type in ("signed-data", "certs-only", "signed-receipt"):
+        found["detached"] = layer.detached
+        found["micalg"] = layer.micalg
+        found["signers"] = [
+            {"id": one.id, "scheme": one.scheme, "digest": one.digest} for one in layer.signers
+        ]
+        found["certificates"] = [certificate_json(one) for one in layer.certificates]
+    return found
+
+
+def certificate_json(certificate: Certificate) -> dict[str, Any]:
+    return {
+        "subject": certificate.subject_text,
+        "issuer": certificate.issuer_text,
+        "serial": certificate.serial_text,
+        "sha256": certificate.sha256,
+    }
+
+
+def _signer_json(signer: Signer) -> dict[str, Any]:
+    unknown = dict.fromkeys(("subject", "issuer", "serial", "sha256"))
+    certificate = signer.certificate
+    request, label = signer.services.receipt_request, signer.services.label
+    return {
+        "email": list(signer.emails),
+        **(unknown if certificate is None else certificate_json(certificate)),
+        "layer": signer.layer,
+        "scheme": signer.scheme,
+        "digest": signer.digest,
+        "signing_time": time_text(signer.signing_time),
+        "intact": signer.intact,
+        "valid": signer.valid,
+        "trusted": signer.trusted,
+        "trusted_at_signing": signer.trusted_at_signing,
+        "sender": {"compared": signer.compared, "matches": signer.matches},
+        "covers": {"body": signer.covers_body, "headers": list(signer.covers_headers)},
+        "receipt_to": list(request.to) if request is not None else [],
+        "label": str(label) if label is not None else None,
+        "countersigners": [_countersigner_json(one) for one in signer.countersigners],
+        "timestamps": [
+            {
+                "time": time_text(one.time),
+                "policy": one.policy,
+                "valid": one.valid,
+                "trusted": one.trusted,
+                "faults": list(one.faults),
+            }
+            for one in signer.timestamps
+        ],
+        "accepted": signer.accepted,
+    }
+
+
+def _countersigner_json(one: Countersigner) -> dict[str, Any]:
+    return {
+        "email": list(one.emails),
+        "signing_time": time_text(one.signing_time),
+        "intact": one.intact,
+        "valid": one.valid,
+        "trusted": one.trusted,
+        "faults": list(one.faults),
+        "countersigners": [_countersigner_json(inner) for inner in one.countersigners],
+    }
+
+
+def finding_json(one: Finding) -> dict[str, Any]:
+    return {
+        "code": one.code,
+        "severity": str(one.severity),
+        "where": one.where,
+        "text": one.text,
+        "source": one.source,
+    }
+
+
+def time_text(moment: datetime | None) -> str | None:
+    return None if moment is None else f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
