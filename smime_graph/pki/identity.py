@@ -19,7 +19,7 @@ from ..arguments import check_fields, checked
 from ..asn1 import ber
 from ..budget import Budget
 from ..errors import Hint, MalformedMessage, UnsupportedAlgorithm, UsageError
-from ..x509.certificate import Certificate
+from ..x509.certificate import Certificate, remembered
 from ..x509.price import signature_price
 from .keyfiles import pkcs12
 from .keyfiles.pbe import WrongPassword
@@ -63,11 +63,13 @@ _MAX_CHAIN = 8
 _MAX_NAMESAKES = 20  # authorities of one name whose signatures are tried
 
 
+@remembered
 def allows_encryption(certificate: Certificate) -> bool:
     """Whether others may encrypt to this certificate: its kind of key and its keyUsage."""
     return not key_usage_findings(certificate, use="encrypt")
 
 
+@remembered
 def allows_signing(certificate: Certificate) -> bool:
     """Whether mail may be signed with this certificate's key: its kind and its keyUsage."""
     return not key_usage_findings(certificate, use="sign")

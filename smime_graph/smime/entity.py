@@ -134,10 +134,11 @@ class Entity:
     `MAX_HEADER_LINES`.
     """
 
-    __slots__ = ("_body_start", "fields", "has_blank_line", "raw")
+    __slots__ = ("_body_start", "_content_type", "fields", "has_blank_line", "raw")
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
+        self._content_type: ContentType | None = None  # read when it is first asked for
         self.fields, self._body_start, self.has_blank_line = _read_header(raw)
 
     @property
@@ -166,11 +167,13 @@ class Entity:
 
     @property
     def content_type(self) -> ContentType:
-        text = self.get("Content-Type")
-        parsed = ContentType.read(text) if text else None
-        if parsed is None or "/" not in parsed.value:
-            return ContentType("text/plain", {})  # RFC 2045 5.2
-        return parsed
+        if self._content_type is None:
+            text = self.get("Content-Type")
+            parsed = ContentType.read(text) if text else None
+            if parsed is None or "/" not in parsed.value:
+                parsed = ContentType("text/plain", {})  # RFC 2045 5.2
+            self._content_type = parsed
+        return self._content_type
 
     @property
     def transfer_encoding(self) -> str:
