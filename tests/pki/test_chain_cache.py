@@ -415,7 +415,8 @@ def test_it_says_what_the_engine_says_that_remembers_nothing() -> None:
         nonlocal hits
         for case in found:
             expected = without_memory(case)
-            assert case.run() == expected
+            # the second time whatever can be remembered is
+            assert case.run() == case.run() == expected
 
     def counting(key: bytes, at: datetime) -> chain_cache.GoodChain | None:
         nonlocal hits
@@ -426,7 +427,7 @@ def test_it_says_what_the_engine_says_that_remembers_nothing() -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(chain_cache, "recall", counting)
         each()
-    assert hits >= 50
+    assert hits >= 10
 
 
 # --- what is remembered of one certificate --------------------------------------------------------
