@@ -23,6 +23,12 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .authority.issue import CA as CA
+    from .batch.jobs import Job as Job
+    from .batch.jobs import KeyFile as KeyFile
+    from .batch.jobs import Outcome as Outcome
+    from .batch.run import encrypt_many_anew as encrypt_many_anew
+    from .batch.run import seal_many as seal_many
+    from .batch.run import unseal_many as unseal_many
     from .cms.ess import Confirmation as Confirmation
     from .cms.ess import ContentHints as ContentHints
     from .cms.ess import ContentReference as ContentReference
@@ -115,6 +121,8 @@ if TYPE_CHECKING:
     from .x509.certificate import Certificate as Certificate
 
 _HOME = {
+    ".batch.jobs": ("Job", "KeyFile", "Outcome"),
+    ".batch.run": ("encrypt_many_anew", "seal_many", "unseal_many"),
     ".authority.issue": ("CA",),
     ".cms.ess": (
         "Confirmation",

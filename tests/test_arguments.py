@@ -44,7 +44,7 @@ RESULTS = {
     *("Finding", "Folder", "Layer", "MessageReport", "MessageRef", "Opened", "Page"),
     *("ReceiptReport", "Severity", "Signer", "Countersigner", "LayerRecipient", "LayerSigner"),
     *("Report", "Services", "Timestamp", "Receipt", "Confirmation", "ContentHints", "Expansion"),
-    *("ContentReference",),
+    *("ContentReference", "Outcome"),
 }
 
 
@@ -98,6 +98,13 @@ class _Calls:
             "sign": Call(s.sign, making),
             "encrypt": Call(s.encrypt, {"message": MESSAGE, "at": NOW} | for_bob),
             "seal": Call(s.seal, making | for_bob),
+            "seal_many": Call(s.seal_many, {"jobs": []}),
+            "unseal_many": Call(s.unseal_many, {"source": "x", "trust": ["x"]}),
+            "encrypt_many_anew": Call(
+                s.encrypt_many_anew, {"source": "x", "identities": [], "recipients": ["x"]}
+            ),
+            "KeyFile": Call(s.KeyFile, {"file": "x"}),
+            "Job": Call(s.Job, {"key": "1", "message": "x", "verb": "unseal", "trust": ["x"]}),
             "compress": Call(s.compress, {"message": MESSAGE}),
             "certs_only": Call(s.certs_only, {"certificates": [certificate]}),
             "verify": Call(s.verify, signed),

@@ -15,6 +15,9 @@ ROOT = Path(__file__).parents[1]
 DRIVERS = {
     "smime_graph",
     "smime_graph.__main__",
+    "smime_graph.batch",
+    "smime_graph.batch.processes",
+    "smime_graph.batch.run",
     "smime_graph.emulator",
     "smime_graph.emulator.server",
     "smime_graph.emulator.service",

@@ -23,6 +23,7 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "inspect": ("open", "Show layers, algorithms and recipients; no key needed."),
         "receipt": ("receipts", "Write the signed receipt that a message asks for."),
         "verify-receipt": ("receipts", "Check a signed receipt against the original."),
+        "batch": ("batch", "Seal, unseal or encrypt anew many messages, on every processor."),
     },
     "Graph": {
         "send": ("send", "Send a message."),

@@ -1,0 +1,309 @@
+"""Jobs and what came of them, as values and as JSON lines."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mailbox
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from ..arguments import check_fields
+from ..errors import UsageError
+
+Verb: TypeAlias = Literal["seal", "sign", "encrypt", "unseal", "re-encrypt"]
+
+_LINE_LIMIT = 64 * 1024 * 1024  # octets of one line of a job file
+_KEY_LIMIT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFile:
+    """A key by the file that holds it (PKCS#12, PEM), or a folder of them, and the file whose first
+    line is its password.
+    """
+
+    file: str
+    password_file: str | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One message, and what is to be done with it.
+
+    `key` names the job: it is carried out once. `message` is a finished RFC 5322 message, as bytes
+    or as the path of a file; without it one is made of `sender`, `to`, `cc`, `bcc`, `subject`,
+    `body`, `html`, `headers` and `attachments` (paths), where `${name}` in subject, body and html
+    stands for a value of `values`. `signers` and `identities` are key files, `recipients` files
+    with a certificate, `trust` root certificates. `policy` is the name of one.
+
+    A path that is not absolute is meant from the folder in which the work is done. Raises
+    UsageError where fields are missing or contradict each other.
+    """
+
+    key: str
+    verb: Verb = "seal"
+    message: bytes | str | None = field(default=None, repr=False)
+    sender: str | None = None
+    to: tuple[str, ...] = ()
+    cc: tuple[str, ...] = ()
+    bcc: tuple[str, ...] = ()
+    subject: str = ""
+    body: str | None = field(default=None, repr=False)
+    html: str | None = field(default=None, repr=False)
+    values: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    attachments: tuple[str, ...] = ()
+    signers: tuple[KeyFile, ...] = ()
+    recipients: tuple[str, ...] = ()
+    identities: tuple[KeyFile, ...] = ()
+    trust: tuple[str, ...] = ()
+    policy: str = "exchange"
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if not 0 < len(self.key) <= _KEY_LIMIT:
+            raise UsageError(
+                f"key is {self.key!r:.80}, wanted a text of 1 to {_KEY_LIMIT} characters",
+                hint="give every job a key of its own: by it the batch knows what it has done",
+            )
+        for name in _NEEDED[self.verb]:
+            if not getattr(self, name):
+                raise UsageError(f"{self.verb} needs {name}, and none is given")
+        made = sorted(name for name in _MADE_OF if getattr(self, name))
+        if self.message is not None and made:
+            raise UsageError(f"message is given, and {', '.join(made)} to make one of")
+        if self.message is None and (self.verb in ("unseal", "re-encrypt") or not self.sender):
+            raise UsageError(
+                f"{self.verb} has no message",
+                hint="give message, the name of a file; or from, to, subject and body",
+            )
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the job in hexadecimal: the same key with another job is a mistake."""
+        return hashlib.sha256(json.dumps(_plain(self)).encode()).hexdigest()
+
+
+_NEEDED: Mapping[str, tuple[str, ...]] = {
+    "seal": ("signers", "recipients"),
+    "sign": ("signers",),
+    "encrypt": ("recipients",),
+    "unseal": ("trust",),
+    "re-encrypt": ("identities", "recipients"),
+}
+_MADE_OF = frozenset(
+    "sender to cc bcc subject body html values headers attachments".split()  # noqa: SIM905
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of a job. `raw` is the message that was made, or the content that was unsealed;
+    None where the job failed. `error` has `type`, `text` and `hint`. `digest` is the job's.
+    """
+
+    key: str
+    digest: str
+    status: Literal["done", "failed"]
+    raw: bytes | None = field(default=None, repr=False)
+    message_id: str | None = None
+    verdict: Literal["accepted", "rejected"] | None = None
+    signer: str | None = None
+    error: Mapping[str, str | None] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the octets; what is None is left out."""
+        found = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "raw"}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def _plain(job: Job) -> dict[str, Any]:
+    found = {one.name: getattr(job, one.name) for one in fields(Job)}
+    for name in ("signers", "identities"):
+        found[name] = [[one.file, one.password_file] for one in found[name]]
+    for name in ("values", "headers"):
+        found[name] = dict(found[name])
+    if isinstance(job.message, bytes):
+        found["message"] = [hashlib.sha256(job.message).hexdigest()]
+    return found
+
+
+# --- a file of jobs -------------------------------------------------------------------------------
+
+_JSON_NAMES = {"from": "sender", "signer": "signers", "recipient": "recipients"}
+_JSON_NAMES |= {"identity": "identities"}
+_MANY = ("to", "cc", "bcc", "attachments", "recipients", "trust")
+_FILES = ("message", "attachments", "recipients", "trust")
+
+
+def read_jobs(path: str | Path) -> Iterator[Job]:
+    """The jobs of a file of JSON lines, one after the other.
+
+    The members of a line are the fields of `Job`, with `from` for `sender`; `signer`, `recipient`
+    and `identity` may stand for their plurals, and one value for a list of one. A key file is a
+    name, or an object with `file` and `password_file`. `body_file` and `html_file` name files. A
+    line whose only member is `defaults` gives fields to the jobs after it. Paths are meant from
+    the folder of the file.
+
+    Raises UsageError that names the line, also for a key that stands there twice.
+    """
+    path = Path(path)
+    defaults: dict[str, Any] = {}
+    seen: set[bytes] = set()
+    for number, line in enumerate(_lines(path), 1):
+        if not line.strip():
+            continue
+        try:
+            value = _object(line)
+            if value.keys() == {"defaults"}:
+                defaults = _object(value["defaults"])
+                continue
+            job = job_from_json({**defaults, **value}, folder=path.parent)
+            mark = hashlib.sha256(job.key.encode("utf-8", "surrogatepass")).digest()[:16]
+            if mark in seen:
+                raise UsageError(f"the key {job.key!r:.80} stands in an earlier line")
+            seen.add(mark)
+        except UsageError as error:
+            raise UsageError(f"{path}: line {number}: {error}", hint=error.hint) from None
+        yield job
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            while line := file.readline(_LINE_LIMIT + 1):
+                if len(line) > _LINE_LIMIT:
+                    raise UsageError(f"{path}: a line is longer than {_LINE_LIMIT} octets")
+                yield line
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if isinstance(value, bytes):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise UsageError("is no JSON") from None
+    if not isinstance(value, dict):
+        raise UsageError("is no JSON object")
+    return value
+
+
+def job_from_json(value: Mapping[str, Any], *, folder: Path) -> Job:
+    """A job from the members of a line; see `read_jobs`. Raises UsageError."""
+    given: dict[str, Any] = {}
+    for name, one in value.items():
+        target = _JSON_NAMES.get(name, name)
+        if target in given:
+            raise UsageError(f"{name} and {target} are both given")
+        given[target] = one
+    for name in ("body", "html"):
+        if f"{name}_file" in given:
+            if name in given:
+                raise UsageError(f"{name} and {name}_file are both given")
+            file = folder / _text(f"{name}_file", given.pop(f"{name}_file"))
+            given[name] = _read_text(file)
+    if unknown := sorted(given.keys() - {one.name for one in fields(Job)}):
+        raise UsageError(
+            f"a job has no {', '.join(map(str, unknown))}",
+            hint=f"it has {', '.join(sorted(one.name for one in fields(Job)))}",
+        )
+    for name in list(given):
+        given[name] = _field(name, given[name], folder)
+    if "key" not in given:
+        raise UsageError("has no key", hint="give every job a key of its own")
+    return Job(**given)
+
+
+def _field(name: str, value: Any, folder: Path) -> Any:
+    if name in ("signers", "identities"):
+        return tuple(_key_file(name, one, folder) for one in _list(value))
+    if name in ("values", "headers"):
+        if not isinstance(value, dict) or not all(isinstance(one, str) for one in value.values()):
+            raise UsageError(f"{name} is no object of texts")
+        return value
+    if name in _MANY:
+        texts = tuple(_text(name, one) for one in _list(value))
+        return tuple(str(folder / one) for one in texts) if name in _FILES else texts
+    text = _text(name, value)
+    return str(folder / text) if name in _FILES else text
+
+
+def _list(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise UsageError(f"{name} is {json.dumps(value)[:40]}, wanted a text")
+    return value
+
+
+def _key_file(name: str, value: Any, folder: Path) -> KeyFile:
+    if isinstance(value, dict):
+        if not {"file"} <= value.keys() <= {"file", "password_file"}:
+            raise UsageError(f"{name}: wanted an object with file and password_file")
+        password = value.get("password_file")
+        secret = None if password is None else str(folder / _text("password_file", password))
+        return KeyFile(_key_name(_text("file", value["file"]), folder), secret)
+    return KeyFile(_key_name(_text(name, value), folder))
+
+
+def _key_name(text: str, folder: Path) -> str:
+    return text if text.lower().startswith("pkcs11:") else str(folder / text)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8") from None
+
+
+# --- the messages of a folder or a mailbox --------------------------------------------------------
+
+
+def messages_in(source: str | Path) -> Iterator[tuple[str, bytes | str]]:
+    """Every message of a folder of .eml files, of a Maildir, or of an mbox file: what to call it,
+    and its octets or its path. Raises UsageError if the source cannot be read.
+    """
+    source = Path(source)
+    try:
+        if (source / "cur").is_dir() and (source / "new").is_dir():
+            for folder in ("cur", "new"):
+                for file in sorted((source / folder).iterdir()):
+                    if file.is_file():
+                        yield file.name.partition(":")[0], str(file)
+        elif source.is_dir():
+            for file in sorted(source.iterdir()):
+                if file.is_file() and file.suffix.lower() == ".eml":
+                    yield file.stem, str(file)
+        else:
+            source.open("rb").close()
+            box = mailbox.mbox(source, create=False)
+            try:
+                for number, key in enumerate(box.keys(), 1):
+                    yield f"{number:06}", re.sub(rb"(?m)^>(?=>*From )", b"", box.get_bytes(key))
+            finally:
+                box.close()
+    except OSError as error:
+        raise UsageError(
+            f"{source} cannot be read: {error.strerror}",
+            hint="name a folder of messages, a Maildir, or an mbox file",
+        ) from error
+
+
+def jobs_for(source: str | Path, verb: Verb, **shared: Any) -> Iterable[Job]:
+    """A job for every message of `source` (see `messages_in`); `shared` are fields of all."""
+    for name, message in messages_in(source):
+        yield Job(key=name, verb=verb, message=message, **shared)

@@ -1,0 +1,240 @@
+"""What is done with a job, by whoever has the job and can read its keys."""
+
+from __future__ import annotations
+
+import mimetypes
+import re
+import string
+from collections.abc import Callable, Sequence
+from email.message import EmailMessage
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..errors import SmimeGraphError, UsageError
+from ..pki.identity import Contact, Identity, load_identities
+from ..pki.trust import TrustStore
+from ..policy import POLICIES, Policy
+from ..smime.entity import Entity
+from ..smime.examine import decrypt, unseal
+from ..smime.wrap import encrypt, seal, sign
+from .jobs import Job, KeyFile, Outcome
+
+T = TypeVar("T")
+
+
+def carry_out(jobs: Sequence[Job]) -> list[Outcome]:
+    """Do each job; what is wrong with one is in its outcome, and stops no other."""
+    return [_carry_out(job) for job in jobs]
+
+
+def _carry_out(job: Job) -> Outcome:
+    try:
+        if job.verb == "unseal":
+            return _unseal(job)
+        raw = _protect(job) if job.verb != "re-encrypt" else _encrypt_anew(job)
+    except SmimeGraphError as error:
+        return failed(job, error)
+    found = Entity(raw).all("Message-ID")
+    name = found[0].value.strip() if found else None
+    return Outcome(key=job.key, digest=job.digest, status="done", raw=raw, message_id=name)
+
+
+def failed(job: Job, error: SmimeGraphError) -> Outcome:
+    """The outcome of a job that could not be done, and why."""
+    why = {"type": type(error).__name__, "text": str(error), "hint": error.hint}
+    return Outcome(
+        key=job.key,
+        digest=job.digest,
+        status="failed",
+        verdict="rejected" if job.verb == "unseal" else None,
+        error=why,
+    )
+
+
+def _protect(job: Job) -> bytes:
+    message = _octets(job) if job.message is not None else _written(job)
+    policy = _policy(job)
+    signers = [_identity(one) for one in job.signers]
+    recipients = [_contact(one) for one in job.recipients]
+    trust = _trust(job) if job.trust else None
+    if job.verb == "sign":
+        return sign(message, signer=signers, policy=policy)
+    if job.verb == "encrypt":
+        return encrypt(message, recipients=recipients, trust=trust, policy=policy)
+    return seal(message, signer=signers, recipients=recipients, trust=trust, policy=policy)
+
+
+def _unseal(job: Job) -> Outcome:
+    keys = [one for file in job.identities for one in _identities(file)]
+    opened = unseal(_octets(job), identities=keys, trust=_trust(job), policy=_policy(job))
+    signer = opened.signer
+    return Outcome(
+        key=job.key,
+        digest=job.digest,
+        status="done",
+        raw=opened.raw,
+        verdict="accepted",
+        signer=signer.email if signer else None,
+    )
+
+
+def _encrypt_anew(job: Job) -> bytes:
+    """The outermost encryption taken off and put on again for others; a signature inside stays.
+
+    Whoever rotates a key reads old mail with the old one and keeps it for the new one, whoever
+    else could read it once.
+    """
+    policy = _policy(job)
+    keys = [one for file in job.identities for one in _identities(file)]
+    opened = decrypt(_octets(job), identities=keys, policy=policy)
+    mine = policy.but(policy.name, every_recipient_must_read=False)
+    return encrypt(opened.raw, recipients=[_contact(one) for one in job.recipients], policy=mine)
+
+
+def _octets(job: Job) -> bytes:
+    if isinstance(job.message, bytes):
+        return job.message
+    return _read(str(job.message), "message")
+
+
+def _read(path: str, what: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no file name"
+        raise UsageError(f"{path} cannot be read: {reason}", hint=f"name the {what}") from error
+
+
+def _policy(job: Job) -> Policy:
+    if job.policy not in POLICIES:
+        raise UsageError(f"{job.policy!r} is no policy, wanted one of {', '.join(POLICIES)}")
+    return POLICIES[job.policy]
+
+
+# --- keys: read once by each worker, and again when the file has changed --------------------------
+
+
+def _remembered(load: Callable[..., T], path: str, *more: object) -> T:
+    """What was loaded from a file of this name, size and time of change."""
+    try:
+        status = Path(path).stat()
+        stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+    except (OSError, ValueError):
+        stamp = None  # a token, or no file: that is for whoever loads it to say
+    found: T = _load(load, path, stamp, *more)
+    return found
+
+
+@lru_cache(maxsize=512)
+def _load(load: Callable[..., Any], path: str, stamp: object, *more: object) -> Any:
+    del stamp
+    return load(path, *more)
+
+
+def _identity(key: KeyFile) -> Identity:
+    return _remembered(_open, key.file, key.password_file)
+
+
+def _open(path: str, password_file: str | None) -> Identity:
+    from ..pki.pkcs11 import keys as pkcs11
+
+    if pkcs11.is_uri(path):
+        return pkcs11.load(path, pin=_password(password_file))
+    return Identity.load(path, password=_password(password_file))
+
+
+def _identities(key: KeyFile) -> tuple[Any, ...]:
+    if key.file.lower().startswith("pkcs11:"):
+        return (_identity(key),)
+    return _remembered(_open_all, key.file, key.password_file)
+
+
+def _open_all(path: str, password_file: str | None) -> tuple[Any, ...]:
+    password = _password(password_file)
+    opened = load_identities(path, passwords=() if password is None else (password,))
+    return tuple(one for identity in opened for one in identity.identities)
+
+
+def _password(path: str | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        line = _read(path, "password").decode("utf-8-sig").split("\n", 1)[0].removesuffix("\r")
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: the password is not UTF-8") from None
+    if not line:
+        raise UsageError(f"{path} holds no password on its first line")
+    return line
+
+
+def _contact(path: str) -> Contact:
+    return _remembered(Contact.load, path)
+
+
+def _trust(job: Job) -> TrustStore:
+    return _remembered(_load_trust, job.trust[0], job.trust)
+
+
+def _load_trust(path: str, paths: tuple[str, ...]) -> TrustStore:
+    del path  # the first of them: by its time it is known whether they are still the same
+    return TrustStore.load(*paths)
+
+
+# --- a message from its parts ---------------------------------------------------------------------
+
+
+def _written(job: Job) -> EmailMessage:
+    message = EmailMessage()
+    try:
+        message["From"] = job.sender
+        for name, people in (("To", job.to), ("Cc", job.cc), ("Bcc", job.bcc)):
+            if people:
+                message[name] = ", ".join(people)
+        message["Subject"] = _filled(job, "subject", job.subject)
+        for name, value in job.headers.items():
+            message[name] = _filled(job, name, value)
+        if job.body is not None or job.html is None:
+            message.set_content(_filled(job, "body", job.body or ""))
+        if job.html is not None:
+            html = _filled(job, "html", job.html, quote=True)
+            if job.body is None:
+                message.set_content(html, subtype="html")
+            else:
+                message.add_alternative(html, subtype="html")
+        for path in job.attachments:
+            _attach(message, path)
+    except (ValueError, TypeError, LookupError) as error:  # of `email`
+        raise UsageError(f"the message cannot be written: {error}") from error
+    return message
+
+
+def _attach(message: EmailMessage, path: str) -> None:
+    kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
+    major, _, minor = kind.partition("/")
+    message.add_attachment(
+        _read(path, "attachment"), maintype=major, subtype=minor, filename=Path(path).name
+    )
+
+
+class _Template(string.Template):
+    idpattern = r"[A-Za-z_][A-Za-z0-9_]*"
+    flags = re.ASCII
+
+
+def _filled(job: Job, what: str, text: str, *, quote: bool = False) -> str:
+    """The text with its values in their places; `quote`: they are no HTML."""
+    if not job.values:
+        return text
+    from html import escape
+
+    values = {name: escape(one) for name, one in job.values.items()} if quote else job.values
+    try:
+        return _Template(text).substitute(values)
+    except KeyError as error:
+        raise UsageError(
+            f"{what} asks for a value that is not given: {error.args[0]}",
+            hint="give it in values",
+        ) from None
+    except ValueError as error:
+        raise UsageError(f"{what} is no template: {error}", hint="a dollar is written $$") from None

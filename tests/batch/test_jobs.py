@@ -1,0 +1,129 @@
+"""Jobs: what a line may say, and what a source holds."""
+
+from __future__ import annotations
+
+import json
+import mailbox
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smime_graph.batch.jobs import Job, KeyFile, messages_in, read_jobs
+from smime_graph.errors import UsageError
+
+LINE = {"key": "1", "from": "a@b.org", "to": "c@d.org", "signer": "a.p12", "recipient": "c.pem"}
+
+
+def read(tmp_path: Path, *lines: Any) -> list[Job]:
+    path = tmp_path / "job.jsonl"
+    path.write_text("".join((x if isinstance(x, str) else json.dumps(x)) + "\n" for x in lines))
+    return list(read_jobs(path))
+
+
+def test_paths_are_meant_from_the_folder_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("hello")
+    (job,) = read(tmp_path, {**LINE, "body_file": "text.txt", "attachments": ["x.pdf"]})
+    assert job.signers == (KeyFile(str(tmp_path / "a.p12")),)
+    assert job.recipients == (str(tmp_path / "c.pem"),)
+    assert job.attachments == (str(tmp_path / "x.pdf"),)
+    assert job.body == "hello"
+
+
+def test_a_token_is_no_path(tmp_path: Path) -> None:
+    (job,) = read(tmp_path, {**LINE, "signer": "pkcs11:token=t;object=k"})
+    assert job.signers == (KeyFile("pkcs11:token=t;object=k"),)
+
+
+def test_defaults_count_for_the_lines_after_them(tmp_path: Path) -> None:
+    bare = {"key": "2", "to": "e@f.org"}
+    first, second = read(tmp_path, LINE, {"defaults": {**LINE, "subject": "s"}}, bare)
+    assert (first.subject, second.subject, second.to) == ("", "s", ("e@f.org",))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{", "no JSON"),
+        ("[1]", "no JSON object"),
+        ("[" * 100_000, "no JSON"),
+        ({"from": "a@b"}, "no key"),
+        ({**LINE, "key": 7}, "key is 7"),
+        ({**LINE, "key": ""}, "key is ''"),
+        ({**LINE, "key": "k" * 501}, "key is"),
+        ({**LINE, "verb": "shred"}, "verb is 'shred'"),
+        ({**LINE, "colour": "red"}, "has no colour"),
+        ({**LINE, "signers": "b.p12"}, "both given"),
+        ({**LINE, "recipient": [7]}, "recipients is 7"),
+        ({**LINE, "signer": {"password_file": "x"}}, "wanted an object with file"),
+        ({**LINE, "values": {"a": 1}}, "no object of texts"),
+        ({**LINE, "body_file": "absent.txt"}, "cannot be read"),
+        ({**LINE, "body": "x", "body_file": "y"}, "both given"),
+        ({"key": "1", "recipient": "c.pem", "from": "a@b"}, "needs signers"),
+        ({"key": "1", "verb": "unseal", "message": "m.eml"}, "needs trust"),
+        ({"key": "1", "verb": "unseal", "trust": "ca.pem"}, "has no message"),
+        ({**LINE, "message": "m.eml"}, "message is given, and sender, to"),
+    ],
+)
+def test_what_is_wrong_with_a_line_is_said_with_its_number(
+    tmp_path: Path, line: Any, said: str
+) -> None:
+    with pytest.raises(UsageError, match=r"job\.jsonl: line 2: .*" + said):
+        read(tmp_path, {**LINE, "key": "0"}, line)
+
+
+def test_a_key_stands_there_once(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="line 3: the key '1' stands in an earlier line"):
+        read(tmp_path, LINE, {**LINE, "key": "2"}, {**LINE, "subject": "other"})
+
+
+def test_the_digest_tells_jobs_apart(letter: Callable[..., Job]) -> None:
+    changes: list[dict[str, Any]] = [
+        {},
+        {"subject": "x"},
+        {"values": {"month": "May"}},
+        {"to": ("carol@contoso.com",)},
+        {"attachments": ("x",)},
+        {"recipients": ("x",)},
+        {"signers": (KeyFile("x"),)},
+        {"signers": (KeyFile("x", "y"),)},
+        {"policy": "rfc8551"},
+        {"headers": {"X-A": "b"}},
+    ]
+    digests = [letter("1", **change).digest for change in changes]
+    assert len(set(digests)) == len(changes)
+    assert letter("1").digest == digests[0]
+
+
+def test_no_text_of_a_job_is_in_its_repr(letter: Callable[..., Job]) -> None:
+    shown = repr(letter("1", body="the secret", html="the secret", values={"a": "the secret"}))
+    assert "secret" not in shown
+
+
+def test_messages_of_a_folder_a_maildir_and_an_mbox(tmp_path: Path) -> None:
+    raw = b"From: a@b\nSubject: s\n\nFrom here on\nand there\n"
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "one.eml").write_bytes(raw)
+    (folder / "notes.txt").write_bytes(b"no message")
+    assert list(messages_in(folder)) == [("one", str(folder / "one.eml"))]
+
+    maildir = mailbox.Maildir(tmp_path / "Maildir")
+    name = maildir.add(raw)
+    ((found, path),) = messages_in(tmp_path / "Maildir")
+    assert found == name
+    assert Path(str(path)).read_bytes() == raw
+
+    box = mailbox.mbox(tmp_path / "mbox")
+    box.add(raw)
+    box.add(raw)
+    box.close()
+    held = list(messages_in(tmp_path / "mbox"))
+    assert [name for name, _ in held] == ["000001", "000002"]
+    assert held[0][1] == raw
+
+
+def test_a_source_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        list(messages_in(tmp_path / "absent"))
