@@ -24,6 +24,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .authority.issue import CA as CA
     from .batch.jobs import Job as Job
+    from .batch.jobs import JobVerb as JobVerb
     from .batch.jobs import KeyFile as KeyFile
     from .batch.jobs import Outcome as Outcome
     from .batch.run import encrypt_many_anew as encrypt_many_anew
@@ -121,7 +122,7 @@ if TYPE_CHECKING:
     from .x509.certificate import Certificate as Certificate
 
 _HOME = {
-    ".batch.jobs": ("Job", "KeyFile", "Outcome"),
+    ".batch.jobs": ("Job", "JobVerb", "KeyFile", "Outcome"),
     ".batch.run": ("encrypt_many_anew", "seal_many", "unseal_many"),
     ".authority.issue": ("CA",),
     ".cms.ess": (

@@ -16,6 +16,10 @@ PACKAGE = TESTS.parent / "smime_graph"
 # the verbs and requests are what has a contract, and a test asks for several modules at once.
 ELSEWHERE = {
     "algorithms.rows": "algorithms/test_table",
+    "batch.processes": "batch/test_run",
+    "batch.work": "batch/test_run",
+    "batch.worker": "batch/test_run",
+    "cli.batch": "batch/test_journal",
     "cli.ca": "cli/test_keys",
     "cli.command": "cli/test_options",
     "cli.config": "cli/test_options",

@@ -77,7 +77,7 @@ def test_every_type_that_the_surface_names_is_public() -> None:
 FOREIGN = {
     *("Callable", "Iterable", "Iterator", "Sequence", "Collection", "Mapping", "Literal", "Any"),
     *("PathLike", "os", "Path", "datetime", "timedelta", "Message", "EmailMessage", "x509"),
-    *("httpx", "TracebackType", "Self", "PublicKeyTypes", "pyca", "Awaitable"),
+    *("httpx", "TracebackType", "Self", "PublicKeyTypes", "pyca", "Awaitable", "Executor"),
 }
 
 

@@ -7,14 +7,14 @@ import json
 import mailbox
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import KW_ONLY, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from ..arguments import check_fields
 from ..errors import UsageError
 
-Verb: TypeAlias = Literal["seal", "sign", "encrypt", "unseal", "re-encrypt"]
+JobVerb: TypeAlias = Literal["seal", "sign", "encrypt", "unseal", "re-encrypt"]
 
 _LINE_LIMIT = 64 * 1024 * 1024  # octets of one line of a job file
 _KEY_LIMIT = 500
@@ -27,6 +27,7 @@ class KeyFile:
     """
 
     file: str
+    _: KW_ONLY
     password_file: str | None = None
 
     def __post_init__(self) -> None:
@@ -48,7 +49,7 @@ class Job:
     """
 
     key: str
-    verb: Verb = "seal"
+    verb: JobVerb = "seal"
     message: bytes | str | None = field(default=None, repr=False)
     sender: str | None = None
     to: tuple[str, ...] = ()
@@ -253,7 +254,7 @@ def _key_file(name: str, value: Any, folder: Path) -> KeyFile:
             raise UsageError(f"{name}: wanted an object with file and password_file")
         password = value.get("password_file")
         secret = None if password is None else str(folder / _text("password_file", password))
-        return KeyFile(_key_name(_text("file", value["file"]), folder), secret)
+        return KeyFile(_key_name(_text("file", value["file"]), folder), password_file=secret)
     return KeyFile(_key_name(_text(name, value), folder))
 
 
@@ -303,7 +304,7 @@ def messages_in(source: str | Path) -> Iterator[tuple[str, bytes | str]]:
         ) from error
 
 
-def jobs_for(source: str | Path, verb: Verb, **shared: Any) -> Iterable[Job]:
+def jobs_for(source: str | Path, verb: JobVerb, **shared: Any) -> Iterable[Job]:
     """A job for every message of `source` (see `messages_in`); `shared` are fields of all."""
     for name, message in messages_in(source):
         yield Job(key=name, verb=verb, message=message, **shared)

@@ -34,10 +34,10 @@ def seal_many(
     workers: int | None = None,
     chunk: int = CHUNK,
 ) -> Iterator[Outcome]:
-    """Carry out jobs (to seal, sign, encrypt, unseal, encrypt anew), and give each outcome as it
+    """Carry out each Job (seal, sign, encrypt, unseal, encrypt anew), and give its Outcome as it
     comes: not in the order of the jobs.
 
-    `executor` is any of `concurrent.futures`' kind; without one it is a pool of `workers`
+    `executor` is any Executor of `concurrent.futures`' kind; without one it is a pool of `workers`
     processes (as many as there are processors), whose dead are replaced. What was under way when
     a worker died is done again, job by job; a job whose worker dies time and again fails. Jobs
     are taken as there is room, `chunk` at a time, so an endless source is as good as a list.
@@ -66,8 +66,9 @@ def unseal_many(
 ) -> Iterator[Outcome]:
     """Unseal every message of a folder, a Maildir or an mbox file, as `seal_many` does its jobs.
 
-    `trust` are files of root certificates, `identities` key files or folders of them. What is not
-    accepted is an outcome with the verdict `rejected`. Raises UsageError as `messages_in` does.
+    `trust` are files of root certificates, `identities` the KeyFile of each key or folder of keys,
+    `executor` an Executor. What is not accepted is an Outcome with the verdict `rejected`. Raises
+    UsageError if the source cannot be read.
     """
     jobs = jobs_for(
         source, "unseal", trust=tuple(trust), identities=tuple(identities), policy=policy
@@ -88,6 +89,9 @@ def encrypt_many_anew(
 ) -> Iterator[Outcome]:
     """After a key was rotated: every message of a source decrypted with the old keys, and encrypted
     for `recipients` (files with a certificate) instead. Signatures inside stay as they are.
+
+    `identities` are the KeyFile of each old key, `executor` is an Executor; gives an Outcome for
+    each message. Raises UsageError if the source cannot be read.
     """
     jobs = jobs_for(
         source,

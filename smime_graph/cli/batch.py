@@ -111,7 +111,7 @@ def _jobs(source: str, given: Mapping[str, Any]) -> Iterable[Job]:
         )
     rest = passwords[0] if len(passwords) == 1 else None
     pairs = zip_longest(given["identity"], passwords if len(passwords) > 1 else (), fillvalue=rest)
-    identities = tuple(KeyFile(str(file), password) for file, password in pairs)
+    identities = tuple(KeyFile(str(file), password_file=password) for file, password in pairs)
     if given["unseal"]:
         return jobs_for(source, "unseal", identities=identities, trust=tuple(given["trust"]))
     return jobs_for(

@@ -39,7 +39,9 @@ def letter(folder: Path) -> Callable[..., Job]:
             "subject": "Figures of ${month}",
             "body": "Dear Bob,\nhere they are: ${month}\n",
             "values": {"month": key},
-            "signers": (KeyFile(str(folder / "alice.p12"), str(folder / "password")),),
+            "signers": (
+                KeyFile(str(folder / "alice.p12"), password_file=str(folder / "password")),
+            ),
             "recipients": (str(folder / "bob.pem"),),
         }
         return Job(**{**fields, **changes})

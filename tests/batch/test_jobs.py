@@ -52,7 +52,7 @@ def test_defaults_count_for_the_lines_after_them(tmp_path: Path) -> None:
         ({**LINE, "key": 7}, "key is 7"),
         ({**LINE, "key": ""}, "key is ''"),
         ({**LINE, "key": "k" * 501}, "key is"),
-        ({**LINE, "verb": "shred"}, "verb is 'shred'"),
+        ({**LINE, "verb": "shred"}, "is .shred., wanted"),
         ({**LINE, "colour": "red"}, "has no colour"),
         ({**LINE, "signers": "b.p12"}, "both given"),
         ({**LINE, "recipient": [7]}, "recipients is 7"),
@@ -87,7 +87,7 @@ def test_the_digest_tells_jobs_apart(letter: Callable[..., Job]) -> None:
         {"attachments": ("x",)},
         {"recipients": ("x",)},
         {"signers": (KeyFile("x"),)},
-        {"signers": (KeyFile("x", "y"),)},
+        {"signers": (KeyFile("x", password_file="y"),)},
         {"policy": "rfc8551"},
         {"headers": {"X-A": "b"}},
     ]

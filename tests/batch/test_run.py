@@ -61,7 +61,10 @@ def test_what_is_wrong_with_one_stops_no_other(letter: Letter, folder: Path) -> 
         letter("dollar", body="${", values={"other": "x"}, subject="s"),
         letter("absent", recipients=(str(folder / "absent.pem"),)),
         letter("attachment", attachments=(str(folder / "absent.pdf"),)),
-        letter("password", signers=(KeyFile(str(folder / "alice.p12"), str(folder / "ca.pem")),)),
+        letter(
+            "password",
+            signers=(KeyFile(str(folder / "alice.p12"), password_file=str(folder / "ca.pem")),),
+        ),
         letter("policy", policy="lax"),
         letter("header", headers={"Bad Name": "x"}),
         letter("breaks", subject="a\nBcc: eve@contoso.com", values={}),
