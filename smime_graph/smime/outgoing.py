@@ -27,7 +27,7 @@ from ..pki.validate import validate
 from ..policy import Policy
 from ..x509.certificate import Certificate
 from .canonical import canonical_entity, encode_base64, has_data_lines
-from .entity import Entity, is_mime_field
+from .entity import MESSAGES, Entity, is_mime_field
 from .fields import folded_field
 
 # What a sender should know and need not change. Not by `warnings`: whoever makes errors of them
@@ -125,6 +125,29 @@ class Outgoing:
                 policy=self.policy.name,
                 hint="sign with a certificate of the From address, or change From",
             )
+        self._check_wrapped(held)
+
+    def _check_wrapped(self, held: Sequence[str]) -> None:
+        """A content that is a message is shown as the message (RFC 8551 3.1), with its From."""
+        if self.message.content_type.value not in MESSAGES:
+            return
+        try:
+            fields = Entity(self.message.decoded_body()).all("From")
+        except MalformedMessage:
+            return  # nobody can show it
+        for field in fields:
+            try:
+                authors = parse_header_addresses(field.value)
+            except MalformedMessage as error:
+                raise MalformedMessage(f"From of the message inside: {error}") from None
+            if mailboxes(tuple(authors)).isdisjoint(mailboxes(tuple(held))):
+                raise PolicyRefusal(
+                    f"the whole content is a message from {', '.join(authors[:5]) or 'nobody'},"
+                    f" which readers show as the message, but the signer is {', '.join(held[:5])}",
+                    rule="pki.address.mismatch",
+                    policy=self.policy.name,
+                    hint="attach it: in a multipart/mixed it is shown as what it is",
+                )
 
     def check_recipients(self, everyone: Sequence[AnyRecipient], trust: TrustStore | None) -> None:
         if not everyone:

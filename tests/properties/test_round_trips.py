@@ -135,7 +135,7 @@ def entities(draw: Callable[..., Any], depth: int = 0) -> tuple[bytes, list[Leaf
         label = draw(st.sampled_from([b"", b"7bit", b"8bit", b"binary", b"8-bit"]))
         header = b"Content-Type: " + kind + b"\n"
         header += b"Content-Transfer-Encoding: " + label + b"\n" if label else b""
-        return header + b"\nFrom: x@y.z\nSubject: inside\n" + entity, leaves_of
+        return header + b"\nFrom: alice@contoso.com\nSubject: inside\n" + entity, leaves_of
     boundary = _BOUNDARIES[(depth + draw(st.integers(0, 1))) % 2 + 2 * (depth % 2)]
     if depth == 2:
         boundary = _BOUNDARIES[4]

@@ -462,3 +462,22 @@ def test_more_passwords_and_certificates_than_are_read_are_not_written(
         encrypt(message, recipients=words, at=now)
     with pytest.raises(UsageError, match="101 signers, at most 100 are read"):
         sign(message, signer=[alice] * 101, at=now)
+
+
+@pytest.mark.parametrize("kind", ["message/rfc822", "message/global"])
+def test_a_message_that_is_the_whole_content_is_from_the_signer(
+    alice: Identity, now: datetime, kind: str
+) -> None:
+    """What reading refuses (RFC 8551 3.1 has it shown as the message) is not made."""
+
+    def wrapped(author: str) -> bytes:
+        head = f"From: alice@contoso.com\nContent-Type: {kind}\n\nFrom: {author}\n\nwords\n"
+        return head.encode()
+
+    sign(wrapped("alice@contoso.com"), signer=alice, at=now)
+    with pytest.raises(PolicyRefusal, match="a message from eve@contoso") as caught:
+        sign(wrapped("Alice <eve@contoso.com>"), signer=alice, at=now)
+    assert caught.value.rule == "pki.address.mismatch"
+    assert "attach it" in (caught.value.hint or "")
+    with pytest.raises(MalformedMessage, match="From of the message inside"):
+        sign(wrapped("a@@b"), signer=alice, at=now)
