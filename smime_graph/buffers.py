@@ -16,8 +16,9 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from .arguments import file_name
 from .errors import UsageError
@@ -26,6 +27,8 @@ LARGE = 4 << 20  # octets: what is longer is no longer copied
 CHUNK = 1 << 19  # octets: with what is made of it, it stays in the caches of a processor
 
 Data = bytes | memoryview
+# What is inside bytes is bytes
+D = TypeVar("D", bytes, bytes | memoryview)
 
 _FOLDER: ContextVar[Path | None] = ContextVar("folder", default=None)
 
@@ -72,16 +75,55 @@ def chunks(octets: Octets) -> Iterator[Data]:
         yield octets
         return
     view = memoryview(octets)
-    mapped = view.obj if isinstance(view.obj, mmap.mmap) else None
     for start in range(0, len(view), CHUNK):
         yield view[start : start + CHUNK]
-        if mapped is not None:
-            let_go(mapped)
+        let_go_of(view)
 
 
-def let_go(mapped: mmap.mmap) -> None:
-    """Let the system take back the pages of a mapping; they are read again when they are needed."""
-    if hasattr(mmap, "MADV_DONTNEED"):  # Windows has none
+def same(one: Octets, other: Octets) -> bool:
+    """Whether both are the same octets; what is large is compared by its digest."""
+    if len(one) != len(other) or len(one) <= LARGE:
+        return len(one) == len(other) and bytes(one) == bytes(other)
+    return _digest(one) == _digest(other)
+
+
+def _digest(octets: Octets) -> bytes:
+    state = sha256()
+    for chunk in chunks(octets):
+        state.update(chunk)
+    return state.digest()
+
+
+def held(octets: Data) -> Data:
+    """What is small as bytes, so that nothing keeps what it is a part of."""
+    return octets if len(octets) > LARGE or isinstance(octets, bytes) else bytes(octets)
+
+
+def part(octets: D, start: int, stop: int) -> D:
+    """The octets between two offsets: a view of what is mapped, of which few are copied."""
+    piece = octets[start:stop]
+    return piece if len(piece) > LARGE or isinstance(piece, bytes) else bytes(piece)
+
+
+def find(octets: Data, text: bytes, start: int = 0) -> int:
+    """Where `text` stands first from `start` on, or -1: `bytes.find` for all data."""
+    if isinstance(octets, bytes):
+        return octets.find(text, start)
+    size = 4096  # what is looked for may be near, again and again
+    while len(octets) - start >= len(text):
+        found = bytes(octets[start : start + size + len(text) - 1]).find(text)
+        if found >= 0:
+            return start + found
+        start += size
+        size = min(2 * size, CHUNK)
+        let_go_of(octets)
+    return -1
+
+
+def let_go_of(octets: Data) -> None:
+    """Let the system take back the pages of what is mapped; they are read again when needed."""
+    mapped = octets.obj if isinstance(octets, memoryview) else None
+    if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):  # Windows has none
         mapped.madvise(mmap.MADV_DONTNEED)
 
 

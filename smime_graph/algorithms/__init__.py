@@ -6,11 +6,11 @@ by name or decides by if-ladders: a new one is one row here, one vector, and, of
 name in each policy.
 """
 
+from ..buffers import Data as Data
 from .rows import AgreementKey as AgreementKey
 from .rows import CekDerivation as CekDerivation
 from .rows import Compression as Compression
 from .rows import ContentCipher as ContentCipher
-from .rows import Data as Data
 from .rows import Digest as Digest
 from .rows import Kem as Kem
 from .rows import KeyAgreement as KeyAgreement

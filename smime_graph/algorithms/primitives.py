@@ -24,9 +24,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from ..buffers import Data
 from . import rc2
-
-Data = bytes | memoryview
 
 # --- signatures ---------------------------------------------------------------------------
 

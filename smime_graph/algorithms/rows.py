@@ -10,7 +10,7 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-Data = bytes | memoryview
+from ..buffers import Data, Octets, chunks
 
 
 # Rows are singletons: eq=False, compared by identity
@@ -55,10 +55,10 @@ class Digest(Identified):
     hmac: str = ""
     forgeable: bool = False
 
-    def compute(self, *data: Data) -> bytes:
+    def compute(self, data: Octets) -> bytes:
         state = hashlib.new(self.engine or self.name, usedforsecurity=False)
-        for piece in data:
-            state.update(piece)
+        for chunk in chunks(data):
+            state.update(chunk)
         return state.digest(self.size) if self.extendable else state.digest()  # type: ignore[call-arg]
 
 

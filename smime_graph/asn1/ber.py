@@ -14,8 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import overload
 
 from ..budget import ELEMENT, Budget
+from ..buffers import Data, chunks, gather, let_go_of
 from ..errors import MalformedMessage
 
 BOOLEAN = 0x01
@@ -38,6 +40,7 @@ MAX_ELEMENTS = 1_000_000
 # needs 12 in all.
 MAX_DEPTH = 32
 _MAX_OID_OCTETS = 64
+_PASSED = 1 << 20  # octets of a mapped file that are passed before their pages are let go
 # Elements are paid for in advance, so many at a time.
 _ADVANCE = 256
 # Serial numbers have 20 octets, and the odd one more; Python writes no number of over 4300 digits
@@ -120,6 +123,31 @@ def time(moment: datetime) -> bytes:
 # --- reader ---------------------------------------------------------------------------------------
 
 
+class _Mapped:
+    """A mapped file that gives bytes, as bytes do. Pages that were passed are let go."""
+
+    __slots__ = ("_data", "_since")
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self._since = 0
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    @overload
+    def __getitem__(self, key: int) -> int: ...
+    @overload
+    def __getitem__(self, key: slice) -> bytes: ...
+    def __getitem__(self, key: int | slice) -> int | bytes:
+        if isinstance(key, int):
+            return self._data[key]
+        if abs(key.start - self._since) > _PASSED:
+            let_go_of(self._data)
+            self._since = key.start
+        return bytes(self._data[key])
+
+
 class _Source:
     """The buffer, what is known of its indefinite lengths, and how much may still be read.
 
@@ -127,10 +155,11 @@ class _Source:
     there are `MAX_ELEMENTS` of them.
     """
 
-    __slots__ = ("_budget", "buffer", "ends", "left", "what")
+    __slots__ = ("_budget", "buffer", "data", "ends", "left", "what")
 
-    def __init__(self, buffer: bytes, what: str, budget: Budget | None = None) -> None:
-        self.buffer = buffer
+    def __init__(self, data: Data, what: str, budget: Budget | None = None) -> None:
+        self.data = data
+        self.buffer = data if isinstance(data, bytes) else _Mapped(data)
         self.what = what
         self._budget = budget
         self.ends: dict[
@@ -324,26 +353,31 @@ class Node:
     def as_octets(self, name: str = "OCTET STRING", *, tag: int = OCTET_STRING) -> memoryview:
         """The value of an OCTET STRING, primitive or constructed; `tag` is the primitive form's.
 
-        A primitive one is a view of the buffer; the pieces of a constructed one are joined once.
+        A primitive one is a view of the buffer; the pieces of a constructed one are joined once,
+        those of a large one in a temporary file.
         """
+        data = memoryview(self._source.data)
         if self.tag == tag:
-            return memoryview(self._source.buffer)[self.body : self.stop]
+            return data[self.body : self.stop]
         self.expect(tag | CONSTRUCTED, name)
-        pieces: list[memoryview] = []
+        whole = gather(chunk for at in self._strings(name) for chunk in chunks(data[at]))
+        return memoryview(whole)
+
+    def _strings(self, name: str) -> Iterator[slice]:
+        """Where the primitive pieces of a constructed OCTET STRING stand."""
         stack = [iter(self)]
         while stack:
             node = next(stack[-1], None)
             if node is None:
                 stack.pop()
             elif node.tag == OCTET_STRING:
-                pieces.append(memoryview(self._source.buffer)[node.body : node.stop])
+                yield slice(node.body, node.stop)
             elif node.tag != OCTET_STRING | CONSTRUCTED:
                 raise node.fault(f"{name} is constructed of something else than OCTET STRING")
             elif len(stack) >= MAX_DEPTH:
                 raise node.fault(f"ASN.1 nested deeper than {MAX_DEPTH}")
             else:
                 stack.append(iter(node))
-        return memoryview(b"".join(pieces))
 
     def as_bits(self, name: str = "BIT STRING") -> bytes:
         """A BIT STRING of whole octets."""
@@ -436,7 +470,7 @@ class Fields:
             raise self._next.fault(f"{self._name} has an element too many")
 
 
-def read(buffer: bytes, what: str, *, tag: int = SEQUENCE, budget: Budget | None = None) -> Node:
+def read(buffer: Data, what: str, *, tag: int = SEQUENCE, budget: Budget | None = None) -> Node:
     """The one element that fills `buffer`; trailing octets are an error.
 
     What is read of it later is paid for out of `budget`, too.

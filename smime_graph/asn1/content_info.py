@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..budget import Budget
+from ..buffers import Data
 from ..errors import MalformedMessage
 from . import ber
 from .ber import Fields, Node
@@ -20,7 +21,7 @@ def content_info(oid: str, content: Sequence[bytes | memoryview]) -> bytes:
 
 
 def read_content_info(
-    der: bytes, expected: str | None = None, *, budget: Budget | None = None
+    der: Data, expected: str | None = None, *, budget: Budget | None = None
 ) -> tuple[str, Node]:
     """Content type and content of a ContentInfo that fills `der`; MalformedMessage otherwise."""
     oid, content = read_element(ber.read(der, "ContentInfo", budget=budget))

@@ -114,7 +114,7 @@ def completed(raw: bytes, at: datetime | None) -> bytes:
     return (added if b"\r\n" in raw[:1000] else added.replace(b"\r\n", b"\n")) + raw
 
 
-def _warn_of_recipients(entity: Entity) -> None:
+def _warn_of_recipients(entity: Entity[bytes]) -> None:
     """Graph takes what it can read of an address field, and says nothing of the rest."""
     from ..pki.address import parse_header_addresses
 

@@ -15,6 +15,7 @@ from .context import run_of
 from .options import FILE, Reading, message, option, verb
 
 if TYPE_CHECKING:
+    from ..buffers import Data
     from ..policy import Policy
     from ..smime.report import MessageReport, Opened
 
@@ -98,7 +99,7 @@ def report_to_show(report: MessageReport) -> dict[str, Any] | None:
 
 def _deliver(
     opened: Opened,
-    data: bytes,
+    data: Data,
     output: str | None,
     *,
     save_certificates: str | None = None,
@@ -110,7 +111,7 @@ def _deliver(
 
         found = dict.fromkeys(one for layer in opened.report.whole for one in layer.certificates)
         further[save_certificates] = b"".join(map(armour, found))
-    files.deliver(data, output=output, json=json, further=further, private=True)
+    files.deliver(bytes(data), output=output, json=json, further=further, private=True)
 
 
 @verb("verify")

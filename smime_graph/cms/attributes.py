@@ -17,6 +17,7 @@ from ..algorithms import Digest
 from ..asn1 import ber
 from ..asn1.algorithm_identifier import AlgorithmIdentifier
 from ..asn1.ber import Fields, Node
+from ..buffers import Data, find
 from ..errors import MalformedMessage, UnsupportedAlgorithm
 from ..findings import Finding, finding
 from ..x509.certificate import Certificate
@@ -291,7 +292,7 @@ def _named_certificate(node: Node, oid: str) -> _NamedCertificate:
 _MESSAGE_DIGEST = ber.oid(oids.MESSAGE_DIGEST)[2:]
 
 
-def looks_like_signed_attributes(content: bytes | memoryview) -> bool:
+def looks_like_signed_attributes(content: Data) -> bool:
     """Whether a content signed without attributes may itself be a SET of signed attributes.
 
     Its signature could have been made over the attributes of another message, or of a
@@ -301,4 +302,4 @@ def looks_like_signed_attributes(content: bytes | memoryview) -> bool:
     around it: a tag of SET in front, and the identifier of messageDigest anywhere (RFC 5652 5.3: it
     is in every such set). Mail that begins with "1" has no such octets.
     """
-    return bool(content) and content[0] == ber.SET and _MESSAGE_DIGEST in bytes(content)
+    return content[:1] == bytes((ber.SET,)) and find(content, _MESSAGE_DIGEST) >= 0

@@ -15,6 +15,7 @@ from ..asn1.algorithm_identifier import AlgorithmIdentifier
 from ..asn1.ber import Fields, Node
 from ..asn1.content_info import read_content_info
 from ..budget import Budget
+from ..buffers import Data
 from ..errors import DecryptionFailed, NoMatchingIdentity
 from ..policy import Policy
 from .enveloped_data import read_encrypted_content, readable_encryption
@@ -30,7 +31,7 @@ class EncryptedData:
     ciphertext: memoryview
 
 
-def read(der: bytes, *, budget: Budget | None = None) -> EncryptedData:
+def read(der: Data, *, budget: Budget | None = None) -> EncryptedData:
     """The EncryptedData in a ContentInfo, BER or DER. Raises MalformedMessage."""
     return read_content(read_content_info(der, oids.ENCRYPTED_DATA, budget=budget)[1])
 

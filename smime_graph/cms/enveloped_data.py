@@ -26,6 +26,7 @@ from ..asn1.algorithm_identifier import AlgorithmIdentifier
 from ..asn1.ber import Fields, Node
 from ..asn1.content_info import content_info, read_content_info
 from ..budget import PRIVATE_KEY, Budget
+from ..buffers import Data
 from ..errors import (
     DecryptionFailed,
     LimitReached,
@@ -127,7 +128,7 @@ def cipher_name(algorithm: AlgorithmIdentifier) -> str:
         return algorithm.oid
 
 
-def read(der: bytes, *, budget: Budget | None = None) -> EnvelopedData:
+def read(der: Data, *, budget: Budget | None = None) -> EnvelopedData:
     """The (Auth)EnvelopedData in a ContentInfo, BER or DER. Raises MalformedMessage."""
     return read_content(*read_content_info(der, budget=budget))
 

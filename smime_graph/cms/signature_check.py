@@ -15,6 +15,7 @@ from .. import algorithms, oids
 from ..algorithms import Digest, KeyKind, PssParameters, SignatureScheme
 from ..asn1 import ber
 from ..budget import COMPARISON, DIGESTED_OCTET, Budget
+from ..buffers import Data, Octets, Rope, chunks, gather
 from ..errors import LimitReached, MalformedMessage, SmimeGraphError, UnsupportedAlgorithm
 from ..findings import Finding, Severity, finding
 from ..policy import Policy
@@ -61,7 +62,7 @@ class _Claim:
     """
 
     signer: SignerInfo
-    content: bytes | memoryview
+    content: Octets
     content_type: str | None  # None: the content is another's signature
     hashed: dict[str, bytes]
     budget: Budget
@@ -71,7 +72,7 @@ class _Claim:
     pss: PssParameters | None = None
     intact: bool | None = None
     signing_time: datetime | None = None
-    messages: Sequence[bytes | memoryview] = ()
+    messages: Sequence[Data] = ()
     findings: list[Finding] = field(default_factory=list)
     unread: list[Finding] = field(default_factory=list)
 
@@ -99,7 +100,7 @@ class _Claim:
 def check(
     signed: SignedData | None,
     signer: SignerInfo,
-    content: bytes | memoryview,
+    content: Octets,
     *,
     policy: Policy,
     certificates: Iterable[Certificate] = (),
@@ -190,11 +191,13 @@ def _check_content(claim: _Claim) -> None:
         claim.findings += attributes.check_unsigned(signer.unsigned_attributes, where)
     if attrs is None:
         claim.intact = True  # the signature itself is over the content
-        claim.messages = [claim.content]
+        content = claim.content
+        content = gather(chunks(content)) if isinstance(content, Rope) else content
+        claim.messages = [content]
         claim.fixed = claim.fixed or digest
         if claim.content_type not in (oids.DATA, None):
             claim.note("cms.attributes.missing", "nothing but data may go unattributed")
-        if attributes.looks_like_signed_attributes(claim.content):
+        if attributes.looks_like_signed_attributes(content):
             claim.note("cms.attributes.confusable", "the content may be a set of attributes")
         return
     claim.intact = _check_attributes(claim, attrs, digest)

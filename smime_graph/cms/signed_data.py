@@ -26,6 +26,7 @@ from ..asn1.algorithm_identifier import AlgorithmIdentifier
 from ..asn1.ber import Fields, Node
 from ..asn1.content_info import content_info, read_content_info
 from ..budget import Budget
+from ..buffers import Data
 from ..errors import LimitReached, MalformedMessage, PolicyRefusal, UnsupportedAlgorithm, UsageError
 from ..policy import Policy
 from ..x509 import names
@@ -296,7 +297,7 @@ _MAX_REMEMBERED = 16_500  # octets: the longest name that is compared, and a ser
 _remembered = lru_cache(maxsize=128)(_read_issuer_and_serial)
 
 
-def read(der: bytes, *, budget: Budget | None = None) -> SignedData:
+def read(der: Data, *, budget: Budget | None = None) -> SignedData:
     """The SignedData in a ContentInfo, BER or DER. Raises MalformedMessage."""
     return read_content(read_content_info(der, oids.SIGNED_DATA, budget=budget)[1])
 

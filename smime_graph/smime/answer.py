@@ -25,6 +25,7 @@ from html import unescape
 from typing import Literal
 
 from ..arguments import checked
+from ..buffers import Data
 from ..cms.recipients.kinds import AnyRecipient, with_certificate
 from ..errors import MalformedMessage, PolicyRefusal, UsageError
 from ..pki.address import a_labels, mailbox, mailboxes, parse_header_addresses
@@ -220,7 +221,7 @@ def _is_encrypted(message: bytes) -> bool:
 class _Original:
     """What an answer needs of the original, read without believing any of it."""
 
-    def __init__(self, entity: Entity, what: str = "the original") -> None:
+    def __init__(self, entity: Entity[bytes], what: str = "the original") -> None:
         self._entity = entity
         self._what = what
 
@@ -281,8 +282,8 @@ def _texts(raw: bytes, depth: int) -> Iterable[tuple[str, str]]:
         yield kind.value, _decoded(octets, kind.parameters.get("charset", "utf-8"))
 
 
-def _decoded(octets: bytes, charset: str) -> str:
-    octets = octets[: 4 * _MOST_QUOTED]
+def _decoded(body: Data, charset: str) -> str:
+    octets = bytes(body[: 4 * _MOST_QUOTED])
     try:
         name = "utf-8" if codecs.lookup(charset).name in _NO_CHARSETS else charset
         text = octets.decode(name, "replace")

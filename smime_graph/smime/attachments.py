@@ -17,6 +17,7 @@ from email.header import decode_header, make_header
 from pathlib import Path
 
 from ..arguments import check_fields, file_name
+from ..buffers import Data
 from ..errors import LimitReached, UsageError
 from ..files import write
 from ..text import printable
@@ -49,7 +50,7 @@ class Attachment:
         check_fields(self)
 
 
-def read_attachments(content: bytes) -> Iterator[Attachment]:
+def read_attachments(content: Data) -> Iterator[Attachment]:
     """The parts of an entity that are no text of the message, in order, without transfer encoding.
 
     A text is one that is shown (RFC 2183 2.1): not called an attachment, and without a file name. A
@@ -76,7 +77,8 @@ def read_attachments(content: bytes) -> Iterator[Attachment]:
             raise LimitReached(f"the message has more than {MAX_ATTACHMENTS} attachments")
         usual = "message.eml" if kind.value == "message/rfc822" else "attachment"
         name = safe_name(_decoded(named)) if named else usual
-        yield Attachment(name, data=entity.decoded_body(), content_type=kind.value)
+        data = bytes(entity.decoded_body())
+        yield Attachment(name, data=data, content_type=kind.value)
 
 
 def _decoded(name: str) -> str:

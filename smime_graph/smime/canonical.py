@@ -111,7 +111,7 @@ def _shows_parts(body: bytes, boundary: str) -> bool:
         return False
 
 
-def _of_two_readings(entity: Entity, kind: ContentType, clear: bool, depth: int) -> bytes:
+def _of_two_readings(entity: Entity[bytes], kind: ContentType, clear: bool, depth: int) -> bytes:
     """The body of a multipart that says that it is encoded, which none may be (RFC 2045 6.4), and
     shows its parts: most readers take those, others decode it first. It stays as it is.
     """
@@ -125,14 +125,14 @@ def _of_two_readings(entity: Entity, kind: ContentType, clear: bool, depth: int)
     return body
 
 
-def _kind_of(entity: Entity, default: str) -> ContentType:
+def _kind_of(entity: Entity[bytes], default: str) -> ContentType:
     """Its content type; without one that of where it stands: a digest holds messages (RFC 2046
     5.1.5).
     """
     return entity.content_type if entity.all("Content-Type") else ContentType(default, {})
 
 
-def _check_header(entity: Entity, kind: ContentType) -> None:
+def _check_header(entity: Entity[bytes], kind: ContentType) -> None:
     """Where a line is no field some readers begin the body: whose line ends would those be?"""
     fields = entity.fields[1:] if entity.raw.startswith((b"From ", b">From ")) else entity.fields
     if _has_lines(kind, entity.transfer_encoding, b"") or all(field.name for field in fields):
@@ -144,7 +144,7 @@ def _check_header(entity: Entity, kind: ContentType) -> None:
         )
 
 
-def _signed_already(entity: Entity, clear: bool, depth: int) -> bytes:
+def _signed_already(entity: Entity[bytes], clear: bool, depth: int) -> bytes:
     """A multipart/signed as it is, or with the CRLF that it was signed with (RFC 8551 3.1.1)."""
     body = entity.body
     whole = crlf(entity.raw)
@@ -231,7 +231,7 @@ def _is_wide(kind: ContentType) -> bool:
 
 
 def _canonical_multipart(
-    pieces: Multipart, boundary: str, clear: bool, depth: int, default: str
+    pieces: Multipart[bytes], boundary: str, clear: bool, depth: int, default: str
 ) -> Iterator[bytes]:
     line = b"--" + boundary.encode("utf-8", "replace")
     if pieces.preamble is not None and _is_safe(preamble := crlf(pieces.preamble), clear):
@@ -249,7 +249,7 @@ def _canonical_multipart(
         yield epilogue if _is_safe(epilogue, clear) else b"\r\n"
 
 
-def _canonical_leaf(entity: Entity, kind: ContentType, clear: bool) -> Iterator[bytes]:
+def _canonical_leaf(entity: Entity[bytes], kind: ContentType, clear: bool) -> Iterator[bytes]:
     encoding = entity.transfer_encoding
     if encoding == "quoted-printable":
         yield from _canonical_quoted(entity, kind, clear)
@@ -269,7 +269,7 @@ def _canonical_leaf(entity: Entity, kind: ContentType, clear: bool) -> Iterator[
             yield encode_base64(body)
 
 
-def _canonical_quoted(entity: Entity, kind: ContentType, clear: bool) -> Iterator[bytes]:
+def _canonical_quoted(entity: Entity[bytes], kind: ContentType, clear: bool) -> Iterator[bytes]:
     body = _BARE_CR.sub(b"\r\n", crlf(entity.body))
     data = a2b_qp(entity.body)
     if not _has_lines(kind, "quoted-printable", data) and a2b_qp(body) != data:
@@ -286,7 +286,7 @@ def _canonical_quoted(entity: Entity, kind: ContentType, clear: bool) -> Iterato
     yield body
 
 
-def _canonical_text(entity: Entity, kind: ContentType, clear: bool) -> bytes:
+def _canonical_text(entity: Entity[bytes], kind: ContentType, clear: bool) -> bytes:
     """The body of a part in base64, in uuencode, or in an encoding that we do not know."""
     encoding = entity.transfer_encoding
     body = _BARE_CR.sub(b"\r\n", crlf(entity.body))
@@ -373,7 +373,7 @@ def encode_base64(data: bytes) -> bytes:
     return pybase64.encodebytes(data).replace(b"\n", b"\r\n")
 
 
-def _header(entity: Entity, encoding: bytes | None, clear: bool) -> Iterator[bytes]:
+def _header(entity: Entity[bytes], encoding: bytes | None, clear: bool) -> Iterator[bytes]:
     """The header in 7 bits and its blank line; `encoding` replaces the transfer encoding."""
     if encoding is not None and any(has_unprintable_name(f.raw) for f in entity.fields):
         # a field that is added would stand behind it, where nobody reads it

@@ -6,15 +6,15 @@ What is made of them for signing is the business of `canonical`.
 from __future__ import annotations
 
 import re
-from binascii import a2b_qp
 from copy import copy
 from dataclasses import dataclass
 from email.utils import collapse_rfc2231_value, decode_params, unquote
+from typing import Generic
 
-import pybase64
-
+from ..buffers import D, Data, find, part
 from ..errors import MalformedMessage
 from ..pki.address import after_comment
+from .transfer import decode_base64, decode_quoted_printable
 
 MAX_DEPTH = 40  # of nested multiparts
 MAX_PARTS = 10_000
@@ -28,9 +28,6 @@ _COMMENT_OR_STRING = re.compile(r'\(|"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _IN_TOKEN = re.compile(r'[^\s;=/"()]')
 _BLANK_LINE = re.compile(rb"(?:\A|(?<=\n))\r?\n")
 _AFTER_DELIMITER = re.compile(rb"(--)?[ \t]*(?:\r?\n|\Z)")
-_BLANKS = b"\r\n \t"
-_PADDED_BASE64 = re.compile(rb"[A-Za-z0-9+/]++={1,2}")
-_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=\r\n \t]")
 # possessive, and a name begins behind a separator only: linear whatever the text is
 _PARAMETER = re.compile(
     r'(?<![^\s;="])([^\s;="]++)\s*+=\s*+("(?:[^"\\]|\\.)*+"?|[^;\s]*+)', re.DOTALL
@@ -127,8 +124,10 @@ class ContentType:
         return self.value.startswith("multipart/")
 
 
-class Entity:
-    """A MIME entity, or a whole message: exactly these bytes, with the header parsed.
+class Entity(Generic[D]):
+    """A MIME entity, or a whole message: exactly these octets, with the header parsed.
+
+    Of a large one (see `buffers`) the body is a view of the same octets.
 
     Raises MalformedMessage if the header block is longer than `MAX_HEADER`, or has more than
     `MAX_HEADER_LINES`.
@@ -136,21 +135,24 @@ class Entity:
 
     __slots__ = ("_body_start", "_content_type", "fields", "has_blank_line", "raw")
 
-    def __init__(self, raw: bytes) -> None:
+    raw: D
+
+    def __init__(self, raw: D) -> None:
         self.raw = raw
         self._content_type: ContentType | None = None  # read when it is first asked for
-        self.fields, self._body_start, self.has_blank_line = _read_header(raw)
+        start = raw if isinstance(raw, bytes) else bytes(raw[: MAX_HEADER + 1])
+        self.fields, self._body_start, self.has_blank_line = _read_header(start)
 
     @property
     def header(self) -> bytes:
         """The header block as it stands, the blank line included."""
-        return self.raw[: self._body_start]
+        return bytes(self.raw[: self._body_start])
 
     @property
-    def body(self) -> bytes:
-        return self.raw[self._body_start :]
+    def body(self) -> D:
+        return part(self.raw, self._body_start, len(self.raw))
 
-    def without_body(self) -> Entity:
+    def without_body(self) -> Entity[D]:
         """The header alone: what is kept of a layer, whose body would be the message once more."""
         alone = copy(self)
         alone.raw = self.header
@@ -186,7 +188,7 @@ class Entity:
         name = disposition.parameters.get("filename")
         return name or self.content_type.parameters.get("name", "")
 
-    def decoded_body(self) -> bytes:
+    def decoded_body(self) -> Data:
         """The body without its transfer encoding; MalformedMessage if that is unknown or broken."""
         encoding = self.transfer_encoding
         if encoding == "base64":
@@ -194,7 +196,7 @@ class Entity:
         if encoding in ("7bit", "8bit", "binary"):
             return self.body
         if encoding == "quoted-printable":
-            return a2b_qp(self.body)
+            return decode_quoted_printable(self.body)
         raise MalformedMessage(f"transfer encoding {encoding[:40]!r} is not known")
 
 
@@ -230,86 +232,25 @@ def _read_header(raw: bytes) -> tuple[tuple[HeaderField, ...], int, bool]:
     return tuple(fields), stop if end is None else end.end(), end is not None
 
 
-def decode_base64(text: bytes) -> bytes:
-    """Base64 with its line breaks and blanks; any other character is an error.
-
-    What a forwarder put behind it is left out, as `split_base64` does.
-    """
-    return split_base64(text)[0]
-
-
-def split_base64(text: bytes) -> tuple[bytes, int]:
-    """What base64 holds, and how many octets behind its end are left out."""
-    data = _strict_base64(text)
-    if data is not None:
-        return data, 0
-    end = _base64_end(text)
-    data = _strict_base64(text[:end]) if end < len(text) else None
-    if data is None:
-        raise MalformedMessage("the body is not base64")
-    return data, len(text) - end
-
-
-def _strict_base64(text: bytes) -> bytes | None:
-    packed = text.translate(None, _BLANKS)
-    if len(packed) % 4:
-        packed = packed.rstrip(b"=")
-        packed += b"=" * (-len(packed) % 4)  # some senders leave the padding out
-    try:
-        return pybase64.b64decode(packed, validate=True)
-    except ValueError:
-        return None
-
-
-def _base64_end(text: bytes) -> int:
-    """Where base64 ends and a forwarder's text begins; the length of `text` if nothing follows.
-
-    It ends with the line that ends with its padding (RFC 4648 3.2). Where it needs none, at the
-    last blank line, or else the last line end, before the first character that is not base64.
-    """
-    padding = text.find(b"=")
-    other = _NOT_BASE64.search(text)
-    if padding < 0 or (other is not None and other.start() < padding):
-        if other is None:
-            return len(text)
-        before = text[: other.start()]
-        blank_line = max(before.rfind(b"\n\n"), before.rfind(b"\n\r\n"))
-        end = (blank_line if blank_line > 0 else before.rfind(b"\n")) + 1
-        is_whole = bool(text[:end].strip(_BLANKS)) and _octets_missing(text[:end]) == 0
-        return end if is_whole else len(text)
-    missing = _octets_missing(text[:padding])
-    padded = re.compile(rb"(?:[\r\n \t]*=){%d}(?=[ \t]*\r?\n)" % missing).match(text, padding)
-    if padded is None or missing not in (1, 2):
-        return len(text)
-    rest = text[padded.end() :].translate(None, _BLANKS)
-    if not rest.strip(b"=") or _PADDED_BASE64.fullmatch(rest):
-        return len(text)  # nothing more, or base64 once more, which some decoders go on with
-    return padded.end()
-
-
-def _octets_missing(text: bytes) -> int:
-    return -len(text.translate(None, _BLANKS)) % 4
-
-
 @dataclass(frozen=True, slots=True)
-class Multipart:
+class Multipart(Generic[D]):
     """The pieces of a multipart body (RFC 2046 5.1.1); a delimiter takes the line end before it.
 
     A part is None where two delimiters share a line end: some readers see an empty part there,
     others none.
     """
 
-    preamble: bytes | None
-    parts: tuple[bytes | None, ...]
-    epilogue: bytes
+    preamble: D | None
+    parts: tuple[D | None, ...]
+    epilogue: D
     is_closed: bool
 
 
-def split_multipart(body: bytes, boundary: str) -> Multipart:
+def split_multipart(body: D, boundary: str) -> Multipart[D]:
     """Split at the delimiter lines. MalformedMessage for more than `MAX_PARTS` parts or none."""
     delimiter = b"--" + boundary.encode("utf-8", "replace")
-    parts: list[bytes | None] = []
-    preamble: bytes | None = None
+    parts: list[D | None] = []
+    preamble: D | None = None
     start = -1  # of the part that is open
     position = 0
     while (position := _line_beginning(body, delimiter, position)) >= 0:
@@ -320,22 +261,22 @@ def split_multipart(body: bytes, boundary: str) -> Multipart:
         end = position - (1 if body[position - 1 : position] == b"\n" else 0)
         end -= 1 if body[end - 1 : end] == b"\r" and end < position else 0
         if start >= 0:
-            parts.append(body[start:end] if start <= end else None)
+            parts.append(part(body, start, end) if start <= end else None)
         elif position > 0:
-            preamble = body[:end]
+            preamble = part(body, 0, end)
         if len(parts) > MAX_PARTS:
             raise MalformedMessage(f"a multipart has more than {MAX_PARTS} parts")
         if match.group(1):
-            return Multipart(preamble, tuple(parts), body[match.end(1) :], True)
+            return Multipart(preamble, tuple(parts), part(body, match.end(1), len(body)), True)
         start = position = match.end()
     if start < 0:
         raise MalformedMessage(f"boundary {boundary[:70]!r} of a multipart does not occur in it")
-    parts.append(body[start:])
+    parts.append(part(body, start, len(body)))
     return Multipart(preamble, tuple(parts), b"", False)
 
 
-def _line_beginning(body: bytes, text: bytes, position: int) -> int:
+def _line_beginning(body: Data, text: bytes, position: int) -> int:
     """Where the next line begins that begins with `text`, or -1; linear whatever the text is."""
-    if position == 0 and body.startswith(text):
+    if position == 0 and body[: len(text)] == text:
         return 0
-    return body.find(b"\n" + text, max(position - 1, 0)) + 1 or -1
+    return find(body, b"\n" + text, max(position - 1, 0)) + 1 or -1

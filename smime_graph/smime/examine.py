@@ -11,6 +11,7 @@ from datetime import datetime
 
 from ..arguments import checked
 from ..budget import Budget
+from ..buffers import Data
 from ..cms.recipients.kinds import AnyKey
 from ..errors import Hint, MalformedMessage, fresh
 from ..pki.trust import TrustStore
@@ -227,7 +228,8 @@ def inspect(raw: bytes) -> tuple[Layer, ...]:
     """
     budget = Budget(len(raw))
     layers: list[Layer] = []
-    path, current = "1", raw
+    path: str = "1"
+    current: Data = raw
     entity = entity_of(raw, budget)
     while (cms := recognise(current, path, entity)) is not None:
         layer = read_layer(cms, path, budget)

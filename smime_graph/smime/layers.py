@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from .. import oids
 from ..asn1.ber import Node
 from ..budget import Budget
+from ..buffers import Data, Octets, held, same
 from ..cms import compressed_data, encrypted_data, enveloped_data, parameters
 from ..cms.encrypted_data import EncryptedData
 from ..cms.enveloped_data import EnvelopedData
@@ -67,7 +68,7 @@ class SignedLayer:
 
     described: Layer
     signed: SignedData
-    contents: tuple[bytes | memoryview, ...]
+    contents: tuple[Octets, ...]
     is_clear: bool = False
 
     @property
@@ -85,12 +86,12 @@ class ParsedMessage:
     it is, None where no layer came off. A bare CMS is no entity. `errant` are the layers of parts.
     """
 
-    content: bytes
-    start: bytes
-    first: Entity | None = None
-    outer: Entity | None = None
-    between: list[Entity] = field(default_factory=list)
-    inner: Entity | None = None
+    content: Data
+    start: Data
+    first: Entity[Data] | None = None
+    outer: Entity[Data] | None = None
+    between: list[Entity[Data]] = field(default_factory=list)
+    inner: Entity[Data] | None = None
     layers: list[Layer] = field(default_factory=list)
     errant: list[Layer] = field(default_factory=list)
     signed: list[SignedLayer] = field(default_factory=list)
@@ -108,16 +109,16 @@ class ParsedMessage:
         return self.error is None and not any(one.type in ENCRYPTED for one in inside)
 
 
-def entity_inside(content: bytes) -> Entity | None:
+def entity_inside(content: Data) -> Entity[Data] | None:
     """The content as an entity; None where it is none, as what was signed need not be."""
     try:
         return Entity(content)
     except MalformedMessage:  # the header is too long to be one, but who knows what readers do
-        start = content[:MAX_HEADER]
+        start = bytes(content[:MAX_HEADER])
         return Entity(start) if FROM_LINE.search(start) is not None else None
 
 
-def header_findings(entity: Entity, where: str) -> list[Finding]:
+def header_findings(entity: Entity[Data], where: str) -> list[Finding]:
     """The first line of the header that is no field, and the one behind which nothing is read."""
     found: list[Finding] = []
     for number, line in enumerate(entity.fields, 1):
@@ -137,10 +138,10 @@ def header_findings(entity: Entity, where: str) -> list[Finding]:
 
 
 def parse_layers(
-    raw: bytes,
+    raw: Data,
     context: VerificationContext,
     *,
-    content: bytes | None = None,
+    content: Data | None = None,
     at_most: int | None = None,
     part: str | None = None,
 ) -> ParsedMessage:
@@ -204,7 +205,7 @@ def parse_layers(
 
 
 def _open_layer(
-    parsed: ParsedMessage, layer: ReadLayer, content: bytes | None, context: VerificationContext
+    parsed: ParsedMessage, layer: ReadLayer, content: Data | None, context: VerificationContext
 ) -> None:
     """Make what is in the layer the content of `parsed`; an EnvelopedData is not its business."""
     value, cms = layer.value, layer.cms
@@ -220,7 +221,7 @@ def _open_layer(
         parsed.signed.append(SignedLayer(layer.described, value, (b"",)))
         return
     outside = cms.content if cms.content is not None else content
-    if content is not None and outside is not None and crlf(outside) != crlf(content):
+    if content is not None and outside is not None and not _same_text(outside, content):
         # else the caller would take another content than the one given for signed
         raise MalformedMessage("the message has a content of its own, not the one given")
     contents = _contents(value, outside)
@@ -231,7 +232,7 @@ def _open_layer(
         text = f"what is signed is of type {value.content_type}, and no mail"
         where = f"layer {layer.described.path}"
         parsed.findings.append(finding("smime.inner-type", where, text))
-    parsed.content = bytes(contents[0])
+    parsed.content = held(contents[0])
 
 
 def _weak(layer: ReadLayer, context: VerificationContext) -> list[Finding]:
@@ -249,7 +250,11 @@ def _weak(layer: ReadLayer, context: VerificationContext) -> list[Finding]:
     ]
 
 
-def _contents(signed: SignedData, outside: bytes | None) -> tuple[bytes | memoryview, ...]:
+def _same_text(one: Data, other: Data) -> bool:
+    return one is other or same(crlf(one), crlf(other))
+
+
+def _contents(signed: SignedData, outside: Data | None) -> tuple[Data, *tuple[Octets, ...]]:
     if outside is None:
         if signed.content is None:
             raise MalformedMessage(
@@ -257,18 +262,20 @@ def _contents(signed: SignedData, outside: bytes | None) -> tuple[bytes | memory
                 hint=Hint("give the content that this detached signature is over", "content"),
             )
         return (signed.content,)
-    if signed.content is not None and bytes(signed.content) not in (outside, crlf(outside)):
-        # CVE-2018-18509: the text that is shown must be the text that was signed
-        raise MalformedMessage("a detached signature carries a content of its own")
     # a file with LF line ends, or a relay that changed them: RFC 8551 3.1.1 signs CRLF
     canonical = crlf(outside)
-    return (outside,) if canonical == outside else (outside, canonical)
+    if signed.content is not None and not (
+        same(signed.content, outside) or same(signed.content, canonical)
+    ):
+        # CVE-2018-18509: the text that is shown must be the text that was signed
+        raise MalformedMessage("a detached signature carries a content of its own")
+    return (outside,) if canonical is outside else (outside, canonical)
 
 
 # --- parts --------------------------------------------------------------------------------
 
 
-def _children(entity: Entity) -> tuple[bytes | None, ...]:
+def _children(entity: Entity[Data]) -> tuple[Data | None, ...]:
     """The entities in this one, which is no S/MIME: its parts, or the message that it carries."""
     kind = entity.content_type
     if kind.is_multipart:
@@ -279,7 +286,7 @@ def _children(entity: Entity) -> tuple[bytes | None, ...]:
 
 
 def find_errant(
-    raw: bytes, entity: Entity | None, path: str, budget: Budget
+    raw: Data, entity: Entity[Data] | None, path: str, budget: Budget
 ) -> tuple[list[Layer], list[Finding]]:
     """The layers inside the entity at `path`, which is none itself: they protect a part at most.
 
@@ -288,7 +295,7 @@ def find_errant(
     """
     layers: list[Layer] = []
     found: list[Finding] = []
-    pending: list[tuple[bytes, str, int]] = [(raw, path, 0)]
+    pending: list[tuple[Data, str, int]] = [(raw, path, 0)]
     seen = 0
     is_cut = False
     while pending:
@@ -329,7 +336,7 @@ def find_errant(
     return layers, found
 
 
-def _kind_of(raw: bytes) -> str:
+def _kind_of(raw: Data) -> str:
     """The content type of the entity, or nothing where it has none that can be read."""
     try:
         return Entity(raw).content_type.value
@@ -353,7 +360,7 @@ def _go_to(parsed: ParsedMessage, path: str, context: VerificationContext) -> bo
             if on_the_way.error is not None:
                 raise on_the_way.error
             is_last = on_the_way.layers[-1].type in _LAST
-            inside: Sequence[bytes | None] = () if is_last else (on_the_way.content,)
+            inside: Sequence[Data | None] = () if is_last else (on_the_way.content,)
         else:
             inside = () if entity is None else _children(entity)
             is_errant = True

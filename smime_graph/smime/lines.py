@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from typing import overload
+
+from ..buffers import Data, Octets, Rope, chunks
 
 MAX_LINE = 998  # RFC 5322 2.1.1
+_BARE_CR = re.compile(rb"\r(?!\n)")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 
 
-def crlf(data: bytes) -> bytes:
-    """All line ends as CRLF; a bare CR stays."""
+@overload
+def crlf(data: bytes) -> bytes: ...
+@overload
+def crlf(data: Data) -> Octets: ...
+def crlf(data: Data) -> Octets:
+    """All line ends as CRLF; a bare CR stays. The same object where nothing is to be done."""
+    if not isinstance(data, bytes):
+        return _crlf_of_large(data)
     ends = data.count(b"\r\n")
     if data.count(b"\n") == ends:
         return data
@@ -17,6 +28,28 @@ def crlf(data: bytes) -> bytes:
     if len(data) - len(stripped) == ends:
         return stripped.replace(b"\n", b"\r\n")
     return _BARE_LF.sub(b"\r\n", data)
+
+
+def _crlf_of_large(data: memoryview) -> Octets:
+    bare = sum(chunk.count(b"\n") - chunk.count(b"\r\n") for chunk in _whole_ends(data))
+    if bare == 0:
+        return data
+    return Rope(len(data) + bare, lambda: map(crlf, _whole_ends(data)))
+
+
+def _whole_ends(data: Octets) -> Iterator[bytes]:
+    """The data in pieces, none of which ends between CR and LF."""
+    kept = b""
+    for chunk in chunks(data):
+        piece = kept + chunk
+        kept = piece[-1:] if piece.endswith(b"\r") else b""
+        yield piece[: len(piece) - len(kept)]
+    yield kept
+
+
+def has_bare_cr(data: Octets) -> bool:
+    """Whether there is a CR that ends no line."""
+    return any(_BARE_CR.search(piece) for piece in _whole_ends(data))
 
 
 def has_long_line(body: bytes) -> bool:

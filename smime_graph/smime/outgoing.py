@@ -57,7 +57,7 @@ class Outgoing:
 
     __slots__ = ("_inner", "_outer", "at", "message", "policy")
 
-    def __init__(self, message: Entity, policy: Policy, at: datetime) -> None:
+    def __init__(self, message: Entity[bytes], policy: Policy, at: datetime) -> None:
         self.message = message
         self.policy = policy
         self.at = at
@@ -222,7 +222,7 @@ class Outgoing:
         return b"".join([*fields, b"MIME-Version: 1.0\r\n", entity])
 
 
-def missing_fields(message: Entity, at: datetime) -> list[bytes]:
+def missing_fields(message: Entity[bytes], at: datetime) -> list[bytes]:
     """Message-ID and Date for a message that lacks them.
 
     The id is fixed before signing and before a send, so that a send whose answer is lost can be
@@ -236,7 +236,7 @@ def missing_fields(message: Entity, at: datetime) -> list[bytes]:
     return fields
 
 
-def _domain(message: Entity) -> str:
+def _domain(message: Entity[bytes]) -> str:
     """The author's, for a Message-ID."""
     try:
         domain = parse_header_addresses(message.all("From")[0].value)[0].rpartition("@")[2]

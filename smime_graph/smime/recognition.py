@@ -10,28 +10,31 @@ from ..asn1 import pem
 from ..asn1.ber import Node
 from ..asn1.content_info import read_content_info
 from ..budget import HEADER_LINE, Budget
+from ..buffers import Data, find, held
 from ..cms import encrypted_data, enveloped_data, signed_data
 from ..cms.encrypted_data import EncryptedData
 from ..cms.enveloped_data import EnvelopedData, cipher_name
 from ..cms.signed_data import SignedData, SignerInfo
 from ..errors import MalformedMessage, UnsupportedAlgorithm
 from ..findings import Finding, finding
-from .entity import Entity, split_base64, split_multipart
+from .entity import Entity, split_multipart
 from .report import Layer, LayerRecipient, LayerSigner, LayerType
+from .transfer import split_base64, strict_base64
 
 PKCS7_MIME = ("application/pkcs7-mime", "application/x-pkcs7-mime")
 _PKCS7_SIGNATURE = ("application/pkcs7-signature", "application/x-pkcs7-signature")
 # RFC 7468 5 and 8, and what gpgsm writes
 _LABELS = (b"CMS", b"PKCS7", b"SIGNED MESSAGE", b"ENCRYPTED MESSAGE")
 _ARMOUR = tuple(b"-----BEGIN %b-----" % label for label in _LABELS)
+_LONGEST_ARMOUR = max(map(len, _ARMOUR))
 
 
 @dataclass(frozen=True, slots=True)
 class Cms:
     """The CMS of one layer: `content` is what a multipart/signed is over, None for opaque ones."""
 
-    der: bytes
-    content: bytes | None
+    der: Data
+    content: Data | None
     micalg: str | None
     findings: tuple[Finding, ...] = ()
 
@@ -45,24 +48,24 @@ class ReadLayer:
     value: SignedData | EnvelopedData | EncryptedData | Node  # the Node of a CompressedData
 
     @property
-    def visible_content(self) -> bytes | None:
+    def visible_content(self) -> Data | None:
         """What a signed layer is over, where no key is needed to read it; None for others."""
         if self.cms.content is not None:
             return self.cms.content
         if not isinstance(self.value, SignedData) or self.value.content is None:
             return None
-        return bytes(self.value.content)
+        return held(self.value.content)
 
 
-def is_bare_cms(raw: bytes) -> bool:
+def is_bare_cms(raw: Data) -> bool:
     """Whether this is CMS without MIME around it: DER or BER of some length, or PEM."""
     if raw[:1] == b"\x30":
         # a header field may begin with "0" and a letter, but with no such octets behind it
         return len(raw) > 2 and (raw[1] >= 0x80 or raw[2] == 0x06)
-    return raw.startswith(_ARMOUR)
+    return bytes(raw[:_LONGEST_ARMOUR]).startswith(_ARMOUR)
 
 
-def entity_of(raw: bytes, budget: Budget | None = None) -> Entity | None:
+def entity_of(raw: Data, budget: Budget | None = None) -> Entity[Data] | None:
     """The entity that this is, or None for a bare CMS; MalformedMessage for a header too long."""
     if is_bare_cms(raw):
         return None
@@ -72,15 +75,14 @@ def entity_of(raw: bytes, budget: Budget | None = None) -> Entity | None:
     return entity
 
 
-def recognise(raw: bytes, path: str, entity: Entity | None = None) -> Cms | None:
+def recognise(raw: Data, path: str, entity: Entity[Data] | None = None) -> Cms | None:
     """The CMS that this entity is, or None if it is no S/MIME; MalformedMessage if broken.
 
     Exchange and OWA send octet-stream named smime.p7m, old software x-pkcs7-*; a bare CMS in DER or
     PEM, as a saved attachment is, is taken too. `entity` is what `entity_of` made of `raw`.
     """
     if is_bare_cms(raw):
-        der = next(pem.read_blocks(raw)).der() if raw.startswith(pem.BEGIN) else raw
-        return Cms(der, None, None)
+        return Cms(_unarmoured(raw) if raw[:1] == b"-" else raw, None, None)
     entity = entity or Entity(raw)
     kind = entity.content_type
     if kind.value == "multipart/signed":
@@ -93,7 +95,18 @@ def recognise(raw: bytes, path: str, entity: Entity | None = None) -> Cms | None
     return None
 
 
-def _decoded(entity: Entity, path: str) -> tuple[bytes, tuple[Finding, ...]]:
+def _unarmoured(raw: Data) -> Data:
+    if isinstance(raw, bytes):
+        return next(pem.read_blocks(raw)).der()
+    begin, end = find(raw, b"-----", len(pem.BEGIN)) + 5, find(raw, b"-----END ")
+    lines = b"".join((raw[:begin][:_LONGEST_ARMOUR], raw[end:][:_LONGEST_ARMOUR]))
+    block = next(pem.read_blocks(lines))  # what is wrong with them is said there
+    if (der := strict_base64(raw[begin:end])) is None:
+        raise MalformedMessage(f"PEM: what stands inside {block.label} is not base64")
+    return der
+
+
+def _decoded(entity: Entity[Data], path: str) -> tuple[Data, tuple[Finding, ...]]:
     """The CMS in the body. What a forwarder put behind it is left out, and that is said."""
     if entity.transfer_encoding != "base64":
         return entity.decoded_body(), ()
@@ -104,7 +117,7 @@ def _decoded(entity: Entity, path: str) -> tuple[bytes, tuple[Finding, ...]]:
     return der, (finding("smime.text-behind", f"layer {path}", text),)
 
 
-def _recognise_clear(entity: Entity, path: str) -> Cms | None:
+def _recognise_clear(entity: Entity[Data], path: str) -> Cms | None:
     kind = entity.content_type
     protocol = kind.parameters.get("protocol", "").lower()
     if protocol.startswith("application/") and "pkcs7" not in protocol:

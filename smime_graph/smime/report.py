@@ -6,7 +6,7 @@ And as JSON: the stable keys that programs hold on to, of the library and of `--
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..arguments import checked
+from ..buffers import Data, chunks
 from ..cms.ess import Services
 from ..cms.labels import SecurityLabel
 from ..errors import Hint, MalformedMessage, SmimeGraphError
@@ -194,13 +195,17 @@ class Opened:
     that stood outside it, which no signature covers.
     """
 
-    content: bytes
+    _content: Data
     header: bytes
     report: MessageReport
 
     def __repr__(self) -> str:
         by = f", by {self.signer.email!r:.200}" if self.signer is not None else ""
-        return f"Opened({self.report!r}, {self.report.summary}{by}, {len(self.content)} octets)"
+        return f"Opened({self.report!r}, {self.report.summary}{by}, {len(self._content)} octets)"
+
+    @property
+    def content(self) -> bytes:
+        return bytes(self._content)
 
     @property
     def signer(self) -> Signer | None:
@@ -222,8 +227,13 @@ class Opened:
     @property
     def raw(self) -> bytes:
         """The whole message: the fields from outside, then the entity."""
-        own = b"MIME-Version: 1.0\r\n" if self.header and not _has_version(self.content) else b""
-        return self.header + own + self.content
+        return b"".join(self._pieces())
+
+    def _pieces(self) -> Iterator[Data]:
+        yield self.header
+        if self.header and not _has_version(self._content):
+            yield b"MIME-Version: 1.0\r\n"
+        yield from chunks(self._content)
 
     @property
     def message(self) -> EmailMessage:
@@ -251,7 +261,7 @@ class Opened:
         acts upon. Raises MalformedMessage for what cannot be read, and for more than 1000.
         """
         self._must_be_mail()
-        return tuple(read_attachments(self.content))
+        return tuple(read_attachments(self._content))
 
     @checked
     def save_attachments(self, folder: str | PathLike[str]) -> tuple[Path, ...]:
@@ -293,7 +303,7 @@ def _must_be_short(raw: bytes) -> None:
     )
 
 
-def _has_version(entity: bytes) -> bool:
+def _has_version(entity: Data) -> bool:
     try:
         return bool(Entity(entity).all("MIME-Version"))
     except MalformedMessage:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..buffers import Data
 from ..errors import MalformedMessage
 from ..findings import Finding, Severity, finding
 from ..pki.address import (
@@ -134,7 +135,7 @@ class Senders:
         return [finding("pki.address.mismatch", "message", text, severity=Severity.WARNING)]
 
 
-def _wrapped(content: Entity | None) -> Entity | None:
+def _wrapped(content: Entity[Data] | None) -> Entity[Data] | None:
     """The message that the content carries, which is to be shown as the message (RFC 8551 3.1)."""
     if content is None or content.content_type.value not in MESSAGES:
         return None
@@ -144,12 +145,12 @@ def _wrapped(content: Entity | None) -> Entity | None:
         return None
 
 
-def _from(entity: Entity) -> tuple[str, ...] | None:
+def _from(entity: Entity[Data]) -> tuple[str, ...] | None:
     fields = entity.all("From")
     return parse_header_addresses(fields[0].value) if fields else None
 
 
-def _ambiguity(entity: Entity) -> str | None:
+def _ambiguity(entity: Entity[Data]) -> str | None:
     """Why readers would not agree on the From of this header; None if they do."""
     fields = len(entity.all("From"))
     # what a reader may take for one that trims names, or reads on where we stop

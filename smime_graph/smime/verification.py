@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from ..algorithms import Digest, by_oid
+from ..buffers import Data, Octets, Rope, chunks, gather, held
 from ..cms import signature_check
 from ..cms.signature_check import Check
 from ..cms.signed_data import SignerInfo
@@ -35,7 +36,7 @@ from .context import VerificationContext
 from .entity import Entity, HeaderField, is_mime_field
 from .ess_rules import Verified, compare, judge_labels
 from .layers import ParsedMessage, SignedLayer, header_findings
-from .lines import crlf
+from .lines import crlf, has_bare_cr
 from .report import ENCRYPTED, Layer, MessageReport, Opened, Signer, Summary
 from .sender import Senders
 
@@ -96,7 +97,7 @@ def judge(parsed: ParsedMessage, context: VerificationContext) -> Opened:
         form, checks, findings = _check_layer(layer, (*whole, *given), context)
         found += findings
         if layer.described is parsed.layers[-1] and form is not layer.contents[0]:
-            content = bytes(form)
+            content = gather(chunks(form)) if isinstance(form, Rope) else held(form)
         for info, check in zip(layer.signed.signers, checks, strict=True):
             judged, of_signer = _judge_signer(
                 _Signature(layer, info, check, covers), senders, context
@@ -193,7 +194,7 @@ def _whole(context: VerificationContext) -> tuple[Certificate, ...]:
 
 def _check_layer(
     layer: SignedLayer, certificates: Sequence[Certificate], context: VerificationContext
-) -> tuple[bytes | memoryview, list[Check], list[Finding]]:
+) -> tuple[Octets, list[Check], list[Finding]]:
     """The form of the layer's content that somebody signed, and every signature over it."""
     best: list[Check] = []
     for number, content in enumerate(layer.contents):
@@ -231,7 +232,7 @@ def _check_line_ends(layer: SignedLayer, *, is_as_received: bool) -> list[Findin
         texts.append("the signature is over lines that end in a bare LF, not in CRLF")
     elif len(layer.contents) > 1:
         texts.append("lines end in a bare LF; the signature is over the text with CRLF")
-    if _BARE_CR.search(layer.contents[0]):
+    if has_bare_cr(layer.contents[0]):
         texts.append("the signature is over text with a CR that ends no line")
     return [finding("smime.line-ends", f"layer {layer.path}", text) for text in texts]
 
@@ -366,7 +367,7 @@ def _hint(errors: Sequence[Finding]) -> str | None:
     return None
 
 
-def outer_header(entity: Entity | None) -> bytes:
+def outer_header(entity: Entity[Data] | None) -> bytes:
     """The fields of the message that are no MIME fields, with CRLF; nothing for a bare CMS."""
     fields = () if entity is None else entity.fields
     return b"".join(_unambiguous(f) for f in fields if f.name and not is_mime_field(f))

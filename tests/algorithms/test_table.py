@@ -311,7 +311,7 @@ class World:
 def _der(raw: bytes) -> bytes:
     found = recognise(raw, "1")
     assert found is not None
-    return found.der
+    return bytes(found.der)
 
 
 def _digest(world: World, row: Digest) -> Trip:

@@ -39,7 +39,8 @@ from smime_graph.pki.address import addresses, parse_header_addresses
 from smime_graph.pki.identity import read_certificates
 from smime_graph.pki.validate import validate
 from smime_graph.smime.canonical import canonical_entity
-from smime_graph.smime.entity import ContentType, Entity, decode_base64, split_multipart
+from smime_graph.smime.entity import ContentType, Entity, split_multipart
+from smime_graph.smime.transfer import decode_base64
 from smime_graph.x509 import deviations
 from smime_graph.x509.certificate import Certificate
 
@@ -263,7 +264,7 @@ def valid(people: Any) -> list[bytes]:
         seal(MESSAGE, signer=people.alice, recipients=people.readers, policy=quiet, at=at),
         encrypt(MESSAGE, recipients=people.readers, policy=gcm, rid="ski"),
     ]
-    made += [Entity(one).decoded_body() for one in made[1:]]
+    made += [bytes(Entity(one).decoded_body()) for one in made[1:]]
     return made
 
 

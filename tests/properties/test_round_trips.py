@@ -351,7 +351,7 @@ def test_what_is_made_is_der_and_reads_as_itself(people: Any, text: bytes, form:
         encrypt(raw, recipients=people.readers, policy=QUIET, rid=form),
         encrypt(raw, recipients=people.readers, policy=QUIET_GCM, rid=form),
     ):
-        der = Entity(made).decoded_body()
+        der = bytes(Entity(made).decoded_body())
         node = ber.read(der, "ContentInfo")
         assert node.is_der()
         assert _written_again(node) == der

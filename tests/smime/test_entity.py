@@ -10,8 +10,9 @@ import pytest
 
 from smime_graph.errors import MalformedMessage
 from smime_graph.smime.canonical import canonical_entity, encode_base64
-from smime_graph.smime.entity import ContentType, Entity, decode_base64, split_multipart
+from smime_graph.smime.entity import ContentType, Entity, split_multipart
 from smime_graph.smime.lines import MAX_LINE, crlf
+from smime_graph.smime.transfer import decode_base64
 
 
 def leaf(body: bytes, *fields: bytes) -> bytes:

@@ -37,8 +37,9 @@ from smime_graph.errors import (
 from smime_graph.findings import codes
 from smime_graph.policy import EXCHANGE
 from smime_graph.smime.canonical import encode_base64
-from smime_graph.smime.entity import Entity, decode_base64
+from smime_graph.smime.entity import Entity
 from smime_graph.smime.report import Layer
+from smime_graph.smime.transfer import decode_base64
 from smime_graph.smime.wrap import SIGNED, pkcs7_mime
 
 FROM = b"From: Alice <alice@contoso.com>\r\nTo: bob@contoso.com\r\n"
@@ -146,7 +147,8 @@ def test_layers_are_found_wherever_a_part_can_be(
     p7m = (
         b"Content-Type: application/octet-stream; name=smime.p7m\r\n"
         b"Content-Disposition: attachment; filename=smime.p7m\r\n"
-        b"Content-Transfer-Encoding: base64\r\n\r\n" + encode_base64(Entity(opaque).decoded_body())
+        b"Content-Transfer-Encoding: base64\r\n\r\n"
+        + encode_base64(bytes(Entity(opaque).decoded_body()))
     )
     packed = (
         b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n"
@@ -247,7 +249,7 @@ def test_an_attached_message_without_a_from_is_from_whom_the_message_around_it_i
 
     def signed(who: Identity) -> bytes:
         made = part_of(sign(message, signer=who, detached=False, at=now, policy=CARELESS))
-        der = decode_base64(Entity(made).body) if form == "der" else made
+        der = bytes(decode_base64(Entity(made).body)) if form == "der" else made
         for _ in range(depth):
             der = attached(der)
         return FROM + mixed(FOOTER, der)

@@ -174,7 +174,7 @@ def test_a_saved_attachment_is_read_as_it_is(
     alice: Identity, message: bytes, trust: TrustStore, now: datetime
 ) -> None:
     raw = sign(message, signer=alice, at=now, detached=False)
-    der = Entity(raw).decoded_body()
+    der = bytes(Entity(raw).decoded_body())
     pem = b"-----BEGIN CMS-----\n" + encode_base64(der) + b"-----END CMS-----\n"
     for form in (der, pem):
         assert verify(form, trust=trust, at=now).content == INNER

@@ -135,7 +135,7 @@ def test_a_from_that_all_read_alike_and_a_part_that_is_no_message_are_accepted(
 
 
 def test_a_bare_cms_is_no_message(alice: Identity, trust: TrustStore, now: datetime) -> None:
-    der = Entity(opaque(INNER, alice, now)).decoded_body()
+    der = bytes(Entity(opaque(INNER, alice, now)).decoded_body())
     assert verify(der, trust=trust, at=now).findings == ()
     with pytest.raises(CertificateRejected):
         verify(der, trust=trust, at=now, sender="bob@contoso.com")

@@ -54,7 +54,7 @@ def read(name: str) -> bytes:
 def der_of(name: str) -> bytes:
     found = recognise(read(name), "1")
     assert found is not None
-    return found.der
+    return bytes(found.der)
 
 
 @pytest.mark.parametrize("name", AGREEMENTS)

@@ -542,7 +542,7 @@ def _accepted(case: Case, base: Policy) -> None:
     if case.row["trust"] == "embedded":
         if case.file("content") is not None and case.file("detached") is None:
             context = VerificationContext.of(len(case.raw), policy=base)
-            case.check_content(parse_layers(case.raw, context).content)
+            case.check_content(bytes(parse_layers(case.raw, context).content))
         return
     if case.row["id"] in OTHERWISE:
         assert not report.accepted
