@@ -102,43 +102,102 @@ def sign(
     """
     if len(signers) > MAX_SIGNERS:
         raise UsageError(f"{len(signers)} signers, at most {MAX_SIGNERS} are read")
-    chosen = [choose_scheme(signer.certificate, policy) for signer in signers]
-    digests = list(dict.fromkeys(digest for _, digest in chosen))
-    hashed = {digest.name: digest.compute(content) for digest in digests}
-    common = [
-        attributes.content_type(content_type),
-        attributes.signing_time(at),
-        attributes.attribute(oids.SMIME_CAPABILITIES, capabilities.announcement(policy)),
-        *further,
-    ]
+    who = tuple([(s.certificate, s.encryption_certificate, tuple(s.chain)) for s in signers])
+    frame = _frame if _is_small(who) else _frame.__wrapped__
+    own, before, certificates = frame(who, policy, sid, content_type)
+    hashed = {
+        digest.name: attributes.message_digest(digest.compute(content))
+        for digest in dict.fromkeys([one.digest for one in own])
+    }
+    time = attributes.signing_time(at)
     infos: list[bytes] = []
-    for signer, (scheme, digest) in zip(signers, chosen, strict=True):
-        own = _attributes_of(signer.certificate, signer.encryption_certificate, scheme, digest)
-        hashed_content = attributes.message_digest(hashed[digest.name])
-        to_be_signed = ber.set_of(*common, hashed_content, *own)
-        named = _named(signer.certificate, sid)
-        signature = private_key(signer.private_key).sign(to_be_signed, scheme, digest)
-        infos.append(_signer_info(named, scheme, digest, to_be_signed, signature))
-    carried: list[Certificate] = []
-    for signer in signers:
-        carried += [signer.certificate, *signer.chain]
-        if signer.encryption_certificate is not None:
-            carried.append(signer.encryption_certificate)  # RFC 8550 2.3
+    for signer, one in zip(signers, own, strict=True):
+        to_be_signed = ber.set_of(*one.attributes, time, hashed[one.digest.name], *further)
+        signature = private_key(signer.private_key).sign(to_be_signed, one.scheme, one.digest)
+        infos.append(one.signer_info(to_be_signed, signature))
     encapsulated: list[bytes | memoryview] = [ber.oid(content_type)]
     if not detached:
         encapsulated += ber.nest(0xA0, ber.nest(ber.OCTET_STRING, [content]))
-    version = 3 if sid == "ski" or content_type != oids.DATA else 1
     der = content_info(
         oids.SIGNED_DATA,
-        [
-            ber.integer(version),
-            ber.set_of(*(parameters.write_digest(digest) for digest in digests)),
-            *ber.nest(ber.SEQUENCE, encapsulated),
-            certificate_set(one.der for one in carried),
-            ber.set_of(*infos),
-        ],
+        [before, *ber.nest(ber.SEQUENCE, encapsulated), certificates, ber.set_of(*infos)],
     )
-    return der, [digest for _, digest in chosen]
+    return der, [one.digest for one in own]
+
+
+@dataclass(frozen=True, slots=True)
+class _Signing:
+    """What is the same in every SignerInfo of a signer under a policy, in octets."""
+
+    scheme: SignatureScheme
+    digest: Digest
+    attributes: tuple[bytes, ...]
+    before: bytes  # version, sid, digestAlgorithm
+    after: bytes  # signatureAlgorithm
+
+    def signer_info(self, to_be_signed: bytes, signature: bytes) -> bytes:
+        # RFC 5652 5.4: signed as SET OF, sent as [0] IMPLICIT
+        implicit = b"\xa0" + to_be_signed[1:]
+        return ber.sequence(self.before, implicit, self.after, ber.octet_string(signature))
+
+
+# the certificate of a signer, the one to encrypt to, and the chain
+_Who = tuple[Certificate, Certificate | None, tuple[Certificate, ...]]
+_MAX_FRAME = 32 * 1024  # octets of certificates: a dozen, or three with ML-DSA-87
+
+
+def _is_small(who: tuple[_Who, ...]) -> bool:
+    every = [one for own, other, chain in who for one in (own, other, *chain) if one is not None]
+    return sum([len(one.der) for one in every]) <= _MAX_FRAME
+
+
+@lru_cache(maxsize=64)
+def _frame(
+    who: tuple[_Who, ...], policy: Policy, sid: SignerIdentifier, content_type: str
+) -> tuple[list[_Signing], bytes, bytes]:
+    """What is the same in every SignedData of these signers: of each its part, then version and
+    digestAlgorithms, then the certificates.
+
+    Kept for who signs again; there are no keys in it, and nothing that ends with time.
+    """
+    own = [_signing(certificate, other, policy, sid, content_type) for certificate, other, _ in who]
+    carried: list[Certificate] = []
+    for certificate, other, chain in who:
+        carried += [certificate, *chain]
+        if other is not None:
+            carried.append(other)  # RFC 8550 2.3
+    digests = dict.fromkeys(parameters.write_digest(one.digest) for one in own)
+    version = 3 if sid == "ski" or content_type != oids.DATA else 1
+    before = ber.integer(version) + ber.set_of(*digests)
+    return own, before, certificate_set(one.der for one in carried)
+
+
+def _signing(
+    certificate: Certificate,
+    encryption: Certificate | None,
+    policy: Policy,
+    sid: SignerIdentifier,
+    content_type: str,
+) -> _Signing:
+    scheme, digest = choose_scheme(certificate, policy)
+    own = (
+        attributes.content_type(content_type),
+        attributes.attribute(oids.SMIME_CAPABILITIES, capabilities.announcement(policy)),
+        *_attributes_of(certificate, encryption, scheme, digest),
+    )
+    return _around(certificate, scheme, digest, own, sid)
+
+
+def _around(
+    certificate: Certificate,
+    scheme: SignatureScheme,
+    digest: Digest,
+    own: tuple[bytes, ...],
+    sid: SignerIdentifier,
+) -> _Signing:
+    version, identifier = _named(certificate, sid)
+    before = ber.integer(version) + identifier + parameters.write_digest(digest)
+    return _Signing(scheme, digest, own, before, parameters.write_signature(scheme, digest))
 
 
 def _attributes_of(
@@ -167,10 +226,10 @@ def write_signer(
     sid: SignerIdentifier,
 ) -> bytes:
     """A SignerInfo that signs these attributes. UsageError where `sid` cannot name the signer."""
-    named = _named(signer.certificate, sid)
+    own = _around(signer.certificate, scheme, digest, tuple(signed), sid)
     to_be_signed = ber.set_of(*signed)
     signature = private_key(signer.private_key).sign(to_be_signed, scheme, digest)
-    return _signer_info(named, scheme, digest, to_be_signed, signature)
+    return own.signer_info(to_be_signed, signature)
 
 
 def _named(certificate: Certificate, sid: SignerIdentifier) -> tuple[int, bytes]:
@@ -183,24 +242,6 @@ def _named(certificate: Certificate, sid: SignerIdentifier) -> tuple[int, bytes]
             hint="identify the signer by issuer and serial number",
         )
     return 3, ber.context(0, certificate.subject_key_identifier, constructed=False)
-
-
-def _signer_info(
-    named: tuple[int, bytes],
-    scheme: SignatureScheme,
-    digest: Digest,
-    to_be_signed: bytes,
-    signature: bytes,
-) -> bytes:
-    version, identifier = named
-    return ber.sequence(
-        ber.integer(version),
-        identifier,
-        parameters.write_digest(digest),
-        b"\xa0" + to_be_signed[1:],  # RFC 5652 5.4: signed as SET OF, sent as [0] IMPLICIT
-        parameters.write_signature(scheme, digest),
-        ber.octet_string(signature),
-    )
 
 
 def carry(certificates: Sequence[Certificate]) -> bytes:

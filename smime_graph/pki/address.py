@@ -164,6 +164,10 @@ def parse_header_addresses(value: str) -> tuple[str, ...]:
     Raises MalformedMessage where the value, or any part of it, can be read in more than one way. An
     empty result means that there is nobody, as in "undisclosed-recipients:;".
     """
+    return _lately(value) if len(value) <= _MAX_KEPT else _parsed(value)
+
+
+def _parsed(value: str) -> tuple[str, ...]:
     found: list[str] = []
     current: list[_Token] = []
     in_group = after_group = False
@@ -194,6 +198,10 @@ def parse_header_addresses(value: str) -> tuple[str, ...]:
     if current:
         found.append(_mailbox(current))
     return tuple(found)
+
+
+_MAX_KEPT = 1000  # characters: a dozen people with their names
+_lately = lru_cache(maxsize=256)(_parsed)
 
 
 def header_addresses(value: str) -> tuple[str, ...]:

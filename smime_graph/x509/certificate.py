@@ -336,11 +336,11 @@ class Certificate:
             return None
         return bytes(value.as_octets())
 
-    @property
+    @cached_property
     def not_before(self) -> datetime:
         return self.x509.not_valid_before_utc
 
-    @property
+    @cached_property
     def not_after(self) -> datetime:
         return self.x509.not_valid_after_utc
 

@@ -1,0 +1,140 @@
+"""What is kept of one message for the next is what would be made anew, whatever changes between."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smime_graph import EXCHANGE, RFC_8551, Policy, UsageError, oids
+from smime_graph.authority.issue import CA
+from smime_graph.cms import signed_data
+from smime_graph.errors import PolicyRefusal
+from smime_graph.x509.certificate import Certificate
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+POLICIES = (
+    EXCHANGE,
+    RFC_8551,
+    EXCHANGE.but("exchange", digest="sha512"),
+    EXCHANGE.but("exchange", announce=("aes128-cbc",)),
+    EXCHANGE.but("exchange", encrypt_to_self=False),
+)
+
+
+@dataclass(frozen=True)
+class Signer:
+    """An Identity without its checks: another certificate for the same key, another chain."""
+
+    private_key: Any
+    certificate: Certificate
+    chain: tuple[Certificate, ...] = ()
+    encryption_certificate: Certificate | None = None
+
+
+@functools.cache
+def signers() -> tuple[Signer, ...]:
+    """Keys whose signatures are the same each time; of one there are two certificates."""
+    ca = CA("Root", key="p256", at=NOW - timedelta(days=9))
+    middle = ca.create_intermediate("Issuing", key="p256", at=NOW - timedelta(days=9))
+    ed, rsa_key = ed25519.Ed25519PrivateKey.generate(), rsa.generate_private_key(65537, 2048)
+    found = [
+        Signer(key, issuer.issue("alice@contoso.com", key=key, at=NOW).certificate)
+        for key in (ed, rsa_key)
+        for issuer in (ca, middle)
+    ]
+    other = found[-1].certificate
+    found += [replace(one, chain=(middle.certificate,)) for one in found[:2]]
+    found += [replace(one, encryption_certificate=other) for one in found[:2]]
+    return tuple(found)
+
+
+CHOSEN = st.lists(st.sampled_from(range(8)), min_size=1, max_size=3)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    chosen=CHOSEN,
+    policy=st.sampled_from(POLICIES),
+    sid=st.sampled_from(("issuer", "ski")),
+    content_type=st.sampled_from((oids.DATA, oids.SIGNED_DATA)),
+    content=st.sampled_from((b"", b"one", b"another")),
+    later=st.integers(0, 3),
+    detached=st.booleans(),
+)
+def test_signed_data_is_what_it_is_when_nothing_is_remembered(
+    chosen: list[int],
+    policy: Policy,
+    sid: Literal["issuer", "ski"],
+    content_type: str,
+    content: bytes,
+    later: int,
+    detached: bool,
+) -> None:
+    def made() -> bytes:
+        return signed_data.sign(
+            content,
+            [signers()[number] for number in chosen],
+            detached=detached,
+            policy=policy,
+            at=NOW + timedelta(days=9000 * later),
+            sid=sid,
+            content_type=content_type,
+        )[0]
+
+    first = made()  # with what examples before this one have left
+    signed_data._frame.cache_clear()
+    assert made() == first
+    assert made() == first
+
+
+def test_a_signer_that_one_policy_lets_sign_is_refused_by_another_afterwards() -> None:
+    one = signers()[0]
+    options: dict[str, Any] = {"detached": True, "at": NOW}
+    signed_data.sign(b"x", [one], policy=EXCHANGE, **options)
+    strict = EXCHANGE.but("exchange", keys=frozenset({"rsa"}))
+    with pytest.raises(PolicyRefusal):
+        signed_data.sign(b"x", [one], policy=strict, **options)
+
+
+def test_a_signer_is_named_as_was_asked_for_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Signer(signers()[0].private_key, Certificate(signers()[0].certificate.der))
+    monkeypatch.setitem(vars(one.certificate), "subject_key_identifier", None)
+    options: dict[str, Any] = {"detached": True, "policy": EXCHANGE, "at": NOW}
+    signed_data._frame.cache_clear()
+    signed_data.sign(b"x", [one], **options)
+    with pytest.raises(UsageError, match="no subjectKeyIdentifier"):
+        signed_data.sign(b"x", [one], sid="ski", **options)
+
+
+def test_a_private_key_lives_no_longer_than_its_owner_keeps_it() -> None:
+    import gc
+    import weakref
+
+    class Key:
+        operations = ("sign",)
+
+        def sign(self, *_: Any) -> bytes:
+            return b"a signature"
+
+    key = Key()
+    signer = Signer(key, signers()[0].certificate)
+    signed_data.sign(b"x", [signer], detached=True, policy=EXCHANGE, at=NOW)
+    gone = weakref.ref(key)
+    del key, signer
+    gc.collect()
+    assert gone() is None
+
+
+def test_large_chains_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = signers()[4]
+    monkeypatch.setattr(signed_data, "_MAX_FRAME", len(one.certificate.der))
+    signed_data._frame.cache_clear()
+    signed_data.sign(b"x", [one], detached=True, policy=EXCHANGE, at=NOW)
+    assert signed_data._frame.cache_info().currsize == 0
