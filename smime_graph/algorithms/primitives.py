@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import sha1
 from typing import Any
 
@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from ..buffers import Data
+from ..buffers import CHUNK, Data, chunks, gather
 from . import rc2
 
 # --- signatures ---------------------------------------------------------------------------
@@ -98,11 +98,11 @@ def cbc(algorithm: Callable[[bytes], Any], block: int) -> dict[str, Any]:
         written += encryptor.update_into(last, out[written:])
         return out[:written], b""
 
-    def decrypt(key: bytes, iv: bytes, ciphertext: Data, _: bytes, __: bytes) -> bytes:
+    def decrypt(key: bytes, iv: bytes, ciphertext: Data, _: bytes, __: bytes) -> Data:
         if not ciphertext or len(ciphertext) % block:
             raise ValueError
         decryptor = Cipher(algorithm(key), modes.CBC(iv)).decryptor()
-        return unpadded(decryptor.update(ciphertext) + decryptor.finalize(), block)
+        return gather(_unpadded_pieces(map(decryptor.update, chunks(ciphertext)), block))
 
     return {"encrypt": encrypt, "decrypt": decrypt, "iv_size": block, "parameters": "iv"}
 
@@ -114,6 +114,14 @@ def unpadded(padded: bytes, block: int) -> bytes:
     return padded[:-pad]
 
 
+def _unpadded_pieces(pieces: Iterator[bytes], block: int) -> Iterator[Data]:
+    last = next(pieces)
+    for piece in pieces:
+        yield last
+        last = piece
+    yield unpadded(last, block)
+
+
 AES_CBC = cbc(AES, 16)
 DES_EDE3_CBC = cbc(TripleDES, 8)
 
@@ -122,13 +130,13 @@ def rc2_cbc_encrypt(_: bytes, __: bytes, ___: Data) -> tuple[Data, bytes]:
     raise ValueError("RC2 is for reading old mail, nothing is encrypted with it")
 
 
-def rc2_cbc_decrypt(key: bytes, iv: bytes, ciphertext: Data, _: bytes, __: bytes) -> bytes:
+def rc2_cbc_decrypt(key: bytes, iv: bytes, ciphertext: Data, _: bytes, __: bytes) -> Data:
     """RC2 with as many effective bits as the key has, which is what S/MIME clients used."""
     if not ciphertext or len(ciphertext) % 8:
         raise ValueError
     if len(key) == 16:
         decryptor = Cipher(RC2(key), modes.CBC(iv)).decryptor()
-        return unpadded(decryptor.update(ciphertext) + decryptor.finalize(), 8)
+        return gather(_unpadded_pieces(map(decryptor.update, chunks(ciphertext)), 8))
     if len(ciphertext) > _MAX_RC2:
         raise ValueError
     bits = 8 * len(key)
@@ -143,12 +151,12 @@ def gcm_encrypt(key: bytes, nonce: bytes, content: Data) -> tuple[Data, bytes]:
     return _split_tag(AESGCM(key).encrypt(nonce, content, None))
 
 
-def gcm_decrypt(key: bytes, nonce: bytes, ciphertext: Data, tag: bytes, aad: bytes) -> bytes:
+def gcm_decrypt(key: bytes, nonce: bytes, ciphertext: Data, tag: bytes, aad: bytes) -> Data:
     try:
         # AESGCM takes 16-octet tags only; RFC 5084 3.2 allows 12 to 16
         decryptor = Cipher(AES(key), modes.GCM(nonce, tag, min_tag_length=12)).decryptor()
         decryptor.authenticate_additional_data(aad)
-        content = decryptor.update(ciphertext)
+        content = gather(map(decryptor.update, chunks(ciphertext)))
         decryptor.finalize()
     except InvalidTag:
         raise ValueError from None
@@ -341,15 +349,29 @@ def zlib_compress(content: Data) -> bytes:
     return zlib.compress(content)
 
 
-def zlib_decompress(data: Data, limit: int) -> bytes:
-    """At most `limit` octets; ValueError for more, for a broken stream and for what follows it."""
-    engine = zlib.decompressobj()
+def zlib_decompress(data: Data, limit: int) -> Data:
+    """At most `limit` octets; OverflowError for more, ValueError for a broken stream and for what
+    follows it.
+    """
     try:
-        content = engine.decompress(data, limit + 1)
+        return gather(_inflated(data, limit))
     except zlib.error:
         raise ValueError from None
-    if len(content) > limit:
-        raise OverflowError
+
+
+def _inflated(data: Data, limit: int) -> Iterator[bytes]:
+    engine = zlib.decompressobj()
+    for chunk in chunks(data):
+        rest = chunk
+        piece = b""
+        while rest or len(piece) == CHUNK:  # or there is more to come out
+            piece = engine.decompress(rest, CHUNK)
+            limit -= len(piece)
+            if limit < 0:
+                raise OverflowError
+            yield piece
+            rest = engine.unconsumed_tail
+        if engine.unused_data:
+            break
     if not engine.eof or engine.unused_data:
         raise ValueError
-    return content

@@ -125,7 +125,7 @@ class ContentCipher(Identified):
     iv_size: int
     parameters: str
     encrypt: Callable[[bytes, bytes, Data], tuple[Data, bytes]]
-    decrypt: Callable[[bytes, bytes, Data, bytes, bytes], bytes]
+    decrypt: Callable[[bytes, bytes, Data, bytes, bytes], Data]
     aead: bool = False
     tag_size: int = 0
 
@@ -215,7 +215,7 @@ class Compression(Identified):
     """A compression algorithm (RFC 3274); beyond its limit `decompress` raises OverflowError."""
 
     compress: Callable[[Data], bytes]
-    decompress: Callable[[Data, int], bytes]
+    decompress: Callable[[Data, int], Data]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,6 +12,7 @@ from ..asn1.algorithm_identifier import AlgorithmIdentifier
 from ..asn1.ber import Fields, Node
 from ..asn1.content_info import content_info, read_content_info
 from ..budget import INFLATED_OCTET, Budget
+from ..buffers import Data
 from ..errors import MalformedMessage
 from ..policy import Policy
 from .recipients.recipient_info import require_readable
@@ -50,8 +51,8 @@ def compress(content: bytes) -> bytes:
 
 
 def decompress(
-    der: bytes, *, policy: Policy, limit: int = MAX_CONTENT, budget: Budget | None = None
-) -> bytes:
+    der: Data, *, policy: Policy, limit: int = MAX_CONTENT, budget: Budget | None = None
+) -> Data:
     """The content of a CompressedData in a ContentInfo, BER or DER; see `decompress_content`."""
     _, node = read_content_info(der, oids.COMPRESSED_DATA, budget=budget)
     return decompress_content(node, policy=policy, limit=limit, budget=budget)
@@ -59,7 +60,7 @@ def decompress(
 
 def decompress_content(
     node: Node, *, policy: Policy, limit: int = MAX_CONTENT, budget: Budget | None = None
-) -> bytes:
+) -> Data:
     """What is in a CompressedData, at most `limit` octets. Raises MalformedMessage."""
     name = "CompressedData"
     fields = Fields(node.expect(ber.SEQUENCE, name), name)

@@ -46,7 +46,7 @@ def read_content(node: Node) -> EncryptedData:
     return EncryptedData(algorithm, ciphertext)
 
 
-def decrypt(encrypted: EncryptedData, keys: Sequence[AnyKey], *, policy: Policy) -> bytes:
+def decrypt(encrypted: EncryptedData, keys: Sequence[AnyKey], *, policy: Policy) -> Data:
     """The content under a SharedKey of the right size; errors as of `enveloped_data`."""
     encryption = readable_encryption(encrypted.algorithm, policy, False, "EncryptedData")
     usable = [

@@ -204,7 +204,7 @@ def decrypt(
     *,
     policy: Policy,
     budget: Budget | None = None,
-) -> bytes:
+) -> Data:
     """The content, decrypted with the first of the keys that can.
 
     Nothing is released before the tag of an AuthEnvelopedData is checked. Raises

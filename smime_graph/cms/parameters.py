@@ -224,7 +224,7 @@ class ContentEncryption:
     identifier: bytes
     derivation: CekDerivation | None = None
 
-    def decrypt(self, cek: bytes, ciphertext: Data, tag: bytes, aad: bytes) -> bytes:
+    def decrypt(self, cek: bytes, ciphertext: Data, tag: bytes, aad: bytes) -> Data:
         """The content; ValueError without a word for any failure."""
         if self.derivation is not None:
             cek = self.derivation.derive(cek, self.identifier)

@@ -284,7 +284,7 @@ def encrypted_key(der: bytes) -> bytes:
 
 
 def opened(der: bytes, key: Identity) -> bytes:
-    return enveloped_data.decrypt(enveloped_data.read(der), [key], policy=EXCHANGE)
+    return bytes(enveloped_data.decrypt(enveloped_data.read(der), [key], policy=EXCHANGE))
 
 
 def encrypted(alice: Identity, transport: str) -> bytes:

@@ -457,7 +457,7 @@ def _des3_wrapped(world: World, row: KeyWrap) -> Trip:
         try:
             key = row.unwrap(kek, found.encrypted_key)
             encryption = parameters.read_cipher(enveloped.algorithm, "content")
-            return encryption.decrypt(key, enveloped.ciphertext, b"", b"")
+            return bytes(encryption.decrypt(key, enveloped.ciphertext, b"", b""))
         except ValueError:
             raise DecryptionFailed from None
 

@@ -25,7 +25,7 @@ def made(stream: bytes, *, algorithm: bytes = _ZLIB, behind: bytes = b"") -> byt
 
 
 def text_of(der: bytes, **limits: Any) -> bytes:
-    return decompress(der, policy=EXCHANGE, **limits)
+    return bytes(decompress(der, policy=EXCHANGE, **limits))
 
 
 @settings(max_examples=50, deadline=None)

@@ -44,7 +44,7 @@ def encrypt(to: Sequence[Any], name: str = "aes256-cbc", content: bytes = CONTEN
 
 
 def decrypt(der: bytes, *keys: Any) -> bytes:
-    return enveloped_data.decrypt(enveloped_data.read(der), keys, policy=EXCHANGE)
+    return bytes(enveloped_data.decrypt(enveloped_data.read(der), keys, policy=EXCHANGE))
 
 
 @pytest.mark.parametrize("name", CIPHERS)

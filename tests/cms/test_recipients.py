@@ -78,7 +78,7 @@ def message(
 
 
 def opened(der: bytes, *keys: Any, policy: Policy = EXCHANGE) -> bytes:
-    return enveloped_data.decrypt(enveloped_data.read(der), keys, policy=policy)
+    return bytes(enveloped_data.decrypt(enveloped_data.read(der), keys, policy=policy))
 
 
 def bare(private_key: Any) -> Any:
@@ -534,7 +534,7 @@ def encrypted(name: str, key: bytes, *, derived_from: bytes | None = None) -> by
 
 
 def decrypted(der: bytes, keys: list[Any], policy: Policy) -> bytes:
-    return encrypted_data.decrypt(encrypted_data.read(der), keys, policy=policy)
+    return bytes(encrypted_data.decrypt(encrypted_data.read(der), keys, policy=policy))
 
 
 def test_encrypted_data_is_read_with_the_key_of_its_size() -> None:

@@ -79,7 +79,7 @@ def encrypted(content: bytes, *to: Any) -> bytes:
 
 
 def decrypted(der: bytes, *keys: Any) -> bytes:
-    return enveloped_data.decrypt(enveloped_data.read(der), keys, policy=EXCHANGE)
+    return bytes(enveloped_data.decrypt(enveloped_data.read(der), keys, policy=EXCHANGE))
 
 
 def test_a_kind_of_recipient_is_one_row(

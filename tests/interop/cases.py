@@ -226,18 +226,18 @@ class EncryptionCase:
         assert enveloped.authenticated == self.content_cipher.aead
         assert len(enveloped.recipients) == 1 + bool(self.beside)
         if self.row == self.cipher or self.beside or self.derived:
-            return content
+            return bytes(content)
         (recipient,) = enveloped.recipients
         if self.row.endswith("-wrap") and reader != "shared":
             assert recipient.algorithm is not None
             assert recipient.algorithm.parameters is not None
             wrap, _ = parameters.read_wrap(recipient.algorithm.parameters, "recipient")
             assert wrap.name == self.row
-            return content
+            return bytes(content)
         expected = self.key_wrap.name if reader == "shared" else self.row
         assert recipient.algorithm_name == expected
         assert (recipient.issuer_and_serial is None) == (self.ski or isinstance(reader, str))
-        return content
+        return bytes(content)
 
     def _key(self, reader: Reader) -> AnyKey:
         if isinstance(reader, str):

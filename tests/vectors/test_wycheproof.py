@@ -84,7 +84,7 @@ def digest(name: str) -> Digest:
 
 def deciphered(cipher: ContentCipher, *arguments: bytes) -> bytes | None:
     try:
-        return cipher.decrypt(*arguments)
+        return bytes(cipher.decrypt(*arguments))
     except ValueError:
         return None
 
