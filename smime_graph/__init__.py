@@ -83,6 +83,8 @@ if TYPE_CHECKING:
     from .pki.identity import Identity as Identity
     from .pki.identity import load_identities as load_identities
     from .pki.keyfiles.pbe import WrongPassword as WrongPassword
+    from .pki.revocation import Revocation as Revocation
+    from .pki.revocation import RevocationMode as RevocationMode
     from .pki.trust import TrustStore as TrustStore
     from .policy import ARCHIVE as ARCHIVE
     from .policy import EXCHANGE as EXCHANGE
@@ -165,6 +167,7 @@ _HOME = {
     ".graph.models": ("Status",),
     ".pki.identity": ("Contact", "Identity", "load_identities"),
     ".pki.keyfiles.pbe": ("WrongPassword",),
+    ".pki.revocation": ("Revocation", "RevocationMode"),
     ".pki.trust": ("TrustStore",),
     ".policy": ("ARCHIVE", "EXCHANGE", "POLICIES", "POST_QUANTUM", "Policy", "RFC_8551"),
     ".smime.answer": ("answer",),

@@ -110,6 +110,10 @@ CATALOGUE: dict[str, tuple[Severity, str]] = {
     "alg.key.weak": (_E, "RFC 8551 4.3, 4.4, 6"),
     # pki: certificates and paths
     "pki.trust.no-anchors": (_E, "RFC 5280 6.1.1"),
+    "pki.revocation.revoked": (_E, "RFC 5280 5.3, RFC 6960 2.2"),
+    "pki.revocation.unknown": (_W, "RFC 8550 4.2"),
+    "pki.revocation.stale": (_W, "RFC 5280 5.1.2.5, RFC 6960 4.2.2.1"),
+    "pki.revocation.invalid": (_W, "RFC 5280 6.3.3, RFC 6960 3.2"),
     "pki.path.none": (_E, "RFC 5280 6.1"),
     "pki.path.expired": (_E, "RFC 5280 6.1.3"),
     "pki.path.not-yet-valid": (_E, "RFC 5280 6.1.3"),

@@ -58,6 +58,7 @@ TITLES = {
     5652: "Cryptographic Message Syntax",
     5753: "Elliptic curves in CMS",
     5754: "SHA-2 in CMS",
+    5940: "Revocation information in CMS",
     5816: "Timestamps: ESSCertIDv2",
     5890: "Internationalized domain names",
     5937: "Constraints of trust anchors",

@@ -136,6 +136,11 @@ class _Calls:
             "SecurityCategory": Call(s.SecurityCategory, {"type": "1.2.3", "value": b"\5\0"}),
             "Policy": Call(Policy, values),
             "Policy.but": Call(EXCHANGE.but, {"name": "mine"}),
+            "Revocation": Call(s.Revocation, {"mode": "hard"}),
+            "Revocation.load": Call(s.Revocation.load, {"mode": "hard"}),
+            "Revocation.with_revocation_info": Call(
+                s.Revocation().with_revocation_info, {"choices": [b"x"]}
+            ),
             "TrustStore": Call(TrustStore, {"anchors": (certificate,)}),
             "TrustStore.load": Call(TrustStore.load, {}, (ca.trust_pem,)),  # type: ignore[arg-type]
             "TrustStore.from_pem": Call(TrustStore.from_pem, {}, (ca.trust_pem,)),  # type: ignore[arg-type]

@@ -42,6 +42,7 @@ def judgement(how: Reading) -> dict[str, Any]:
         "certificates": keys.certificates(how.keys.certificate),
         "policy": how.policy,
         "at": how.at,
+        "revocation": how.known_revocation(),
     }
 
 

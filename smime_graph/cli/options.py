@@ -16,6 +16,7 @@ from .command import Option, Verb
 
 if TYPE_CHECKING:
     from ..cms.recipients.kinds import AnyRecipient
+    from ..pki.revocation import Revocation, RevocationMode
     from ..policy import Policy
     from .keys import KeyRing
 
@@ -252,6 +253,14 @@ judging = combined(
         metavar="FILE",
         help="Further certificates to use; not believed.",
     ),
+    option("--crl", type=FILE, multiple=True, metavar="FILE", help="A CRL (DER or PEM)."),
+    option("--ocsp", type=FILE, multiple=True, metavar="FILE", help="An OCSP response (DER)."),
+    option(
+        "--revocation",
+        type=click.Choice(["none", "soft", "hard"]),
+        help="What it is if nothing tells that a certificate is not revoked: nothing, a warning or"
+        " an error. soft where --crl or --ocsp is given, else none.",
+    ),
 )
 
 
@@ -335,10 +344,21 @@ class Reading:
     sender: str | None = None
     part: str | None = None
     content: str | None = None
+    crl: tuple[str, ...] = ()
+    ocsp: tuple[str, ...] = ()
+    revocation: RevocationMode | None = None
 
     @classmethod
     def of(cls, given: Mapping[str, Any], keys: Keys | None = None) -> Reading:
         return take(cls, given, keys=keys or take(Keys, given))
+
+    def known_revocation(self) -> Revocation | None:
+        """What is known of revocation; None where nobody asks for it."""
+        if not (self.crl or self.ocsp or self.revocation):
+            return None
+        from ..pki.revocation import Revocation
+
+        return Revocation.load(mode=self.revocation or "soft", crls=self.crl, ocsp=self.ocsp)
 
 
 def _policy(given: Mapping[str, Any]) -> Policy:

@@ -13,6 +13,7 @@ from ..cms.recipients.kinds import AnyKey
 from ..errors import UsageError
 from ..pki.identity import Identity
 from ..pki.path import PathReport, SignatureChecks, build_path
+from ..pki.revocation import Revocation, with_revocation
 from ..pki.trust import TrustStore
 from ..pki.validate import with_usage
 from ..policy import Policy
@@ -44,6 +45,7 @@ class VerificationContext:
     sender: str | None = None
     clearance: Clearance | None = None
     identities: tuple[AnyKey, ...] = field(default=(), repr=False)
+    revocation: Revocation | None = None
 
     @classmethod
     def of(
@@ -57,6 +59,7 @@ class VerificationContext:
         sender: str | None = None,
         clearance: Clearance | None = None,
         identities: Iterable[AnyKey] = (),
+        revocation: Revocation | None = None,
     ) -> VerificationContext:
         """For a message of `size` octets; `at` is now where it is None, and needs a time zone.
 
@@ -82,10 +85,19 @@ class VerificationContext:
                 for one in identities
                 for key in (one.identities if isinstance(one, Identity) else (one,))
             ),
+            revocation,
         )
 
-    def validate(self, certificate: Certificate, at: datetime | None = None) -> PathReport:
-        """Everything that speaks against a certificate as a signer's, then or now."""
+    def validate(
+        self,
+        certificate: Certificate,
+        at: datetime | None = None,
+        *,
+        signed_at: datetime | None = None,
+    ) -> PathReport:
+        """Everything that speaks against a certificate as a signer's, then or now; `signed_at` is
+        when it says it signed.
+        """
         policy = self.policy
         path = build_path(
             certificate,
@@ -95,12 +107,21 @@ class VerificationContext:
             accept_weak=policy.accept_weak_certificates,
             checks=self.checks,
         )
-        return with_usage(
+        report = with_usage(
             certificate,
             path,
             use="sign",
             minimum_rsa_bits=policy.minimum_rsa_bits,
             accept_weak=policy.accept_weak_certificates,
+        )
+        if self.revocation is None or not report.ok:
+            return report
+        return with_revocation(
+            report,
+            self.revocation,
+            at=at or self.at,
+            certificates=self.certificates,
+            signed_at=signed_at,
         )
 
     def build_path(

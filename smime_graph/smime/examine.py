@@ -14,6 +14,7 @@ from ..budget import Budget
 from ..buffers import Data
 from ..cms.recipients.kinds import AnyKey
 from ..errors import Hint, MalformedMessage, fresh
+from ..pki.revocation import Revocation
 from ..pki.trust import TrustStore
 from ..policy import EXCHANGE, Policy
 from ..x509.certificate import Certificate
@@ -42,6 +43,7 @@ def verify(
     at: datetime | None = None,
     clearance: Clearance | None = None,
     part: str | None = None,
+    revocation: Revocation | None = None,
 ) -> Opened:
     """Check the outermost signature and take it off.
 
@@ -54,6 +56,8 @@ def verify(
     notice.
     `part` is the path of an errant layer, as `inspect` lists it: that layer is opened instead, as a
     message of its own, whose sender is that of the message around it (RFC 9787 6.2).
+    `revocation` is a Revocation: the CRLs and OCSP responses to judge by, beside those that the
+    message brings (nobody is asked whether a certificate was revoked without it).
 
     The Opened has the content, its signer, and the report about them. Raises UsageError where
     there is no layer at `part`; SignatureInvalid or CertificateRejected,
@@ -68,6 +72,7 @@ def verify(
         certificates=certificates,
         sender=sender,
         clearance=clearance,
+        revocation=revocation,
     )
     return require_accepted(judge(_outermost_signed(raw, context, content, part), context))
 
@@ -156,6 +161,7 @@ def unseal(
     at: datetime | None = None,
     clearance: Clearance | None = None,
     part: str | None = None,
+    revocation: Revocation | None = None,
 ) -> Opened:
     """Take every layer off, and check every signature.
 
@@ -165,7 +171,8 @@ def unseal(
     `certificates`: further ones to use, each a Certificate.
     `policy`: a Policy, what is accepted. `at`: the time of judgement, a datetime (now).
     `clearance`: a function of Clearance, asked about the SecurityLabel of a signature.
-    `part`: the path of an errant layer, which is opened instead. More of each stands at `verify`.
+    `part`: the path of an errant layer, which is opened instead. `revocation`: a Revocation, what
+    is known of it. More of each stands at `verify`.
 
     The Opened has the message, its signer, and the report about them. Raises unless the message is
     accepted: what `decrypt` raises, or SignatureInvalid, CertificateRejected or VerificationFailed,
@@ -179,6 +186,7 @@ def unseal(
         certificates=certificates,
         sender=sender,
         clearance=clearance,
+        revocation=revocation,
         identities=identities,
     )
     return require_accepted(judge(parse_layers(raw, context, part=part), context))
@@ -197,12 +205,14 @@ def examine(
     at: datetime | None = None,
     clearance: Clearance | None = None,
     part: str | None = None,
+    revocation: Revocation | None = None,
 ) -> MessageReport:
     """Everything that can be said about the message; raises nothing that the report can hold.
 
     Arguments are those of `verify` and `unseal`: `identities` a list of AnyKey, `trust` a
     TrustStore, `certificates` each a Certificate, `policy` a Policy, `at` a datetime, `clearance` a
-    function of Clearance. The MessageReport has `accepted`, the layers, signers and findings.
+    function of Clearance, `revocation` a Revocation. The MessageReport has `accepted`, the layers,
+    signers and findings.
     """
     context = VerificationContext.of(
         len(raw) + len(content or b""),
@@ -212,6 +222,7 @@ def examine(
         certificates=certificates,
         sender=sender,
         clearance=clearance,
+        revocation=revocation,
         identities=identities,
     )
     return judge(parse_layers(raw, context, content=content, part=part), context).report

@@ -23,6 +23,7 @@ from ..cms.recipients.kinds import AnyKey, AnyRecipient
 from ..errors import MalformedMessage, SignatureInvalid, UsageError
 from ..findings import Finding, Report, finding
 from ..pki.address import addresses, header_addresses, mailboxes
+from ..pki.revocation import Revocation
 from ..pki.trust import TrustStore
 from ..policy import EXCHANGE, Policy
 from ..text import json_text
@@ -223,6 +224,7 @@ def verify_receipt(
     certificates: Sequence[Certificate] = (),
     policy: Policy = EXCHANGE,
     at: datetime | None = None,
+    revocation: Revocation | None = None,
 ) -> ReceiptReport:
     """Check that `raw` is a signed receipt for the message `original`, and accepted as a message.
 
@@ -231,7 +233,7 @@ def verify_receipt(
     receipt accepted. `sender` is whose receipt it must be; by default the receipt's own From, so
     look at `signer` of the ReceiptReport. The other arguments are those of `unseal`: `identities` a
     list of AnyKey, `trust` a TrustStore, `certificates` each a Certificate, `policy` a Policy, `at`
-    a datetime.
+    a datetime, `revocation` a Revocation.
 
     Raises what `unseal` raises, SignatureInvalid where it is no receipt for the original.
     """
@@ -244,6 +246,7 @@ def verify_receipt(
         certificates=certificates,
         policy=policy,
         at=at,
+        revocation=revocation,
     )
     if not report.message.accepted:
         raise refusal(report.message)
@@ -264,11 +267,13 @@ def examine_receipt(
     certificates: Sequence[Certificate] = (),
     policy: Policy = EXCHANGE,
     at: datetime | None = None,
+    revocation: Revocation | None = None,
 ) -> ReceiptReport:
     """As `verify_receipt`, but the report says it all and nothing that it can hold is raised.
 
     `identities` is a list of AnyKey, `trust` a TrustStore, `certificates` each a Certificate,
-    `policy` a Policy, `at` a datetime. The ReceiptReport has `accepted`, and who confirms what.
+    `policy` a Policy, `at` a datetime, `revocation` a Revocation. The ReceiptReport
+    has `accepted`, and who confirms what.
     """
 
     def opened(one: bytes, sender: str | None) -> Opened:
@@ -280,6 +285,7 @@ def examine_receipt(
             certificates=certificates,
             sender=sender,
             identities=identities,
+            revocation=revocation,
         )
         return judge(parse_layers(one, context), context)
 

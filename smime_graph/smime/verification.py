@@ -85,6 +85,9 @@ def judge(parsed: ParsedMessage, context: VerificationContext) -> Opened:
     context = replace(context, certificates=(*given, *parsed.certificates))
     whole = _whole(context)
     context = replace(context, certificates=(*whole, *context.certificates))
+    if context.revocation is not None:
+        sent = [one for layer in parsed.signed for one in layer.signed.crls]
+        context = replace(context, revocation=context.revocation.with_revocation_info(sent))
     signers: list[Signer] = []
     verified: list[Verified] = []
     for layer in parsed.signed:
@@ -262,11 +265,12 @@ def _judge_signer(
     emails: tuple[str, ...] = ()
     compared = senders.text
     if certificate is not None:
-        report = context.validate(certificate)
+        signed_at = check.signing_time
+        report = context.validate(certificate, signed_at=signed_at)
         for other in check.others[:_MAX_OTHERS]:
             if report.ok:
                 break
-            if (again := context.validate(other)).ok:
+            if (again := context.validate(other, signed_at=signed_at)).ok:
                 certificate, report = other, again
         found += [replace(f, where=f"{where}, {f.where}") for f in report.findings]
         found += attestations.check_path(info, report.chain, where)
