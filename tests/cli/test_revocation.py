@@ -20,12 +20,14 @@ DAY = timedelta(days=1)
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A signed message, its root, a CRL that names the signer and one that does not."""
+    folder = tmp_path / "revocation"
+    folder.mkdir()
     now = datetime.now(UTC)
     ca = CA("Revoking Root", key="p256", at=now - 9 * DAY)
     alice: Identity = ca.issue("alice@contoso.com", key="p256", at=now - 9 * DAY)
     raw = b"From: alice@contoso.com\nSubject: s\n\ntext\n"
-    (tmp_path / "signed.eml").write_bytes(sign(raw, signer=alice, at=now - DAY))
-    (tmp_path / "ca.pem").write_bytes(ca.trust_pem)
+    (folder / "signed.eml").write_bytes(sign(raw, signer=alice, at=now - DAY))
+    (folder / "ca.pem").write_bytes(ca.trust_pem)
     for name, serials in (("good", []), ("bad", [alice.certificate.x509.serial_number])):
         builder = (
             x509.CertificateRevocationListBuilder()
@@ -41,8 +43,8 @@ def folder(tmp_path: Path) -> Path:
                 .build()
             )
         made = builder.sign(ca.private_key, hashes.SHA256())
-        (tmp_path / f"{name}.crl").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    return tmp_path
+        (folder / f"{name}.crl").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    return folder
 
 
 @pytest.mark.parametrize("verb", ["verify", "unseal", "examine"])
