@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from .graph import GraphClient as GraphClient
     from .graph import MessageRef as MessageRef
     from .graph import Page as Page
+    from .graph import StoredMessage as StoredMessage
     from .graph._flows import Via as Via
     from .graph._mailbox import Cloud as Cloud
     from .graph._mailbox import Wire as Wire
@@ -160,7 +161,7 @@ _HOME = {
         "VerificationFailed",
     ),
     ".findings": ("Finding", "Report", "Severity"),
-    ".graph": ("AsyncGraphClient", "Folder", "GraphClient", "MessageRef", "Page"),
+    ".graph": ("AsyncGraphClient", "Folder", "GraphClient", "MessageRef", "Page", "StoredMessage"),
     ".graph._flows": ("Via",),
     ".graph._mailbox": ("Cloud", "Wire"),
     ".graph.auth": ("AccessToken", "AsyncTokenCredential", "Credential", "TokenCredential"),

@@ -41,7 +41,16 @@ from tests.conftest import NOW
 # What the library makes and people read; nothing is done with one that somebody else has made up
 UNSEEN = {"transport", "clock", "sleep", "changes"}
 RESULTS = {
-    *("Finding", "Folder", "Layer", "MessageReport", "MessageRef", "Opened", "Page"),
+    *(
+        "Finding",
+        "Folder",
+        "Layer",
+        "MessageReport",
+        "MessageRef",
+        "StoredMessage",
+        "Opened",
+        "Page",
+    ),
     *("ReceiptReport", "Severity", "Signer", "Countersigner", "LayerRecipient", "LayerSigner"),
     *("Report", "Services", "Timestamp", "Receipt", "Confirmation", "ContentHints", "Expansion"),
     *("ContentReference", "Outcome"),

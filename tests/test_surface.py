@@ -15,7 +15,20 @@ from typing import Any
 import pytest
 
 import smime_graph
-from smime_graph import CA, EXCHANGE, POLICIES, Contact, Identity, TrustStore, seal, unseal
+from smime_graph import (
+    CA,
+    EXCHANGE,
+    POLICIES,
+    Contact,
+    GraphClient,
+    Identity,
+    MessageRef,
+    Page,
+    StoredMessage,
+    TrustStore,
+    seal,
+    unseal,
+)
 from tests.conftest import NOW
 
 PUBLIC = {name: getattr(smime_graph, name) for name in smime_graph.__all__}
@@ -72,6 +85,20 @@ def test_every_type_that_the_surface_names_is_public() -> None:
     assert missing == set()
     assert len(CLASSES) > 40
     assert len(FUNCTIONS) > 80
+
+
+def test_whatever_is_in_a_mailbox_has_an_id() -> None:
+    """None is for what was sent, of which Graph says nothing."""
+    assert typing.get_type_hints(StoredMessage)["id"] is str
+    assert typing.get_type_hints(Page)["messages"] == tuple[StoredMessage, ...]
+    results = {
+        name: inspect.signature(getattr(GraphClient, name)).return_annotation
+        for name in ("draft", "create_reply", "create_reply_all", "create_forward")
+        + ("update_draft", "get", "send", "reply", "reply_all", "forward", "send_draft")
+    }
+    sent = {name for name, result in results.items() if result is MessageRef}
+    assert sent == {"send", "reply", "reply_all", "forward", "send_draft"}
+    assert {results[name] for name in results.keys() - sent} == {StoredMessage}
 
 
 FOREIGN = {

@@ -77,7 +77,7 @@ def list_messages(folder: str | None, top: int, message_id: str | None, **given:
         files.write_json({"messages": messages, "more": page.more})
         return
     rows = [
-        (ref.id or "", time_text(ref.received_at or ref.sent_at) or "", ref.sender or "")
+        (ref.id, time_text(ref.received_at or ref.sent_at) or "", ref.sender or "")
         + (ref.subject or "",)
         for ref in page
     ]

@@ -35,9 +35,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ._client import AsyncGraphClient, GraphClient
     from .auth import TokenSource
-    from .models import Folder, MessageRef, Page
+    from .models import Folder, MessageRef, Page, StoredMessage
 
-__all__ = ["AsyncGraphClient", "Folder", "GraphClient", "MessageRef", "Page", "TokenSource"]
+__all__ = [
+    "AsyncGraphClient",
+    "Folder",
+    "GraphClient",
+    "MessageRef",
+    "Page",
+    "StoredMessage",
+    "TokenSource",
+]
 
 _HOMES = {
     "AsyncGraphClient": "._client",
@@ -45,6 +53,7 @@ _HOMES = {
     "GraphClient": "._client",
     "MessageRef": ".models",
     "Page": ".models",
+    "StoredMessage": ".models",
     "TokenSource": ".auth",
 }
 

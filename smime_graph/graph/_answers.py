@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import GraphError, GraphRefused, UsageError
 from ._mailbox import named
 from ._wire import Response
-from .models import Folder, MessageRef, Status
+from .models import Folder, Status, StoredMessage
 
 MESSAGE_FIELDS = (
     "id,internetMessageId,subject,from,isDraft,parentFolderId,changeKey,"
@@ -184,13 +184,13 @@ def describe(answer: Response) -> str:
 
 def message_ref(
     data: object, *, status: Status | None = None, request_id: str | None
-) -> MessageRef:
-    """A MessageRef from a message resource, GraphError if it is none; `status` beats isDraft."""
+) -> StoredMessage:
+    """A StoredMessage from a message resource, GraphError if it is none; `status` beats isDraft."""
     if not isinstance(data, dict) or not _is_id(data.get("id")):
         raise GraphError("Graph's answer is no message: it has no usable id")
     sender = _mapping(_mapping(data, "from"), "emailAddress").get("address")
-    return MessageRef(
-        id=_text(data["id"]),
+    return StoredMessage(
+        id=_text(data["id"]) or "",
         internet_message_id=_text(data.get("internetMessageId")),
         status=status or ("draft" if data.get("isDraft") is True else "stored"),
         subject=_text(data.get("subject")),

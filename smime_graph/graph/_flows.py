@@ -21,7 +21,7 @@ from . import _answers, _exchange, _outgoing, _settle
 from ._mailbox import Mailbox
 from ._sending import Sending
 from ._wire import Flow, Request, Response
-from .models import Folder, MessageRef, Page
+from .models import Folder, MessageRef, Page, StoredMessage
 
 Via: TypeAlias = Literal["auto", "sendmail", "draft"]
 
@@ -145,7 +145,7 @@ def _send_as_draft(box: Mailbox, sending: Sending, raw: bytes) -> Flow[MessageRe
     made = yield from _create(
         box, ("messages",), kind, body, message_id=sending.message_id, ok=(201,)
     )
-    sending.draft_id = draft_id = made.id or ""
+    sending.draft_id = draft_id = made.id
     try:
         return (yield from _post_draft(box, sending, draft_id, known_as_draft=True))
     except SmimeGraphError as error:
@@ -185,7 +185,7 @@ def _check_unsaved(box: Mailbox, via: Via) -> None:
 # --- drafts --------------------------------------------------------------------------------------
 
 
-def draft(box: Mailbox, raw: bytes) -> Flow[MessageRef]:
+def draft(box: Mailbox, raw: bytes) -> Flow[StoredMessage]:
     """Put a finished message into Drafts.
 
     Where the answer is lost it is not asked again: the error says that an unsent copy may lie in
@@ -197,22 +197,22 @@ def draft(box: Mailbox, raw: bytes) -> Flow[MessageRef]:
     return (yield from _create(box, ("messages",), kind, body, message_id=message_id, ok=(201,)))
 
 
-def create_reply(box: Mailbox, message_id: str, raw: bytes) -> Flow[MessageRef]:
+def create_reply(box: Mailbox, message_id: str, raw: bytes) -> Flow[StoredMessage]:
     """Put a finished message into Drafts as the reply to one; see `reply` and `draft`."""
     return (yield from _create_answer(box, message_id, "createReply", raw))
 
 
-def create_reply_all(box: Mailbox, message_id: str, raw: bytes) -> Flow[MessageRef]:
+def create_reply_all(box: Mailbox, message_id: str, raw: bytes) -> Flow[StoredMessage]:
     """Put a finished message into Drafts as the reply to all; see `reply_all` and `draft`."""
     return (yield from _create_answer(box, message_id, "createReplyAll", raw))
 
 
-def create_forward(box: Mailbox, message_id: str, raw: bytes) -> Flow[MessageRef]:
+def create_forward(box: Mailbox, message_id: str, raw: bytes) -> Flow[StoredMessage]:
     """Put a finished message into Drafts as the forward of one; see `forward` and `draft`."""
     return (yield from _create_answer(box, message_id, "createForward", raw))
 
 
-def update_draft(box: Mailbox, message_id: str, raw: bytes) -> Flow[MessageRef]:
+def update_draft(box: Mailbox, message_id: str, raw: bytes) -> Flow[StoredMessage]:
     """Replace the whole content of a draft.
 
     Graph's v1.0 documents no such request and answers 405: GraphRefused. The design document and
@@ -287,7 +287,7 @@ def fetch(box: Mailbox, message_id: str, *, limit: int = _FETCH_LIMIT) -> Flow[b
     return done.body
 
 
-def get(box: Mailbox, message_id: str) -> Flow[MessageRef]:
+def get(box: Mailbox, message_id: str) -> Flow[StoredMessage]:
     """What the mailbox knows about one of its messages, by Graph's id."""
     request = _exchange.get(box, "messages", message_id, select=_answers.MESSAGE_FIELDS)
     answer = yield from _exchange.attempt(box, request, safe=True)
@@ -350,7 +350,7 @@ def _page_size(top: int) -> int:
 # --- how a draft is made -------------------------------------------------------------------------
 
 
-def _create_answer(box: Mailbox, original: str, action: str, raw: bytes) -> Flow[MessageRef]:
+def _create_answer(box: Mailbox, original: str, action: str, raw: bytes) -> Flow[StoredMessage]:
     message_id = _outgoing.check_draft(raw)
     path = ("messages", original, action)
     kind, body = _outgoing.body_of_action(box, raw)
@@ -366,7 +366,7 @@ def _create(
     *,
     message_id: str | None,
     ok: tuple[int, ...],
-) -> Flow[MessageRef]:
+) -> Flow[StoredMessage]:
     answer = yield from _exchange.attempt(
         box, _exchange.post(box, *path, kind=kind, body=body), safe=False
     )

@@ -247,7 +247,7 @@ def drafts_made(box: Mailbox, message_id: str, sent: Sent) -> Flow[tuple[str, ..
     if began is None:
         return ()
     return tuple(
-        ref.id or ""
+        ref.id
         for item, ref in drafts
         if (ref.internet_message_id, ref.status) == (message_id, "draft")
         and isinstance(item, dict)

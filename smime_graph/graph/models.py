@@ -34,13 +34,20 @@ class MessageRef:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredMessage(MessageRef):
+    """A message that is in the mailbox: it always has an id."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """The messages that were asked for, in Graph's order; `more`: the mailbox has more of them."""
 
-    messages: tuple[MessageRef, ...]
+    messages: tuple[StoredMessage, ...]
     more: bool = False
 
-    def __iter__(self) -> Iterator[MessageRef]:
+    def __iter__(self) -> Iterator[StoredMessage]:
         return iter(self.messages)
 
     def __len__(self) -> int:
