@@ -143,7 +143,7 @@ class _Signing:
 
 # the certificate of a signer, the one to encrypt to, and the chain
 _Who = tuple[Certificate, Certificate | None, tuple[Certificate, ...]]
-_MAX_FRAME = 32 * 1024  # octets of certificates: a dozen, or three with ML-DSA-87
+_MAX_FRAME = 128 * 1024  # octets of certificates: those of as many signers as are read
 
 
 def _is_small(who: tuple[_Who, ...]) -> bool:
@@ -151,7 +151,7 @@ def _is_small(who: tuple[_Who, ...]) -> bool:
     return sum([len(one.der) for one in every]) <= _MAX_FRAME
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=32)
 def _frame(
     who: tuple[_Who, ...], policy: Policy, sid: SignerIdentifier, content_type: str
 ) -> tuple[list[_Signing], bytes, bytes]:

@@ -200,8 +200,8 @@ def _parsed(value: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-_MAX_KEPT = 1000  # characters: a dozen people with their names
-_lately = lru_cache(maxsize=256)(_parsed)
+_MAX_KEPT = 32 * 1024  # characters: a thousand people
+_lately = lru_cache(maxsize=32)(_parsed)
 
 
 def header_addresses(value: str) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ import pybase64
 from ..errors import MalformedMessage
 from .entity import (
     MAX_DEPTH,
+    MAX_HEADER,
     MESSAGES,
     ContentType,
     Entity,
@@ -48,6 +49,8 @@ def canonical_entity(raw: bytes, *, clear: bool) -> bytes:
     `clear` for multipart/signed, whose text relays can see. Raises MalformedMessage for what cannot
     be made so without a change to the content of a part, or to what a signature inside covers.
     """
+    if _is_canonical(raw, clear):
+        return raw
     pieces = list(islice(_canonical(raw, clear, 0), _MAX_PIECES + 1))
     if len(pieces) > _MAX_PIECES:
         raise MalformedMessage(
@@ -56,6 +59,35 @@ def canonical_entity(raw: bytes, *, clear: bool) -> bytes:
     return b"".join(pieces)
 
 
+def _is_canonical(raw: bytes, clear: bool) -> bool:
+    """Whether `_canonical` leaves all of it as it is: a look at the text as a whole may tell.
+
+    What holds of all lines holds of those of every part. What is left: labels that would change
+    and the blanks of a delimiter; and what is refused for its boundary, or for its size.
+    """
+    if not _is_safe(raw, clear):
+        return False
+    entity = Entity(raw)
+    kind = entity.content_type
+    if entity.transfer_encoding not in _LEFT_AS_THEY_ARE:
+        return False
+    if not kind.is_multipart and kind.value not in MESSAGES:
+        return True
+    if len(raw) > _MAX_WHOLE or raw.count(b"\n") > _MAX_PIECES // 6 or _changes_on_the_way(raw):
+        return False
+    lowered = raw.lower()
+    if lowered.count(b"content-type") > MAX_DEPTH // 3:
+        return False
+    if lowered.count(b"content-transfer-encoding") != len(_PLAIN_ENCODING.findall(lowered)):
+        return False
+    return not kind.is_multipart or _shows_parts(entity.body, kind.parameters.get("boundary", ""))
+
+
+_MAX_WHOLE = MAX_HEADER  # so none in it has a header that is longer
+_LEFT_AS_THEY_ARE = ("7bit", "base64", "quoted-printable")
+_PLAIN_ENCODING = re.compile(
+    rb"content-transfer-encoding: ?(?:7bit|base64|quoted-printable)\r\n(?![ \t])"
+)
 _UNENCODED = ("7bit", "8bit", "binary")
 _UUENCODED = ("x-uuencode", "uuencode", "x-uue", "uue")
 _ENCODED = ("base64", "quoted-printable", *_UUENCODED)

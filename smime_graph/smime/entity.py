@@ -26,6 +26,7 @@ _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:")
 _UNPRINTABLE = re.compile(rb"[^\t -~]")
 _COMMENT_OR_STRING = re.compile(r'\(|"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _IN_TOKEN = re.compile(r'[^\s;=/"()]')
+_BETWEEN_FIELDS = re.compile(rb"(?<=\n)(?![ \t])")
 _BLANK_LINE = re.compile(rb"(?:\A|(?<=\n))\r?\n")
 _AFTER_DELIMITER = re.compile(rb"(--)?[ \t]*(?:\r?\n|\Z)")
 # possessive, and a name begins behind a separator only: linear whatever the text is
@@ -133,13 +134,14 @@ class Entity(Generic[D]):
     `MAX_HEADER_LINES`.
     """
 
-    __slots__ = ("_body_start", "_content_type", "fields", "has_blank_line", "raw")
+    __slots__ = ("_body_start", "_by_name", "_content_type", "fields", "has_blank_line", "raw")
 
     raw: D
 
     def __init__(self, raw: D) -> None:
         self.raw = raw
-        self._content_type: ContentType | None = None  # read when it is first asked for
+        self._by_name: dict[str, list[HeaderField]] | None = None  # both when first asked for
+        self._content_type: ContentType | None = None
         start = raw if isinstance(raw, bytes) else bytes(raw[: MAX_HEADER + 1])
         self.fields, self._body_start, self.has_blank_line = _read_header(start)
 
@@ -159,8 +161,11 @@ class Entity(Generic[D]):
         return alone
 
     def all(self, name: str) -> list[HeaderField]:
-        lowered = name.lower()
-        return [field for field in self.fields if field.name.lower() == lowered]
+        if self._by_name is None:
+            self._by_name = {}
+            for field in self.fields:
+                self._by_name.setdefault(field.name.lower(), []).append(field)
+        return self._by_name.get(name.lower(), [])
 
     def get(self, name: str) -> str | None:
         """The value of the first field of this name."""
@@ -207,28 +212,17 @@ def _read_header(raw: bytes) -> tuple[tuple[HeaderField, ...], int, bool]:
     stop = len(raw) if end is None else end.start()
     if raw.count(b"\n", 0, stop) > MAX_HEADER_LINES:
         raise MalformedMessage(f"the header has more than {MAX_HEADER_LINES} lines")
+    header = raw[:stop] if end is not None or raw[-1:] in (b"", b"\n") else raw + b"\n"
     fields: list[HeaderField] = []
-    lines: list[bytes] = []
     is_readable = True
-
-    def finish() -> None:
-        nonlocal is_readable
-        if lines:
-            field = b"".join(lines)
-            match = _FIELD.match(field)
-            if match is None and has_unprintable_name(field):
-                is_readable = False
-            name = match.group(1).decode() if match and is_readable else ""
-            fields.append(HeaderField(name, field))
-            lines.clear()
-
-    for line in raw[:stop].split(b"\n"):
-        if not line:
+    for field in _BETWEEN_FIELDS.split(header):
+        if not field:
             continue
-        if line[:1] not in (b" ", b"\t") or not (lines or fields):
-            finish()
-        lines.append(line + b"\n")
-    finish()
+        match = _FIELD.match(field)
+        if match is None and has_unprintable_name(field):
+            is_readable = False
+        name = match[1].decode() if match is not None and is_readable else ""
+        fields.append(HeaderField(name, field))
     return tuple(fields), stop if end is None else end.end(), end is not None
 
 
