@@ -37,7 +37,7 @@ from .entity import (
     split_multipart,
 )
 from .fields import canonical_field, is_unreadable, unfoldable
-from .lines import MAX_LINE, crlf, has_long_line
+from .lines import MAX_LINE, crlf, has_crlf_only, has_long_line
 
 _MAX_PIECES = 60_000  # header fields, delimiters and bodies of a message that is made canonical
 _BARE_CR = re.compile(rb"\r(?!\n)")
@@ -63,7 +63,8 @@ def _is_canonical(raw: bytes, clear: bool) -> bool:
     """Whether `_canonical` leaves all of it as it is: a look at the text as a whole may tell.
 
     What holds of all lines holds of those of every part. What is left: labels that would change
-    and the blanks of a delimiter; and what is refused for its boundary, or for its size.
+    and the blanks of a delimiter, or the line end that it lacks; and what is refused for its
+    boundary, or for its size.
     """
     if not _is_safe(raw, clear):
         return False
@@ -75,6 +76,8 @@ def _is_canonical(raw: bytes, clear: bool) -> bool:
         return True
     if len(raw) > _MAX_WHOLE or raw.count(b"\n") > _MAX_PIECES // 6 or _changes_on_the_way(raw):
         return False
+    if _NOTHING_BEHIND.search(raw):
+        return False
     lowered = raw.lower()
     if lowered.count(b"content-type") > MAX_DEPTH // 3:
         return False
@@ -85,6 +88,8 @@ def _is_canonical(raw: bytes, clear: bool) -> bool:
 
 _MAX_WHOLE = MAX_HEADER  # so none in it has a header that is longer
 _LEFT_AS_THEY_ARE = ("7bit", "base64", "quoted-printable")
+# a delimiter that opens a part and ends where that of a multipart around it begins, or the text
+_NOTHING_BEHIND = re.compile(rb"\n--[^\n]*+(?:\n--|\Z)")
 _PLAIN_ENCODING = re.compile(
     rb"content-transfer-encoding: ?(?:7bit|base64|quoted-printable)\r\n(?![ \t])"
 )
@@ -357,7 +362,7 @@ def _is_safe(body: bytes, clear: bool) -> bool:
     return (
         body.isascii()
         and b"\0" not in body
-        and body.count(b"\r") == body.count(b"\n") == body.count(b"\r\n")
+        and has_crlf_only(body)
         and not has_long_line(body)
         and not (clear and _changes_on_the_way(body))
     )

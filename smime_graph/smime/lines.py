@@ -10,6 +10,7 @@ from ..buffers import Data, Octets, Rope, chunks
 
 MAX_LINE = 998  # RFC 5322 2.1.1
 _BARE_CR = re.compile(rb"\r(?!\n)")
+_BLOCK = 1 << 16  # octets that stay in the cache of a processor
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 
 
@@ -21,6 +22,8 @@ def crlf(data: Data) -> Octets:
     """All line ends as CRLF; a bare CR stays. The same object where nothing is to be done."""
     if not isinstance(data, bytes):
         return _crlf_of_large(data)
+    if has_crlf_only(data):
+        return data
     ends = data.count(b"\r\n")
     if data.count(b"\n") == ends:
         return data
@@ -45,6 +48,19 @@ def _whole_ends(data: Octets) -> Iterator[bytes]:
         kept = piece[-1:] if piece.endswith(b"\r") else b""
         yield piece[: len(piece) - len(kept)]
     yield kept
+
+
+def has_crlf_only(data: bytes) -> bool:
+    """Whether every CR and every LF is of a CRLF."""
+    start = 0
+    while start < len(data):
+        end = start + _BLOCK
+        piece = data[start : end + (data[end - 1 : end] == b"\r")]
+        # a search for one octet, as `replace` has it, is by far quicker than `count` of two
+        if piece.replace(b"\r", b"").replace(b"\n", b"\r\n") != piece:
+            return False
+        start += len(piece)
+    return True
 
 
 def has_bare_cr(data: Octets) -> bool:

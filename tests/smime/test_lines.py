@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smime_graph.smime.lines import crlf, has_long_line
+from smime_graph.smime.lines import crlf, has_crlf_only, has_long_line
 
 
 def _with_crlf(data: bytes) -> bytes:
@@ -22,6 +22,15 @@ def _with_crlf(data: bytes) -> bytes:
 def test_a_line_end_becomes_crlf_and_a_bare_cr_stays(data: bytes) -> None:
     assert crlf(data) == _with_crlf(data)
     assert crlf(crlf(data)) == crlf(data)
+
+
+PIECES = st.sampled_from([b"\r", b"\n", b"\r\n", b"a", b"\r\n" * 5, b"a" * 65_535, b"a" * 65_536])
+
+
+@given(st.lists(PIECES, max_size=6).map(b"".join))
+def test_a_text_has_crlf_only_when_no_cr_and_no_lf_is_left_without_them(data: bytes) -> None:
+    rest = data.replace(b"\r\n", b" ")
+    assert has_crlf_only(data) == (b"\r" not in rest and b"\n" not in rest)
 
 
 def test_what_is_in_order_is_not_copied() -> None:
