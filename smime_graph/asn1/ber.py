@@ -54,6 +54,9 @@ def header(tag: int, length: int) -> bytes:
     """Identifier and length octets of a definite-length element; `tag` is one identifier octet."""
     if length < 0x80:
         return bytes((tag, length))
+    if length <= 0xFFFF:
+        long = (tag, 0x81, length) if length <= 0xFF else (tag, 0x82, length >> 8, length & 0xFF)
+        return bytes(long)
     octets = length.to_bytes((length.bit_length() + 7) // 8, "big")
     return bytes((tag, 0x80 | len(octets))) + octets
 

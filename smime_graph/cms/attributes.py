@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import lru_cache
 
 from .. import algorithms, oids
 from ..algorithms import Digest
@@ -34,11 +35,22 @@ def content_type(oid: str) -> bytes:
     return attribute(oids.CONTENT_TYPE, ber.oid(oid))
 
 
+@lru_cache(maxsize=16)
+def _before_digest(size: int) -> bytes:
+    return attribute(oids.MESSAGE_DIGEST, ber.octet_string(bytes(size)))[:-size]
+
+
 def message_digest(digest: bytes) -> bytes:
-    return attribute(oids.MESSAGE_DIGEST, ber.octet_string(digest))
+    return _before_digest(len(digest)) + digest
 
 
 def signing_time(moment: datetime) -> bytes:
+    # UTC first: in other zones an hour is there twice, and both are equal
+    return _signing_time(moment.astimezone(UTC).replace(microsecond=0))
+
+
+@lru_cache(maxsize=16)
+def _signing_time(moment: datetime) -> bytes:
     return attribute(oids.SIGNING_TIME, ber.time(moment))
 
 

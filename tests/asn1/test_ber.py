@@ -185,3 +185,15 @@ def test_any_octets_are_an_element_or_malformed(data: bytes) -> None:
     except MalformedMessage:
         return
     assert node.raw == data
+
+
+@pytest.mark.parametrize("length", [0, 1, 127, 128, 255, 256, 65_535, 65_536, 1 << 24, 1 << 40])
+def test_the_octets_of_a_length_are_as_few_as_can_be(length: int) -> None:
+    tag, first, *more = ber.header(ber.SEQUENCE, length)
+    assert tag == ber.SEQUENCE
+    if length < 128:
+        assert (first, more) == (length, [])
+    else:
+        assert first == 0x80 + len(more)
+        assert more[0] > 0
+        assert int.from_bytes(more, "big") == length

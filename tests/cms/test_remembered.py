@@ -6,6 +6,7 @@ import functools
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
@@ -13,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smime_graph import EXCHANGE, RFC_8551, Policy, UsageError, oids
+from smime_graph.asn1 import ber
 from smime_graph.authority.issue import CA
-from smime_graph.cms import signed_data
+from smime_graph.cms import attributes, signed_data
 from smime_graph.errors import PolicyRefusal
 from smime_graph.x509.certificate import Certificate
 
@@ -130,6 +132,22 @@ def test_a_private_key_lives_no_longer_than_its_owner_keeps_it() -> None:
     del key, signer
     gc.collect()
     assert gone() is None
+
+
+def test_the_hour_that_is_there_twice_is_no_one_hour() -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    first = datetime(2026, 10, 25, 2, 30, tzinfo=zone)
+    second = first.replace(fold=1)
+    assert first == second
+    assert b"261025003000Z" in attributes.signing_time(first)
+    assert b"261025013000Z" in attributes.signing_time(second)
+
+
+@pytest.mark.parametrize("size", [1, 20, 32, 64, 127, 128, 300])
+def test_a_digest_of_any_size_is_written(size: int) -> None:
+    digest = bytes(range(256)) * 2
+    whole = attributes.attribute(oids.MESSAGE_DIGEST, ber.octet_string(digest[:size]))
+    assert attributes.message_digest(digest[:size]) == whole
 
 
 def test_large_chains_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
