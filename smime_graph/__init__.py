@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from .batch.run import encrypt_many_anew as encrypt_many_anew
     from .batch.run import seal_many as seal_many
     from .batch.run import unseal_many as unseal_many
+    from .buffers import Readable as Readable
+    from .buffers import Writable as Writable
     from .cms.ess import Confirmation as Confirmation
     from .cms.ess import ContentHints as ContentHints
     from .cms.ess import ContentReference as ContentReference
@@ -128,6 +130,7 @@ _HOME = {
     ".batch.jobs": ("Job", "JobVerb", "KeyFile", "Outcome"),
     ".batch.run": ("encrypt_many_anew", "seal_many", "unseal_many"),
     ".authority.issue": ("CA",),
+    ".buffers": ("Readable", "Writable"),
     ".cms.ess": (
         "Confirmation",
         "ContentHints",

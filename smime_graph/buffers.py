@@ -10,6 +10,7 @@ of the pages behind it.
 from __future__ import annotations
 
 import errno
+import io
 import mmap
 import os
 import stat
@@ -18,10 +19,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, Protocol, TypeVar, overload
 
 from .arguments import file_name
 from .errors import UsageError
+from .files import write_beside
 
 LARGE = 4 << 20  # octets: what is longer is no longer copied
 CHUNK = 1 << 19  # octets: with what is made of it, it stays in the caches of a processor
@@ -30,6 +32,20 @@ Data = bytes | memoryview
 # What is inside bytes is bytes
 D = TypeVar("D", bytes, bytes | memoryview)
 
+
+class Readable(Protocol):
+    """A file that is open for reading in binary."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+class Writable(Protocol):
+    """A file that is open for writing in binary."""
+
+    def write(self, data: bytes | memoryview, /) -> int | None: ...
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FOLDER: ContextVar[Path | None] = ContextVar("folder", default=None)
 
 
@@ -53,14 +69,23 @@ class Rope:
 
 
 Octets = bytes | memoryview | Rope
+# What is made of bytes is bytes
+B = TypeVar("B", bound=bytes | Rope)
 
 
+@overload
+def joined(parts: Sequence[Data]) -> bytes: ...
+@overload
+def joined(parts: Sequence[Octets]) -> bytes | Rope: ...
 def joined(parts: Sequence[Octets]) -> bytes | Rope:
-    """The parts one behind the other: as bytes where that is not `LARGE`."""
-    length = sum(map(len, parts))
-    if length <= LARGE:
-        return b"".join(part if not isinstance(part, Rope) else bytes(part) for part in parts)
-    return Rope(length, lambda: (chunk for part in parts for chunk in chunks(part)))
+    """The parts one behind the other: bytes, unless one of them is a rope."""
+    if Rope in map(type, parts):
+        return rope(parts)
+    return b"".join(parts)  # type: ignore[arg-type]
+
+
+def rope(parts: Sequence[Octets]) -> Rope:
+    return Rope(sum(map(len, parts)), lambda: (chunk for part in parts for chunk in chunks(part)))
 
 
 def chunks(octets: Octets) -> Iterator[Data]:
@@ -162,10 +187,15 @@ def _temporary_file() -> BinaryIO:
 
 
 def _write(file: BinaryIO, piece: Data) -> None:
-    view = memoryview(piece)
     with _naming_the_folder():
-        while view:
-            view = view[file.write(view) :]
+        _write_all(file, piece)
+
+
+def _write_all(file: Writable, piece: Data) -> None:
+    view = memoryview(piece)
+    while view:
+        written = file.write(view)  # without a buffer it may be a part
+        view = view[len(view) if written is None else written :]
 
 
 @contextmanager
@@ -174,13 +204,12 @@ def _naming_the_folder() -> Iterator[None]:
         yield
     except OSError as error:
         folder = _folder()
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         raise UsageError(
             "no temporary file can be written in"
             f" {'the usual folder' if folder is None else file_name(folder)}:"
             f" {error.strerror or type(error).__name__}",
-            hint=f"{'make room there' if full else 'see to it'}, or name another folder in the"
-            " environment: TMPDIR",
+            hint=f"{'make room there' if error.errno in _FULL else 'see to it'}, or name another"
+            " folder in the environment: TMPDIR",
         ) from error
 
 
@@ -203,19 +232,57 @@ def spooling_beside(path: Path) -> Iterator[None]:
         _FOLDER.reset(token)
 
 
-def read_file(file: BinaryIO) -> Data:
+def write_to(out: Path | Writable, octets: Octets) -> None:
+    """Write a file, whole or not at all, or what is open. UsageError if that cannot be.
+
+    A file that is there is replaced, and keeps its permissions; where the path is a symbolic link
+    its target is. What is no file (a device, a FIFO) is written as it is.
+    """
+    try:
+        if not isinstance(out, Path):
+            for chunk in chunks(octets):
+                _write_all(out, chunk)
+            return
+        found = out.stat() if out.exists() else None
+        if found is not None and not stat.S_ISREG(found.st_mode):
+            with out.open("wb") as file:
+                for chunk in chunks(octets):
+                    file.write(chunk)
+            return
+        target = Path(os.path.realpath(out))
+        mode = 0o666 if found is None else 0o7777
+        write_beside(target, chunks(octets), mode=mode, instead_of=found).replace(target)
+    except OSError as error:
+        raise cannot_write(file_name(out) if isinstance(out, Path) else "it", error) from error
+
+
+def cannot_write(name: str, error: OSError) -> UsageError:
+    return UsageError(
+        f"{name} cannot be written: {error.strerror or type(error).__name__}",
+        hint="make room and run it again"
+        if error.errno in _FULL
+        else "name a file that can be written",
+    )
+
+
+def read_file(file: Readable) -> Data:
     """The rest of an open file: bytes, or the file itself, mapped, where that is `LARGE`.
 
     A large file must stay as it is until the work is done. A FIFO or a pipe is read to its end, as
     is what is no file of the system. Raises OSError.
     """
-    try:
+    # and not what unpacks one
+    if isinstance(file, io.FileIO) or (
+        isinstance(file, io.BufferedReader) and isinstance(file.raw, io.FileIO)
+    ):
         found = os.fstat(file.fileno())
         position = file.tell() if stat.S_ISREG(found.st_mode) else found.st_size
         if found.st_size - position > LARGE:
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            file.seek(0, os.SEEK_END)
-            return memoryview(mapped)[position:]
-    except (AttributeError, OSError, ValueError):
-        pass  # nothing that can be mapped: it is read
+            try:
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            except (OSError, ValueError):
+                pass  # it stands where nothing can be mapped
+            else:
+                file.seek(0, os.SEEK_END)
+                return memoryview(mapped)[position:]
     return gather(iter(lambda: file.read(CHUNK), b""))

@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 
 def write_beside(
-    path: Path, data: bytes, *, mode: int, instead_of: os.stat_result | None = None
+    path: Path,
+    data: bytes | Iterable[bytes | memoryview],
+    *,
+    mode: int,
+    instead_of: os.stat_result | None = None,
 ) -> Path:
-    """A new file with `data` in the folder of `path`, safe on the disk; the caller renames it.
+    """A new file with `data`, whole or in pieces, in the folder of `path`, safe on the disk; the
+    caller renames it.
 
     `mode` are its permissions, less the umask. In place of another file (`instead_of`) it has those
     of that file, as far as `mode` goes, and its owner where that can be given away. Raises OSError,
@@ -22,7 +28,8 @@ def write_beside(
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, first)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            for piece in (data,) if isinstance(data, bytes) else data:
+                file.write(piece)
             file.flush()
             if instead_of is not None and hasattr(os, "fchmod"):
                 try:

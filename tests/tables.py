@@ -78,6 +78,7 @@ TITLES = {
     8410: "Ed25519, Ed448, X25519 and X448 keys",
     8418: "X25519 and X448 in CMS",
     8419: "Ed25519 and Ed448 in CMS",
+    8439: "ChaCha20 and Poly1305",
     8550: "S/MIME 4.0: certificates",
     8551: "S/MIME 4.0: messages",
     8619: "HKDF identifiers",

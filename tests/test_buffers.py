@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import mmap
 import os
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from smime_graph import buffers
 from smime_graph.buffers import (
     CHUNK,
     LARGE,
@@ -47,7 +49,6 @@ def pieces(data: bytes, size: int = 70_000) -> Iterator[bytes]:
 def test_what_is_small_is_bytes(length: int) -> None:
     assert gather(pieces(LONG[:length])) == LONG[:length]
     assert isinstance(gather(pieces(LONG[:length])), bytes)
-    assert joined([LONG[:length]]) == LONG[:length]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux what this process has open")
@@ -75,15 +76,19 @@ def test_a_temporary_file_is_its_owners_alone(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_rope_is_read_more_than_once_in_chunks() -> None:
-    rope = joined([b"head", LONG, memoryview(LONG)[1:], b"tail"])
-    assert isinstance(rope, Rope)
+    rope = buffers.rope([b"head", LONG, memoryview(LONG)[1:], b"tail"])
     whole = b"head" + LONG + LONG[1:] + b"tail"
     assert len(rope) == len(whole)
     assert bytes(rope) == whole
     assert b"".join(chunks(rope)) == whole
     assert max(map(len, chunks(rope))) == CHUNK
     longer = joined([rope, b"more"])
+    assert isinstance(longer, Rope)
     assert bytes(longer) == whole + b"more"
+
+
+def test_what_is_joined_of_bytes_is_bytes() -> None:
+    assert joined([b"a", memoryview(b"b"), LONG]) == b"ab" + LONG
 
 
 @pytest.mark.parametrize("length", [0, 1, CHUNK, CHUNK + 1, LARGE + 1234])
@@ -171,6 +176,14 @@ def test_what_is_no_file_of_the_system_is_read() -> None:
     assert data == LONG
 
 
+def test_of_a_packed_file_what_is_in_it_is_read(tmp_path: Path) -> None:
+    with gzip.open(tmp_path / "in", "wb") as file:
+        file.write(LONG)
+    assert (tmp_path / "in").stat().st_size > LARGE
+    with gzip.open(tmp_path / "in") as packed:
+        assert read_file(packed) == LONG
+
+
 def test_a_pipe_is_read_to_its_end() -> None:
     read_end, write_end = os.pipe()
 
@@ -187,6 +200,7 @@ def test_a_pipe_is_read_to_its_end() -> None:
 
 _PEAK = """
 import resource, sys
+from smime_graph import buffers
 from smime_graph.buffers import chunks, gather, read_file
 with open(sys.argv[1], "rb") as file:
     data = read_file(file)

@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from hashlib import sha1
+from itertools import chain
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -19,12 +21,13 @@ from cryptography.hazmat.primitives import hashes, keywrap
 from cryptography.hazmat.primitives.asymmetric import ec, padding, x448, x25519
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM, ChaCha20Poly1305
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.algorithms import AES, ChaCha20
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
+from cryptography.hazmat.primitives.poly1305 import Poly1305
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from ..buffers import CHUNK, Data, chunks, gather
+from ..buffers import CHUNK, Data, Octets, Rope, chunks, gather, rope
 from . import rc2
 
 # --- signatures ---------------------------------------------------------------------------
@@ -83,7 +86,10 @@ _MAX_RC2 = 4 << 20
 def cbc(algorithm: Callable[[bytes], Any], block: int) -> dict[str, Any]:
     """Encrypt and decrypt of a block cipher in CBC mode with the padding of RFC 5652 6.3."""
 
-    def encrypt(key: bytes, iv: bytes, content: Data) -> tuple[Data, bytes]:
+    def encrypt(key: bytes, iv: bytes, content: Octets) -> tuple[Octets, bytes]:
+        if isinstance(content, Rope):
+            size = len(content) + block - len(content) % block
+            return Rope(size, partial(encrypt_chunks, key, iv, content)), b""
         view = memoryview(content)
         encryptor = Cipher(algorithm(key), modes.CBC(iv)).encryptor()
         whole = len(view) - len(view) % block
@@ -97,6 +103,12 @@ def cbc(algorithm: Callable[[bytes], Any], block: int) -> dict[str, Any]:
             written += encryptor.update_into(piece, out[written:])
         written += encryptor.update_into(last, out[written:])
         return out[:written], b""
+
+    def encrypt_chunks(key: bytes, iv: bytes, content: Rope) -> Iterator[bytes]:
+        encryptor = Cipher(algorithm(key), modes.CBC(iv)).encryptor()
+        yield from map(encryptor.update, content.chunks())
+        pad = block - len(content) % block
+        yield encryptor.update(bytes((pad,)) * pad) + encryptor.finalize()
 
     def decrypt(key: bytes, iv: bytes, ciphertext: Data, _: bytes, __: bytes) -> Data:
         if not ciphertext or len(ciphertext) % block:
@@ -126,7 +138,7 @@ AES_CBC = cbc(AES, 16)
 DES_EDE3_CBC = cbc(TripleDES, 8)
 
 
-def rc2_cbc_encrypt(_: bytes, __: bytes, ___: Data) -> tuple[Data, bytes]:
+def rc2_cbc_encrypt(_: bytes, __: bytes, ___: Octets) -> tuple[Data, bytes]:
     raise ValueError("RC2 is for reading old mail, nothing is encrypted with it")
 
 
@@ -147,8 +159,33 @@ def rc2_cbc_decrypt(key: bytes, iv: bytes, ciphertext: Data, _: bytes, __: bytes
     return unpadded(rc2.decrypt_cbc(bytes(ciphertext), key=key, iv=iv, effective_bits=bits), 8)
 
 
-def gcm_encrypt(key: bytes, nonce: bytes, content: Data) -> tuple[Data, bytes]:
+def gcm_encrypt(key: bytes, nonce: bytes, content: Octets) -> tuple[Octets, bytes | Rope]:
+    if isinstance(content, Rope):
+        return _with_tag(content, partial(_gcm_chunks, key, nonce, content))
     return _split_tag(AESGCM(key).encrypt(nonce, content, None))
+
+
+def _with_tag(content: Rope, make: Callable[[], Iterator[bytes]]) -> tuple[Rope, Rope]:
+    """Ciphertext and tag of what gives chunks as long as those of the content, and then the tag."""
+    tags: list[bytes] = []
+
+    def ciphertext() -> Iterator[bytes]:
+        made = 0
+        for chunk in make():
+            if made < len(content):
+                yield chunk
+            else:
+                tags[:] = [chunk]
+            made += len(chunk)
+
+    return Rope(len(content), ciphertext), Rope(16, lambda: iter(tags))
+
+
+def _gcm_chunks(key: bytes, nonce: bytes, content: Rope) -> Iterator[bytes]:
+    encryptor = Cipher(AES(key), modes.GCM(nonce)).encryptor()
+    yield from map(encryptor.update, content.chunks())
+    encryptor.finalize()
+    yield encryptor.tag
 
 
 def gcm_decrypt(key: bytes, nonce: bytes, ciphertext: Data, tag: bytes, aad: bytes) -> Data:
@@ -163,9 +200,10 @@ def gcm_decrypt(key: bytes, nonce: bytes, ciphertext: Data, tag: bytes, aad: byt
     return content
 
 
-def ccm_encrypt(key: bytes, nonce: bytes, content: Data) -> tuple[Data, bytes]:
+def ccm_encrypt(key: bytes, nonce: bytes, content: Octets) -> tuple[Data, bytes]:
     # 12 octets of nonce leave 3 for the length: 16 MB; the ceiling is said by `cryptography`
-    return _split_tag(AESCCM(key, tag_length=16).encrypt(nonce, content, None))
+    whole = bytes(content) if isinstance(content, Rope) else content
+    return _split_tag(AESCCM(key, tag_length=16).encrypt(nonce, whole, None))
 
 
 def ccm_decrypt(key: bytes, nonce: bytes, ciphertext: Data, tag: bytes, aad: bytes) -> bytes:
@@ -176,8 +214,27 @@ def ccm_decrypt(key: bytes, nonce: bytes, ciphertext: Data, tag: bytes, aad: byt
         raise ValueError from None
 
 
-def chacha_encrypt(key: bytes, nonce: bytes, content: Data) -> tuple[Data, bytes]:
+def chacha_encrypt(key: bytes, nonce: bytes, content: Octets) -> tuple[Octets, bytes | Rope]:
+    if isinstance(content, Rope):
+        return _with_tag(content, partial(_chacha_chunks, key, nonce, content))
     return _split_tag(ChaCha20Poly1305(key).encrypt(nonce, content, None))
+
+
+def _chacha_chunks(key: bytes, nonce: bytes, content: Rope) -> Iterator[bytes]:
+    """RFC 8439 2.8 without additional data: `ChaCha20Poly1305` takes the whole only."""
+    one_time_key = _chacha20(key, nonce, 0).update(bytes(32))
+    mac = Poly1305(one_time_key)
+    encryptor = _chacha20(key, nonce, 1)
+    for chunk in content.chunks():
+        ciphertext = encryptor.update(chunk)
+        mac.update(ciphertext)
+        yield ciphertext
+    mac.update(bytes(-len(content) % 16) + bytes(8) + len(content).to_bytes(8, "little"))
+    yield mac.finalize()
+
+
+def _chacha20(key: bytes, nonce: bytes, counter: int) -> Any:
+    return Cipher(ChaCha20(key, counter.to_bytes(4, "little") + nonce), None).encryptor()
 
 
 def chacha_decrypt(key: bytes, nonce: bytes, ciphertext: Data, tag: bytes, aad: bytes) -> bytes:
@@ -345,8 +402,12 @@ def des3_unwrap(kek: bytes, wrapped: bytes) -> bytes:
 # --- compression --------------------------------------------------------------------------
 
 
-def zlib_compress(content: Data) -> bytes:
-    return zlib.compress(content)
+def zlib_compress(content: Octets) -> bytes | Rope:
+    if not isinstance(content, Rope):
+        return zlib.compress(content)
+    engine = zlib.compressobj()
+    last = (engine.flush() for _ in range(1))  # when it is its turn
+    return rope([gather(chain(map(engine.compress, content.chunks()), last))])
 
 
 def zlib_decompress(data: Data, limit: int) -> Data:

@@ -10,7 +10,7 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from ..buffers import Data, Octets, chunks
+from ..buffers import Data, Octets, Rope, chunks
 
 
 # Rows are singletons: eq=False, compared by identity
@@ -115,7 +115,8 @@ class SignatureScheme(Row):
 class ContentCipher(Identified):
     """A content encryption algorithm; `key_size`, `iv_size` and `tag_size` in octets.
 
-    `encrypt(key, iv, content)` gives ciphertext and tag (empty where `aead` is False);
+    `encrypt(key, iv, content)` gives ciphertext and tag (empty where `aead` is False): of a rope
+    ropes, of which the tag can be read when the ciphertext has been;
     `decrypt(key, iv, ciphertext, tag, aad)` gives the content or raises ValueError, and releases
     nothing before the tag is checked. `parameters` is "iv", "aead" (nonce and tag length), "nonce"
     or "rc2".
@@ -124,7 +125,7 @@ class ContentCipher(Identified):
     key_size: int
     iv_size: int
     parameters: str
-    encrypt: Callable[[bytes, bytes, Data], tuple[Data, bytes]]
+    encrypt: Callable[[bytes, bytes, Octets], tuple[Octets, bytes | Rope]]
     decrypt: Callable[[bytes, bytes, Data, bytes, bytes], Data]
     aead: bool = False
     tag_size: int = 0
@@ -214,7 +215,7 @@ class CekDerivation(Identified):
 class Compression(Identified):
     """A compression algorithm (RFC 3274); beyond its limit `decompress` raises OverflowError."""
 
-    compress: Callable[[Data], bytes]
+    compress: Callable[[Octets], bytes | Rope]
     decompress: Callable[[Data, int], Data]
 
 

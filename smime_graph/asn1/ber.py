@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import overload
 
 from ..budget import ELEMENT, Budget
-from ..buffers import Data, chunks, gather, let_go_of
+from ..buffers import Data, Octets, chunks, gather, let_go_of
 from ..errors import MalformedMessage
 
 BOOLEAN = 0x01
@@ -66,7 +66,11 @@ def tlv(tag: int, *contents: bytes) -> bytes:
     return header(tag, len(body)) + body
 
 
-def nest(tag: int, segments: Sequence[bytes | memoryview]) -> list[bytes | memoryview]:
+@overload
+def nest(tag: int, segments: Sequence[Data]) -> list[Data]: ...
+@overload
+def nest(tag: int, segments: Sequence[Octets]) -> list[Octets]: ...
+def nest(tag: int, segments: Sequence[Octets]) -> Sequence[Octets]:
     """The same segments with a header in front, joined by nobody yet."""
     return [header(tag, sum(map(len, segments))), *segments]
 

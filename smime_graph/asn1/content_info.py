@@ -6,18 +6,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import overload
 
 from ..budget import Budget
-from ..buffers import Data
+from ..buffers import Data, Octets, Rope, joined
 from ..errors import MalformedMessage
 from . import ber
 from .ber import Fields, Node
 
 
-def content_info(oid: str, content: Sequence[bytes | memoryview]) -> bytes:
+@overload
+def content_info(oid: str, content: Sequence[Data]) -> bytes: ...
+@overload
+def content_info(oid: str, content: Sequence[Octets]) -> bytes | Rope: ...
+def content_info(oid: str, content: Sequence[Octets]) -> bytes | Rope:
     """ContentInfo around the elements of a SEQUENCE, joined once."""
     inner = ber.nest(0xA0, ber.nest(ber.SEQUENCE, content))
-    return b"".join(ber.nest(ber.SEQUENCE, [ber.oid(oid), *inner]))
+    return joined(ber.nest(ber.SEQUENCE, [ber.oid(oid), *inner]))
 
 
 def read_content_info(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..arguments import file_name
+from ..buffers import cannot_write
 from ..errors import UsageError
 from ..files import write_beside
 from ..text import json_text
@@ -127,7 +128,7 @@ class Staged:
                 self._target, data, mode=0o600 if private else usual, instead_of=found
             )
         except OSError as error:
-            raise _cannot_write(path, error) from error
+            raise cannot_write(path, error) from error
 
     def write_directly(self) -> None:
         """Write what is no regular file; nothing where `commit` will rename."""
@@ -143,7 +144,7 @@ class Staged:
         except BrokenPipeError:
             raise ClosedPipe from None
         except OSError as error:
-            raise _cannot_write(self._path, error) from error
+            raise cannot_write(self._path, error) from error
 
     def commit(self) -> None:
         if self._beside is None:
@@ -151,7 +152,7 @@ class Staged:
         try:
             self._beside.replace(self._target)
         except OSError as error:
-            raise _cannot_write(self._path, error) from error
+            raise cannot_write(self._path, error) from error
         self._beside = None
 
     def discard(self) -> None:
@@ -177,14 +178,6 @@ def _is_ours(found: os.stat_result) -> bool:
         return False
 
 
-def _cannot_write(path: str, error: OSError) -> UsageError:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    return UsageError(
-        f"{path} cannot be written: {error.strerror or type(error).__name__}",
-        hint="make room and run it again" if full else "name a file that can be written",
-    )
-
-
 def write_stdout(data: bytes) -> None:
     """Write and flush. ClosedPipe if nobody reads; UsageError if it cannot be written."""
     if sys.stdout is None:
@@ -198,7 +191,7 @@ def write_stdout(data: bytes) -> None:
         raise ClosedPipe from None
     except OSError as error:
         abandon_stdout()
-        raise _cannot_write("standard output", error) from error
+        raise cannot_write("standard output", error) from error
 
 
 def abandon_stdout() -> None:

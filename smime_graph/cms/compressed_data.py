@@ -5,6 +5,8 @@ CompressedData ::= SEQUENCE { version 0, compressionAlgorithm, encapContentInfo 
 
 from __future__ import annotations
 
+from typing import cast
+
 from .. import algorithms, oids
 from ..algorithms import Compression
 from ..asn1 import ber
@@ -12,7 +14,7 @@ from ..asn1.algorithm_identifier import AlgorithmIdentifier
 from ..asn1.ber import Fields, Node
 from ..asn1.content_info import content_info, read_content_info
 from ..budget import INFLATED_OCTET, Budget
-from ..buffers import Data
+from ..buffers import B, Data, Octets
 from ..errors import MalformedMessage
 from ..policy import Policy
 from .recipients.recipient_info import require_readable
@@ -27,27 +29,25 @@ _MAX_RATIO_BEYOND = 50
 _MEGABYTE = 1 << 20
 
 
-def compress(content: bytes) -> bytes:
+def compress(content: B) -> B:
     """ContentInfo of a CompressedData, DER; the parameters of zlib are absent (RFC 3274 2).
 
     MalformedMessage for content that `decompress` would take for a bomb.
     """
     row = algorithms.rows(Compression)[0]
-    packed = row.compress(content) if len(content) <= MAX_CONTENT else b""
+    packed: Octets = row.compress(content) if len(content) <= MAX_CONTENT else b""
     if len(content) > _most_inflated(len(packed), MAX_CONTENT):
         raise MalformedMessage(
             f"{len(content)} octets, compressed, are more than are ever decompressed",
             hint="leave the compression out",
         )
     inner = ber.nest(0xA0, ber.nest(ber.OCTET_STRING, [packed]))
-    return content_info(
-        oids.COMPRESSED_DATA,
-        [
-            ber.integer(0),
-            ber.sequence(ber.oid(row.oid)),
-            *ber.nest(ber.SEQUENCE, [ber.oid(oids.DATA), *inner]),
-        ],
-    )
+    elements = [
+        ber.integer(0),
+        ber.sequence(ber.oid(row.oid)),
+        *ber.nest(ber.SEQUENCE, [ber.oid(oids.DATA), *inner]),
+    ]
+    return cast("B", content_info(oids.COMPRESSED_DATA, elements))
 
 
 def decompress(

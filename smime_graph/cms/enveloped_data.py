@@ -18,6 +18,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from .. import oids
 from ..algorithms import ContentCipher
@@ -26,7 +27,7 @@ from ..asn1.algorithm_identifier import AlgorithmIdentifier
 from ..asn1.ber import Fields, Node
 from ..asn1.content_info import content_info, read_content_info
 from ..budget import PRIVATE_KEY, Budget
-from ..buffers import Data
+from ..buffers import B, Data, Octets
 from ..errors import (
     DecryptionFailed,
     LimitReached,
@@ -59,13 +60,13 @@ MAX_ATTEMPTS = 50
 
 
 def encrypt(
-    content: bytes,
+    content: B,
     to: Sequence[AnyRecipient],
     *,
     cipher: ContentCipher,
     policy: Policy,
     rid: RecipientIdentifierForm = "issuer",
-) -> bytes:
+) -> B:
     """ContentInfo, DER: AuthEnvelopedData if the cipher authenticates, otherwise EnvelopedData.
 
     Each certificate gets one RecipientInfo however often it is given.
@@ -89,16 +90,16 @@ def encrypt(
         cek = derivation.derive(cek, parameters.write_cipher(cipher, iv, None))
     ciphertext, tag = cipher.encrypt(cek, iv, content)
     recipient_infos = ber.set_of(*infos)
-    encrypted = ber.nest(
-        ber.SEQUENCE, [ber.oid(oids.DATA), algorithm, *ber.nest(0x80, [ciphertext])]
-    )
+    parts = [ber.oid(oids.DATA), algorithm, *ber.nest(0x80, [ciphertext])]
+    encrypted = ber.nest(ber.SEQUENCE, parts)
+    oid = oids.ENVELOPED_DATA
+    elements: list[Octets] = [ber.integer(version), recipient_infos, *encrypted]
     if cipher.aead:
         # authAttrs are not written: OpenSSL cannot read a message that has them
-        return content_info(
-            oids.AUTH_ENVELOPED_DATA,
-            [ber.integer(0), recipient_infos, *encrypted, ber.octet_string(tag)],
-        )
-    return content_info(oids.ENVELOPED_DATA, [ber.integer(version), recipient_infos, *encrypted])
+        oid = oids.AUTH_ENVELOPED_DATA
+        elements[0] = ber.integer(0)
+        elements += ber.nest(ber.OCTET_STRING, [tag])
+    return cast("B", content_info(oid, elements))
 
 
 def _require_at_most(most: int, count: int, what: str) -> None:

@@ -21,7 +21,6 @@ from .. import algorithms, oids
 from ..algorithms import (
     CekDerivation,
     ContentCipher,
-    Data,
     Digest,
     KeyTransport,
     KeyWrap,
@@ -32,6 +31,7 @@ from ..algorithms import (
 from ..asn1 import ber
 from ..asn1.algorithm_identifier import AlgorithmIdentifier
 from ..asn1.ber import Fields, Node
+from ..buffers import Data
 from ..errors import MalformedMessage
 from ..x509.certificate import Certificate
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, cast
 
 from .. import algorithms, oids
 from ..algorithms import Digest, KeyKind, SignatureScheme
@@ -26,7 +26,7 @@ from ..asn1.algorithm_identifier import AlgorithmIdentifier
 from ..asn1.ber import Fields, Node
 from ..asn1.content_info import content_info, read_content_info
 from ..budget import Budget
-from ..buffers import Data
+from ..buffers import B, Data, Octets
 from ..errors import LimitReached, MalformedMessage, PolicyRefusal, UnsupportedAlgorithm, UsageError
 from ..policy import Policy
 from ..x509 import names
@@ -85,7 +85,7 @@ def choose_scheme(certificate: Certificate, policy: Policy) -> tuple[SignatureSc
 
 
 def sign(
-    content: bytes,
+    content: B,
     signers: Sequence[SigningKey],
     *,
     detached: bool,
@@ -94,7 +94,7 @@ def sign(
     sid: SignerIdentifier = "issuer",
     content_type: str = oids.DATA,
     further: Sequence[bytes] = (),
-) -> tuple[bytes, list[Digest]]:
+) -> tuple[B, list[Digest]]:
     """ContentInfo of a SignedData over `content`, DER, and the digests used, in the signers' order.
 
     `at` becomes signingTime. With `detached` the content is left out (RFC 8551 3.5.3.1). `further`
@@ -115,14 +115,14 @@ def sign(
         to_be_signed = ber.set_of(*one.attributes, time, hashed[one.digest.name], *further)
         signature = private_key(signer.private_key).sign(to_be_signed, one.scheme, one.digest)
         infos.append(one.signer_info(to_be_signed, signature))
-    encapsulated: list[bytes | memoryview] = [ber.oid(content_type)]
+    encapsulated: list[Octets] = [ber.oid(content_type)]
     if not detached:
         encapsulated += ber.nest(0xA0, ber.nest(ber.OCTET_STRING, [content]))
     der = content_info(
         oids.SIGNED_DATA,
         [before, *ber.nest(ber.SEQUENCE, encapsulated), certificates, ber.set_of(*infos)],
     )
-    return der, [one.digest for one in own]
+    return cast("B", der), [one.digest for one in own]
 
 
 @dataclass(frozen=True, slots=True)

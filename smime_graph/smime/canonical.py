@@ -22,9 +22,11 @@ import re
 from binascii import a2b_qp, b2a_qp
 from collections.abc import Callable, Iterator
 from itertools import islice
+from typing import overload
 
 import pybase64
 
+from ..buffers import Data, Octets, Rope
 from ..errors import MalformedMessage
 from .entity import (
     MAX_DEPTH,
@@ -39,7 +41,7 @@ from .entity import (
 from .fields import canonical_field, is_unreadable, unfoldable
 from .lines import MAX_LINE, crlf, has_crlf_only, has_long_line
 
-_MAX_PIECES = 60_000  # header fields, delimiters and bodies of a message that is made canonical
+MAX_PIECES = 60_000  # header fields, delimiters and bodies of a message that is made canonical
 _BARE_CR = re.compile(rb"\r(?!\n)")
 
 
@@ -51,10 +53,10 @@ def canonical_entity(raw: bytes, *, clear: bool) -> bytes:
     """
     if _is_canonical(raw, clear):
         return raw
-    pieces = list(islice(_canonical(raw, clear, 0), _MAX_PIECES + 1))
-    if len(pieces) > _MAX_PIECES:
+    pieces = list(islice(_canonical(raw, clear, 0), MAX_PIECES + 1))
+    if len(pieces) > MAX_PIECES:
         raise MalformedMessage(
-            f"the message has more than {_MAX_PIECES} header fields and parts, all counted"
+            f"the message has more than {MAX_PIECES} header fields and parts, all counted"
         )
     return b"".join(pieces)
 
@@ -66,7 +68,7 @@ def _is_canonical(raw: bytes, clear: bool) -> bool:
     and the blanks of a delimiter, or the line end that it lacks; and what is refused for its
     boundary, or for its size.
     """
-    if not _is_safe(raw, clear):
+    if not is_safe(raw, clear):
         return False
     entity = Entity(raw)
     kind = entity.content_type
@@ -74,7 +76,7 @@ def _is_canonical(raw: bytes, clear: bool) -> bool:
         return False
     if not kind.is_multipart and kind.value not in MESSAGES:
         return True
-    if len(raw) > _MAX_WHOLE or raw.count(b"\n") > _MAX_PIECES // 6 or _changes_on_the_way(raw):
+    if len(raw) > _MAX_WHOLE or raw.count(b"\n") > MAX_PIECES // 6 or _changes_on_the_way(raw):
         return False
     if _NOTHING_BEHIND.search(raw):
         return False
@@ -108,7 +110,7 @@ def _canonical(raw: bytes, clear: bool, depth: int, default: str = "text/plain")
     kind = _kind_of(entity, default)
     boundary = kind.parameters.get("boundary", "")
     encoding = entity.transfer_encoding
-    if not entity.has_blank_line and _is_safe(whole := crlf(raw), False):
+    if not entity.has_blank_line and is_safe(whole := crlf(raw), False):
         _check_header(entity, kind)
         yield whole  # a part that is all header, or none of it is
     elif kind.value == "multipart/signed":
@@ -121,7 +123,7 @@ def _canonical(raw: bytes, clear: bool, depth: int, default: str = "text/plain")
         except MalformedMessage:
             # a message that is so is the sender's to mend, a part of it is what somebody sent them:
             # where it stands as it is, no reader can find another content in it
-            if (depth == 0 and boundary) or not _is_safe(entity.body, False):
+            if (depth == 0 and boundary) or not is_safe(entity.body, False):
                 raise
             yield from _header(entity, None, clear)
             yield entity.body
@@ -153,7 +155,7 @@ def _of_two_readings(entity: Entity[bytes], kind: ContentType, clear: bool, dept
     shows its parts: most readers take those, others decode it first. It stays as it is.
     """
     body = crlf(entity.body)
-    if not _is_safe(body, clear) or has_data_lines(entity.raw, depth):
+    if not is_safe(body, clear) or has_data_lines(entity.raw, depth):
         raise MalformedMessage(
             f"a {kind.value[:60]} has the transfer encoding {entity.transfer_encoding}, which a"
             " multipart may not have, and its parts cannot stay as they are",
@@ -174,7 +176,7 @@ def _check_header(entity: Entity[bytes], kind: ContentType) -> None:
     fields = entity.fields[1:] if entity.raw.startswith((b"From ", b">From ")) else entity.fields
     if _has_lines(kind, entity.transfer_encoding, b"") or all(field.name for field in fields):
         return
-    if not _is_safe(entity.raw, False):
+    if not is_safe(entity.raw, False):
         raise MalformedMessage(
             f"the header of a part that is {kind.value[:60]} has a line that is no field",
             hint="mend the part, or attach it anew",
@@ -195,7 +197,7 @@ def _signed_already(entity: Entity[bytes], clear: bool, depth: int) -> bytes:
             f"a multipart/signed inside the message has 8-bit content, {_NO_WAY_BACK}",
             hint="sign opaque, or seal",
         )
-    if clear and not _is_safe(whole, False):
+    if clear and not is_safe(whole, False):
         raise MalformedMessage(
             "a multipart/signed inside the message has lines over 998 octets, bare CRs or NULs,"
             f" {_NO_WAY_BACK}",
@@ -271,7 +273,7 @@ def _canonical_multipart(
     pieces: Multipart[bytes], boundary: str, clear: bool, depth: int, default: str
 ) -> Iterator[bytes]:
     line = b"--" + boundary.encode("utf-8", "replace")
-    if pieces.preamble is not None and _is_safe(preamble := crlf(pieces.preamble), clear):
+    if pieces.preamble is not None and is_safe(preamble := crlf(pieces.preamble), clear):
         yield preamble + b"\r\n"  # text that nobody is shown; one that is not 7-bit is left out
     before = b""
     for part in pieces.parts:
@@ -283,7 +285,7 @@ def _canonical_multipart(
     if pieces.is_closed:
         yield before + line + b"--"
         epilogue = crlf(pieces.epilogue)
-        yield epilogue if _is_safe(epilogue, clear) else b"\r\n"
+        yield epilogue if is_safe(epilogue, clear) else b"\r\n"
 
 
 def _canonical_leaf(entity: Entity[bytes], kind: ContentType, clear: bool) -> Iterator[bytes]:
@@ -295,7 +297,7 @@ def _canonical_leaf(entity: Entity[bytes], kind: ContentType, clear: bool) -> It
         yield _canonical_text(entity, kind, clear)
     else:
         body = crlf(entity.body) if _has_lines(kind, encoding, entity.body) else entity.body
-        if _is_safe(body, clear):
+        if is_safe(body, clear):
             yield from _header(entity, b"7bit" if encoding != "7bit" else None, clear)
             yield body
         elif kind.value.startswith(("text/", "message/")) and not _is_wide(kind):
@@ -358,7 +360,7 @@ def _in_lines_of_76(match: re.Match[bytes]) -> bytes:
     return b"\r\n".join(packed[start : start + 76] for start in range(0, len(packed), 76))
 
 
-def _is_safe(body: bytes, clear: bool) -> bool:
+def is_safe(body: bytes, clear: bool) -> bool:
     return (
         body.isascii()
         and b"\0" not in body
@@ -405,9 +407,38 @@ def _with_its_start_encoded(match: re.Match[bytes]) -> bytes:
     return start + line[1:]
 
 
-def encode_base64(data: bytes) -> bytes:
+@overload
+def encode_base64(data: Data) -> bytes: ...
+@overload
+def encode_base64(data: Octets) -> bytes | Rope: ...
+def encode_base64(data: Octets) -> bytes | Rope:
     """Base64 in lines of 76 characters that end in CRLF (RFC 2045 6.8)."""
+    if isinstance(data, Rope):
+        rope = data
+        size = 4 * -(-len(rope) // 3) + 2 * -(-len(rope) // _IN_A_LINE)
+        return Rope(size, lambda: map(encode_base64, _for_whole_lines(rope)))
     return pybase64.encodebytes(data).replace(b"\n", b"\r\n")
+
+
+_IN_A_LINE = 57  # octets that are 76 characters
+
+
+def _for_whole_lines(rope: Rope) -> Iterator[Data]:
+    """The octets in pieces of a multiple of 57, but for the last."""
+    rest = b""
+    for chunk in rope.chunks():
+        view = memoryview(chunk)
+        if rest:
+            wanted = _IN_A_LINE - len(rest)
+            rest += view[:wanted]
+            view = view[wanted:]
+            if len(rest) < _IN_A_LINE:
+                continue
+            yield rest
+        end = len(view) - len(view) % _IN_A_LINE
+        yield view[:end]
+        rest = bytes(view[end:])
+    yield rest
 
 
 def _header(entity: Entity[bytes], encoding: bytes | None, clear: bool) -> Iterator[bytes]:

@@ -14,7 +14,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from email.message import Message
 from email.utils import format_datetime
+from pathlib import Path
+from typing import cast
 
+from ..arguments import file_name
+from ..buffers import LARGE, B, D, Data, Readable, Rope, chunks, joined, read_file
 from ..cms import ess
 from ..cms.ess import ReceiptRequest
 from ..cms.keys import Recipient, SigningKey
@@ -27,8 +31,9 @@ from ..pki.validate import validate
 from ..policy import Policy
 from ..x509.certificate import Certificate
 from .canonical import canonical_entity, encode_base64, has_data_lines
-from .entity import MESSAGES, Entity, is_mime_field
+from .entity import MAX_HEADER, MESSAGES, Entity, is_mime_field
 from .fields import folded_field
+from .large import canonical_large
 
 # What a sender should know and need not change. Not by `warnings`: whoever makes errors of them
 # would lose a message that is right. Without any set-up Python writes these to standard error.
@@ -57,7 +62,7 @@ class Outgoing:
 
     __slots__ = ("_inner", "_outer", "at", "message", "policy")
 
-    def __init__(self, message: Entity[bytes], policy: Policy, at: datetime) -> None:
+    def __init__(self, message: Entity[Data], policy: Policy, at: datetime) -> None:
         self.message = message
         self.policy = policy
         self.at = at
@@ -65,7 +70,9 @@ class Outgoing:
         self._inner = [f for f in message.fields if is_mime_field(f)]
 
     @classmethod
-    def of(cls, message: bytes | Message, policy: Policy, at: datetime | None) -> Outgoing:
+    def of(
+        cls, message: bytes | Message | Path | Readable, policy: Policy, at: datetime | None
+    ) -> Outgoing:
         """PolicyRefusal if the policy sends nothing, MalformedMessage if this is no message."""
         if not policy.sends:
             raise PolicyRefusal(
@@ -75,7 +82,7 @@ class Outgoing:
                 hint=Hint("choose a policy that sends, for example exchange", "policy"),
             )
         moment = datetime.now(UTC) if at is None else at
-        entity = Entity(_as_bytes(message))
+        entity = Entity(_as_octets(message))
         for number, field in enumerate(entity.fields, 1):
             if not field.name:
                 raise MalformedMessage(
@@ -206,23 +213,26 @@ class Outgoing:
             found.append(security_label(label))
         return tuple(found)
 
-    def entity(self, *, clear: bool) -> bytes:
+    def entity(self, *, clear: bool) -> bytes | Rope:
         """What goes inside, canonical: the MIME fields and the body."""
+        body = self.message.body
         fields = [field.raw for field in self._inner]
         if not any(field.name.lower() == "content-type" for field in self._inner):
             # an entity without a header has been seen to lose its body (Thunderbird bug 1893039)
-            fields.insert(0, _default_content_type(self.message.body))
+            fields.insert(0, _default_content_type(body))
         end = b"\r\n" if self.message.header.endswith(b"\r\n") else b"\n"
-        return canonical_entity(b"".join([*fields, end, self.message.body]), clear=clear)
+        if isinstance(body, bytes):
+            return canonical_entity(b"".join([*fields, end, body]), clear=clear)
+        return canonical_large(b"".join([*fields, end]), body, clear=clear)
 
-    def assemble(self, entity: bytes) -> bytes:
+    def assemble(self, entity: B) -> B:
         """The fields that stay outside, those that were missing, and the entity with its own."""
         fields = [folded_field(field) for field in self._outer]
         fields += missing_fields(self.message, self.at)
-        return b"".join([*fields, b"MIME-Version: 1.0\r\n", entity])
+        return cast("B", joined([*fields, b"MIME-Version: 1.0\r\n", entity]))
 
 
-def missing_fields(message: Entity[bytes], at: datetime) -> list[bytes]:
+def missing_fields(message: Entity[D], at: datetime) -> list[bytes]:
     """Message-ID and Date for a message that lacks them.
 
     The id is fixed before signing and before a send, so that a send whose answer is lost can be
@@ -236,7 +246,7 @@ def missing_fields(message: Entity[bytes], at: datetime) -> list[bytes]:
     return fields
 
 
-def _domain(message: Entity[bytes]) -> str:
+def _domain(message: Entity[D]) -> str:
     """The author's, for a Message-ID."""
     try:
         domain = parse_header_addresses(message.all("From")[0].value)[0].rpartition("@")[2]
@@ -245,7 +255,20 @@ def _domain(message: Entity[bytes]) -> str:
         return "localhost"
 
 
-def _as_bytes(message: bytes | Message) -> bytes:
+def _as_octets(message: bytes | Message | Path | Readable) -> Data:
+    """The message; a view where it is large."""
+    raw = _read(message)
+    if len(raw) > LARGE:
+        view = memoryview(raw)
+        separator = re.match(rb"From [^\r\n]*\r?\n", view)
+        if b"\n" in bytes(view[: MAX_HEADER + 1]):
+            return view[0 if separator is None else separator.end() :]
+    return _with_lines(bytes(raw))
+
+
+def _read(message: bytes | Message | Path | Readable) -> Data:
+    if isinstance(message, bytes):
+        return message
     if isinstance(message, Message):
         try:
             # cte_type 8bit: our own canonical form decides what becomes 7-bit, and says so
@@ -255,7 +278,20 @@ def _as_bytes(message: bytes | Message) -> bytes:
             raise
         except Exception as error:
             raise MalformedMessage(f"the message cannot be written: {error}") from error
-    raw = message
+    try:
+        if not isinstance(message, Path):
+            return read_file(message)
+        with message.open("rb") as file:
+            return read_file(file)
+    except OSError as error:
+        name = file_name(message) if isinstance(message, Path) else "the message"
+        raise UsageError(
+            f"{name} cannot be read: {error.strerror or type(error).__name__}",
+            hint="name a file with the message",
+        ) from error
+
+
+def _with_lines(raw: bytes) -> bytes:
     if re.match(rb"From [^\r\n]*\r?\n", raw):
         raw = raw[raw.index(b"\n") + 1 :]  # the separator line of a mailbox file
     if b"\n" not in raw:
@@ -310,11 +346,11 @@ def _is_at_stake(part: Message) -> bool:
     return has_data_lines(entity, rewrite=lambda body: re.sub(rb"\r\n?|\n", b"\r\n", body))
 
 
-def _default_content_type(body: bytes) -> bytes:
+def _default_content_type(body: Data) -> bytes:
     charset = "us-ascii"
-    if not body.isascii():
+    if not all(bytes(chunk).isascii() for chunk in chunks(body)):
         try:
-            body.decode("utf-8")
+            bytes(body).decode("utf-8")
             charset = "utf-8"
         except UnicodeDecodeError:
             charset = "unknown-8bit"  # RFC 1428: what a gateway says of such text

@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.message import Message
-from typing import Literal
+from pathlib import Path
+from typing import Literal, cast
 
 from ..arguments import checked
+from ..buffers import B, Readable, Rope, Writable, chunks, joined, write_to
 from ..cms import compressed_data, enveloped_data, signed_data
 from ..cms.ess import ReceiptRequest
 from ..cms.keys import SigningKey
@@ -40,7 +42,7 @@ _FILENAMES = {CERTS_ONLY: "smime.p7c", COMPRESSED: "smime.p7z"}  # RFC 8551 3.2.
 
 @checked
 def sign(
-    message: bytes | Message,
+    message: bytes | Message | Path | Readable,
     *,
     signer: SigningKey | Sequence[SigningKey],
     detached: bool = True,
@@ -49,54 +51,58 @@ def sign(
     sid: Literal["issuer", "ski"] = "issuer",
     receipt_request: ReceiptRequest | None = None,
     label: SecurityLabel | None = None,
+    out: Path | Writable | None = None,
 ) -> bytes:
     """The message, signed: multipart/signed, or opaque application/pkcs7-mime if not `detached`.
 
     `message` is a whole RFC 5322 message with a From, as bytes or an `email` Message (EmailMessage
-    is one); Message-ID and Date are added if missing. `signer` is a SigningKey: an Identity, or
-    what has `private_key`, `certificate` and `chain` as it has. With several all sign the same
-    content, and one of them is the From or Sender. `policy` is a Policy: which algorithms are
-    used (EXCHANGE, RFC_8551, POST_QUANTUM, or one of your own). `at` is the signing time, a
-    datetime with a time zone (now). `sid` says how a signer's certificate is named: by issuer and
-    serial number, or by its subjectKeyIdentifier. `receipt_request`, a ReceiptRequest, asks the
-    recipients for signed receipts, which need the message as it was sent to be checked
-    (`verify_receipt`): keep it. `label`, a SecurityLabel, is signed with the content, by every
-    signer.
+    is one), or a file with it: a Path, or one open for reading in binary, a Readable. A large file
+    is read where it is, in as little memory as a small one, and must stay as it is meanwhile.
+    Message-ID and Date are added if missing. With `out`, a Path or a Writable, the result is
+    written there, to a path whole or not at all, and what is returned is its header. `signer` is a
+    SigningKey: an Identity, or what has `private_key`, `certificate` and `chain` as it has. With
+    several all sign the same content, and one of them is the From or Sender. `policy` is a Policy:
+    which algorithms are used (EXCHANGE, RFC_8551, POST_QUANTUM, or one of your own). `at` is the
+    signing time, a datetime with a time zone (now). `sid` says how a signer's certificate is named:
+    by issuer and serial number, or by its subjectKeyIdentifier. `receipt_request`, a
+    ReceiptRequest, asks the recipients for signed receipts, which need the message as it was sent
+    to be checked (`verify_receipt`): keep it. `label`, a SecurityLabel, is signed with the content,
+    by every signer.
 
     Raises MalformedMessage for what is no message, PolicyRefusal for an unfit certificate or a From
     that is nobody's, UnsupportedAlgorithm for a key that cannot sign, UsageError for a request or a
-    label that cannot be written.
+    label that cannot be written, and for a file that cannot be read or written.
     """
     outgoing = Outgoing.of(message, policy, at)
     signers = _as_list(signer)
     outgoing.check_signers(signers)
     further = outgoing.services(receipt_request, label)
     entity = outgoing.entity(clear=detached)
-    return outgoing.assemble(
-        signed_entity(entity, signers, outgoing, detached=detached, sid=sid, further=further)
-    )
+    signed = signed_entity(entity, signers, outgoing, detached=detached, sid=sid, further=further)
+    return _delivered(outgoing.assemble(signed), out)
 
 
 @checked
 def encrypt(
-    message: bytes | Message,
+    message: bytes | Message | Path | Readable,
     *,
     recipients: Sequence[AnyRecipient],
     trust: TrustStore | None = None,
     policy: Policy = EXCHANGE,
     at: datetime | None = None,
     rid: Literal["issuer", "ski"] = "issuer",
+    out: Path | Writable | None = None,
 ) -> bytes:
     """The message, encrypted to every recipient: application/pkcs7-mime.
 
     Without a signature the recipient cannot tell who wrote it, and under AES-CBC not even that it
-    is unchanged: `seal` is what mail needs. `message` is a whole RFC 5322 message, as bytes or an
-    `email` Message. `recipients` is a list of AnyRecipient: a Contact for each address in To, Cc
-    and Bcc (or what has `certificate`, `capabilities` and `email` as it has), a Password, a
-    SharedKey. With `trust`, a TrustStore, every recipient's certificate must validate at `at`, a
-    datetime with a time zone (now). `policy` is a Policy: which ciphers are used, in order of
-    preference. `rid` says how a recipient's certificate is named: by issuer and serial number, or
-    by its subjectKeyIdentifier.
+    is unchanged: `seal` is what mail needs. `message`, bytes, an `email` Message, a Path or a
+    Readable, and `out`, a Path or a Writable, are as for `sign`. `recipients` is a list of
+    AnyRecipient: a Contact for each address in To, Cc and Bcc (or what has `certificate`,
+    `capabilities` and `email` as it has), a Password, a SharedKey. With `trust`, a TrustStore,
+    every recipient's certificate must validate at `at`, a datetime with a time zone (now). `policy`
+    is a Policy: which ciphers are used, in order of preference. `rid` says how a recipient's
+    certificate is named: by issuer and serial number, or by its subjectKeyIdentifier.
 
     Whoever receives the message sees in it whose certificates it was encrypted to, those in Bcc
     among them: the logger "smime_graph" warns of that. Encrypt for them in a message of their own.
@@ -106,14 +112,13 @@ def encrypt(
     """
     outgoing = Outgoing.of(message, policy, at)
     outgoing.check_recipients(recipients, trust)
-    return outgoing.assemble(
-        encrypted_entity(outgoing.entity(clear=False), recipients, policy, rid)
-    )
+    encrypted = encrypted_entity(outgoing.entity(clear=False), recipients, policy, rid)
+    return _delivered(outgoing.assemble(encrypted), out)
 
 
 @checked
 def seal(
-    message: bytes | Message,
+    message: bytes | Message | Path | Readable,
     *,
     signer: SigningKey | Sequence[SigningKey],
     recipients: Sequence[AnyRecipient],
@@ -124,10 +129,12 @@ def seal(
     rid: Literal["issuer", "ski"] = "issuer",
     receipt_request: ReceiptRequest | None = None,
     label: SecurityLabel | None = None,
+    out: Path | Writable | None = None,
 ) -> bytes:
     """The message, signed, then encrypted to its recipients and to the signer's own certificate.
 
-    `message`: a whole RFC 5322 message, as bytes or an `email` Message (EmailMessage is one).
+    `message`: a whole RFC 5322 message: bytes, an `email` Message, a Path or a Readable.
+    `out`: a Path or a Writable, where the result goes; what is returned is then its header.
     `signer`: a SigningKey, which an Identity is, or several. `recipients`: a list of AnyRecipient:
     a Contact for each address in To, Cc and Bcc, a Password, a SharedKey.
     `trust`: a TrustStore; where it is given, every recipient's certificate must validate.
@@ -150,21 +157,40 @@ def seal(
     signed = signed_entity(entity, signers, outgoing, sid=sid, further=further)
     if policy.compress:
         signed = pkcs7_mime(COMPRESSED, compressed_data.compress(signed))
-    return outgoing.assemble(encrypted_entity(signed, everyone, policy, rid))
+    encrypted = encrypted_entity(signed, everyone, policy, rid)
+    return _delivered(outgoing.assemble(encrypted), out)
 
 
 @checked
 def compress(
-    message: bytes | Message, *, policy: Policy = EXCHANGE, at: datetime | None = None
+    message: bytes | Message | Path | Readable,
+    *,
+    policy: Policy = EXCHANGE,
+    at: datetime | None = None,
+    out: Path | Writable | None = None,
 ) -> bytes:
     """The message as compressed-data: smaller, and protected by nothing (RFC 8551 3.6).
 
-    `message` is as for `sign`: bytes or an `email` Message. `policy`, a Policy, may say that
+    `message`, bytes, an `email` Message, a Path or a Readable, and `out`, a Path or a Writable, are
+    as for `sign`. `policy`, a Policy, may say that
     nothing is sent; `at`, a datetime, is the Date where the message has none.
     """
     outgoing = Outgoing.of(message, policy, at)
     der = compressed_data.compress(outgoing.entity(clear=False))
-    return outgoing.assemble(pkcs7_mime(COMPRESSED, der))
+    return _delivered(outgoing.assemble(pkcs7_mime(COMPRESSED, der)), out)
+
+
+def _delivered(made: bytes | Rope, out: Path | Writable | None) -> bytes:
+    """The message as bytes; where it goes to `out`, its header."""
+    if out is None:
+        return made if isinstance(made, bytes) else bytes(made)
+    write_to(out, made)
+    start = b""
+    for chunk in chunks(made):
+        start += chunk
+        if b"\r\n\r\n" in start:
+            break
+    return start[: start.index(b"\r\n\r\n") + 4]
 
 
 @checked
@@ -203,14 +229,14 @@ class _Self:
 
 
 def signed_entity(
-    entity: bytes,
+    entity: B,
     signers: Sequence[SigningKey],
     outgoing: Outgoing,
     *,
     detached: bool = True,
     sid: SignerIdentifier = "issuer",
     further: Sequence[bytes] = (),
-) -> bytes:
+) -> B:
     der, digests = signed_data.sign(
         entity,
         signers,
@@ -224,36 +250,35 @@ def signed_entity(
         return pkcs7_mime(SIGNED, der)
     micalg = ",".join(dict.fromkeys(digest.micalg for digest in digests))
     boundary = f"----{secrets.token_hex(16)}"
-    while boundary.encode() in entity:
+    while isinstance(entity, bytes) and boundary.encode() in entity:
         boundary = f"----{secrets.token_hex(16)}"
     quoted = f'"{micalg}"' if "," in micalg else micalg
-    return b"".join(
-        [
-            'Content-Type: multipart/signed; protocol="application/pkcs7-signature";\r\n'
-            f' micalg={quoted}; boundary="{boundary}"\r\n\r\n--{boundary}\r\n'.encode(),
-            entity,
-            f"\r\n--{boundary}\r\n"
-            'Content-Type: application/pkcs7-signature; name="smime.p7s"\r\n'
-            "Content-Transfer-Encoding: base64\r\n"
-            'Content-Disposition: attachment; filename="smime.p7s"\r\n\r\n'.encode(),
-            encode_base64(der),
-            f"\r\n--{boundary}--\r\n".encode(),
-        ]
-    )
+    parts = [
+        'Content-Type: multipart/signed; protocol="application/pkcs7-signature";\r\n'
+        f' micalg={quoted}; boundary="{boundary}"\r\n\r\n--{boundary}\r\n'.encode(),
+        entity,
+        f"\r\n--{boundary}\r\n"
+        'Content-Type: application/pkcs7-signature; name="smime.p7s"\r\n'
+        "Content-Transfer-Encoding: base64\r\n"
+        'Content-Disposition: attachment; filename="smime.p7s"\r\n\r\n'.encode(),
+        encode_base64(der),
+        f"\r\n--{boundary}--\r\n".encode(),
+    ]
+    return cast("B", joined(parts))
 
 
 def encrypted_entity(
-    entity: bytes,
+    entity: B,
     everyone: Sequence[AnyRecipient],
     policy: Policy,
     rid: RecipientIdentifierForm,
-) -> bytes:
+) -> B:
     cipher = cms_recipients.choose_cipher(everyone, policy)
     der = enveloped_data.encrypt(entity, everyone, cipher=cipher, policy=policy, rid=rid)
     return pkcs7_mime(AUTH_ENVELOPED if cipher.aead else ENVELOPED, der)
 
 
-def pkcs7_mime(smime_type: str, der: bytes) -> bytes:
+def pkcs7_mime(smime_type: str, der: B) -> B:
     """An application/pkcs7-mime entity (RFC 8551 3.2)."""
     name = _FILENAMES.get(smime_type, "smime.p7m")
     header = (
@@ -261,4 +286,4 @@ def pkcs7_mime(smime_type: str, der: bytes) -> bytes:
         "Content-Transfer-Encoding: base64\r\n"
         f'Content-Disposition: attachment; filename="{name}"\r\n\r\n'
     )
-    return b"".join([header.encode(), encode_base64(der)])
+    return cast("B", joined([header.encode(), encode_base64(der)]))

@@ -127,9 +127,9 @@ def test_what_has_a_tag_is_read_and_one_bit_changed_is_not(
 def test_a_gcm_tag_has_12_to_16_octets(size: int) -> None:
     """RFC 5084 3.2."""
     ciphertext, tag = do.gcm_encrypt(KEY, IV[:12], b"text")
-    assert do.gcm_decrypt(KEY, IV[:12], bytes(ciphertext), tag[:size], b"") == b"text"
+    assert do.gcm_decrypt(KEY, IV[:12], bytes(ciphertext), bytes(tag)[:size], b"") == b"text"
     with pytest.raises(ValueError, match=r".*"):
-        do.gcm_decrypt(KEY, IV[:12], bytes(ciphertext), tag[:11], b"")
+        do.gcm_decrypt(KEY, IV[:12], bytes(ciphertext), bytes(tag)[:11], b"")
 
 
 # --- keys ----------------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ def test_a_point_that_makes_every_secret_zero_is_refused(kind: str) -> None:
 
 @given(st.binary(max_size=500), st.integers(0, 500))
 def test_no_more_is_unpacked_than_the_limit(content: bytes, limit: int) -> None:
-    packed = do.zlib_compress(content)
+    packed = bytes(do.zlib_compress(content))
     if len(content) <= limit:
         assert do.zlib_decompress(packed, limit) == content
     else:

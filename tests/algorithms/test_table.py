@@ -483,7 +483,7 @@ def _cek(world: World, row: CekDerivation) -> Trip:
 def _compression(world: World, row: Compression) -> Trip:
     der = _der(compress(world.message))
     assert ber.oid(row.oid) in der
-    stream = row.compress(world.content)
+    stream = bytes(row.compress(world.content))
     assert stream in der
     # Adler-32: a checksum against accidents, not a seal
     return Trip(der, lambda changed: decompress(changed).content, (stream[-4:],))

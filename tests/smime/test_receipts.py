@@ -206,7 +206,7 @@ def test_an_address_that_is_none_does_not_become_a_line_of_the_header(
         value = ber.sequence(ber.octet_string(b"id"), ber.tlv(0x80, b"\0"), parties(*addresses))
         outgoing = Outgoing.of(message, EXCHANGE, now)
         request = attributes.attribute(oids.RECEIPT_REQUEST, value)
-        entity = outgoing.entity(clear=True)
+        entity = bytes(outgoing.entity(clear=True))
         made_ = signed_entity(entity, [alice], outgoing, further=(request,))
         return opened(outgoing.assemble(made_))
 
@@ -262,7 +262,7 @@ def _signed_by(
 ) -> bytes:
     """An opaque message whose signers sign different attributes, or even contents of their own."""
     outgoing = Outgoing.of(message, EXCHANGE, now)
-    contents = contents or [outgoing.entity(clear=False)] * len(signers)
+    contents = contents or [bytes(outgoing.entity(clear=False))] * len(signers)
     infos, certificates, heads = [], [], []
     for (who, further), content in zip(signers, contents, strict=True):
         der, _ = signed_data.sign(
@@ -319,7 +319,7 @@ def through_list(
     """The message as a mailing list sends it on, in a signature of its own (RFC 2634 4.2)."""
     outgoing = Outgoing.of(raw, EXCHANGE, now)
     extra = (ess.expansion_history(expansions),) if expansions else ()
-    entity = outgoing.entity(clear=True)
+    entity = bytes(outgoing.entity(clear=True))
     more = (*extra, further) if further else extra
     return outgoing.assemble(
         signed_entity(entity, [lister], outgoing, detached=False, further=more)
@@ -633,7 +633,7 @@ def test_a_receipt_moved_under_another_encryption_is_still_the_signers(
 ) -> None:
     """Without the outer signature, too, which an older sender may leave out."""
     outgoing = Outgoing.of(made(opened(asking), bob, now), EXCHANGE, now)
-    entity = outgoing.entity(clear=False)
+    entity = bytes(outgoing.entity(clear=False))
     readers = [Contact(alice.certificate)]
     raw = outgoing.assemble(encrypted_entity(entity, readers, EXCHANGE, "issuer"))
     report = verify_receipt(raw, original=asking, identities=[alice], trust=trust, at=now)

@@ -141,7 +141,7 @@ def _signed_by(
     message: bytes, now: datetime, *signers: tuple[Identity, SecurityLabel | None]
 ) -> bytes:
     outgoing = Outgoing.of(message, EXCHANGE, now)
-    content = outgoing.entity(clear=False)
+    content = bytes(outgoing.entity(clear=False))
     infos, certificates, head = [], [], []
     for who, label in signers:
         further = () if label is None else (labels.security_label(label),)
@@ -161,7 +161,7 @@ def test_inner_and_outer_labels_are_both_asked_about(
 ) -> None:
     outgoing = Outgoing.of(sign(message, signer=alice, label=SECRET, at=now), EXCHANGE, now)
     further = (labels.security_label(OPEN),)
-    entity = outgoing.entity(clear=True)
+    entity = bytes(outgoing.entity(clear=True))
     raw = outgoing.assemble(signed_entity(entity, [mallory], outgoing, further=further))
     report = examine(raw, trust=trust, at=now)
     assert report.labels == (OPEN, SECRET)
@@ -544,7 +544,7 @@ def test_a_timestamp_stays_with_a_message_through_mime(
     alice: Identity, authority: Identity, message: bytes, trust: TrustStore, now: datetime
 ) -> None:
     outgoing = Outgoing.of(message, EXCHANGE, now)
-    content = outgoing.entity(clear=False)
+    content = bytes(outgoing.entity(clear=False))
     der, _ = signed_data.sign(content, [alice], detached=False, policy=EXCHANGE, at=now)
     der = stamped(der, token(tst_info(signature_of(der)), authority, now))
     opened = verify(outgoing.assemble(pkcs7_mime("signed-data", der)), trust=trust, at=now)
