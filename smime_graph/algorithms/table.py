@@ -225,7 +225,9 @@ _ALL: tuple[Row, ...] = (*TABLE, *KEYS)
 _BY_OID: Mapping[tuple[type, str], Row] = {
     (type(row), oid): row for row in _ALL for oid in row.oids
 }
-_BY_NAME: Mapping[tuple[type, str], Row] = {(type(row), row.name): row for row in _ALL}
+_BY_NAME: Mapping[type, Mapping[str, Row]] = {
+    kind: {row.name: row for row in _ALL if type(row) is kind} for kind in set(map(type, _ALL))
+}
 
 
 def find(kind: type[R], oid: str) -> R | None:
@@ -242,12 +244,12 @@ def by_oid(kind: type[R], oid: str, *, where: str) -> R:
 
 def by_name(kind: type[R], name: str) -> R:
     """The row of this kind with this name; KeyError if there is none."""
-    return _BY_NAME[kind, name]  # type: ignore[return-value]
+    return _BY_NAME[kind][name]  # type: ignore[return-value]
 
 
 def rows(kind: type[R]) -> tuple[R, ...]:
     """All rows of this kind, in the order of the table."""
-    return tuple(row for (of, _), row in _BY_NAME.items() if of is kind)  # type: ignore[misc]
+    return tuple(_BY_NAME[kind].values())  # type: ignore[arg-type]
 
 
 def kind_of(key: Any) -> KeyKind | None:

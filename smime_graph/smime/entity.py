@@ -26,6 +26,7 @@ _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:")
 _UNPRINTABLE = re.compile(rb"[^\t -~]")
 _COMMENT_OR_STRING = re.compile(r'\(|"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _IN_TOKEN = re.compile(r'[^\s;=/"()]')
+_FOLDING = re.compile(r"\r?\n(?=[ \t])")
 _BETWEEN_FIELDS = re.compile(rb"(?<=\n)(?![ \t])")
 _BLANK_LINE = re.compile(rb"(?:\A|(?<=\n))\r?\n")
 _AFTER_DELIMITER = re.compile(rb"(--)?[ \t]*(?:\r?\n|\Z)")
@@ -50,8 +51,8 @@ class HeaderField:
     @property
     def value(self) -> str:
         """The value unfolded, as UTF-8 (U+FFFD for what is not), encoded-words as they are."""
-        _, _, value = self.raw.partition(b":")
-        return re.sub(r"\r?\n(?=[ \t])", "", value.decode("utf-8", "replace")).strip()
+        text = self.raw.partition(b":")[2].decode("utf-8", "replace").strip()
+        return _FOLDING.sub("", text) if "\n" in text else text
 
 
 def has_unprintable_name(raw: bytes) -> bool:
@@ -98,7 +99,7 @@ class ContentType:
     @classmethod
     def read(cls, text: str) -> ContentType:
         value, _, rest = without_comments(text[:_MAX_PARAMETERS]).partition(";")
-        value = re.sub(r"\s", "", value).lower()
+        value = "".join(value.split()).lower()
         plain: dict[str, str] = {}
         extended: list[tuple[str, str]] = []
         for name, quoted in _PARAMETER.findall(rest):

@@ -46,7 +46,10 @@ def folded_field(field: HeaderField) -> bytes:
     """The field as it is, with CRLF and no line over 998 octets; MalformedMessage if that cannot
     be.
     """
-    raw = crlf(field.raw)
+    raw = field.raw
+    if len(raw) <= MAX_LINE and raw.find(b"\n") == len(raw) - 1 and raw.endswith(b"\r\n"):
+        return raw  # as most are
+    raw = crlf(raw)
     made = _folded(raw if raw.endswith(b"\r\n") else raw + b"\r\n")
     if has_long_line(made):
         raise unfoldable(field)

@@ -172,7 +172,7 @@ def without(row: Row) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for oid in row.oids:
             patch.delitem(algorithms.table._BY_OID, (type(row), oid))
-        patch.delitem(algorithms.table._BY_NAME, (type(row), row.name))
+        patch.delitem(algorithms.table._BY_NAME[type(row)], row.name)
         yield
 
 
@@ -232,7 +232,7 @@ def test_a_test_that_shows_a_row_fails_without_it() -> None:
         "for line in sys.stdin:\n"
         "    name, test = line.split()\n"
         "    status = [pytest.main(['-q', '-x', '-p', 'no:cacheprovider', test])]\n"
-        "    tables = (algorithms.table._BY_OID, algorithms.table._BY_NAME)\n"
+        "    tables = (algorithms.table._BY_OID, *algorithms.table._BY_NAME.values())\n"
         "    gone = [{k: v for k, v in t.items() if v.name == name} for t in tables]\n"
         "    for table, entries in zip(tables, gone):\n"
         "        for key in entries: del table[key]\n"

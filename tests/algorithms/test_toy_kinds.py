@@ -114,7 +114,7 @@ def with_toy(monkeypatch: pytest.MonkeyPatch) -> None:
 def add(patch: pytest.MonkeyPatch, to: ModuleType, rows: tuple[Row, ...]) -> None:
     """The table as if these were written in it."""
     for row in rows:
-        patch.setitem(to._BY_NAME, (type(row), row.name), row)
+        patch.setitem(to._BY_NAME[type(row)], row.name, row)
         for oid in row.oids:
             patch.setitem(to._BY_OID, (type(row), oid), row)
 
@@ -236,7 +236,7 @@ def test_what_else_asks_about_a_key_asks_the_row(people: People) -> None:
 
 # --- that nothing else knows a kind of key or an algorithm by name --------------------------------
 
-_NAMES = {name for _, name in table._BY_NAME}
+_NAMES = {name for rows in table._BY_NAME.values() for name in rows}
 _IDENTIFIERS = {
     name
     for name, value in vars(oids).items()
