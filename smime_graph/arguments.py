@@ -202,9 +202,11 @@ def _protocol(kind: type) -> _Check:
 
     def convert(check: _Check, value: Any) -> Any:
         # of the class first: a property of a token is not to be computed for this
-        if all(hasattr(type(value), name) or hasattr(value, name) for name in names):
-            return value
-        raise _Wrong(value, check)
+        of = type(value)
+        for name in names:
+            if not (hasattr(of, name) or hasattr(value, name)):
+                raise _Wrong(value, check)
+        return value
 
     return _Check(_with_article(kind), convert, hint=_HINTS.get(kind.__name__))
 

@@ -45,13 +45,15 @@ MAX_PIECES = 60_000  # header fields, delimiters and bodies of a message that is
 _BARE_CR = re.compile(rb"\r(?!\n)")
 
 
-def canonical_entity(raw: bytes, *, clear: bool) -> bytes:
-    """The canonical form of the entity in `raw`, as the module's docstring says.
+def canonical_entity(raw: bytes | Entity[bytes], *, clear: bool) -> bytes:
+    """The canonical form of an entity, read or yet to be read, as the module's docstring says.
 
     `clear` for multipart/signed, whose text relays can see. Raises MalformedMessage for what cannot
     be made so without a change to the content of a part, or to what a signature inside covers.
     """
-    if _is_canonical(raw, clear):
+    entity = raw if isinstance(raw, Entity) else Entity(raw)
+    raw = entity.raw
+    if _is_canonical(entity, clear):
         return raw
     pieces = list(islice(_canonical(raw, clear, 0), MAX_PIECES + 1))
     if len(pieces) > MAX_PIECES:
@@ -61,16 +63,16 @@ def canonical_entity(raw: bytes, *, clear: bool) -> bytes:
     return b"".join(pieces)
 
 
-def _is_canonical(raw: bytes, clear: bool) -> bool:
+def _is_canonical(entity: Entity[bytes], clear: bool) -> bool:
     """Whether `_canonical` leaves all of it as it is: a look at the text as a whole may tell.
 
     What holds of all lines holds of those of every part. What is left: labels that would change
     and the blanks of a delimiter, or the line end that it lacks; and what is refused for its
     boundary, or for its size.
     """
+    raw = entity.raw
     if not is_safe(raw, clear):
         return False
-    entity = Entity(raw)
     kind = entity.content_type
     if entity.transfer_encoding not in _LEFT_AS_THEY_ARE:
         return False

@@ -31,7 +31,7 @@ from ..pki.validate import validate
 from ..policy import Policy
 from ..x509.certificate import Certificate
 from .canonical import canonical_entity, encode_base64, has_data_lines
-from .entity import MAX_HEADER, MESSAGES, Entity, is_mime_field
+from .entity import MAX_HEADER, MESSAGES, Entity, HeaderField, is_mime_field
 from .fields import folded_field
 from .large import canonical_large
 
@@ -66,8 +66,10 @@ class Outgoing:
         self.message = message
         self.policy = policy
         self.at = at
-        self._outer = [f for f in message.fields if not is_mime_field(f)]
-        self._inner = [f for f in message.fields if is_mime_field(f)]
+        self._outer: list[HeaderField] = []
+        self._inner: list[HeaderField] = []
+        for field in message.fields:
+            (self._inner if is_mime_field(field) else self._outer).append(field)
 
     @classmethod
     def of(
@@ -215,12 +217,15 @@ class Outgoing:
 
     def entity(self, *, clear: bool) -> bytes | Rope:
         """What goes inside, canonical: the MIME fields and the body."""
+        end = b"\r\n" if self.message.header.endswith(b"\r\n") else b"\n"
+        has_type = bool(self.message.all("Content-Type"))
         body = self.message.body
+        if has_type and isinstance(body, bytes):
+            return canonical_entity(self.message.narrowed(self._inner, end, body), clear=clear)
         fields = [field.raw for field in self._inner]
-        if not any(field.name.lower() == "content-type" for field in self._inner):
+        if not has_type:
             # an entity without a header has been seen to lose its body (Thunderbird bug 1893039)
             fields.insert(0, _default_content_type(body))
-        end = b"\r\n" if self.message.header.endswith(b"\r\n") else b"\n"
         if isinstance(body, bytes):
             return canonical_entity(b"".join([*fields, end, body]), clear=clear)
         return canonical_large(b"".join([*fields, end]), body, clear=clear)

@@ -6,7 +6,7 @@ outside as they are. What goes inside is made canonical, signed, and from then o
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -249,9 +249,9 @@ def signed_entity(
     if not detached:
         return pkcs7_mime(SIGNED, der)
     micalg = ",".join(dict.fromkeys(digest.micalg for digest in digests))
-    boundary = f"----{secrets.token_hex(16)}"
+    boundary = f"----{os.urandom(16).hex()}"
     while isinstance(entity, bytes) and boundary.encode() in entity:
-        boundary = f"----{secrets.token_hex(16)}"
+        boundary = f"----{os.urandom(16).hex()}"
     quoted = f'"{micalg}"' if "," in micalg else micalg
     parts = [
         'Content-Type: multipart/signed; protocol="application/pkcs7-signature";\r\n'

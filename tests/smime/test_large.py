@@ -8,7 +8,6 @@ import io
 import os
 import random
 import resource
-import secrets
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
@@ -230,7 +229,7 @@ def same_random(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         source.seed(7)
 
     monkeypatch.setattr(os, "urandom", source.randbytes)
-    monkeypatch.setattr(secrets, "token_hex", lambda size: "5a" * size)
+    monkeypatch.setattr(os, "urandom", lambda size: b"\x5a" * size)
     again()
     return again
 
