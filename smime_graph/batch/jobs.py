@@ -8,6 +8,7 @@ import mailbox
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -89,7 +90,16 @@ class Job:
     @property
     def digest(self) -> str:
         """SHA-256 of the job in hexadecimal: the same key with another job is a mistake."""
-        return hashlib.sha256(json.dumps(_plain(self)).encode()).hexdigest()
+        message: object = self.message
+        if isinstance(message, bytes):
+            message = [hashlib.sha256(message).hexdigest()]
+        files = [
+            [(one.file, one.password_file) for one in keys]
+            for keys in (self.signers, self.identities)
+        ]
+        maps = (dict(self.values), dict(self.headers))
+        plain = json.dumps((_PLAIN_FIELDS(self), message, files, maps))
+        return hashlib.sha256(plain.encode()).hexdigest()
 
 
 _NEEDED: Mapping[str, tuple[str, ...]] = {
@@ -125,15 +135,10 @@ class Outcome:
         return {name: value for name, value in found.items() if value is not None}
 
 
-def _plain(job: Job) -> dict[str, Any]:
-    found = {one.name: getattr(job, one.name) for one in fields(Job)}
-    for name in ("signers", "identities"):
-        found[name] = [[one.file, one.password_file] for one in found[name]]
-    for name in ("values", "headers"):
-        found[name] = dict(found[name])
-    if isinstance(job.message, bytes):
-        found["message"] = [hashlib.sha256(job.message).hexdigest()]
-    return found
+_PLAIN_FIELDS = attrgetter(
+    *("key", "verb", "sender", "to", "cc", "bcc", "subject", "body", "html", "attachments"),
+    *("recipients", "trust", "policy"),
+)
 
 
 # --- a file of jobs -------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+import os
 import re
 import string
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from ..errors import SmimeGraphError, UsageError
 from ..pki.identity import Contact, Identity, load_identities
 from ..pki.trust import TrustStore
 from ..policy import POLICIES, Policy
-from ..smime.entity import Entity
+from ..smime.entity import HeaderField
 from ..smime.examine import decrypt, unseal
 from ..smime.wrap import encrypt, seal, sign
 from .jobs import Job, KeyFile, Outcome
@@ -35,9 +36,19 @@ def _carry_out(job: Job) -> Outcome:
         raw = _protect(job) if job.verb != "re-encrypt" else _encrypt_anew(job)
     except SmimeGraphError as error:
         return failed(job, error)
-    found = Entity(raw).all("Message-ID")
-    name = found[0].value.strip() if found else None
+    name = _message_id(raw)
     return Outcome(key=job.key, digest=job.digest, status="done", raw=raw, message_id=name)
+
+
+def _message_id(raw: bytes) -> str | None:
+    """Of a message that was made here, so that each line of its header is of a named field."""
+    match = _MESSAGE_ID.search(raw, 0, raw.find(b"\r\n\r\n"))
+    return HeaderField("Message-ID", match[1]).value if match else None
+
+
+_MESSAGE_ID = re.compile(
+    rb"(?:\A|\n)([Mm][Ee][Ss][Ss][Aa][Gg][Ee]-[Ii][Dd][ \t]*:.*(?:\n[ \t].*)*)"
+)
 
 
 def failed(job: Job, error: SmimeGraphError) -> Outcome:
@@ -118,7 +129,7 @@ def _policy(job: Job) -> Policy:
 def _remembered(load: Callable[..., T], path: str, *more: object) -> T:
     """What was loaded from a file of this name, size and time of change."""
     try:
-        status = Path(path).stat()
+        status = os.stat(path)  # noqa: PTH116 - with every job, in a third of the time
         stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
     except (OSError, ValueError):
         stamp = None  # a token, or no file: that is for whoever loads it to say
