@@ -6,10 +6,12 @@ What is made of them for signing is the business of `canonical`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from email.utils import collapse_rfc2231_value, decode_params, unquote
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Generic
 
 from ..buffers import D, Data, find, part
@@ -74,6 +76,8 @@ def without_comments(text: str) -> str:
     Comments nest, and may hold any character. One that does not end is none, nor is one in the
     middle of a word, as in "name=scan(1).pdf", which should be quoted and often is not.
     """
+    if "(" not in text:
+        return text
     kept: list[str] = []
     position = 0
     while (match := _COMMENT_OR_STRING.search(text, position)) is not None:
@@ -95,10 +99,14 @@ class ContentType:
     """A Content-Type or Content-Disposition: `value` and the names of parameters in lower case."""
 
     value: str
-    parameters: dict[str, str]
+    parameters: Mapping[str, str]
 
     @classmethod
     def read(cls, text: str) -> ContentType:
+        return _lately(text) if len(text) <= _MAX_KEPT else cls._read(text)
+
+    @classmethod
+    def _read(cls, text: str) -> ContentType:
         value, _, rest = without_comments(text[:_MAX_PARAMETERS]).partition(";")
         value = "".join(value.split()).lower()
         plain: dict[str, str] = {}
@@ -106,7 +114,9 @@ class ContentType:
         for name, quoted in _PARAMETER.findall(rest):
             text = quoted
             if text.startswith('"'):
-                text = re.sub(r"\\(.)", r"\1", text.strip('"'), flags=re.DOTALL)
+                text = text.strip('"')
+                if "\\" in text:
+                    text = re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL)
             if "*" in name:
                 extended.append((name.lower(), text))
             else:
@@ -120,11 +130,15 @@ class ContentType:
                 if isinstance(item, tuple):
                     item = (*item[:2], unquote(item[2]))  # `decode_params` has quoted it
                 plain.setdefault(name, collapse_rfc2231_value(item))
-        return cls(value, plain)
+        return cls(value, MappingProxyType(plain))
 
     @property
     def is_multipart(self) -> bool:
         return self.value.startswith("multipart/")
+
+
+_MAX_KEPT = 250  # characters: most are the same in all messages
+_lately = lru_cache(maxsize=128)(ContentType._read)
 
 
 class Entity(Generic[D]):
@@ -197,7 +211,10 @@ class Entity(Generic[D]):
 
     @property
     def transfer_encoding(self) -> str:
-        text = without_comments((self.get("Content-Transfer-Encoding") or "7bit")[:_MAX_PARAMETERS])
+        given = self.get("Content-Transfer-Encoding") or "7bit"
+        if given in ("7bit", "base64", "quoted-printable"):
+            return given
+        text = without_comments(given[:_MAX_PARAMETERS])
         return text.strip().strip('"').lower() or "7bit"
 
     @property
