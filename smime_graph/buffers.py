@@ -219,24 +219,25 @@ def _folder() -> Path | None:
 
 
 @contextmanager
-def spooling_beside(path: Path) -> Iterator[None]:
+def spooling_beside(out: Path | Writable | None) -> Iterator[None]:
     """Make temporary files in the folder of the destination, unless TMPDIR names another.
 
     The usual place is often in memory, and there is no room for them where there is none for the
-    result.
+    result. What is open has no folder.
     """
-    token = _FOLDER.set(path.parent)
+    token = _FOLDER.set(out.parent if isinstance(out, Path) else _FOLDER.get())
     try:
         yield
     finally:
         _FOLDER.reset(token)
 
 
-def write_to(out: Path | Writable, octets: Octets) -> None:
+def write_to(out: Path | Writable, octets: Octets, *, private: bool = False) -> None:
     """Write a file, whole or not at all, or what is open. UsageError if that cannot be.
 
     A file that is there is replaced, and keeps its permissions; where the path is a symbolic link
-    its target is. What is no file (a device, a FIFO) is written as it is.
+    its target is. What is no file (a device, a FIFO) is written as it is. A `private` file is its
+    owner's alone to read and write, also where the one that is replaced was not.
     """
     try:
         if not isinstance(out, Path):
@@ -250,7 +251,7 @@ def write_to(out: Path | Writable, octets: Octets) -> None:
                     file.write(chunk)
             return
         target = Path(os.path.realpath(out))
-        mode = 0o666 if found is None else 0o7777
+        mode = 0o600 if private else 0o666 if found is None else 0o7777
         write_beside(target, chunks(octets), mode=mode, instead_of=found).replace(target)
     except OSError as error:
         raise cannot_write(file_name(out) if isinstance(out, Path) else "it", error) from error
@@ -263,6 +264,26 @@ def cannot_write(name: str, error: OSError) -> UsageError:
         if error.errno in _FULL
         else "name a file that can be written",
     )
+
+
+def read_message(message: bytes | Path | Readable) -> Data:
+    """The message: of a file as `read_file` has it, and a view of bytes that are `LARGE`.
+
+    UsageError if it cannot be read.
+    """
+    if isinstance(message, bytes):
+        return message if len(message) <= LARGE else memoryview(message)
+    try:
+        if not isinstance(message, Path):
+            return read_file(message)
+        with message.open("rb") as file:
+            return read_file(file)
+    except OSError as error:
+        name = file_name(message) if isinstance(message, Path) else "the message"
+        raise UsageError(
+            f"{name} cannot be read: {error.strerror or type(error).__name__}",
+            hint="name a file with the message",
+        ) from error
 
 
 def read_file(file: Readable) -> Data:

@@ -75,7 +75,6 @@ ELSEWHERE = {
     "pki.keyfiles.pbe": "pki/keyfiles/test_pkcs12",
     "pki.pkcs11.token": "pki/pkcs11/test_keys",
     "smime.attestations": "smime/test_services",
-    "smime.canonical": "smime/test_wrap",
     "smime.context": "smime/test_parsed",
     "smime.ess_rules": "smime/test_services",
     "smime.fields": "smime/test_entity",

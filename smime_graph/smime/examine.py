@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 
 from ..arguments import checked
 from ..budget import Budget
-from ..buffers import Data
+from ..buffers import Data, Readable, Writable, read_message, spooling_beside
 from ..cms.recipients.kinds import AnyKey
 from ..errors import Hint, MalformedMessage, fresh
 from ..pki.revocation import Revocation
@@ -33,20 +34,25 @@ from .verification import (
 
 @checked
 def verify(
-    raw: bytes,
+    raw: bytes | Path | Readable,
     *,
     trust: TrustStore,
     sender: str | None = None,
-    content: bytes | None = None,
+    content: bytes | Path | Readable | None = None,
     certificates: Sequence[Certificate] = (),
     policy: Policy = EXCHANGE,
     at: datetime | None = None,
     clearance: Clearance | None = None,
     part: str | None = None,
     revocation: Revocation | None = None,
+    out: Path | Writable | None = None,
 ) -> Opened:
     """Check the outermost signature and take it off.
 
+    `raw` is the message: bytes, a Path, or a Readable, which is a file open in binary; so is
+    `content`. `out` is a Path or a Writable that the content goes to once it is accepted. What is
+    large is worked through in temporary files, in the folder of `out` or where TMPDIR says, and a
+    file that is read must stay as it is until then.
     `trust` is a TrustStore: the roots that you believe. `sender` is the address that the signer
     must have; by default the message's From or Sender. `content` is what a detached signature in
     `raw` is over; `certificates` are further ones to use, each a Certificate. `policy` is a Policy:
@@ -64,21 +70,27 @@ def verify(
     with the report, unless the message is accepted, VerificationFailed where clearance is all that
     is missing; MalformedMessage if it is not S/MIME as it claims to be.
     """
-    context = VerificationContext.of(
-        len(raw) + len(content or b""),
-        trust=trust,
-        policy=policy,
-        at=at,
-        certificates=certificates,
-        sender=sender,
-        clearance=clearance,
-        revocation=revocation,
-    )
-    return require_accepted(judge(_outermost_signed(raw, context, content, part), context))
+    with spooling_beside(out):
+        data = read_message(raw)
+        signed = None if content is None else read_message(content)
+        context = VerificationContext.of(
+            len(data) + len(signed or b""),
+            trust=trust,
+            policy=policy,
+            at=at,
+            certificates=certificates,
+            sender=sender,
+            clearance=clearance,
+            revocation=revocation,
+        )
+        opened = require_accepted(judge(_outermost_signed(data, context, signed, part), context))
+        if out is not None:
+            opened.write_to(out, header=False)
+        return opened
 
 
 def _outermost_signed(
-    raw: bytes, context: VerificationContext, content: bytes | None, part: str | None
+    raw: Data, context: VerificationContext, content: Data | None, part: str | None
 ) -> ParsedMessage:
     parsed = parse_layers(raw, context, content=content, at_most=1, part=part)
     if parsed.layers and parsed.layers[0].type in ENCRYPTED:
@@ -90,14 +102,16 @@ def _outermost_signed(
 
 @checked
 def decrypt(
-    raw: bytes,
+    raw: bytes | Path | Readable,
     *,
     identities: Sequence[AnyKey],
     policy: Policy = EXCHANGE,
     part: str | None = None,
+    out: Path | Writable | None = None,
 ) -> Opened:
     """Take the outermost encryption off; nobody's signature is looked at.
 
+    `raw` (bytes, a Path, a Readable) and `out` (a Path, a Writable) are those of `verify`.
     `identities` is a list of AnyKey: each a DecryptionKey, which an Identity is, a Password, or a
     SharedKey. `policy` is a Policy: what is accepted. Under AES-CBC nothing says that the content
     is unchanged: `report.authenticated` of the Opened tells.
@@ -105,8 +119,10 @@ def decrypt(
     NoMatchingIdentity, DecryptionFailed, MalformedMessage, UnsupportedAlgorithm, PolicyRefusal;
     UsageError where there is no layer at `part`.
     """
-    context = VerificationContext.of(len(raw), policy=policy, identities=identities)
-    parsed = parse_layers(raw, context, at_most=1, part=part)
+    with spooling_beside(out):
+        data = read_message(raw)
+        context = VerificationContext.of(len(data), policy=policy, identities=identities)
+        parsed = parse_layers(data, context, at_most=1, part=part)
     if parsed.error is not None:
         raise fresh(parsed.error)
     if not parsed.layers or parsed.layers[0].type not in ENCRYPTED:
@@ -127,16 +143,28 @@ def decrypt(
         authenticated=authenticated,
         judged=False,
     )
-    return Opened(parsed.content, outer_header(parsed.first), report)
+    opened = Opened(parsed.content, outer_header(parsed.first), report)
+    if out is not None:
+        opened.write_to(out, header=False)
+    return opened
 
 
 @checked
-def decompress(raw: bytes, *, policy: Policy = EXCHANGE) -> Opened:
+def decompress(
+    raw: bytes | Path | Readable,
+    *,
+    policy: Policy = EXCHANGE,
+    out: Path | Writable | None = None,
+) -> Opened:
     """Take the outermost compression off, within limits. Raises MalformedMessage.
 
+    `raw` (bytes, a Path, a Readable) and `out` (a Path, a Writable) are those of `verify`; what is
+    written is the message, with its header.
     `policy` is a Policy: what is accepted. The Opened has the content, which nothing vouches for.
     """
-    parsed = parse_layers(raw, VerificationContext.of(len(raw), policy=policy), at_most=1)
+    with spooling_beside(out):
+        data = read_message(raw)
+        parsed = parse_layers(data, VerificationContext.of(len(data), policy=policy), at_most=1)
     if parsed.layers and parsed.layers[0].type != "compressed-data":
         raise MalformedMessage(f"the message is {parsed.layers[0].type}, not compressed-data")
     if parsed.error is not None:
@@ -146,12 +174,15 @@ def decompress(raw: bytes, *, policy: Policy = EXCHANGE) -> Opened:
             "the message is not compressed", hint="inspect shows what the message is"
         )
     report = MessageReport(tuple(parsed.findings), layers=tuple(parsed.layers), judged=False)
-    return Opened(parsed.content, outer_header(parsed.first), report)
+    opened = Opened(parsed.content, outer_header(parsed.first), report)
+    if out is not None:
+        opened.write_to(out)
+    return opened
 
 
 @checked
 def unseal(
-    raw: bytes,
+    raw: bytes | Path | Readable,
     *,
     identities: Sequence[AnyKey] = (),
     trust: TrustStore,
@@ -162,9 +193,12 @@ def unseal(
     clearance: Clearance | None = None,
     part: str | None = None,
     revocation: Revocation | None = None,
+    out: Path | Writable | None = None,
 ) -> Opened:
     """Take every layer off, and check every signature.
 
+    `raw` (bytes, a Path, a Readable) and `out` (a Path, a Writable): those of `verify`; what is
+    written is the message, with its header.
     `identities`: whose keys to decrypt with, a list of AnyKey (Identity, Password, SharedKey).
     `trust`: a TrustStore, the roots that you believe.
     `sender`: the address that the signer must have; by default the message's From or Sender.
@@ -178,28 +212,33 @@ def unseal(
     accepted: what `decrypt` raises, or SignatureInvalid, CertificateRejected or VerificationFailed,
     with the report.
     """
-    context = VerificationContext.of(
-        len(raw),
-        trust=trust,
-        policy=policy,
-        at=at,
-        certificates=certificates,
-        sender=sender,
-        clearance=clearance,
-        revocation=revocation,
-        identities=identities,
-    )
-    return require_accepted(judge(parse_layers(raw, context, part=part), context))
+    with spooling_beside(out):
+        data = read_message(raw)
+        context = VerificationContext.of(
+            len(data),
+            trust=trust,
+            policy=policy,
+            at=at,
+            certificates=certificates,
+            sender=sender,
+            clearance=clearance,
+            revocation=revocation,
+            identities=identities,
+        )
+        opened = require_accepted(judge(parse_layers(data, context, part=part), context))
+        if out is not None:
+            opened.write_to(out)
+        return opened
 
 
 @checked
 def examine(
-    raw: bytes,
+    raw: bytes | Path | Readable,
     *,
     identities: Sequence[AnyKey] = (),
     trust: TrustStore,
     sender: str | None = None,
-    content: bytes | None = None,
+    content: bytes | Path | Readable | None = None,
     certificates: Sequence[Certificate] = (),
     policy: Policy = EXCHANGE,
     at: datetime | None = None,
@@ -209,13 +248,15 @@ def examine(
 ) -> MessageReport:
     """Everything that can be said about the message; raises nothing that the report can hold.
 
-    Arguments are those of `verify` and `unseal`: `identities` a list of AnyKey, `trust` a
-    TrustStore, `certificates` each a Certificate, `policy` a Policy, `at` a datetime, `clearance` a
-    function of Clearance, `revocation` a Revocation. The MessageReport has `accepted`, the layers,
-    signers and findings.
+    Arguments are those of `verify` and `unseal`: `raw` bytes, a Path or a Readable, `identities` a
+    list of AnyKey, `trust` a TrustStore, `certificates` each a Certificate, `policy` a Policy, `at`
+    a datetime, `clearance` a function of Clearance, `revocation` a Revocation. The MessageReport
+    has `accepted`, the layers, signers and findings.
     """
+    data = read_message(raw)
+    signed = None if content is None else read_message(content)
     context = VerificationContext.of(
-        len(raw) + len(content or b""),
+        len(data) + len(signed or b""),
         trust=trust,
         policy=policy,
         at=at,
@@ -225,23 +266,22 @@ def examine(
         revocation=revocation,
         identities=identities,
     )
-    return judge(parse_layers(raw, context, content=content, part=part), context).report
+    return judge(parse_layers(data, context, content=signed, part=part), context).report
 
 
 @checked
-def inspect(raw: bytes) -> tuple[Layer, ...]:
+def inspect(raw: bytes | Path | Readable) -> tuple[Layer, ...]:
     """The layers that can be seen without a key, as they say of themselves; nothing is judged.
 
-    Each is a Layer: first those that wrap the whole message, the outermost first, then the errant
-    ones.
+    `raw` is the message: bytes, a Path or a Readable. Each is a Layer: first those that wrap the
+    whole message, the outermost first, then the errant ones.
 
     Raises MalformedMessage, or UnsupportedAlgorithm for a content type that is not S/MIME's.
     """
-    budget = Budget(len(raw))
+    path, current = "1", read_message(raw)
+    budget = Budget(len(current))
     layers: list[Layer] = []
-    path: str = "1"
-    current: Data = raw
-    entity = entity_of(raw, budget)
+    entity = entity_of(current, budget)
     while (cms := recognise(current, path, entity)) is not None:
         layer = read_layer(cms, path, budget)
         layers.append(layer.described)

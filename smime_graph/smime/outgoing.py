@@ -17,8 +17,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import cast
 
-from ..arguments import file_name
-from ..buffers import LARGE, B, D, Data, Readable, Rope, chunks, joined, read_file
+from ..buffers import LARGE, B, D, Data, Readable, Rope, chunks, joined, read_message
 from ..cms import ess
 from ..cms.ess import ReceiptRequest
 from ..cms.keys import Recipient, SigningKey
@@ -272,8 +271,6 @@ def _as_octets(message: bytes | Message | Path | Readable) -> Data:
 
 
 def _read(message: bytes | Message | Path | Readable) -> Data:
-    if isinstance(message, bytes):
-        return message
     if isinstance(message, Message):
         try:
             # cte_type 8bit: our own canonical form decides what becomes 7-bit, and says so
@@ -283,17 +280,7 @@ def _read(message: bytes | Message | Path | Readable) -> Data:
             raise
         except Exception as error:
             raise MalformedMessage(f"the message cannot be written: {error}") from error
-    try:
-        if not isinstance(message, Path):
-            return read_file(message)
-        with message.open("rb") as file:
-            return read_file(file)
-    except OSError as error:
-        name = file_name(message) if isinstance(message, Path) else "the message"
-        raise UsageError(
-            f"{name} cannot be read: {error.strerror or type(error).__name__}",
-            hint="name a file with the message",
-        ) from error
+    return read_message(message)
 
 
 def _with_lines(raw: bytes) -> bytes:

@@ -6,7 +6,7 @@ And as JSON: the stable keys that programs hold on to, of the library and of `--
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..arguments import checked
-from ..buffers import Data, chunks
+from ..buffers import Data, Octets, Writable, rope, write_to
 from ..cms.ess import Services
 from ..cms.labels import SecurityLabel
 from ..errors import Hint, MalformedMessage, SmimeGraphError
@@ -192,20 +192,22 @@ class Opened:
     """A message after verifying, decrypting or unsealing.
 
     `content` is the MIME entity inside, exactly as it was signed or encrypted; `header` the fields
-    that stood outside it, which no signature covers.
+    that stood outside it, which no signature covers. Of a large message `inside` is the content as
+    a view of a temporary file that has no name: `content`, `raw`, `message` and `attachments` read
+    it into memory, `write_to` does not.
     """
 
-    _content: Data
+    inside: bytes | memoryview
     header: bytes
     report: MessageReport
 
     def __repr__(self) -> str:
         by = f", by {self.signer.email!r:.200}" if self.signer is not None else ""
-        return f"Opened({self.report!r}, {self.report.summary}{by}, {len(self._content)} octets)"
+        return f"Opened({self.report!r}, {self.report.summary}{by}, {len(self.inside)} octets)"
 
     @property
     def content(self) -> bytes:
-        return bytes(self._content)
+        return bytes(self.inside)
 
     @property
     def signer(self) -> Signer | None:
@@ -227,13 +229,16 @@ class Opened:
     @property
     def raw(self) -> bytes:
         """The whole message: the fields from outside, then the entity."""
-        return b"".join(self._pieces())
+        return bytes(whole(self))
 
-    def _pieces(self) -> Iterator[Data]:
-        yield self.header
-        if self.header and not _has_version(self._content):
-            yield b"MIME-Version: 1.0\r\n"
-        yield from chunks(self._content)
+    @checked
+    def write_to(self, out: Path | Writable, *, header: bool = True) -> None:
+        """Write `raw`, or `content` where it is without the `header`, to a file that is open in
+        binary, or at a path: whole or not at all, and for its owner alone to read.
+
+        Raises UsageError where it cannot be written.
+        """
+        write_to(out, whole(self) if header else self.inside, private=True)
 
     @property
     def message(self) -> EmailMessage:
@@ -261,7 +266,7 @@ class Opened:
         acts upon. Raises MalformedMessage for what cannot be read, and for more than 1000.
         """
         self._must_be_mail()
-        return tuple(read_attachments(self._content))
+        return tuple(read_attachments(self.inside))
 
     @checked
     def save_attachments(self, folder: str | PathLike[str]) -> tuple[Path, ...]:
@@ -279,6 +284,13 @@ class Opened:
             raise MalformedMessage(
                 "a receipt is no mail", hint=Hint("check it with verify_receipt", "verify-receipt")
             )
+
+
+def whole(opened: Opened) -> Octets:
+    """As `Opened.raw`, which is read from the temporary file piece by piece where it is large."""
+    has_own = not opened.header or _has_version(opened.inside)
+    parts = [opened.header, b"" if has_own else b"MIME-Version: 1.0\r\n", opened.inside]
+    return b"".join(parts) if isinstance(opened.inside, bytes) else rope(parts)
 
 
 # octets; a To of 1,000 names has 50 KB, which take half a second

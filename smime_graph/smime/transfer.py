@@ -79,7 +79,7 @@ def _decoded(text: bytes) -> bytes:
 def _decoded_pieces(text: memoryview) -> Iterator[bytes]:
     """What `_decoded` makes of a large text; ValueError as there."""
     line = find(part(text, 0, _MAX_LINE), b"\n") + 1
-    size = CHUNK // line * line if line > 2 else CHUNK
+    size = max(CHUNK // line, 1) * line if line else CHUNK
     kept = b""
     for start in range(0, len(text), size):
         piece = text[start : start + size]

@@ -98,7 +98,9 @@ def test_text_instead_of_octets_is_called_by_its_name(
             decompress,
             inspect,
         ):
-            with pytest.raises(UsageError, match=f"bytes, not {type(raw).__name__}"):
+            with pytest.raises(
+                UsageError, match=f"bytes or a Path or a Readable, not {type(raw).__name__}"
+            ):
                 read(raw)
 
 
