@@ -34,6 +34,7 @@ Disposition: TypeAlias = Literal["not-sent", "unknown", "refused"]
 
 # What a hint asks for: an argument of the call, or another call
 Remedy: TypeAlias = Literal[
+    "at",
     "content",
     "verify-receipt",
     "get-draft",
@@ -43,6 +44,7 @@ Remedy: TypeAlias = Literal[
     "password",
     "policy",
     "recipients",
+    "root",
     "send-draft",
     "sender",
     "trust",

@@ -78,6 +78,8 @@ def _say(line: str) -> None:
 
 # What the library says in its own words, in the words of the command line
 _HINTS: dict[Remedy, str] = {
+    "at": "say when to judge it: --at TIME",
+    "root": "if you believe its root, name it: --trust FILE; another may have the same name",
     "trust": "name the roots that you believe: --trust FILE",
     "sender": "if the signer is right, say so: --sender ADDRESS",
     "unseal": "use unseal --identity FILE",
@@ -107,9 +109,6 @@ _HINTS_BY_CODE = {
     "cms.signer.unchecked": "ask the sender for another algorithm",
     "cms.digest.mismatch": "the content was changed on its way: ask for the message again",
     "cms.signature.invalid": "the signature was changed or made up: ask the sender",
-    "pki.path.none": "if you believe its root, name it: --trust FILE",
-    "pki.path.expired": "if it was good when it was signed, say when to judge it: --at TIME",
-    "pki.path.not-yet-valid": "check the clock, or say when to judge it: --at TIME",
 }
 
 # For errors that bring no advice of their own, by their class
@@ -134,12 +133,14 @@ def explain(error: BaseException, *, verb: str | None) -> None:
 
 
 def _lines(error: BaseException) -> list[str]:
-    from ..errors import VerificationFailed
+    from ..errors import PolicyRefusal, VerificationFailed
 
     if isinstance(error, VerificationFailed) and error.report.errors:
         found = dict.fromkeys(f"{f.where}: {f.text} [{f.code}]" for f in error.report.errors)
         more = [f"and {len(found) - 20} more: examine shows them all"] if len(found) > 20 else []
         return [*list(found)[:20], *more]
+    if isinstance(error, PolicyRefusal):
+        return [f"{text_of(error)} [{error.rule}]"]
     return [text_of(error)]
 
 

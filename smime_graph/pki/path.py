@@ -387,6 +387,8 @@ class _Search:
                 if (malformed := _malformed(one)) is not None:
                     return malformed
             text = f"the signature is not by {issuer.description}, named as its issuer: {fault}"
+            if issuer in self._anchors:
+                text += "; another authority of the same name may have made it"
             return finding("pki.path.invalid", certificate.description, text)
         end = self._dead_end
         if end.is_self_issued:

@@ -197,7 +197,7 @@ class Outgoing:
                 f"the certificate of {certificate.description} cannot be used to {use}: {texts}",
                 rule=report.errors[0].code,
                 policy=self.policy.name,
-                hint="use another certificate of this person",
+                hint=_hint_for(report.errors[0].code),
             )
 
     def services(
@@ -234,6 +234,15 @@ class Outgoing:
         fields = [folded_field(field) for field in self._outer]
         fields += missing_fields(self.message, self.at)
         return cast("B", joined([*fields, b"MIME-Version: 1.0\r\n", entity]))
+
+
+def _hint_for(code: str) -> str:
+    """What to do about a certificate of which this is said."""
+    if code in ("pki.path.none", "pki.path.invalid", "pki.trust.no-anchors"):
+        return Hint("give the root that issued it, if you believe it", "root")
+    if code == "pki.path.not-yet-valid":
+        return Hint("say when it is to be used", "at", before="check the clock, or ")
+    return "use another certificate of this person"
 
 
 def missing_fields(message: Entity[D], at: datetime) -> list[bytes]:

@@ -367,7 +367,15 @@ def _hint(errors: Sequence[Finding]) -> str | None:
     if "pki.trust.no-anchors" in codes:
         return Hint("give the root certificates that you believe", "trust")
     if "pki.address.mismatch" in codes:
-        return Hint("if the sender is right, say who it must be", "sender")
+        return Hint("if that signer may write for this sender, say so", "sender")
+    if "pki.path.none" in codes:
+        return Hint("give its root, if you believe it", "root")
+    if "pki.path.invalid" in codes:
+        return Hint("give the right root, if another one of its name is believed", "root")
+    if "pki.path.expired" in codes:
+        return Hint("say when to judge it", "at", before="if it was good when it was signed, ")
+    if "pki.path.not-yet-valid" in codes:
+        return Hint("say when to judge it", "at", before="check the clock, or ")
     return None
 
 

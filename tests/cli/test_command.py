@@ -11,16 +11,20 @@ from .conftest import Run
 
 
 @pytest.fixture
-def files(here: Path, call: Run) -> Path:
+def files(here: Path, call: Run, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of its own: what lies in `here` is shared by all tests."""
+    own = here / "own"
+    own.mkdir()
+    monkeypatch.chdir(own)
     assert call("ca", "init", "ca").status == 0
     for name in ("alice", "bob"):
         assert call("ca", "issue", "ca", f"{name}@contoso.com", "--key", "p256").status == 0
-    (here / "mail.eml").write_bytes(
+    (own / "mail.eml").write_bytes(
         b"From: alice@contoso.com\nTo: bob@contoso.com\nSubject: s\n\ntext\n"
     )
     done = call("sign", "mail.eml", "--signer", "ca/alice@contoso.com.key", "-o", "signed-1.eml")
     assert done.status == 0, done.err
-    return here
+    return own
 
 
 def before(folder: Path) -> dict[Path, bytes]:
