@@ -83,11 +83,12 @@ def encryption_key_preference(certificate: Certificate) -> bytes:
 class Attributes:
     """A SET OF Attribute as received. Raises MalformedMessage where it is not one."""
 
-    __slots__ = ("_values", "node")
+    __slots__ = ("_named", "_single", "_values", "node")
 
     def __init__(self, node: Node) -> None:
         self.node = node
         self._values: dict[str, list[list[Node]]] = {}
+        self._named: dict[str, list[_NamedCertificate]] = {}  # read when first asked for
         for element in node:
             parts = element.expect(ber.SEQUENCE, "Attribute").children()
             if len(parts) != 2:
@@ -95,18 +96,32 @@ class Attributes:
             oid = parts[0].as_oid("attrType")
             values = parts[1].expect(ber.SET, "attrValues").children()
             self._values.setdefault(oid, []).append(values)
+        self._single = {
+            oid: found[0][0]
+            for oid, found in self._values.items()
+            if len(found) == 1 and len(found[0]) == 1
+        }
 
     def __contains__(self, oid: str) -> bool:
         return oid in self._values
 
     def single(self, oid: str) -> Node | None:
         """The one value of the one attribute of this type; None where that is not so."""
-        found = self._values.get(oid, [])
-        return found[0][0] if len(found) == 1 and len(found[0]) == 1 else None
+        return self._single.get(oid)
+
+    def certificates_named(self, oid: str) -> list[_NamedCertificate]:
+        """Those of the one signingCertificate of this type; none without one, else at least one.
+
+        Raises MalformedMessage, and UnsupportedAlgorithm for an unknown digest.
+        """
+        if oid not in self._named:
+            value = self.single(oid)
+            self._named[oid] = [] if value is None else _named_certificates(value, oid)
+        return self._named[oid]
 
     def is_repeated(self, oid: str) -> bool:
         """Present, but not exactly once with exactly one value."""
-        return oid in self._values and self.single(oid) is None
+        return oid in self._values and oid not in self._single
 
     def values(self, oid: str) -> list[Node]:
         return [value for values in self._values.get(oid, []) for value in values]
@@ -208,9 +223,8 @@ def check_signing_certificate(
     """
     found: list[Finding] = []
     for oid in _SIGNING_CERTIFICATES:
-        if (value := signed.single(oid)) is None:
-            continue
-        if not _named_certificates(value, oid)[0].is_of(certificate):
+        named = signed.certificates_named(oid)
+        if named and not named[0].is_of(certificate):
             text = f"{_NAMES[oid]} names another certificate than the signer's"
             found.append(finding("cms.attributes.signing-certificate", where, text))
     return found
@@ -232,8 +246,7 @@ def certificates_left_out(
     left_out: list[Certificate] = []
     for oid in _SIGNING_CERTIFICATES:
         try:
-            value = signed.single(oid)
-            named = [] if value is None else _named_certificates(value, oid)
+            named = signed.certificates_named(oid)
             if len(named) > 1:
                 left_out += [c for c in certificates if not any(one.is_of(c) for one in named[1:])]
         except (MalformedMessage, UnsupportedAlgorithm):

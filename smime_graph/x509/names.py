@@ -119,11 +119,18 @@ def text(name: bytes) -> str:
     """A DER Name, the most specific part first: `CN=Alice,O=Contoso`. Never raises."""
     if len(name) > _MAX_NAME:
         return f"(a name of {len(name)} octets)"
+    return _text_lately(name) if len(name) <= _MAX_REMEMBERED else _text(name)
+
+
+def _text(name: bytes) -> str:
     try:
         relative = [pair for rdn in ber.read(name, "Name") for pair in rdn]
         return ",".join(_pair(pair) for pair in reversed(relative))
     except (MalformedMessage, UnicodeDecodeError):
         return "(unreadable name)"
+
+
+_text_lately = lru_cache(maxsize=512)(_text)
 
 
 def _pair(node: Node) -> str:
