@@ -339,12 +339,31 @@ def _is_at_stake(part: Message) -> bool:
     payload = part.get_payload()
     if not isinstance(payload, str) or ("\n" not in payload and "\r" not in payload):
         return False
+    if _is_plainly_text(part) and "\0" not in payload and "=00" not in payload:
+        return False
     if str(part.get("Content-Transfer-Encoding", "")).strip().lower() == "base64":
         return False
     names = ("Content-Type", "Content-Transfer-Encoding")
     header = "".join(f"{name}: {part[name]}\n" for name in names if name in part)
     entity = f"{header}\n{payload}".encode("utf-8", "surrogateescape")
     return has_data_lines(entity, rewrite=lambda body: re.sub(rb"\r\n?|\n", b"\r\n", body))
+
+
+def _is_plainly_text(part: Message) -> bool:
+    """Whether its header says so in words that need no parser: that of `email` takes longer than a
+    signature.
+    """
+    given: dict[str, str] = {}
+    for name, value in part.raw_items():
+        given.setdefault(name.lower(), str(value))
+    return (
+        _TEXT.fullmatch(given.get("content-type", "text/plain")) is not None
+        and given.get("content-transfer-encoding", "7bit") in _TEXT_ENCODINGS
+    )
+
+
+_TEXT = re.compile(r'text/[a-z]+(?:; ?charset="?(?:us-ascii|utf-8|iso-8859-1|windows-1252)"?)?')
+_TEXT_ENCODINGS = ("7bit", "8bit", "quoted-printable")
 
 
 def _default_content_type(body: Data) -> bytes:

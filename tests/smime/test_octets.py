@@ -27,6 +27,7 @@ from smime_graph import (
     unseal,
     verify,
 )
+from smime_graph.smime import outgoing
 from smime_graph.smime.canonical import canonical_entity, check_finished
 from smime_graph.smime.entity import Entity
 from smime_graph.smime.lines import crlf
@@ -467,3 +468,41 @@ def test_what_is_canonical_stays_byte_for_byte(
         around(part(b"one line", label)).replace(b"Content-Transfer-Encoding: binary\n", b"")
     )
     assert canonical_entity(entity, clear=clear) == entity
+
+
+TYPES = [
+    *(None, "text/plain", 'text/html; charset="utf-8"', "text/plain; charset=utf-16", "text/x-y"),
+    *("application/json", "text", 'text/plain; charset="utf-8"; name=x', "TEXT/plain"),
+    *("message/rfc822", "multipart/mixed", "text/plain; charset=us-ascii\r\n ; charset=utf-16"),
+]
+PAYLOADS = [
+    "a\r\nb\r\n",
+    "a\nb\r",
+    "a=00\nb",
+    "a\0\nb",
+    "=0D\n=0A",
+    "a",
+    "\xe4\n".encode().decode(),
+]
+
+
+@pytest.mark.parametrize("kept", [policy.default, policy.compat32], ids=["default", "compat32"])
+@pytest.mark.parametrize("payload", PAYLOADS)
+@pytest.mark.parametrize("encoding", [*LABELS, "x-uuencode", "7bit "])
+def test_what_is_text_at_a_look_has_no_octets_at_stake(
+    encoding: str | None, payload: str, kept: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Held against the parser of `email` and the walk over the parts."""
+    found = []
+    for kind in TYPES:
+        head = [f"Content-Type: {kind}\r\n"] if kind else []
+        head += [f"Content-Transfer-Encoding: {encoding}\r\n"] if encoding else []
+        raw = "".join([*head, "\r\n", payload]).encode()
+        message = message_from_bytes(raw, policy=kept)
+        found.append(outgoing._is_plainly_text(message))
+        for part in message.walk():
+            at_a_look = outgoing._is_at_stake(part)
+            with monkeypatch.context() as patched:
+                patched.setattr(outgoing, "_is_plainly_text", lambda _: False)
+                assert outgoing._is_at_stake(part) == at_a_look, kind
+    assert any(found) == (encoding in (None, "7bit", "8bit", "quoted-printable"))
