@@ -222,27 +222,43 @@ def chacha_encrypt(key: bytes, nonce: bytes, content: Octets) -> tuple[Octets, b
 
 def _chacha_chunks(key: bytes, nonce: bytes, content: Rope) -> Iterator[bytes]:
     """RFC 8439 2.8 without additional data: `ChaCha20Poly1305` takes the whole only."""
-    one_time_key = _chacha20(key, nonce, 0).update(bytes(32))
-    mac = Poly1305(one_time_key)
+    mac = _poly1305(key, nonce, b"")
     encryptor = _chacha20(key, nonce, 1)
     for chunk in content.chunks():
         ciphertext = encryptor.update(chunk)
         mac.update(ciphertext)
         yield ciphertext
-    mac.update(bytes(-len(content) % 16) + bytes(8) + len(content).to_bytes(8, "little"))
+    mac.update(_end_of_poly1305(0, len(content)))
     yield mac.finalize()
+
+
+def _poly1305(key: bytes, nonce: bytes, aad: bytes) -> Poly1305:
+    mac = Poly1305(_chacha20(key, nonce, 0).update(bytes(32)))
+    mac.update(aad + bytes(-len(aad) % 16))
+    return mac
+
+
+def _end_of_poly1305(aad: int, content: int) -> bytes:
+    return bytes(-content % 16) + aad.to_bytes(8, "little") + content.to_bytes(8, "little")
 
 
 def _chacha20(key: bytes, nonce: bytes, counter: int) -> Any:
     return Cipher(ChaCha20(key, counter.to_bytes(4, "little") + nonce), None).encryptor()
 
 
-def chacha_decrypt(key: bytes, nonce: bytes, ciphertext: Data, tag: bytes, aad: bytes) -> bytes:
+def chacha_decrypt(key: bytes, nonce: bytes, ciphertext: Data, tag: bytes, aad: bytes) -> Data:
     try:
-        cipher = ChaCha20Poly1305(key)
-        return cipher.decrypt(nonce, b"".join((ciphertext, tag)), aad or None)
-    except InvalidTag:
+        if len(ciphertext) <= CHUNK:
+            cipher = ChaCha20Poly1305(key)
+            return cipher.decrypt(nonce, b"".join((ciphertext, tag)), aad or None)
+        mac = _poly1305(key, nonce, aad)
+        for chunk in chunks(ciphertext):
+            mac.update(chunk)
+        mac.update(_end_of_poly1305(len(aad), len(ciphertext)))
+        mac.verify(tag)
+    except (InvalidTag, InvalidSignature):
         raise ValueError from None
+    return gather(map(_chacha20(key, nonce, 1).update, chunks(ciphertext)))
 
 
 def _split_tag(sealed: bytes) -> tuple[Data, bytes]:

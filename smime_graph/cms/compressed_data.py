@@ -15,7 +15,7 @@ from ..asn1.ber import Fields, Node
 from ..asn1.content_info import content_info, read_content_info
 from ..budget import INFLATED_OCTET, Budget
 from ..buffers import B, Data, Octets
-from ..errors import MalformedMessage
+from ..errors import MalformedMessage, UsageError
 from ..policy import Policy
 from .recipients.recipient_info import require_readable
 
@@ -79,6 +79,8 @@ def decompress_content(
     bound = _most_inflated(len(content), limit)
     try:
         inflated = row.decompress(content, bound)
+    except UsageError:
+        raise  # there is no room for it
     except OverflowError:
         raise MalformedMessage(
             f"{name}: {len(content)} octets become more than {bound}",

@@ -16,7 +16,7 @@ from ..asn1.ber import Fields, Node
 from ..asn1.content_info import read_content_info
 from ..budget import Budget
 from ..buffers import Data
-from ..errors import DecryptionFailed, NoMatchingIdentity
+from ..errors import DecryptionFailed, NoMatchingIdentity, UsageError
 from ..policy import Policy
 from .enveloped_data import read_encrypted_content, readable_encryption
 from .recipients.kinds import AnyKey
@@ -57,6 +57,8 @@ def decrypt(encrypted: EncryptedData, keys: Sequence[AnyKey], *, policy: Policy)
     for key in usable:
         try:
             return encryption.decrypt(key.key, encrypted.ciphertext, b"", b"")
+        except UsageError:
+            raise  # there is no room for it
         except ValueError:
             continue
     raise DecryptionFailed

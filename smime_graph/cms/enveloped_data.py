@@ -244,7 +244,7 @@ def decrypt(
         except (UnsupportedAlgorithm, PolicyRefusal, MalformedMessage) as error:
             known = known or kept(error)
         except UsageError:
-            raise  # the token with the key is gone: nothing is learnt about the message
+            raise  # the token with the key is gone, or the disk is full: not the message's fault
         except (ValueError, TypeError):
             tried += 1  # whatever the primitive says
     if known is not None and not tried:

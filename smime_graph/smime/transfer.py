@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pybase64
 
 from ..buffers import CHUNK, Data, chunks, find, gather, let_go_of, part
-from ..errors import MalformedMessage
+from ..errors import MalformedMessage, UsageError
 
 _BLANKS = b"\r\n \t"
 _PADDED_BASE64 = re.compile(rb"[A-Za-z0-9+/]++={1,2}")
@@ -64,6 +64,8 @@ def strict_base64(text: Data) -> Data | None:
     """What base64 and nothing else holds; None where it is something else."""
     try:
         return _decoded(text) if isinstance(text, bytes) else gather(_decoded_pieces(text))
+    except UsageError:
+        raise  # there is no room for it
     except ValueError:
         return None
 
