@@ -288,6 +288,7 @@ def matches(address: str, certificate_address: str, *, exact_local_part: bool = 
 # --- certificates ---------------------------------------------------------------------------------
 
 
+@remembered
 def count_of_names(certificate: Certificate) -> int:
     """How many names the subjectAltName has, of whatever kind."""
     try:

@@ -83,8 +83,8 @@ def judge(parsed: ParsedMessage, context: VerificationContext) -> Opened:
     senders = Senders.of(parsed, context)
     given = context.certificates
     context = replace(context, certificates=(*given, *parsed.certificates))
-    whole = _whole(context)
-    context = replace(context, certificates=(*whole, *context.certificates))
+    if whole := _whole(context):
+        context = replace(context, certificates=(*whole, *context.certificates))
     if context.revocation is not None:
         sent = [one for layer in parsed.signed for one in layer.signed.crls]
         context = replace(context, revocation=context.revocation.with_revocation_info(sent))
@@ -391,5 +391,8 @@ def _unambiguous(field: HeaderField) -> bytes:
     At either some readers, Python's `email` among them, end the header: the rest of it, which
     nobody signed, would stand at the top of the body.
     """
-    value = field.raw.partition(b":")[2]
+    raw, last = field.raw, len(field.raw) - 2
+    if raw.find(b"\r") == last and raw.find(b"\n") == last + 1 and raw[len(field.name)] == 0x3A:
+        return raw  # as most are
+    value = raw.partition(b":")[2]
     return field.name.encode() + b":" + _BARE_CR.sub(b" ", crlf(value))
