@@ -17,7 +17,6 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar, overload
 
@@ -25,8 +24,8 @@ from .arguments import file_name
 from .errors import UsageError
 from .files import write_beside
 
-LARGE = 4 << 20  # octets: what is longer is no longer copied
-CHUNK = 1 << 19  # octets: with what is made of it, it stays in the caches of a processor
+LARGE = 1 << 20  # octets: what is longer is no longer copied
+CHUNK = 1 << 18  # octets: with what is made of it, it stays in the caches of a processor
 
 Data = bytes | memoryview
 # What is inside bytes is bytes
@@ -113,6 +112,8 @@ def same(one: Octets, other: Octets) -> bool:
 
 
 def _digest(octets: Octets) -> bytes:
+    from hashlib import sha256  # only here: the command line does without it as long as it can
+
     state = sha256()
     for chunk in chunks(octets):
         state.update(chunk)
