@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from email.utils import collapse_rfc2231_value, decode_params, unquote
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Generic
+from typing import Generic, NamedTuple
 
 from ..buffers import D, Data, find, part
 from ..errors import MalformedMessage
@@ -39,8 +39,7 @@ _PARAMETER = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class HeaderField:
+class HeaderField(NamedTuple):
     """One header field as it stands, folding and line ends included.
 
     `name` is "" for a line that is no field, and for everything behind a name that holds more than
