@@ -14,6 +14,7 @@ can put a file there could have mail signed, or sent, as they like.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,7 +43,7 @@ def user_file() -> Path | None:
 def apply(ctx: click.Context, named: str | None, verb: list[str]) -> None:
     """Make the file's values the defaults of the verb. UsageError for what is not understood."""
     path = Path(named).expanduser() if named else user_file()
-    if path is None or (not named and not path.is_file()):
+    if path is None or (not named and not _is_there(path, verb)):
         return
     data = _read(path)
     ctx.meta[__name__] = path
@@ -66,8 +67,32 @@ def apply(ctx: click.Context, named: str | None, verb: list[str]) -> None:
                     f"{path}: [{name}] names {key}, which is no option",
                     hint=f"smime-graph {' '.join(verb)} --help lists them",
                 )
-            values[option.name or ""] = _value(path, name, key, value, option)
+            held = values[option.name or ""] = _value(path, name, key, value, option)
+            try:
+                option.type_cast_value(ctx, held)
+            except click.BadParameter as error:
+                text = re.sub(r"is not a valid (integer|float).*", "is no number", error.message)
+                raise ConfigurationError(f"{path}: [{name}] {key}: {text.rstrip('.')}") from None
     ctx.default_map = values
+
+
+# what these submit may be kept from going out in the clear by the configuration alone
+_SUBMITTING = ("send", "reply", "reply-all", "forward", "draft", "draft-update", "sendmail")
+
+
+def _is_there(path: Path, verb: list[str]) -> bool:
+    """Whether the user has a configuration; where nobody may look, none but for mail that goes out:
+    a daemon often has the home of somebody else.
+    """
+    try:
+        return path.is_file()
+    except PermissionError as error:
+        if verb[0] not in _SUBMITTING:
+            return False
+        raise ConfigurationError(
+            f"nobody may look for the user's configuration {path}: {error.strerror}",
+            hint="set HOME to the user's own, or name a configuration: --config FILE",
+        ) from error
 
 
 def source(ctx: click.Context) -> str:

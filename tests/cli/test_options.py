@@ -414,3 +414,41 @@ def test_a_verb_takes_what_its_options_give(commands: list[click.Command]) -> No
 
 def test_a_group_that_a_verb_does_not_have_is_as_if_nobody_gave_it() -> None:
     assert options.take(options.Keys, {"signer": ("a",), "output": None}) == options.Keys(("a",))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[list]\ntop = "many"\n', "[list] top: 'many' is no number"),
+        ("[list]\ntop = 0\n", "[list] top: 0 is not in the range"),
+        ('[defaults]\nrevocation = "maybe"\n', "[defaults] revocation: 'maybe' is not one of"),
+    ],
+)
+def test_a_value_that_the_configuration_has_is_blamed_on_the_configuration(
+    here: Path, call: Run, text: str, said: str
+) -> None:
+    (here / "own.toml").write_text(text)
+    verb = ["list", "--emulator"] if "[list]" in text else ["verify", "signed.eml"]
+    done = call(*verb, "--config", "own.toml")
+    assert done.status == 2
+    assert f"own.toml: {said}" in done.err
+
+
+def test_a_home_that_nobody_may_look_into_stops_only_what_goes_out(
+    here: Path, call: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon often has the HOME of somebody else."""
+    is_file = Path.is_file
+
+    def closed(self: Path) -> bool:
+        if self.name == "config.toml":
+            raise PermissionError(13, "Permission denied", str(self))
+        return is_file(self)
+
+    monkeypatch.setattr(Path, "is_file", closed)
+    assert call("inspect", "signed.eml").status == 0
+    for verb in ("send", "sendmail", "draft"):
+        refused = call(verb, "signed.eml" if verb != "sendmail" else "-t")
+        assert refused.status == (77 if verb == "sendmail" else 2)
+        assert "nobody may look for the user's configuration" in refused.err
+        assert "--config FILE" in refused.err
