@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,7 +22,7 @@ def write_beside(
     of that file, as far as `mode` goes, and its owner where that can be given away. Raises OSError,
     and leaves nothing.
     """
-    beside = path.with_name(f".{path.name[:200]}.{secrets.token_hex(8)}")
+    beside = path.with_name(f".{path.name[:200]}.{os.urandom(8).hex()}")
     first = mode if instead_of is None else 0o600
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, first)
     try:

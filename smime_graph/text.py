@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 
 def json_text(value: Mapping[str, Any]) -> str:
     """In ASCII: whatever a message holds, no character of it can steer a terminal."""
+    import json  # only here: the command line seldom needs it
+
     return json.dumps(value, indent=2, ensure_ascii=True)
 
 

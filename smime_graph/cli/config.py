@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -112,6 +111,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"configuration {path} cannot be read: {reason}") from error
     if len(data) > _LIMIT:
         raise ConfigurationError(f"configuration {path} is larger than {_LIMIT} octets")
+    import tomllib  # only here: without a file of settings nothing needs it
+
     try:
         return tomllib.loads(data.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-
 import click
 
 from .. import __version__
@@ -27,6 +25,8 @@ class Program(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in MODULE_OF and not args[0].startswith("-"):
+            import difflib  # only here: most people know what they type
+
             near = difflib.get_close_matches(args[0], MODULE_OF, n=1)
             guess = f", did you mean {near[0]}" if near else ""
             raise click.UsageError(f"there is no verb {args[0]!r}{guess}", ctx)
