@@ -148,7 +148,8 @@ def text_of(error: BaseException) -> str:
     if isinstance(error, click.ClickException):
         text = error.format_message().strip()
         text = re.sub(r"\s*\n\s*", " ", text)
-        text = re.sub(r"\. Did you mean (.*)\?", r", did you mean \1", text).removesuffix(".")
+        text = re.sub(r"\.? \(?Did you mean (.*?)\?\)?$", r", did you mean \1", text)
+        text = text.removesuffix(".")
         return text[:1].lower() + text[1:]
     if isinstance(error, SmimeGraphError):
         return str(error)

@@ -138,7 +138,10 @@ class Store:
                 str(data), timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
         except (sqlite3.Error, ValueError) as error:  # ValueError: a NUL in the name
-            raise UsageError(f"{data}: cannot be opened as a mailbox file: {error}") from None
+            raise UsageError(
+                f"{data}: cannot be opened as a mailbox file: {_reason(data) or error}",
+                hint="name a file in a folder that you can write to",
+            ) from None
         try:
             self._db.execute("PRAGMA foreign_keys = ON")
             self._prepare(data)
@@ -410,6 +413,17 @@ class Store:
             "INSERT INTO known_headers VALUES (?, ?) ON CONFLICT DO NOTHING", (account.number, name)
         )
         return cursor.rowcount == 0
+
+
+def _reason(data: str | Path) -> str | None:
+    """Why a file cannot be opened, in the words of the system; SQLite has none."""
+    try:
+        with Path(data).open("r+b"):
+            return None
+    except OSError as error:
+        return error.strerror
+    except ValueError:
+        return None
 
 
 def _make_private(data: str | Path) -> None:

@@ -80,7 +80,7 @@ _HINTS: Mapping[str, str] = {
 _HINTS_BY_STATUS: Mapping[int, str] = {
     401: _TOKEN,
     403: _RIGHTS,
-    404: "check user and url: nothing answers there",
+    404: "check the user (name the mailbox's address instead of me) and the url",
     413: _SIZE,
     415: _MIME,
     429: "try again later, with fewer requests at a time (Exchange takes 4 at once)",

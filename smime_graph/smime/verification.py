@@ -132,6 +132,8 @@ def judge(parsed: ParsedMessage, context: VerificationContext) -> Opened:
     if not parsed.signed and parsed.error is None:
         severity = Severity.WARNING if policy.accept_unsigned else Severity.ERROR
         text = "nobody signed it" + (" as a whole" if parsed.errant else "")
+        if parsed.first is not None and not any(field.name for field in parsed.first.fields):
+            text = "it has no header, so it is no message, and nobody signed it"
         found.append(finding("smime.unsigned", "message", text, severity=severity))
         found += senders.hidden(severity)
     accepted_signer = any(signer.accepted for signer in signers)

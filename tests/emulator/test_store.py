@@ -276,3 +276,12 @@ def test_a_new_mailbox_file_is_its_owners_alone(tmp_path: Path, mail: Callable[.
 def test_a_name_that_no_file_can_have_is_our_error() -> None:
     with pytest.raises(UsageError, match="mailbox file"):
         Emulator(data="a\0b")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("absent/x.db", "No such file"), (".", "Is a directory")]
+)
+def test_why_a_mailbox_file_cannot_be_opened(tmp_path: Path, name: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as caught:
+        Store(tmp_path / name)
+    assert "folder that you can write to" in (caught.value.hint or "")
