@@ -23,7 +23,7 @@ from collections.abc import Sequence
 
 import click
 
-from . import files, terminal
+from . import terminal
 from .context import Run
 from .program import PROGRAM
 from .terminal import Status
@@ -55,11 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit:  # SIGTERM, SIGHUP
         _interrupted(run)
         raise
-    except files.ClosedPipe:
+    except terminal.ClosedPipe:
         return Status.YES
     except Exception as error:  # noqa: BLE001 - the last one to see it: a traceback helps nobody
         if isinstance(error, OSError) and error.errno == errno.EPIPE:
-            files.abandon_stdout()
+            terminal.abandon_stdout()
             return Status.YES
         return _failed(error, run)
 
@@ -80,9 +80,11 @@ def _failed(error: Exception, run: Run) -> int:
     try:
         terminal.explain(error, verb=run.verb)
         if run.json:
+            from . import files
+
             shown = terminal.as_json(error, verb=run.verb)
             files.write_json({**known, "verdict": "rejected", "error": shown})
-    except files.ClosedPipe:
+    except terminal.ClosedPipe:
         pass  # the status still says no
     except Exception as worse:  # noqa: BLE001 - standard output is full: the status is what is left
         terminal.complain("error", str(worse))

@@ -22,6 +22,7 @@ from typing import Any
 import click
 
 from ..errors import UsageError
+from .context import user_file
 from .verbs import VERBS, load
 
 _LIMIT = 1 << 20
@@ -31,18 +32,13 @@ class ConfigurationError(UsageError):
     """The configuration, rather than the call, makes no sense."""
 
 
-def user_file() -> Path | None:
-    """Where the user's own configuration is looked for; None where there is no such place."""
-    folder = Path(click.get_app_dir("smime-graph"))
-    # "All paths must be absolute" (XDG base directory specification); a relative one would be in
-    # the current folder
-    return folder / "config.toml" if folder.is_absolute() else None
-
-
 def apply(ctx: click.Context, named: str | None, verb: list[str]) -> None:
     """Make the file's values the defaults of the verb. UsageError for what is not understood."""
-    path = Path(named).expanduser() if named else user_file()
-    if path is None or (not named and not _is_there(path, verb)):
+    found = named or user_file()
+    if found is None:
+        return
+    path = Path(found).expanduser() if named else Path(found)
+    if not named and not _is_there(path, verb):
         return
     data = _read(path)
     ctx.meta[__name__] = path

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import click
 
 from . import terminal
 
 
-@dataclass(slots=True)
 class Run:
     """What `main` must know if the verb fails: `known` is what `--json` shows beside the error, and
     `done` what has become of a message for good ("sent"), whatever fails behind that.
     """
 
-    json: bool = False
-    debug: bool = False
-    config: str | None = None
-    verb: str | None = None
-    status_of: Callable[[BaseException], int] = terminal.status_of
-    known: dict[str, object] = field(default_factory=dict)
-    done: str | None = None
+    def __init__(self, *, json: bool = False, debug: bool = False) -> None:
+        self.json = json
+        self.debug = debug
+        self.config: str | None = None
+        self.verb: str | None = None
+        self.status_of: Callable[[BaseException], int] = terminal.status_of
+        self.known: dict[str, object] = {}
+        self.done: str | None = None
+
+
+def user_file() -> str | None:
+    """Where the user's own configuration is looked for; None where there is no such place."""
+    folder = click.get_app_dir("smime-graph")
+    # "All paths must be absolute" (XDG base directory specification); a relative one would be in
+    # the current folder
+    return os.path.join(folder, "config.toml") if os.path.isabs(folder) else None  # noqa: PTH118, PTH117
 
 
 def verb_path(ctx: click.Context) -> list[str]:

@@ -15,13 +15,10 @@ from ..buffers import cannot_write
 from ..errors import UsageError
 from ..files import write_beside
 from ..text import json_text
+from .terminal import ClosedPipe, abandon_stdout
 
 MESSAGE_LIMIT = 256 * 1024 * 1024  # the largest message that an Exchange mailbox can be set to: 150
 _SMALL_LIMIT = 64 * 1024
-
-
-class ClosedPipe(Exception):
-    """Nobody reads our standard output any more."""
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -192,16 +189,6 @@ def write_stdout(data: bytes) -> None:
     except OSError as error:
         abandon_stdout()
         raise cannot_write("standard output", error) from error
-
-
-def abandon_stdout() -> None:
-    """Throw away what is still buffered, or Python would try it again, and complain, at its end."""
-    try:
-        handle = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(handle, sys.stdout.fileno())
-        os.close(handle)
-    except (OSError, ValueError, AttributeError):
-        return  # no file behind it: a test, or an embedding program
 
 
 def write_json(value: Mapping[str, Any]) -> None:

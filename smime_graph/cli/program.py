@@ -7,8 +7,7 @@ import click
 from .. import __version__
 from . import terminal
 from .command import Option
-from .config import user_file
-from .context import run_of
+from .context import run_of, user_file
 from .verbs import MODULE_OF, VERBS, load
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
@@ -10,11 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from ..errors import GraphError, Hint, Remedy, SmimeGraphError, UsageError
+if TYPE_CHECKING:
+    from ..errors import Remedy
 
 _LIMIT = 2000  # characters of one line: a message must not be able to flood the terminal
 
@@ -37,8 +39,24 @@ STATUS_TEXT = (
 )
 
 
+class ClosedPipe(Exception):
+    """Nobody reads our standard output any more."""
+
+
+def abandon_stdout() -> None:
+    """Throw away what is still buffered, or Python would try it again, and complain, at its end."""
+    try:
+        handle = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(handle, sys.stdout.fileno())
+        os.close(handle)
+    except (OSError, ValueError, AttributeError):
+        return  # no file behind it: a test, or an embedding program
+
+
 def status_of(error: BaseException) -> int:
     """The exit status by whose turn it is to act: see `errors`."""
+    from ..errors import GraphError, SmimeGraphError, UsageError
+
     if isinstance(error, (UsageError, click.ClickException, OSError)):
         return Status.USAGE
     if isinstance(error, GraphError):
@@ -145,6 +163,8 @@ def _lines(error: BaseException) -> list[str]:
 
 
 def text_of(error: BaseException) -> str:
+    from ..errors import SmimeGraphError
+
     if isinstance(error, click.ClickException):
         text = error.format_message().strip()
         text = re.sub(r"\s*\n\s*", " ", text)
@@ -165,6 +185,8 @@ def text_of(error: BaseException) -> str:
 
 
 def hint_of(error: BaseException, *, verb: str | None) -> str | None:
+    from ..errors import Hint, SmimeGraphError, UsageError
+
     if isinstance(error, SmimeGraphError) and error.hint is not None:
         said = error.hint
         if not isinstance(said, Hint) or said.remedy is None:
@@ -187,7 +209,13 @@ def hint_of(error: BaseException, *, verb: str | None) -> str | None:
 
 def as_json(error: BaseException, *, verb: str | None) -> dict[str, Any]:
     """The error as `--json` shows it; Graph's own words beside ours."""
-    from ..errors import GraphRefused, GraphThrottled, GraphUnreachable, PolicyRefusal
+    from ..errors import (
+        GraphRefused,
+        GraphThrottled,
+        GraphUnreachable,
+        PolicyRefusal,
+        SmimeGraphError,
+    )
 
     kind = "UsageError" if isinstance(error, click.ClickException) else type(error).__name__
     found: dict[str, Any] = {
