@@ -26,7 +26,6 @@ from ..pki.pkcs11 import keys as pkcs11
 from ..pki.pkcs11.uri import TokenUri
 from ..pki.trust import TrustStore
 from ..smime.entity import Entity
-from ..smime.examine import examine
 from . import files, terminal
 
 if TYPE_CHECKING:
@@ -214,6 +213,8 @@ def _from_signed_message(path: str, data: bytes) -> Contact | None:
     is for `--trust` to say. Announced capabilities are not used: a certificate given as a file
     brings none either.
     """
+    from ..smime.examine import examine
+
     try:
         report = examine(data, trust=TrustStore(()))
     except SmimeGraphError:

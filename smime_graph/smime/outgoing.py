@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import re
-import uuid
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -253,6 +252,8 @@ def missing_fields(message: Entity[D], at: datetime) -> list[bytes]:
     """
     fields: list[bytes] = []
     if not message.all("Message-ID"):
+        import uuid  # only here: it costs as much as the rest of this module
+
         fields.append(f"Message-ID: <{uuid.uuid4()}@{_domain(message)}>\r\n".encode())
     if not message.all("Date"):
         fields.append(f"Date: {format_datetime(at.astimezone(UTC))}\r\n".encode())
