@@ -83,13 +83,14 @@ def encryption_key_preference(certificate: Certificate) -> bytes:
 class Attributes:
     """A SET OF Attribute as received. Raises MalformedMessage where it is not one."""
 
-    __slots__ = ("_named", "_single", "_values", "node")
+    __slots__ = ("_named", "_single", "_values", "elements", "node")
 
     def __init__(self, node: Node) -> None:
         self.node = node
+        self.elements = node.children()
         self._values: dict[str, list[list[Node]]] = {}
         self._named: dict[str, list[_NamedCertificate]] = {}  # read when first asked for
-        for element in node:
+        for element in self.elements:
             parts = element.expect(ber.SEQUENCE, "Attribute").children()
             if len(parts) != 2:
                 raise element.fault(f"Attribute has {len(parts)} elements instead of 2")
@@ -197,6 +198,10 @@ def check_algorithm_protection(
     value = signed.single(oids.CMS_ALGORITHM_PROTECTION)
     if value is None:
         return []
+    if value.tag == ber.SEQUENCE and value.contents == b"".join(
+        (digest_algorithm.raw, b"\xa1", signature_algorithm.raw[1:])
+    ):
+        return []  # as it should be, octet by octet
     code = "cms.attributes.algorithm-protection"
     fields = Fields(value.expect(ber.SEQUENCE, "CMSAlgorithmProtection"), "CMSAlgorithmProtection")
     digest = AlgorithmIdentifier.take(fields, "digestAlgorithm", "digest")

@@ -283,7 +283,7 @@ def _bindings(claim: _Claim, known: dict[Certificate, None]) -> dict[Certificate
     """
     signer, budget, attrs = claim.signer, claim.budget, claim.signer.signed_attributes
     budget.spend("certificates", COMPARISON * len(known))
-    named = list(islice(filter(signer.matches, known), _MAX_CANDIDATES))
+    named = list(islice(signer.among(known), _MAX_CANDIDATES))
     if attrs is None or not attributes.names_signing_certificate(attrs):
         return {one: [] for one in named}
     found: dict[Certificate, list[Finding]] = {}
@@ -346,10 +346,9 @@ def _signed_encodings(attrs: Attributes) -> list[bytes | memoryview]:
     RFC 5652 5.4 wants DER. OpenSSL verifies what it received (openssl#22120), Bouncy Castle sorts
     first; a set that is DER already has one encoding only.
     """
-    node = attrs.node
-    as_received = ber.tlv(ber.SET, node.contents)
-    sorted_set = ber.set_of(*(element.raw for element in node))
-    return [as_received] if sorted_set == as_received else [as_received, sorted_set]
+    as_received = ber.tlv(ber.SET, attrs.node.contents)
+    raws = [element.raw for element in attrs.elements]
+    return [as_received] if raws == sorted(raws) else [as_received, ber.set_of(*raws)]
 
 
 def _mismatch(

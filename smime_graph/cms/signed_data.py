@@ -12,7 +12,7 @@ sid         ::= IssuerAndSerialNumber or [0] IMPLICIT SubjectKeyIdentifier
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -291,12 +291,15 @@ class SignerInfo:
             return "a signer that cannot be read"
         return describe_issuer_and_serial(self.issuer_and_serial)
 
-    def matches(self, certificate: Certificate) -> bool:
-        if self.key_identifier is not None:
-            return certificate.subject_key_identifier == self.key_identifier
-        return self.issuer_and_serial is not None and is_named_by(
-            certificate, self.issuer_and_serial
-        )
+    def among(self, certificates: Iterable[Certificate]) -> Iterator[Certificate]:
+        """Those of the certificates that the sid names."""
+        if (key := self.key_identifier) is not None:
+            return (one for one in certificates if one.subject_key_identifier == key)
+        if self.issuer_and_serial is None:
+            return iter(())
+        issuer, number = read_issuer_and_serial(self.issuer_and_serial)
+        near = (one for one in certificates if one.serial_number == number)
+        return (one for one in near if one.is_named(issuer, number))
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,8 @@ def attest(
     if info.signed_attributes is not None:
         services, found = ess.read(info.signed_attributes, info.signature, digest, where)
     if info.unsigned_attributes is None:
-        return replace(signer, services=services), found
+        asks = services != signer.services
+        return replace(signer, services=services) if asks else signer, found
     known = dict.fromkeys((*context.certificates, *signed.certificates))
     checked, faults = countersign.check(
         info, certificates=known, policy=context.policy, further=context.further

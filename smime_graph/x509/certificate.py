@@ -114,7 +114,7 @@ class Certificate:
         """The serial number as received: a whole DER INTEGER."""
         return self.der[self._serial[1] : self._serial[3]]
 
-    @property
+    @cached_property
     def serial_number(self) -> int:
         return int.from_bytes(self.der[self._serial[2] : self._serial[3]], "big", signed=True)
 
@@ -357,7 +357,7 @@ class Certificate:
         """The serial number for people, in hexadecimal."""
         return text_of_serial(self.serial_number)
 
-    @property
+    @cached_property
     def description(self) -> str:
         """Subject and serial number, for people."""
         return f"{self.subject_text or '(empty subject)'}, serial {self.serial_text}"
