@@ -231,7 +231,9 @@ class Entity(Generic[D]):
             return self.body
         if encoding == "quoted-printable":
             return decode_quoted_printable(self.body)
-        raise MalformedMessage(f"transfer encoding {encoding[:40]!r} is not known")
+        raise MalformedMessage(
+            "the transfer encoding is not known"
+        )  # it may be of what was encrypted
 
 
 def _read_header(raw: bytes) -> tuple[tuple[HeaderField, ...], int, bool]:

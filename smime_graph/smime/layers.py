@@ -119,20 +119,27 @@ def entity_inside(content: Data) -> Entity[Data] | None:
 
 
 def header_findings(entity: Entity[Data], where: str) -> list[Finding]:
-    """The first line of the header that is no field, and the one behind which nothing is read."""
+    """The first line of the header that is no field, and the one behind which nothing is read.
+
+    Only of the message's own header is it shown: what stands further in may have been encrypted,
+    and the report of what is refused goes further than the message.
+    """
+    is_shown = where == "message"
     found: list[Finding] = []
     for number, line in enumerate(entity.fields, 1):
         if line.name or (number == 1 and line.raw.startswith(b"From ")):
             continue  # a field, or the separator line of a mailbox file
         if has_unprintable_name(line.raw):
             name = line.raw.partition(b":")[0]
+            shown = f"is {name[:40]!r}, which " if is_shown else ""
             text = (
-                f"the name of header field {number} is {name[:40]!r}, which is not printable "
-                "ASCII: nothing from there on is taken for header"
+                f"the name of header field {number} {shown}is not printable ASCII: nothing from"
+                " there on is taken for header"
             )
             return [finding("smime.header", where, text)]
         if not found:
-            text = f"header line {number} is no field: {line.raw[:40]!r}"
+            text = f"header line {number} is no field"
+            text += f": {line.raw[:40]!r}" if is_shown else ""
             found = [finding("smime.header", where, text)]
     return found
 
