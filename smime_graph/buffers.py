@@ -287,12 +287,29 @@ def read_message(message: bytes | Path | Readable) -> Data:
         ) from error
 
 
+class Held:
+    """Octets that were read already, for who takes a file: it gets them as they are."""
+
+    __slots__ = ("_position", "data")
+
+    def __init__(self, data: Data) -> None:
+        self.data = data
+        self._position = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        start = self._position
+        self._position = len(self.data) if size < 0 else start + size
+        return bytes(self.data[start : self._position])
+
+
 def read_file(file: Readable) -> Data:
     """The rest of an open file: bytes, or the file itself, mapped, where that is `LARGE`.
 
     A large file must stay as it is until the work is done. A FIFO or a pipe is read to its end, as
     is what is no file of the system. Raises OSError.
     """
+    if isinstance(file, Held):
+        return file.data
     # and not what unpacks one
     if isinstance(file, io.FileIO) or (
         isinstance(file, io.BufferedReader) and isinstance(file.raw, io.FileIO)

@@ -6,18 +6,20 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..arguments import file_name
-from ..buffers import cannot_write
+from ..buffers import Data, Octets, cannot_write, chunks, read_file, spooling_beside
 from ..errors import UsageError
-from ..files import write_beside
+from ..files import Beside
 from ..text import json_text
 from .terminal import ClosedPipe, abandon_stdout
 
-MESSAGE_LIMIT = 256 * 1024 * 1024  # the largest message that an Exchange mailbox can be set to: 150
+# the largest message that is sent, and held for that: a mailbox can be set to take 150 MB
+MESSAGE_LIMIT = 256 * 1024 * 1024
 _SMALL_LIMIT = 64 * 1024
 
 
@@ -31,10 +33,45 @@ def read_message(path: str, *, limit: int = MESSAGE_LIMIT) -> bytes:
     return read(path, what="message", limit=limit)
 
 
+def open_message(path: str, *, limit: int | None = None) -> Data:
+    """The message in a file, or on standard input for "-"; a large one is not held in memory.
+
+    UsageError if it cannot be read, or is larger than `limit`.
+    """
+    with _opened(path, "message") as file:
+        data = read_file(file)
+    if limit is not None and len(data) > limit:
+        raise _too_large(path, "message", limit)
+    return data
+
+
 def read(path: str, *, what: str, limit: int = MESSAGE_LIMIT) -> bytes:
-    """The octets of a file, or of standard input for "-"; UsageError names `what` and the file."""
-    name = "standard input" if path == "-" else file_name(path)
-    is_larger = False
+    """The octets of a file, or of standard input for "-"; UsageError names `what` and the file.
+
+    UsageError as well if they are more than `limit`: no more is read than shows it.
+    """
+    with _opened(path, what) as file:
+        # of a FIFO the size is 0, and nobody knows
+        is_larger = path != "-" and os.fstat(file.fileno()).st_size > limit
+        data = b"" if is_larger else _read(file, _named(path), limit)
+    if is_larger or len(data) > limit:
+        raise _too_large(path, what, limit)
+    return data
+
+
+def _named(path: str) -> str:
+    return "standard input" if path == "-" else file_name(path)
+
+
+def _too_large(path: str, what: str, limit: int) -> UsageError:
+    return UsageError(
+        f"{_named(path)} is larger than {limit} octets: not read as a {what}",
+        hint=f"give a smaller {what}: nothing larger is read, or could be read again",
+    )
+
+
+@contextmanager
+def _opened(path: str, what: str) -> Iterator[BinaryIO]:
     if path == "-":
         if sys.stdin is None:
             raise UsageError("standard input is closed", hint=f"name a file with the {what}")
@@ -42,26 +79,20 @@ def read(path: str, *, what: str, limit: int = MESSAGE_LIMIT) -> bytes:
             from . import terminal
 
             terminal.complain("note", f"reading the {what} from the terminal; Ctrl-D ends it")
-        data = _read(sys.stdin.buffer, name, limit)
-    else:
-        try:
-            with Path(path).open("rb") as file:
-                # of a FIFO the size is 0, and nobody knows
-                is_larger = os.fstat(file.fileno()).st_size > limit
-                data = b"" if is_larger else _read(file, name, limit)
-        except (OSError, ValueError) as error:
-            reason = (error.strerror if isinstance(error, OSError) else None) or "no file name"
-            # anew: the original repeats what may be a secret in place of a path
-            cause = OSError(error.errno, reason) if isinstance(error, OSError) else None
-            raise UsageError(
-                f"{name} cannot be read: {reason}", hint=f"name a file with the {what}"
-            ) from cause
-    if is_larger or len(data) > limit:
+        yield sys.stdin.buffer
+        return
+    try:
+        with Path(path).open("rb") as file:
+            yield file
+    except (OSError, ValueError) as error:
+        if isinstance(error, UsageError):
+            raise
+        reason = (error.strerror if isinstance(error, OSError) else None) or "no file name"
+        # anew: the original repeats what may be a secret in place of a path
+        cause = OSError(error.errno, reason) if isinstance(error, OSError) else None
         raise UsageError(
-            f"{name} is larger than {limit} octets: not read as a {what}",
-            hint=f"give a smaller {what}: nothing larger is read, or could be read again",
-        )
-    return data
+            f"{file_name(path)} cannot be read: {reason}", hint=f"name a file with the {what}"
+        ) from cause
 
 
 def _read(file: BinaryIO, name: str, limit: int) -> bytes:
@@ -100,44 +131,63 @@ class Staged:
 
     Only a regular file, or one that is not there yet, is replaced; its permissions stay, and where
     the path is a symbolic link its target is what is replaced. Anything else (a device, a FIFO) is
-    opened and written by `write_directly`. Raises UsageError if that cannot be.
+    written as it is: it `is_direct`. Every method raises UsageError if that cannot be.
 
     `private` is for what was encrypted, and for keys: the owner's alone to read and write, also
     where the file that is replaced was not.
     """
 
-    def __init__(self, path: str, data: bytes, *, private: bool = False) -> None:
+    def __init__(self, path: str, *, private: bool = False) -> None:
         self._path = path
-        self._data = data
-        self._beside: Path | None = None
+        self._beside: Beside | None = None
+        self._direct: BinaryIO | None = None
+        self.size = 0
         try:
             found = _stat(path)
-            if found is not None and not stat.S_ISREG(found.st_mode):
-                if stat.S_ISDIR(found.st_mode):
-                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            if found is not None and stat.S_ISDIR(found.st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            # -o /dev/stdout >> log: replacing the log would lose what it holds
+            self._is_ours = found is not None and _is_ours(found)
+            self.is_direct = self._is_ours or (
+                found is not None and not stat.S_ISREG(found.st_mode)
+            )
+            if self.is_direct:
                 return
-            if found is not None and _is_ours(found):
-                return  # -o /dev/stdout >> log: replacing the log would lose what it holds
             self._target = Path(os.path.realpath(path))
             # 0666 less the umask for a new one, as every program makes files
             usual = 0o666 if found is None else 0o7777
-            self._beside = write_beside(
-                self._target, data, mode=0o600 if private else usual, instead_of=found
-            )
+            mode = 0o600 if private else usual
+            self._beside = Beside(self._target, mode=mode, instead_of=found)
         except OSError as error:
             raise cannot_write(path, error) from error
 
-    def write_directly(self) -> None:
-        """Write what is no regular file; nothing where `commit` will rename."""
-        if self._beside is not None:
-            return
+    def write(self, data: Data) -> int:
+        self.size += len(data)
+        if self._is_ours:
+            write_stdout(data)
+            return len(data)
         try:
-            found = _stat(self._path)
-            if found is not None and _is_ours(found):
-                write_stdout(self._data)
-                return
-            with Path(self._path).open("wb") as file:
-                file.write(self._data)
+            if self._beside is not None:
+                return self._beside.write(data)
+            if self._direct is None:
+                self._direct = Path(self._path).open("wb")  # noqa: SIM115
+            return self._direct.write(data)
+        except BrokenPipeError:
+            raise ClosedPipe from None
+        except OSError as error:
+            raise cannot_write(self._path, error) from error
+
+    def write_all(self, octets: Octets) -> None:
+        for chunk in chunks(octets):
+            self.write(chunk)
+
+    def finish(self) -> None:
+        """All of it is on the disk, or where it is written to."""
+        try:
+            if self._direct is not None:
+                self._direct.close()
+            if self._beside is not None:
+                self._beside.finish()
         except BrokenPipeError:
             raise ClosedPipe from None
         except OSError as error:
@@ -147,15 +197,26 @@ class Staged:
         if self._beside is None:
             return
         try:
-            self._beside.replace(self._target)
+            self._beside.path.replace(self._target)
         except OSError as error:
             raise cannot_write(self._path, error) from error
         self._beside = None
 
     def discard(self) -> None:
         if self._beside is not None:
-            self._beside.unlink(missing_ok=True)
+            self._beside.discard()
             self._beside = None
+
+
+def spooling(output: str | None) -> AbstractContextManager[None]:
+    """Where temporary files are made while this result is: see `buffers.spooling_beside`."""
+    try:
+        found = None if output is None or output == "-" else _stat(output)
+    except OSError:
+        return nullcontext()
+    if output is None or output == "-" or (found is not None and not stat.S_ISREG(found.st_mode)):
+        return nullcontext()
+    return spooling_beside(Path(os.path.realpath(output)))
 
 
 def _stat(path: str) -> os.stat_result | None:
@@ -175,7 +236,7 @@ def _is_ours(found: os.stat_result) -> bool:
         return False
 
 
-def write_stdout(data: bytes) -> None:
+def write_stdout(data: Data) -> None:
     """Write and flush. ClosedPipe if nobody reads; UsageError if it cannot be written."""
     if sys.stdout is None:
         raise UsageError("standard output is closed", hint="write to a file: -o FILE")
@@ -205,7 +266,7 @@ def write_lines(lines: Sequence[str]) -> None:
 
 
 def deliver(
-    data: bytes,
+    data: Octets,
     *,
     output: str | None,
     json: Mapping[str, Any] | None = None,
@@ -218,31 +279,53 @@ def deliver(
     `json` goes to standard output; `further` are other files that the verb makes. `private` data
     makes a file that is its owner's alone to read.
     """
-    wanted = dict(further or {})
+    wanted: dict[str, Octets] = dict(further or {})
     to_file = output is not None and output != "-"
     if to_file and output is not None:
         wanted[output] = data
     staged: list[Staged] = []
     try:
-        for path, octets in wanted.items():
-            staged.append(Staged(path, octets, private=private and path == output))
-        for one in staged:
-            one.write_directly()  # what cannot be taken back comes first: it may fail
-        closed = None
-        try:
+        staged.extend(Staged(path, private=private and path == output) for path in wanted)
+        # what cannot be taken back comes last, and before the rest is there: it may fail
+        for is_direct in (False, True):
+            for one, octets in zip(staged, wanted.values(), strict=True):
+                if one.is_direct is is_direct:
+                    one.write_all(octets)
+
+        def say() -> None:
             if json is not None:
                 write_json(json)
             elif not to_file:
-                write_stdout(data)
-        except ClosedPipe as pipe:
-            closed = pipe  # who read it has seen enough; the files are wanted all the same
-        for one in staged:
-            one.commit()
-        if closed is not None:
-            raise closed
+                for chunk in chunks(data):
+                    write_stdout(chunk)
+
+        commit(staged, say)
     finally:
         for one in staged:
             one.discard()
+
+
+def commit(staged: Sequence[Staged], say: Callable[[], None]) -> None:
+    """Say what there is to say, and have the files appear."""
+    for one in staged:
+        one.finish()
+    closed = None
+    try:
+        say()
+    except ClosedPipe as pipe:
+        closed = pipe  # who read it has seen enough; the files are wanted all the same
+    for one in staged:
+        one.commit()
+    if closed is not None:
+        raise closed
+
+
+class Stdout:
+    """Standard output, for who writes to a file."""
+
+    def write(self, data: Data) -> int:
+        write_stdout(data)
+        return len(data)
 
 
 def write_rows(rows: Sequence[Sequence[str]]) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..buffers import Data
 from ..cms.recipients.kinds import AnyKey, AnyRecipient
 from ..cms.recipients.shared_secret import Password
 from ..errors import MalformedMessage, SmimeGraphError, UsageError
@@ -190,7 +191,7 @@ def recipient_passwords(paths: Sequence[str]) -> list[Password]:
 
 
 def recipients(
-    paths: Sequence[str], raw: bytes, *, passwords: Sequence[str], at: datetime | None
+    paths: Sequence[str], raw: Data, *, passwords: Sequence[str], at: datetime | None
 ) -> list[AnyRecipient]:
     """Those of `--recipient`: files, and of a folder those that the message is for; passwords."""
     found: dict[Certificate, Contact] = {}
@@ -237,7 +238,7 @@ def _from_signed_message(path: str, data: bytes) -> Contact | None:
     )
 
 
-def _from_folder(path: str, raw: bytes, at: datetime | None) -> list[Contact]:
+def _from_folder(path: str, raw: Data, at: datetime | None) -> list[Contact]:
     """For each address of the message the certificate in the folder that is good for longest."""
     now = at or datetime.now(UTC)
     held: dict[Mailbox, list[Certificate]] = {}
@@ -270,7 +271,7 @@ def _is_usable(certificate: Certificate, now: datetime) -> bool:
         return False
 
 
-def message_addresses(raw: bytes) -> list[str]:
+def message_addresses(raw: Data) -> list[str]:
     """Every address of To, Cc and Bcc, once. MalformedMessage if one cannot be read."""
     entity = Entity(raw)
     found: list[str] = []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..buffers import Data, Held, Writable
 from ..errors import MalformedMessage, PolicyRefusal, UsageError
 from . import files, options, terminal
 from .context import run_of
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
 
 
 def read_to_protect(path: str, how: Protection) -> bytes:
-    """The message that is to be protected; UsageError, before all of it is read, where what comes
-    of it could not be read again.
+    """The message that is to be protected and sent; UsageError, before all of it is read, where
+    what comes of it is larger than any mailbox takes.
     """
     wrapped = how.opaque or not how.keys.signer
     grows = how.is_asked_for and (wrapped or how.keys.has_recipient)
@@ -34,13 +36,23 @@ def protected(raw: bytes, how: Protection) -> bytes:
 
     Raises what `sign`, `encrypt` and `seal` raise.
     """
-    from ..smime import wrap
     from ..smime.canonical import check_finished
+
+    if how.is_asked_for:
+        return protected_into(None, raw, how)
+    check_finished(raw)
+    return raw
+
+
+def protected_into(out: Writable | None, raw: Data, how: Protection) -> bytes:
+    """The message signed, encrypted or sealed, written to `out`, and its header; without `out` all
+    of it.
+
+    Raises what `sign`, `encrypt` and `seal` raise.
+    """
+    from ..smime import wrap
     from . import keys
 
-    if not how.is_asked_for:
-        check_finished(raw)
-        return raw
     policy, at = how.policy, how.at
     signers = how.keys.ring.signers()
     everyone = how.keys.recipients(raw, at=at)
@@ -58,11 +70,12 @@ def protected(raw: bytes, how: Protection) -> bytes:
                 hint="put the certificates of the recipients into the folder",
             )
     asked, label = _receipt_request(how), _label(how.label)
+    message = Held(raw)
     doing = " and ".join(["signing"] * bool(signers) + ["encrypting"] * bool(everyone))
     with terminal.progress(doing), terminal.showing_warnings():
         if not everyone:
             return wrap.sign(
-                raw,
+                message,
                 signer=signers,
                 detached=not how.opaque,
                 policy=policy,
@@ -70,14 +83,21 @@ def protected(raw: bytes, how: Protection) -> bytes:
                 sid=how.sid,
                 receipt_request=asked,
                 label=label,
+                out=out,
             )
         trust = keys.trust_store(how.keys.trust)
         if not signers:
             return wrap.encrypt(
-                raw, recipients=everyone, trust=trust, policy=policy, at=at, rid=how.rid
+                message,
+                recipients=everyone,
+                trust=trust,
+                policy=policy,
+                at=at,
+                rid=how.rid,
+                out=out,
             )
         return wrap.seal(
-            raw,
+            message,
             signer=signers,
             recipients=everyone,
             trust=trust,
@@ -87,6 +107,7 @@ def protected(raw: bytes, how: Protection) -> bytes:
             rid=how.rid,
             receipt_request=asked,
             label=label,
+            out=out,
         )
 
 
@@ -153,18 +174,29 @@ def write(raw: bytes, output: str | None) -> None:
     """Deliver a message that was made; in the JSON, in base64, where no file is named."""
     import base64
 
-    if len(raw) > files.MESSAGE_LIMIT:
-        raise UsageError(
-            f"the result has {len(raw)} octets, and more than {files.MESSAGE_LIMIT} are read by no"
-            " verb that opens it",
-            hint="send it in parts, or put it where it can be fetched",
-        )
     json: dict[str, Any] | None = None
     if run_of(click.get_current_context()).json:
         json = {"size": len(raw)}
         if output is None:
             json["message"] = base64.b64encode(raw).decode()
     files.deliver(raw, output=output, json=json)
+
+
+def write_made(make: Callable[[Writable | None], bytes], output: str | None) -> None:
+    """As `write`, what `make` writes where it is told to, or gives if it is told nothing."""
+    is_json = run_of(click.get_current_context()).json
+    if output is None or output == "-":
+        if is_json:
+            write(make(None), output)
+        else:
+            make(files.Stdout())
+        return
+    staged = files.Staged(output)
+    try:
+        make(staged)
+        files.commit([staged], lambda: files.write_json({"size": staged.size}) if is_json else None)
+    finally:
+        staged.discard()
 
 
 @verb("sign")
@@ -229,10 +261,13 @@ def compress(message: str, output: str | None) -> None:
     from ..cms.compressed_data import MAX_CONTENT
     from ..smime import wrap
 
-    raw = files.read_message(message, limit=MAX_CONTENT)
-    with terminal.progress("compressing"):
-        made = wrap.compress(raw)
-    write(made, output)
+    def make(out: Writable | None) -> bytes:
+        with terminal.progress("compressing"):
+            return wrap.compress(Held(raw), out=out)
+
+    with files.spooling(output):
+        raw = files.open_message(message, limit=MAX_CONTENT)
+        write_made(make, output)
 
 
 @verb("certs-only")
@@ -260,7 +295,9 @@ def _write_protected(
         raise UsageError("nobody to sign with", hint="name a key file: --signer FILE")
     if recipient and not how.keys.has_recipient:
         raise UsageError("nobody to encrypt to", hint="name a certificate: --recipient FILE")
-    write(protected(read_to_protect(path, how), how), output)
+    with files.spooling(output):
+        raw = files.open_message(path)
+        write_made(lambda out: protected_into(out, raw, how), output)
 
 
 COMMANDS = {

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
+from ..buffers import Data
 from ..errors import UsageError
 from .command import Option, Verb
 
@@ -300,7 +301,7 @@ class Keys:
             recipient_password_files=self.recipient_password_file,
         )
 
-    def recipients(self, raw: bytes, *, at: datetime | None) -> list[AnyRecipient]:
+    def recipients(self, raw: Data, *, at: datetime | None) -> list[AnyRecipient]:
         """Whom the message is encrypted to; of a folder those that it names."""
         from .keys import recipients
 

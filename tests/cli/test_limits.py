@@ -1,15 +1,20 @@
-"""What is made can be read again: what could not be is refused first, and before it is all read."""
+"""How much is read, and how much is held: files of any size, where that can be."""
 
 from __future__ import annotations
 
-import io
+import base64
 import os
+import random
+import signal
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from smime_graph.cli import files, main
+from smime_graph.buffers import LARGE
+from smime_graph.cli import files
 
 from .conftest import MESSAGE, Run
 
@@ -26,7 +31,6 @@ MAKE = {
     "opaque": ("sign", "--opaque", *SIGNER),
     "sign": ("sign", *SIGNER),
 }
-LIMIT = 200_000
 
 
 def of_size(size: int, line: bytes = b"x" * 70 + b"\r\n") -> bytes:
@@ -36,55 +40,38 @@ def of_size(size: int, line: bytes = b"x" * 70 + b"\r\n") -> bytes:
 
 @pytest.mark.parametrize("verb", MAKE)
 @pytest.mark.parametrize("line", [b"x" * 70 + b"\r\n", b"\n", "ü".encode() * 30 + b"\r\n"])
-def test_whatever_is_made_is_read_again(
-    here: Path, call: Run, monkeypatch: pytest.MonkeyPatch, verb: str, line: bytes
-) -> None:
-    monkeypatch.setattr(files, "MESSAGE_LIMIT", LIMIT)
-    made = 0
-    for size in range(LIMIT // 8, LIMIT, LIMIT // 8):
+def test_whatever_is_made_is_read_again(here: Path, call: Run, verb: str, line: bytes) -> None:
+    for size in (100, LARGE - 1000, LARGE + 1000, 2 * LARGE):
         (here / "large.eml").write_bytes(of_size(size, line))
-        result = call(*MAKE[verb], "large.eml", "-o", "made.eml")
-        if result.status == 0:
-            made += 1
-            assert (here / "made.eml").stat().st_size <= LIMIT
-            assert call(*OPEN[verb], "made.eml", "-o", os.devnull).status == 0
-            (here / "made.eml").unlink()
-        else:
-            assert result.status == 2
-            assert f"{LIMIT}" in result.err or f"{LIMIT * 57 // 78}" in result.err
-            assert "hint: " in result.err
-            assert not (here / "made.eml").exists()
-    assert 0 < made < 8 or verb == "sign"
+        assert call(*MAKE[verb], "large.eml", "-o", "made.eml").status == 0
+        assert call(*OPEN[verb], "made.eml", "-o", os.devnull).status == 0
 
 
-class Endless(io.RawIOBase):
-    """A message that never ends, and how much was read of it."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: object) -> int:
-        size = len(buffer)  # type: ignore[arg-type]
-        self.asked += size
-        buffer[:] = (b"x" * size)[:size]  # type: ignore[index]
-        return size
+def started(*words: str, limit: int | None = None, **more: Any) -> subprocess.Popen[bytes]:
+    """A process of its own, in which no file has more than so many KB."""
+    limits = "" if limit is None else f"ulimit -f {limit}; "
+    shell = f'{limits}exec "$@"'
+    program = [sys.executable, "-m", "smime_graph", *words]
+    return subprocess.Popen(["/bin/sh", "-c", shell, "sh", *program], **more)
 
 
-@pytest.mark.parametrize("verb", ["seal", "encrypt", "opaque"])
-def test_no_more_is_read_of_standard_input_than_could_be_sealed(
-    here: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+@pytest.mark.parametrize("verb", ["seal", "encrypt", "opaque", "sign"])
+def test_standard_input_without_an_end_fills_the_disk_and_leaves_nothing(
+    here: Path, verb: str
 ) -> None:
-    monkeypatch.setattr(files, "MESSAGE_LIMIT", LIMIT)
-    endless = Endless()
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(endless)))
-    assert main([*MAKE[verb]]) == 2
-    assert LIMIT * 57 // 78 < endless.asked < LIMIT
+    before = sorted(here.iterdir())
+    with Path("/dev/zero").open("rb") as endless:
+        process = started(
+            *MAKE[verb], "-o", "out", limit=20_000, stdin=endless, stderr=subprocess.PIPE, cwd=here
+        )
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert b"no temporary file can be written in " in err
+    assert b"hint: make room there" in err
+    assert sorted(here.iterdir()) == before
 
 
-@pytest.mark.parametrize("verb", [*MAKE, "compress", "send", "draft", "verify"])
+@pytest.mark.parametrize("verb", ["compress", "send", "draft", "verify"])
 def test_a_file_that_is_too_large_is_not_read_at_all(
     here: Path, call: Run, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
@@ -98,3 +85,89 @@ def test_a_file_that_is_too_large_is_not_read_at_all(
     assert result.status == 2
     assert "huge.eml is larger than" in result.err
     assert read == []
+
+
+# --- files of any size ------------------------------------------------------------------------
+
+
+def large(path: Path, megabytes: int) -> None:
+    """A message with an attachment in base64."""
+    lines = base64.encodebytes(random.Random(1).randbytes(1 << 20)).replace(b"\n", b"\r\n")
+    head = MESSAGE.replace(b"\n", b"\r\n").partition(b"\r\n\r\n")[0]
+    with path.open("wb") as file:
+        file.write(head + b"\r\nContent-Type: a/b\r\nContent-Transfer-Encoding: base64\r\n\r\n")
+        for _ in range(megabytes):
+            file.write(lines)
+
+
+_PEAK = """
+import resource, sys
+from smime_graph.cli import main
+status = main(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+sys.exit(status)
+"""
+WRITE = {**MAKE, "gcm": (*MAKE["seal"], "--cipher", "aes256-gcm"), "compress": ("compress",)}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read as Linux says it")
+@pytest.mark.parametrize("source", ["file", "pipe"])
+@pytest.mark.parametrize("verb", WRITE)
+def test_memory_does_not_grow_with_the_message(here: Path, verb: str, source: str) -> None:
+    def peak(megabytes: int) -> int:
+        large(here / "large.eml", megabytes)
+        words = [*WRITE[verb], "large.eml" if source == "file" else "-", "-o", "out"]
+        with (here / "large.eml").open("rb") as file:
+            copy = ["cat"] if source == "pipe" else ["true"]
+            with subprocess.Popen(copy, stdin=file, stdout=subprocess.PIPE) as cat:
+                # by a shell: the peak of who forks is inherited
+                shell = ["/bin/sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-c", _PEAK]
+                said = subprocess.check_output([*shell, *words], stdin=cat.stdout, cwd=here)
+        assert (here / "out").stat().st_size > 100_000
+        return int(said)
+
+    low, high = peak(8), peak(24)
+    assert high < 64 * 1024
+    assert high - low < 4 * 1024
+
+
+@pytest.mark.parametrize("verb", ["seal", "sign"])
+def test_a_disk_that_is_full_half_way_leaves_what_is_there(here: Path, verb: str) -> None:
+    large(here / "large.eml", 12)
+    (here / "out").write_bytes(b"before")
+    before = sorted(here.iterdir())
+    process = started(
+        *MAKE[verb], "large.eml", "-o", "out", limit=10_000, stderr=subprocess.PIPE, cwd=here
+    )
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert b"out cannot be written: File too large" in err
+    assert sorted(here.iterdir()) == before
+    assert (here / "out").read_bytes() == b"before"
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="a file without a name is Linux's")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_who_is_killed_half_way_leaves_nothing(here: Path, number: int) -> None:
+    """At any time: it is killed once what it writes is seen to grow."""
+    large(here / "large.eml", 60)
+    (here / "out").write_bytes(b"before")
+    before = sorted(here.iterdir())
+    process = started(*MAKE["seal"], "large.eml", "-o", "out", cwd=here)
+    while not is_writing(process.pid):
+        assert process.poll() is None
+    process.send_signal(number)
+    assert process.wait(60) != 0
+    assert sorted(here.iterdir()) == before
+    assert (here / "out").read_bytes() == b"before"
+
+
+def is_writing(process: int) -> bool:
+    """Whether it has a file without a name, with something in it."""
+    for handle in Path(f"/proc/{process}/fd").iterdir():
+        try:
+            if "(deleted)" in str(handle.readlink()) and handle.stat().st_size > 0:
+                return True
+        except OSError:
+            continue  # closed meanwhile
+    return False

@@ -294,7 +294,7 @@ def test_a_disk_that_fills_up_leaves_the_old_file(
     monkeypatch.setattr(os, "fsync", full)
     before = state(tmp_path)
     with pytest.raises(UsageError, match="No space left") as caught:
-        files.Staged(str(tmp_path / "out"), b"new")
+        files.deliver(b"new", output=str(tmp_path / "out"))
     assert caught.value.hint
     assert state(tmp_path) == before
 
