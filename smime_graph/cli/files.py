@@ -33,15 +33,15 @@ def read_message(path: str, *, limit: int = MESSAGE_LIMIT) -> bytes:
     return read(path, what="message", limit=limit)
 
 
-def open_message(path: str, *, limit: int | None = None) -> Data:
+def open_message(path: str, *, what: str = "message", limit: int | None = None) -> Data:
     """The message in a file, or on standard input for "-"; a large one is not held in memory.
 
     UsageError if it cannot be read, or is larger than `limit`.
     """
-    with _opened(path, "message") as file:
+    with _opened(path, what) as file:
         data = read_file(file)
     if limit is not None and len(data) > limit:
-        raise _too_large(path, "message", limit)
+        raise _too_large(path, what, limit)
     return data
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..buffers import Held
 from ..errors import SmimeGraphError, UsageError
 from ..text import json_text
 from . import files, options, terminal
@@ -15,7 +16,7 @@ from .context import run_of
 from .options import FILE, Reading, message, option, verb
 
 if TYPE_CHECKING:
-    from ..buffers import Data
+    from ..buffers import Octets
     from ..policy import Policy
     from ..smime.report import MessageReport, Opened
 
@@ -46,12 +47,14 @@ def judgement(how: Reading) -> dict[str, Any]:
     }
 
 
-def _content(how: Reading) -> dict[str, bytes]:
-    return {} if how.content is None else {"content": files.read(how.content, what="content")}
+def _content(how: Reading) -> dict[str, Held]:
+    if how.content is None:
+        return {}
+    return {"content": Held(files.open_message(how.content, what="content"))}
 
 
 @contextmanager
-def keep_report_on_error(raw: bytes, **arguments: Any) -> Iterator[None]:
+def keep_report_on_error(raw: bytes | Held, **arguments: Any) -> Iterator[None]:
     """Where opening the message fails, keep what is known about it for `--json`."""
     try:
         yield
@@ -75,7 +78,25 @@ def keep_report_on_error(raw: bytes, **arguments: Any) -> Iterator[None]:
         raise
 
 
-def unsealed(raw: bytes, how: Reading) -> Opened:
+@contextmanager
+def _keep_layers_on_error(raw: Held) -> Iterator[None]:
+    """Where decrypting fails, keep what can be seen without a key for `--json`."""
+    try:
+        yield
+    except SmimeGraphError:
+        from ..smime.examine import inspect
+        from ..smime.report import layer_json
+
+        run = run_of(click.get_current_context())
+        if run.json:
+            try:
+                run.known = {"layers": [layer_json(one) for one in inspect(raw)]}
+            except SmimeGraphError:
+                run.known = {}  # nothing can be said of it: what was wrong is in the error
+        raise
+
+
+def unsealed(raw: bytes | Held, how: Reading) -> Opened:
     """The message without its layers; raises unless it is accepted. Warnings are shown."""
     from ..smime.examine import unseal
     from .report import warn
@@ -100,7 +121,7 @@ def report_to_show(report: MessageReport) -> dict[str, Any] | None:
 
 def _deliver(
     opened: Opened,
-    data: Data,
+    octets: Octets,
     output: str | None,
     *,
     save_certificates: str | None = None,
@@ -112,7 +133,7 @@ def _deliver(
 
         found = dict.fromkeys(one for layer in opened.report.whole for one in layer.certificates)
         further[save_certificates] = b"".join(map(armour, found))
-    files.deliver(bytes(data), output=output, json=json, further=further, private=True)
+    files.deliver(octets, output=output, json=json, further=further, private=True)
 
 
 @verb("verify")
@@ -137,15 +158,16 @@ def verify(message: str, output: str | None, save_certificates: str | None, **gi
     """
     from ..smime import examine
 
-    raw = files.read_message(message)
-    how = Reading.of(given)
-    arguments = {"part": how.part, **judgement(how), **_content(how)}
-    with keep_report_on_error(raw, **arguments), terminal.progress("verifying"):
-        opened = examine.verify(raw, **arguments)
+    with files.spooling(output):
+        raw = Held(files.open_message(message))
+        how = Reading.of(given)
+        arguments = {"part": how.part, **judgement(how), **_content(how)}
+        with keep_report_on_error(raw, **arguments), terminal.progress("verifying"):
+            opened = examine.verify(raw, **arguments)
     from .report import warn
 
     warn(opened.report)
-    _deliver(opened, opened.content, output, save_certificates=save_certificates)
+    _deliver(opened, opened.inside, output, save_certificates=save_certificates)
 
 
 @verb("decrypt")
@@ -165,27 +187,18 @@ def decrypt(message: str, output: str | None, **given: Any) -> None:
     smime-graph decrypt mail.eml --identity bob.p12 -o content.eml
     """
     from ..smime import examine
-    from ..smime.report import layer_json
     from .report import warn
 
-    raw = files.read_message(message)
-    how = Reading.of(given)
-    identities = how.keys.ring.identities()
-    if not identities:
-        raise UsageError("no key to decrypt with", hint="name a key file: --identity FILE")
-    run = run_of(click.get_current_context())
-    try:
-        with terminal.progress("decrypting"):
+    with files.spooling(output):
+        raw = Held(files.open_message(message))
+        how = Reading.of(given)
+        identities = how.keys.ring.identities()
+        if not identities:
+            raise UsageError("no key to decrypt with", hint="name a key file: --identity FILE")
+        with _keep_layers_on_error(raw), terminal.progress("decrypting"):
             opened = examine.decrypt(raw, identities=identities, part=how.part, policy=how.policy)
-    except SmimeGraphError:
-        if run.json:
-            try:
-                run.known = {"layers": [layer_json(one) for one in examine.inspect(raw)]}
-            except SmimeGraphError:
-                run.known = {}  # nothing can be said of it: what was wrong is in the error
-        raise
     warn(opened.report)
-    _deliver(opened, opened.content, output)
+    _deliver(opened, opened.inside, output)
 
 
 @verb("decompress")
@@ -199,11 +212,13 @@ def decompress(message: str, policy: Policy, output: str | None) -> None:
     smime-graph decompress small.eml -o mail.eml
     """
     from ..smime import examine
+    from ..smime.report import whole
 
-    raw = files.read_message(message)
-    with terminal.progress("decompressing"):
-        opened = examine.decompress(raw, policy=policy)
-    _deliver(opened, opened.raw, output)
+    with files.spooling(output):
+        raw = Held(files.open_message(message))
+        with terminal.progress("decompressing"):
+            opened = examine.decompress(raw, policy=policy)
+    _deliver(opened, whole(opened), output)
 
 
 @verb("unseal")
@@ -220,8 +235,11 @@ def unseal(message: str, output: str | None, save_certificates: str | None, **gi
     \b
     smime-graph unseal mail.eml --identity bob.p12 --trust roots.pem -o clear.eml
     """
-    opened = unsealed(files.read_message(message), Reading.of(given))
-    _deliver(opened, opened.raw, output, save_certificates=save_certificates)
+    from ..smime.report import whole
+
+    with files.spooling(output):
+        opened = unsealed(Held(files.open_message(message)), Reading.of(given))
+    _deliver(opened, whole(opened), output, save_certificates=save_certificates)
 
 
 @verb("examine")
@@ -242,7 +260,7 @@ def examine(message: str, output: str | None, **given: Any) -> None:
     from ..smime.report import report_json
     from .report import report_lines
 
-    raw = files.read_message(message)
+    raw = Held(files.open_message(message))
     how = Reading.of(given)
     arguments = {
         "identities": how.keys.ring.identities(),
@@ -276,7 +294,7 @@ def inspect(message: str, output: str | None) -> None:
     from ..smime.report import layer_json
     from .report import layer_lines
 
-    layers = engine.inspect(files.read_message(message))
+    layers = engine.inspect(Held(files.open_message(message)))
     lines = [line for layer in layers for line in layer_lines(layer)]
     _show({"layers": [layer_json(one) for one in layers]}, lines or ["no S/MIME layers"], output)
 
