@@ -38,10 +38,9 @@ def canonical_large(header: bytes, body: Data, *, clear: bool) -> bytes | Rope:
 def _with_slices(
     header: bytes, body: memoryview, cuts: list[slice], end: bytes, clear: bool
 ) -> list[Octets] | None:
-    line = secrets.token_hex(16).encode()
-    mark = (
-        line + end + line
-    )  # a line end that would be changed is, in it, as it would be in the run
+    # what encodes the run anew, or changes its line ends, changes this
+    line = secrets.token_hex(16).encode() + b"=41"
+    mark = line + end + line
     pieces = [header]
     position = 0
     for cut in cuts:

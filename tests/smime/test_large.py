@@ -121,7 +121,13 @@ ENTITIES = {
     "blanks behind a delimiter": parts(leaf(b"text/plain", b"7bit", TEXT)).replace(
         b"--b\r\n", b"--b \t\r\n", 1
     ),
-    "lines with dashes": leaf(b"text/plain", b"7bit", (TEXT + b"-- \r\nyours\r\n") * 3),
+    "lines with dashes": leaf(b"text/plain", b"7bit", (TEXT + b"--\r\nyours\r\n") * 3),
+    "8bit behind a line with dashes": leaf(
+        b"text/plain", b"8bit", b"a=b\r\n" + TEXT + b"-- \r\n\xc3\xa4\r\n" + TEXT
+    ),
+    "8bit in quoted-printable": leaf(
+        b"text/plain", b"quoted-printable", b"=41\r\n" + TEXT + b"-- \r\n\xc3\xa4\r\n" + TEXT
+    ),
     "lines that look like parts": leaf(
         b"text/plain", b"7bit", TEXT + b"--x\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" + TEXT
     ),
@@ -211,8 +217,10 @@ def test_any_lines_become_what_they_become_when_they_are_small(data: st.DataObje
     header = leaf(kind, encoding, b"").replace(b"\r\n", end)
     for clear in (True, False):
         wanted = outcome(partial(canonical_entity, header + body, clear=clear))
-        made = partial(canonical_large, header, memoryview(body), clear=clear)
-        assert outcome(lambda made=made: bytes(made())) == wanted  # type: ignore[misc]
+        large_one = partial(canonical_large, header, memoryview(body), clear=clear)
+        made = outcome(lambda work=large_one: bytes(work()))  # type: ignore[misc]
+        # of two faults another may be said
+        assert made == wanted or (isinstance(made, str) and isinstance(wanted, str))
 
 
 # --- the engine ------------------------------------------------------------------------------
