@@ -22,6 +22,7 @@ from .transfer import decode_base64, decode_quoted_printable
 MAX_DEPTH = 40  # of nested multiparts
 MAX_PARTS = 10_000
 MAX_HEADER = 1 << 20  # octets of one header block; Exchange allows 128 KB
+_USUAL_HEADER = 1 << 16
 MAX_HEADER_LINES = 20_000  # of one header block: some 10,000 recipients on a line each
 _MAX_PARAMETERS = 4096  # characters of one Content-Type that are looked at
 MESSAGES = ("message/rfc822", "message/global")  # what carries a message
@@ -157,7 +158,7 @@ class Entity(Generic[D]):
         self.raw = raw
         self._by_name: dict[str, list[HeaderField]] | None = None  # both when first asked for
         self._content_type: ContentType | None = None
-        start = raw if isinstance(raw, bytes) else bytes(raw[: MAX_HEADER + 1])
+        start = raw if isinstance(raw, bytes) else _beginning(raw)
         self.fields, self._body_start, self.has_blank_line = _read_header(start)
 
     @property
@@ -234,6 +235,12 @@ class Entity(Generic[D]):
         raise MalformedMessage(
             "the transfer encoding is not known"
         )  # it may be of what was encrypted
+
+
+def _beginning(raw: memoryview) -> bytes:
+    """As much of a large entity as holds its header: of nearly every one a few KB."""
+    start = bytes(raw[:_USUAL_HEADER])
+    return start if _BLANK_LINE.search(start) is not None else bytes(raw[: MAX_HEADER + 1])
 
 
 def _read_header(raw: bytes) -> tuple[tuple[HeaderField, ...], int, bool]:

@@ -38,7 +38,8 @@ from smime_graph import (
 )
 from smime_graph.algorithms import primitives
 from smime_graph.asn1 import ber
-from smime_graph.smime import transfer
+from smime_graph.smime import entity, transfer
+from smime_graph.smime.entity import Entity
 
 from ..conftest import NOW
 
@@ -187,6 +188,21 @@ def test_a_detached_content_may_be_a_file(
             content.write_bytes(text + b"?")
             with pytest.raises(SignatureInvalid, match="changed after signing"):
                 verify(bytes(der), content=content, **arguments)
+
+
+def fields(raw: bytes | memoryview) -> object:
+    return Entity(raw).fields
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\n"])
+def test_a_long_header_is_read_whole(end: bytes) -> None:
+    for size in (10, *range(65_520, 65_540), 70_000, entity.MAX_HEADER - 100):
+        raw = b"X-A: " + b"a" * size + end + b"X-B: b" + end + end + b"body" + end
+        small, large = Entity(raw), Entity(memoryview(raw))
+        assert small.fields == large.fields
+        assert (small.header, small.body) == (large.header, large.body)
+    for raw in (b"X-A: " + b"a" * entity.MAX_HEADER + end + end, b"X: " + b"a" * 70_000 + end):
+        assert told(partial(fields, raw)) == told(partial(fields, memoryview(raw)))
 
 
 # --- of some megabytes ----------------------------------------------------------------------------
