@@ -117,7 +117,6 @@ CATALOGUE: dict[str, tuple[Severity, str]] = {
     "pki.path.none": (_E, "RFC 5280 6.1"),
     "pki.path.expired": (_E, "RFC 5280 6.1.3"),
     "pki.path.not-yet-valid": (_E, "RFC 5280 6.1.3"),
-    "pki.path.revoked": (_E, "RFC 5280 6.3"),
     "pki.path.weak-algorithm": (_E, "RFC 8550 4.3"),
     "pki.path.invalid": (_E, "RFC 5280 6.1"),
     "pki.path.limit": (_E, "RFC 8551 6"),

@@ -248,11 +248,11 @@ _PLAIN = re.compile(
 )
 
 
-def mailbox(address: str, *, exact_local_part: bool = False) -> Mailbox | None:
+def mailbox(address: str) -> Mailbox | None:
     """The form in which mailboxes are compared (RFC 8550 3, RFC 9598 5); None for no addr-spec.
 
-    The domain is lower-case A-labels. An ASCII local part is compared without regard to case unless
-    `exact_local_part` (Apple Mail and OpenSSL do so); one with other characters always exactly.
+    The domain is lower-case A-labels. An ASCII local part is compared without regard to case (Apple
+    Mail and OpenSSL do regard it); one with other characters always exactly.
     Where many are compared with many, make this of each once and compare sets of them.
     """
     plain = _PLAIN.fullmatch(address)
@@ -265,7 +265,7 @@ def mailbox(address: str, *, exact_local_part: bool = False) -> Mailbox | None:
     if address != address.strip(" \t"):
         return None
     # RFC 9598 5: an internationalised local part is compared octet by octet
-    if local.isascii() and not exact_local_part:
+    if local.isascii():
         local = local.lower()
     labels = a_labels(domain)
     return None if labels is None else (local, labels)
@@ -275,14 +275,6 @@ def mailbox(address: str, *, exact_local_part: bool = False) -> Mailbox | None:
 def mailboxes(addresses: tuple[str, ...]) -> frozenset[Mailbox]:
     """Those of the addresses that are addr-specs, in the form in which they are compared."""
     return frozenset(one for address in addresses if (one := mailbox(address)) is not None)
-
-
-def matches(address: str, certificate_address: str, *, exact_local_part: bool = False) -> bool:
-    """Whether two addr-specs are one mailbox, as `mailbox` says; False where either is none."""
-    one = mailbox(address, exact_local_part=exact_local_part)
-    return one is not None and one == mailbox(
-        certificate_address, exact_local_part=exact_local_part
-    )
 
 
 # --- certificates ---------------------------------------------------------------------------------
@@ -342,7 +334,7 @@ def addresses_are_known(certificate: Certificate) -> bool:
 
 
 def _utf8_mailbox(der: bytes) -> list[str]:
-    # RFC 8398 let the domain be U-labels, RFC 9598 3 wants A-labels: `matches` reads both
+    # RFC 8398 let the domain be U-labels, RFC 9598 3 wants A-labels: `mailbox` reads both
     try:
         text = ber.read(der, "SmtpUTF8Mailbox", tag=ber.UTF8_STRING).contents.decode("utf-8")
     except (MalformedMessage, UnicodeDecodeError):
