@@ -21,6 +21,7 @@ ELSEWHERE = {
     "batch.worker": "batch/test_run",
     "cli.batch": "batch/test_journal",
     "cli.ca": "cli/test_keys",
+    "cli.command": "cli/test_options",
     "cli.config": "cli/test_options",
     "cli.context": "cli/test_options",
     "cli.draft": "cli/test_graph",
