@@ -24,6 +24,7 @@ Work = Literal[
     "name constraints",
     "password derivations",
     "private keys",
+    "revocation",
     "signatures",
 ]
 
@@ -38,6 +39,7 @@ DIGESTED_OCTET = 0.005  # SHA3-512, the slowest
 INFLATED_OCTET = 0.01
 PATH = 2500  # RFC 5280 6.1 over one path, by pyhanko-certvalidator
 PATH_OCTET = 0.3  # of its certificates, as asn1crypto parses them
+EVIDENCE_OCTET = 1  # of CRLs and OCSP responses that a message brings, for each certificate
 CONSTRAINT = 4  # compared with a name
 PRIVATE_KEY = 5000  # RSA-4096
 ITERATION = 0.2  # of PBKDF2 with a digest of 32 bits words, as SHA-256; SHA-512 takes twice as long

@@ -100,7 +100,7 @@ class Revocation:
         OCSP response (RFC 5940 2.1). What is neither, or too much, is left out.
         """
         crls, ocsp = list(self.crls), list(self.ocsp)
-        left = MAX_SENT
+        left = min(MAX_SENT, MAX_OCTETS - sum(map(len, (*crls, *ocsp))))
         for choice in choices:
             left -= len(choice)
             if left < 0 or len(crls) + len(ocsp) >= MAX_PIECES:

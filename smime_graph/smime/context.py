@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from ..budget import Budget
+from ..budget import EVIDENCE_OCTET, PATH, Budget
 from ..cms.countersign import Further
 from ..cms.labels import SecurityLabel
 from ..cms.recipients.kinds import AnyKey
-from ..errors import UsageError
+from ..errors import LimitReached, UsageError
+from ..findings import finding
 from ..pki.identity import Identity
 from ..pki.path import PathReport, SignatureChecks, build_path
 from ..pki.revocation import Revocation, with_revocation
@@ -46,6 +47,7 @@ class VerificationContext:
     clearance: Clearance | None = None
     identities: tuple[AnyKey, ...] = field(default=(), repr=False)
     revocation: Revocation | None = None
+    evidence_sent: int = 0  # octets of evidence that the message brought
 
     @classmethod
     def of(
@@ -116,6 +118,14 @@ class VerificationContext:
         )
         if self.revocation is None or not report.ok:
             return report
+        judged = len(report.chain) - 1
+        try:
+            price = PATH + EVIDENCE_OCTET * self.evidence_sent
+            self.budget.spend("revocation", judged * price)
+        except LimitReached as error:
+            text = f"revocation was not looked at: {error}"
+            found = finding("smime.limit", certificate.description, text)
+            return PathReport((*report.findings, found), report.chain)
         return with_revocation(
             report,
             self.revocation,

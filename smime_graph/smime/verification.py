@@ -87,7 +87,8 @@ def judge(parsed: ParsedMessage, context: VerificationContext) -> Opened:
         context = replace(context, certificates=(*whole, *context.certificates))
     if context.revocation is not None:
         sent = [one for layer in parsed.signed for one in layer.signed.crls]
-        context = replace(context, revocation=context.revocation.with_revocation_info(sent))
+        known = context.revocation.with_revocation_info(sent)
+        context = replace(context, revocation=known, evidence_sent=sum(map(len, sent)))
     signers: list[Signer] = []
     verified: list[Verified] = []
     for layer in parsed.signed:

@@ -338,6 +338,23 @@ def test_what_comes_along_is_bounded(pki: Authority) -> None:
     assert len(base.with_revocation_info([b"\x30\x00"] * 5000).crls) == module.MAX_PIECES
 
 
+def test_what_comes_along_never_crowds_out_what_was_given() -> None:
+    """Or a message could make an error of the evidence that its reader gave."""
+    full = Revocation(crls=(bytes(module.MAX_OCTETS - 10),))
+    assert full.with_revocation_info([b"\x30" + bytes(50)]).crls == full.crls
+    assert len(full.with_revocation_info([b"\x30" + bytes(5)]).crls) == 2
+
+
+def test_evidence_that_is_sent_along_is_paid_for(pki: Authority) -> None:
+    raw = sign(MESSAGE, signer=pki.alice, at=NOW, detached=False)
+    crls = both(pki)
+    filling = ber.tlv(ber.SEQUENCE, b"\x05\x00" * 1000)
+    carrying = with_revocation_info(raw, pki, *crls, *[filling] * 200)
+    report = examine(carrying, trust=pki.trust, at=NOW, revocation=Revocation())
+    assert not report.accepted
+    assert report.has("smime.limit")
+
+
 # --- files --------------------------------------------------------------------------------------
 
 
