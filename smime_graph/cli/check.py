@@ -41,7 +41,7 @@ def check(message: str, **given: Any) -> None:
     smime-graph check mail.eml --signer alice.p12 --recipient bob.pem
     """
     how, place = Protection.of(given), Place.of(given)
-    raw = read_to_protect(message, how)
+    raw = read_to_protect(message, how, place)
     made, problems = _refusals(raw, how, place)
     texts = list(dict.fromkeys(str(one) for one in problems))
     facts: dict[str, Any] = {

@@ -48,11 +48,11 @@ def draft(
             "a draft answers one message in one way",
             hint="give one of --reply-to, --reply-all-to and --forward-of",
         )
-    how = Protection.of(given)
-    raw = read_to_protect(message, how)
+    how, place = Protection.of(given), Place.of(given)
+    raw = read_to_protect(message, how, place)
     if not asked:
         raw = ready(raw, how)
-    with graph_client.client(Place.of(given)) as graph:
+    with graph_client.client(place) as graph:
         for kind, answered in asked:
             raw = ready_answer(graph, kind, answered, raw, how)
         with graph_client.sending(done="put into Drafts"):
@@ -82,9 +82,9 @@ def draft_update(message_id: str, message: str, **given: Any) -> None:
     \b
     smime-graph draft-update ID sealed.eml --wire mime-content --graph-url http://127.0.0.1:8025
     """
-    how = Protection.of(given)
-    raw = protected(read_to_protect(message, how), how)
-    with graph_client.client(Place.of(given)) as graph:
+    how, place = Protection.of(given), Place.of(given)
+    raw = protected(read_to_protect(message, how, place), how)
+    with graph_client.client(place) as graph:
         with graph_client.sending(done="stored"):
             ref = graph.update_draft(message_id, raw)
         graph_client.print_outcome(ref, done="stored")

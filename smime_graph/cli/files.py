@@ -18,7 +18,7 @@ from ..files import Beside
 from ..text import json_text
 from .terminal import ClosedPipe, abandon_stdout
 
-# the largest message that is sent, and held for that: a mailbox can be set to take 150 MB
+# the largest message that is held in memory: a mailbox can be set to take 150 MB
 MESSAGE_LIMIT = 256 * 1024 * 1024
 _SMALL_LIMIT = 64 * 1024
 
@@ -26,48 +26,43 @@ _SMALL_LIMIT = 64 * 1024
 # --- reading --------------------------------------------------------------------------------------
 
 
-def read_message(path: str, *, limit: int = MESSAGE_LIMIT) -> bytes:
-    """The message in a file, or on standard input for "-". UsageError if it cannot be read, or is
-    larger than `limit`: of that no more is read than shows it.
-    """
-    return read(path, what="message", limit=limit)
-
-
-def open_message(path: str, *, what: str = "message", limit: int | None = None) -> Data:
+def open_message(path: str, *, what: str = "message") -> Data:
     """The message in a file, or on standard input for "-"; a large one is not held in memory.
 
-    UsageError if it cannot be read, or is larger than `limit`.
+    UsageError if it cannot be read.
     """
     with _opened(path, what) as file:
-        data = read_file(file)
-    if limit is not None and len(data) > limit:
-        raise _too_large(path, what, limit)
-    return data
+        return read_file(file)
 
 
-def read(path: str, *, what: str, limit: int = MESSAGE_LIMIT) -> bytes:
+def read(path: str, *, what: str, limit: int = MESSAGE_LIMIT, hint: str | None = None) -> bytes:
     """The octets of a file, or of standard input for "-"; UsageError names `what` and the file.
 
-    UsageError as well if they are more than `limit`: no more is read than shows it.
+    UsageError as well, with the hint, if they are more than `limit`: of a file nothing is read
+    then, and of a pipe no more than shows it.
     """
     with _opened(path, what) as file:
-        # of a FIFO the size is 0, and nobody knows
-        is_larger = path != "-" and os.fstat(file.fileno()).st_size > limit
+        is_larger = _rest_of(file) > limit
         data = b"" if is_larger else _read(file, _named(path), limit)
     if is_larger or len(data) > limit:
-        raise _too_large(path, what, limit)
+        raise UsageError(
+            f"{_named(path)} is larger than {limit} octets: not read as a {what}",
+            hint=hint or f"give a smaller {what}: nothing larger is read, or could be read again",
+        )
     return data
+
+
+def _rest_of(file: BinaryIO) -> int:
+    """How many octets of a file are left to read; of a FIFO, of which nobody knows, 0."""
+    try:
+        found = os.fstat(file.fileno())
+    except OSError:
+        return 0  # standard input that somebody replaced
+    return found.st_size - file.tell() if stat.S_ISREG(found.st_mode) else 0
 
 
 def _named(path: str) -> str:
     return "standard input" if path == "-" else file_name(path)
-
-
-def _too_large(path: str, what: str, limit: int) -> UsageError:
-    return UsageError(
-        f"{_named(path)} is larger than {limit} octets: not read as a {what}",
-        hint=f"give a smaller {what}: nothing larger is read, or could be read again",
-    )
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..buffers import Data, Held, Writable
+from ..buffers import LARGE, Data, Held, Writable
 from ..errors import MalformedMessage, PolicyRefusal, UsageError
 from . import files, options, terminal
 from .context import run_of
@@ -18,17 +18,34 @@ if TYPE_CHECKING:
     from ..cms.ess import ReceiptRequest
     from ..cms.labels import SecurityLabel
     from ..smime.entity import Entity
+    from .graph_client import Place
 
 
-def read_to_protect(path: str, how: Protection) -> bytes:
-    """The message that is to be protected and sent; UsageError, before all of it is read, where
-    what comes of it is larger than any mailbox takes.
+def read_to_protect(path: str, how: Protection, place: Place) -> bytes:
+    """The message that is to be protected and sent; UsageError, before anything of it is read,
+    where what comes of it would be larger by far than what the mailbox takes.
+
+    Of what may just be too large the size that counts is said once it is made.
     """
+    from ..graph._outgoing import THREE_LAYERS
+
     wrapped = how.opaque or not how.keys.signer
     grows = how.is_asked_for and (wrapped or how.keys.has_recipient)
-    # in base64 57 octets are a line of 78
-    most = files.MESSAGE_LIMIT * 57 // 78 if grows else files.MESSAGE_LIMIT
-    return files.read_message(path, limit=most)
+    most = place.size_limit if place.wire == "mime-content" else place.size_limit * 3 // 4
+    if grows:
+        most = most * 57 // 78  # in base64 57 octets are a line of 78
+    if how.policy.compress:
+        most *= _MOST_COMPRESSED
+    return files.read(
+        path,
+        what="message",
+        # line ends and blanks that go on the way make it smaller, though never by half
+        limit=min(max(2 * most, LARGE), files.MESSAGE_LIMIT),
+        hint=f"the largest request has {place.size_limit} octets (--size-limit): {THREE_LAYERS}",
+    )
+
+
+_MOST_COMPRESSED = 20  # times smaller: so much mail rarely becomes
 
 
 def protected(raw: bytes, how: Protection) -> bytes:
@@ -258,7 +275,6 @@ def compress(message: str, output: str | None) -> None:
     \b
     smime-graph compress mail.eml -o small.eml
     """
-    from ..cms.compressed_data import MAX_CONTENT
     from ..smime import wrap
 
     def make(out: Writable | None) -> bytes:
@@ -266,7 +282,7 @@ def compress(message: str, output: str | None) -> None:
             return wrap.compress(Held(raw), out=out)
 
     with files.spooling(output):
-        raw = files.open_message(message, limit=MAX_CONTENT)
+        raw = files.open_message(message)
         write_made(make, output)
 
 

@@ -48,7 +48,7 @@ def receipt(message: str, output: str | None, **given: Any) -> None:
     signers = how.keys.ring.signers()
     if len(signers) != 1:
         raise UsageError("one person confirms a message", hint="name one key file: --signer FILE")
-    raw = files.read_message(message)
+    raw = files.read(message, what="message")
     opened = unsealed(raw, how)
     with terminal.progress("signing the receipt"):
         made = receipts.receipt(
@@ -90,7 +90,7 @@ def verify_receipt(message: str, original: str, **given: Any) -> None:
     from ..smime.receipts import receipt_json
     from .report import warn
 
-    raw = files.read_message(message)
+    raw = files.read(message, what="message")
     sent = files.read(original, what="original message")
     how = Reading.of(given)
     arguments = {"identities": how.keys.ring.identities(), **judgement(how)}

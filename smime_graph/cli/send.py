@@ -76,7 +76,7 @@ def send(
     """
     how, place = Protection.of(given), Place.of(given)
     check_save(save_to_sent_items, place)
-    raw = ready(read_to_protect(message, how), how)
+    raw = ready(read_to_protect(message, how, place), how)
     with graph_client.client(place) as graph:
         with graph_client.sending():
             ref = graph.send(raw, save_to_sent_items=save_to_sent_items, via=via)
@@ -180,7 +180,7 @@ def _answer(kind: Kind, message_id: str, message: str | None, given: Mapping[str
             "a finished MESSAGE and parts of one are both given",
             hint="leave out MESSAGE, or --body, --attach and --to",
         )
-    finished = None if wanted.is_built else read_to_protect(message or "-", how)
+    finished = None if wanted.is_built else read_to_protect(message or "-", how, place)
     with graph_client.client(place) as graph:
         if finished is None:
             raw = _built(graph, wanted, place.user)

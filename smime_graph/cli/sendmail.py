@@ -196,7 +196,7 @@ def sendmail(ctx: click.Context, /, save_to_sent_items: bool, unsigned: bool, **
     from ..smime.lines import crlf
 
     author = take(_Author, given, keys=how.keys)
-    data = read_to_protect("-", how)
+    data = read_to_protect("-", how, place)
     with graph_client.client(place) as graph:
         made = complete(data, invocation, author)
         raw = ready(made if how.is_asked_for else crlf(made), how)

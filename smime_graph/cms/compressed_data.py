@@ -19,13 +19,15 @@ from ..errors import MalformedMessage, UsageError
 from ..policy import Policy
 from .recipients.recipient_info import require_readable
 
-# As large as Exchange lets a message be at the most
-MAX_CONTENT = 150 << 20
 # zlib reaches 1032, mail rarely 20
 _MAX_RATIO = 1000
 # A bomb of up to a megabyte costs no more memory than honest mail of 25 MB.
 _MAX_OF_A_MEGABYTE = 24 << 20
 _MAX_RATIO_BEYOND = 50
+# Nor does one of any size fill more of a disk than the largest message that Exchange takes, unless
+# it becomes no more than mail does.
+_MAX_OF_ANY = 150 << 20
+_MAX_RATIO_OF_ANY = 20
 _MEGABYTE = 1 << 20
 
 
@@ -35,8 +37,8 @@ def compress(content: B) -> B:
     MalformedMessage for content that `decompress` would take for a bomb.
     """
     row = algorithms.rows(Compression)[0]
-    packed: Octets = row.compress(content) if len(content) <= MAX_CONTENT else b""
-    if len(content) > _most_inflated(len(packed), MAX_CONTENT):
+    packed: Octets = row.compress(content)
+    if len(content) > _most_inflated(len(packed)):
         raise MalformedMessage(
             f"{len(content)} octets, compressed, are more than are ever decompressed",
             hint="leave the compression out",
@@ -50,18 +52,14 @@ def compress(content: B) -> B:
     return cast("B", content_info(oids.COMPRESSED_DATA, elements))
 
 
-def decompress(
-    der: Data, *, policy: Policy, limit: int = MAX_CONTENT, budget: Budget | None = None
-) -> Data:
+def decompress(der: Data, *, policy: Policy, budget: Budget | None = None) -> Data:
     """The content of a CompressedData in a ContentInfo, BER or DER; see `decompress_content`."""
     _, node = read_content_info(der, oids.COMPRESSED_DATA, budget=budget)
-    return decompress_content(node, policy=policy, limit=limit, budget=budget)
+    return decompress_content(node, policy=policy, budget=budget)
 
 
-def decompress_content(
-    node: Node, *, policy: Policy, limit: int = MAX_CONTENT, budget: Budget | None = None
-) -> Data:
-    """What is in a CompressedData, at most `limit` octets. Raises MalformedMessage."""
+def decompress_content(node: Node, *, policy: Policy, budget: Budget | None = None) -> Data:
+    """What is in a CompressedData. MalformedMessage where it becomes more than mail would."""
     name = "CompressedData"
     fields = Fields(node.expect(ber.SEQUENCE, name), name)
     fields.any("version").as_integer(f"{name} version")
@@ -76,7 +74,7 @@ def decompress_content(
     )
     if not algorithm.has_no_parameters:
         raise MalformedMessage(f"{name}: {row.name} has parameters")
-    bound = _most_inflated(len(content), limit)
+    bound = _most_inflated(len(content))
     try:
         inflated = row.decompress(content, bound)
     except UsageError:
@@ -93,10 +91,10 @@ def decompress_content(
     return inflated
 
 
-def _most_inflated(packed: int, limit: int) -> int:
+def _most_inflated(packed: int) -> int:
     beyond = max(packed - _MEGABYTE, 0)
     return min(
-        limit,
         max(packed, 1024) * _MAX_RATIO,
         _MAX_OF_A_MEGABYTE + beyond * _MAX_RATIO_BEYOND,
+        max(_MAX_OF_ANY, packed * _MAX_RATIO_OF_ANY),
     )

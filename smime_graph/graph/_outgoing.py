@@ -26,7 +26,7 @@ _PIECE = re.compile(
 _ADDRESS = re.compile(r"[^\s<>@,;:()]@[^\s<>@,;:()]")
 _MESSAGE_ID = re.compile(r"<[^\s<>\x00-\x1f\x7f]{1,990}>")
 
-_THREE_LAYERS = (
+THREE_LAYERS = (
     "base64 is paid up to three times: for attachments inside the message, for the CMS around them,"
     " and for the whole MIME in the request; compress before signing, send it by SMTP, or raise"
     " size_limit where the tenant is known to take more"
@@ -210,5 +210,5 @@ def _check_size(box: Mailbox, raw: bytes, size: int) -> None:
         raise UsageError(
             f"the message of {len(raw)} bytes makes a request of {size} bytes,"
             f" the limit is {box.size_limit}",
-            hint=_THREE_LAYERS,
+            hint=THREE_LAYERS,
         )

@@ -71,20 +71,53 @@ def test_standard_input_without_an_end_fills_the_disk_and_leaves_nothing(
     assert sorted(here.iterdir()) == before
 
 
-@pytest.mark.parametrize("verb", ["compress", "send", "draft"])
-def test_a_file_that_is_too_large_is_not_read_at_all(
-    here: Path, call: Run, monkeypatch: pytest.MonkeyPatch, verb: str
+SENDING = {
+    "send": ("send", "--emulator"),
+    "send sealed": ("send", "--emulator", *SIGNER, *RECIPIENT),
+    "reply": ("reply", "id", "--emulator"),
+    "draft": ("draft", "--emulator"),
+    "draft-update": ("draft-update", "id", "--emulator"),
+    "check": ("check",),
+    "check sealed": ("check", *SIGNER, *RECIPIENT),
+}
+
+
+@pytest.mark.parametrize("size", [16 << 20, files.MESSAGE_LIMIT + 1])
+@pytest.mark.parametrize("verb", SENDING)
+def test_what_is_too_large_to_be_sent_is_not_read_at_all(
+    here: Path, call: Run, monkeypatch: pytest.MonkeyPatch, verb: str, size: int
 ) -> None:
     read: list[str] = []
     monkeypatch.setattr(files, "_read", lambda _file, name, _limit: read.append(name))
     with (here / "huge.eml").open("wb") as file:
-        file.truncate(files.MESSAGE_LIMIT + 1)
-    words = MAKE.get(verb, (verb,))
-    where = ("--emulator",) if verb in ("send", "draft") else ()
-    result = call(*words, *where, "huge.eml")
+        file.truncate(size)
+    result = call(*SENDING[verb], "huge.eml")
     assert result.status == 2
     assert "huge.eml is larger than" in result.err
+    assert "the largest request has 4194304 octets" in result.err
     assert read == []
+
+
+def test_of_a_file_that_is_standard_input_nothing_is_read_either(here: Path) -> None:
+    with (here / "huge.eml").open("w+b") as file:
+        file.truncate(16 << 20)
+        process = started("check", stdin=file, stderr=subprocess.PIPE, cwd=here)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 2
+        assert b"standard input is larger than" in err
+        assert file.tell() == os.lseek(file.fileno(), 0, os.SEEK_CUR) == 0
+
+
+def test_whoever_takes_larger_requests_gets_larger_messages(here: Path, call: Run) -> None:
+    (here / "mail.eml").write_bytes(of_size(9 << 20))
+    refused = call("send", "mail.eml", "--emulator", "--json")
+    assert refused.status == 2
+    assert "is larger than 6291456 octets" in refused.err
+    more = ("--size-limit", str(13 << 20))
+    assert call("send", "mail.eml", "--emulator", *more).status == 0
+    # it may fit once it is packed, and it does
+    packed = ("--compress", *SIGNER, *RECIPIENT)
+    assert call("send", "mail.eml", "--emulator", *packed).status == 0
 
 
 # --- files of any size ------------------------------------------------------------------------
