@@ -14,7 +14,6 @@ import struct
 import threading
 import time
 from http import HTTPStatus
-from types import TracebackType
 from typing import Any, cast
 
 import h11
@@ -62,12 +61,7 @@ class Server:
     def __enter__(self) -> Server:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -16,7 +16,6 @@ import typing
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from functools import lru_cache
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
 import httpx
@@ -76,6 +75,21 @@ class _Operations:
             for name, entry in vars(_Operations).items():
                 if isinstance(entry, Operation):
                     setattr(cls, name, _method(cls, name, entry.flow))
+
+    def _set_up(
+        self,
+        box: Mailbox,
+        credential: Credential,
+        clock: Callable[[], float],
+        *,
+        timeout: float,
+        deadline: float,
+    ) -> None:
+        self._mailbox = box
+        self._timeout = seconds(timeout, what="timeout")
+        self._deadline = seconds(deadline, what="deadline")
+        self._tokens = TokenSource(credential, scope=box.scope, clock=clock)
+        self._clock, self._ticks = clock, _ticks(clock)
 
     def __repr__(self) -> str:
         box = self._mailbox
@@ -138,25 +152,18 @@ class GraphClient(_Operations):
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._mailbox = mailbox(
+        box = mailbox(
             user=user, url=url, cloud=cloud, wire=wire, size_limit=size_limit, retries=retries
         )
-        self._timeout = seconds(timeout, what="timeout")
-        self._deadline = seconds(deadline, what="deadline")
-        self._tokens = TokenSource(credential, scope=self._mailbox.scope, clock=clock)
-        self._clock, self._ticks, self._sleep = clock, _ticks(clock), sleep
-        self._http = _Http(transport=transport, **_settings(self._mailbox, transport))
+        self._set_up(box, credential, clock, timeout=timeout, deadline=deadline)
+        self._sleep = sleep
+        self._http = _Http(transport=transport, **_settings(box, transport))
         _deadline.bound(self._http)
 
     def __enter__(self) -> GraphClient:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -232,25 +239,18 @@ class AsyncGraphClient(_Operations):
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._mailbox = mailbox(
+        box = mailbox(
             user=user, url=url, cloud=cloud, wire=wire, size_limit=size_limit, retries=retries
         )
-        self._timeout = seconds(timeout, what="timeout")
-        self._deadline = seconds(deadline, what="deadline")
-        self._tokens = TokenSource(credential, scope=self._mailbox.scope, clock=clock)
-        self._clock, self._ticks, self._sleep = clock, _ticks(clock), sleep
-        self._http = _AsyncHttp(transport=transport, **_settings(self._mailbox, transport))
+        self._set_up(box, credential, clock, timeout=timeout, deadline=deadline)
+        self._sleep = sleep
+        self._http = _AsyncHttp(transport=transport, **_settings(box, transport))
         _deadline.bound(self._http)
 
     async def __aenter__(self) -> AsyncGraphClient:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:
