@@ -24,7 +24,7 @@ DRIVERS = {
     "smime_graph.emulator.transport",
     "smime_graph.graph",
     "smime_graph.graph._client",
-    "smime_graph.graph._deadline",
+    "smime_graph.deadlines",
     "smime_graph.graph.auth",
 }
 

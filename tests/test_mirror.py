@@ -15,6 +15,7 @@ PACKAGE = TESTS.parent / "smime_graph"
 # Modules that are tested through what uses them. Of those of the command line and of the emulator
 # the verbs and requests are what has a contract, and a test asks for several modules at once.
 ELSEWHERE = {
+    "deadlines": "graph/test_deadline",
     "algorithms.rows": "algorithms/test_table",
     "batch.processes": "batch/test_run",
     "batch.work": "batch/test_run",

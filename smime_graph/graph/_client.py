@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec,
 
 import httpx
 
+from .. import deadlines
 from ..errors import GraphError, UsageError
-from . import _answers, _deadline, _flows
+from . import _answers, _flows
 from ._mailbox import Cloud, Mailbox, Wire, mailbox, seconds
 from ._wire import ERROR_BODY_LIMIT, Effect, Flow, NeedToken, NoAnswer, Pause, Request, Response
 from .auth import Credential, TokenSource
@@ -158,7 +159,7 @@ class GraphClient(_Operations):
         self._set_up(box, credential, clock, timeout=timeout, deadline=deadline)
         self._sleep = sleep
         self._http = _Http(transport=transport, **_settings(box, transport))
-        _deadline.bound(self._http)
+        deadlines.bound(self._http)
 
     def __enter__(self) -> GraphClient:
         return self
@@ -198,7 +199,7 @@ class GraphClient(_Operations):
         if isinstance(effect, NeedToken):
             return self._tokens.token(effect.rejected)
         if isinstance(effect, Pause):
-            return self._sleep(_deadline.until(effect.seconds, end))
+            return self._sleep(deadlines.until(effect.seconds, end))
         reading = _Reading(effect, self._clock, self._ticks, self._timeout, end)
         if reading.is_late():
             return NoAnswer("no", _OVER)
@@ -245,7 +246,7 @@ class AsyncGraphClient(_Operations):
         self._set_up(box, credential, clock, timeout=timeout, deadline=deadline)
         self._sleep = sleep
         self._http = _AsyncHttp(transport=transport, **_settings(box, transport))
-        _deadline.bound(self._http)
+        deadlines.bound(self._http)
 
     async def __aenter__(self) -> AsyncGraphClient:
         return self
@@ -285,7 +286,7 @@ class AsyncGraphClient(_Operations):
         if isinstance(effect, NeedToken):
             return await self._tokens.token_async(effect.rejected)
         if isinstance(effect, Pause):
-            return await self._sleep(_deadline.until(effect.seconds, end))
+            return await self._sleep(deadlines.until(effect.seconds, end))
         reading = _Reading(effect, self._clock, self._ticks, self._timeout, end)
         if reading.is_late():
             return NoAnswer("no", _OVER)
@@ -414,7 +415,7 @@ def _sent(request: Request, timeout: float, end: float) -> dict[str, Any]:
         "url": _url(request.url),
         "content": request.body,
         "headers": {**request.headers, "Authorization": f"Bearer {request.token}"},
-        "timeout": _deadline.timeouts(timeout, end),
+        "timeout": deadlines.timeouts(timeout, end),
     }
 
 

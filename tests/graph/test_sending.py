@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smime_graph import deadlines
 from smime_graph.errors import (
     GraphError,
     GraphRefused,
@@ -22,7 +23,7 @@ from smime_graph.errors import (
     MalformedMessage,
     UsageError,
 )
-from smime_graph.graph import AsyncGraphClient, GraphClient, _client, _deadline
+from smime_graph.graph import AsyncGraphClient, GraphClient, _client
 
 from .conftest import Driver, FakeGraph, Handler
 
@@ -351,7 +352,7 @@ def test_a_deadline_in_the_wait_for_a_repetition_leaves_it_unsent(
         passed[0] += seconds
 
     monkeypatch.setattr(call, "_sleep", sleep)
-    monkeypatch.setattr(_deadline, "time", Time)
+    monkeypatch.setattr(deadlines, "time", Time)
     monkeypatch.setattr(_client, "time", Time)
     with pytest.raises(GraphUnreachable, match="deadline") as caught:
         call(graph, "send", raw, settings={"deadline": 1.0})  # and Graph asks for two seconds
@@ -442,7 +443,7 @@ def test_setting_our_clock_while_a_send_goes_on_proves_nothing(
         return graph(request)
 
     monkeypatch.setattr(_client, "time", Time)
-    monkeypatch.setattr(_deadline, "time", Time)
+    monkeypatch.setattr(deadlines, "time", Time)
     defaults = GraphClient.__init__.__kwdefaults__
     assert defaults is not None
     monkeypatch.setitem(defaults, "clock", Time.time)

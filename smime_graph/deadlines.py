@@ -50,7 +50,7 @@ def bound(http: httpx.Client | httpx.AsyncClient) -> None:
     for transport in (client._transport, *client._mounts.values()):
         pool = getattr(transport, "_pool", None)  # a transport of the caller's has none
         if pool is not None:
-            wrap = _AsyncBackend if isinstance(http, httpx.AsyncClient) else _Backend
+            wrap = _AsyncBackend if isinstance(http, httpx.AsyncClient) else Backend
             pool._network_backend = wrap(pool._network_backend)
 
 
@@ -91,7 +91,7 @@ class _Stream(httpcore.NetworkStream):
         return self._inner.get_extra_info(info)
 
 
-class _Backend(httpcore.NetworkBackend):
+class Backend(httpcore.NetworkBackend):
     def __init__(self, inner: httpcore.NetworkBackend) -> None:
         self._inner = inner
 
