@@ -5,6 +5,12 @@ a memoryview; a result that is needed more than once is one too, of a temporary 
 name (so that nothing stays behind, however the process ends) and that nobody else may read. What is
 put together of these is a `Rope`. Whoever works through any of them takes `chunks`, which lets go
 of the pages behind it.
+
+Somebody else may write to a file while it is mapped. What is to be vouched for is therefore copied
+first (`own`): what was checked is what is given. What is only read, to be signed, encrypted or
+decrypted, is not: changed meanwhile it becomes a message that nobody accepts. Where it is cut off
+the system ends the process that reads behind its end (SIGBUS, which Python cannot turn into an
+error), and nothing of the result is there. Whoever cannot keep others from a file gives a pipe.
 """
 
 from __future__ import annotations
@@ -144,6 +150,16 @@ def find(octets: Data, text: bytes, start: int = 0) -> int:
         size = min(2 * size, CHUNK)
         let_go_of(octets)
     return -1
+
+
+class _Input(mmap.mmap):
+    """A file that was given to be read, and that others may have."""
+
+
+def own(octets: Data) -> Data:
+    """The octets where nobody else can change them: those of an input file are copied."""
+    is_theirs = isinstance(octets, memoryview) and isinstance(octets.obj, _Input)
+    return gather(chunks(octets)) if is_theirs else octets
 
 
 def let_go_of(octets: Data) -> None:
@@ -305,8 +321,8 @@ class Held:
 def read_file(file: Readable) -> Data:
     """The rest of an open file: bytes, or the file itself, mapped, where that is `LARGE`.
 
-    A large file must stay as it is until the work is done. A FIFO or a pipe is read to its end, as
-    is what is no file of the system. Raises OSError.
+    A large file must stay as it is until the work is done: see this module. A FIFO or a pipe is
+    read to its end, as is what is no file of the system. Raises OSError.
     """
     if isinstance(file, Held):
         return file.data
@@ -318,7 +334,7 @@ def read_file(file: Readable) -> Data:
         position = file.tell() if stat.S_ISREG(found.st_mode) else found.st_size
         if found.st_size - position > LARGE:
             try:
-                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                mapped = _Input(file.fileno(), 0, access=mmap.ACCESS_READ)
             except (OSError, ValueError):
                 pass  # it stands where nothing can be mapped
             else:

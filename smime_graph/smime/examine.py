@@ -51,8 +51,9 @@ def verify(
 
     `raw` is the message: bytes, a Path, or a Readable, which is a file open in binary; so is
     `content`. `out` is a Path or a Writable that the content goes to once it is accepted. What is
-    large is worked through in temporary files, in the folder of `out` or where TMPDIR says, and a
-    file that is read must stay as it is until then.
+    large is worked through in temporary files, in the folder of `out` or where TMPDIR says. A file
+    that is read must stay as it is meanwhile: where it is cut off the system ends the process
+    (SIGBUS). What is verified is what is given, also where the file is changed.
     `trust` is a TrustStore: the roots that you believe. `sender` is the address that the signer
     must have; by default the message's From or Sender. `content` is what a detached signature in
     `raw` is over; `certificates` are further ones to use, each a Certificate. `policy` is a Policy:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from .. import oids
 from ..asn1.ber import Node
 from ..budget import Budget
-from ..buffers import Data, Octets, held, same
+from ..buffers import Data, Octets, held, own, same
 from ..cms import compressed_data, encrypted_data, enveloped_data, parameters
 from ..cms.encrypted_data import EncryptedData
 from ..cms.enveloped_data import EnvelopedData
@@ -268,7 +268,8 @@ def _contents(signed: SignedData, outside: Data | None) -> tuple[Data, *tuple[Oc
                 "the signed content is not in the message",
                 hint=Hint("give the content that this detached signature is over", "content"),
             )
-        return (signed.content,)
+        return (own(signed.content),)
+    outside = own(outside)  # what is checked is what is given, whatever becomes of the file
     # a file with LF line ends, or a relay that changed them: RFC 8551 3.1.1 signs CRLF
     canonical = crlf(outside)
     if signed.content is not None and not (

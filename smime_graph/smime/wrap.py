@@ -57,7 +57,8 @@ def sign(
 
     `message` is a whole RFC 5322 message with a From, as bytes or an `email` Message (EmailMessage
     is one), or a file with it: a Path, or one open for reading in binary, a Readable. A large file
-    is read where it is, in as little memory as a small one, and must stay as it is meanwhile.
+    is read where it is, in as little memory as a small one, and must stay as it is meanwhile: where
+    it is cut off the system ends the process (SIGBUS), before anything is at the destination.
     Message-ID and Date are added if missing. With `out`, a Path or a Writable, the result is
     written there, to a path whole or not at all, and what is returned is its header. `signer` is a
     SigningKey: an Identity, or what has `private_key`, `certificate` and `chain` as it has. With

@@ -278,6 +278,28 @@ def test_who_is_killed_half_way_leaves_nothing(here: Path, number: int) -> None:
     assert (here / "out").read_bytes() == b"before"
 
 
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="a file without a name is Linux's")
+@pytest.mark.parametrize("verb", ["seal", "unseal"])
+def test_an_input_that_is_cut_off_meanwhile_leaves_what_is_there(
+    here: Path, call: Run, verb: str
+) -> None:
+    """By an error or by the system, as `buffers` says."""
+    large(here / "large.eml", 60)
+    words = (*MAKE["seal"], "large.eml")
+    if verb == "unseal":
+        assert call(*words, "-o", "seal.eml").status == 0
+        words = READ[verb]
+    (here / "out").write_bytes(b"before")
+    before = sorted(here.iterdir())
+    process = started(*words, "-o", "out", cwd=here, stderr=subprocess.DEVNULL)
+    while not is_writing(process.pid):
+        assert process.poll() is None
+    os.truncate(here / words[-1], 100_000)
+    assert process.wait(60) in (-signal.SIGBUS, 1, 2)
+    assert sorted(here.iterdir()) == before
+    assert (here / "out").read_bytes() == b"before"
+
+
 def is_writing(process: int) -> bool:
     """Whether it has a file without a name, with something in it."""
     for handle in Path(f"/proc/{process}/fd").iterdir():

@@ -37,7 +37,10 @@ from smime_graph import (
     verify,
 )
 from smime_graph.algorithms import primitives
+from smime_graph.algorithms.rows import Digest
 from smime_graph.asn1 import ber
+from smime_graph.buffers import Rope
+from smime_graph.cms import signed_data
 from smime_graph.smime import entity, transfer
 from smime_graph.smime.entity import Entity
 
@@ -339,3 +342,65 @@ def test_where_there_is_no_room_nothing_is_left(
         assert out.read_bytes() == b"what was there"
         assert list(spool.iterdir()) == []
     assert {one.name for one in tmp_path.iterdir()} == {"out.eml", "spool"}
+
+
+# --- while somebody else writes to the file ---------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["clear", "clear, LF", "opaque", "bare", "detached"])
+def test_what_was_verified_stays_what_it_was_whatever_becomes_of_the_file(
+    alice: Identity, trust: TrustStore, large: bytes, tmp_path: Path, form: str
+) -> None:
+    path = tmp_path / "signed.eml"
+    arguments: dict[str, Any] = {"trust": trust, "at": NOW}
+    if form in ("bare", "detached"):
+        arguments["sender"] = "alice@contoso.com"
+        content = large.partition(b"\r\n\r\n")[2]
+        der, _ = signed_data.sign(
+            content, [alice], detached=form == "detached", policy=EXCHANGE, at=NOW
+        )
+        path.write_bytes(der if form == "bare" else content)
+        if form == "detached":
+            arguments["content"] = path
+    else:
+        der = sign(large, signer=alice, detached=form != "opaque", at=NOW)
+        path.write_bytes(der.replace(b"\r\n", b"\n") if "LF" in form else der)
+    opened = verify(der if form == "detached" else path, **arguments)
+    assert isinstance(opened.inside, memoryview | Rope)
+    before = bytes(opened.inside)
+    assert LINE * 1000 in before
+    with path.open("r+b") as file:
+        for at in range(0, path.stat().st_size, 100_000):
+            file.seek(at)
+            file.write(b"changed")
+        assert bytes(opened.inside) == before
+        file.truncate(0)
+    assert bytes(opened.inside) == before
+
+
+def test_what_is_changed_while_it_is_verified_is_refused_or_was_read_before(
+    alice: Identity,
+    trust: TrustStore,
+    large: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At the last moment: when the digest is made nobody can change what is written."""
+    path, out = tmp_path / "signed.eml", tmp_path / "out"
+    signed = sign(large, signer=alice, at=NOW)
+    path.write_bytes(signed)
+    really = Digest.compute
+
+    def computed(digest: Any, content: Any) -> bytes:
+        found = really(digest, content)
+        if len(content) > buffers.LARGE:
+            path.write_bytes(signed.replace(b"quick brown fox", b"other brown fox"))
+        return found
+
+    monkeypatch.setattr(Digest, "compute", computed)
+    opened = verify(path, trust=trust, at=NOW, out=out)
+    assert opened.signer is not None
+    assert b"other brown fox" in path.read_bytes()
+    assert b"other brown fox" not in out.read_bytes()
+    with pytest.raises(SignatureInvalid):
+        verify(path, trust=trust, at=NOW, out=out)
