@@ -82,6 +82,11 @@ if TYPE_CHECKING:
     from .graph.auth import Credential as Credential
     from .graph.auth import TokenCredential as TokenCredential
     from .graph.models import Status as Status
+    from .pki.contacts import Announcement as Announcement
+    from .pki.contacts import ContactChoice as ContactChoice
+    from .pki.contacts import Contacts as Contacts
+    from .pki.contacts import DroppedCertificate as DroppedCertificate
+    from .pki.contacts import KnownCertificate as KnownCertificate
     from .pki.identity import Contact as Contact
     from .pki.identity import Identity as Identity
     from .pki.identity import load_identities as load_identities
@@ -169,6 +174,13 @@ _HOME = {
     ".graph._mailbox": ("Cloud", "Wire"),
     ".graph.auth": ("AccessToken", "AsyncTokenCredential", "Credential", "TokenCredential"),
     ".graph.models": ("Status",),
+    ".pki.contacts": (
+        "Announcement",
+        "ContactChoice",
+        "Contacts",
+        "DroppedCertificate",
+        "KnownCertificate",
+    ),
     ".pki.identity": ("Contact", "Identity", "load_identities"),
     ".pki.keyfiles.pbe": ("WrongPassword",),
     ".pki.revocation": ("Revocation", "RevocationMode"),
@@ -178,6 +190,7 @@ _HOME = {
     ".smime.attachments": ("Attachment",),
     ".smime.context": ("Clearance",),
     ".smime.examine": ("decompress", "decrypt", "examine", "inspect", "unseal", "verify"),
+    ".smime.harvest": ("harvest", "signer_contact"),
     ".smime.receipts": (
         "ReceiptReport",
         "examine_receipt",

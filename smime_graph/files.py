@@ -93,6 +93,20 @@ def write_beside(
         raise
 
 
+def make_private(path: str | os.PathLike[str]) -> None:
+    """Make a file that is its owner's alone, for whoever opens it next; one that is there stays.
+
+    SQLite makes a new file for everybody to read, and gives its journal the file's mode. Why a file
+    cannot be made is for whoever opens it to say.
+    """
+    if str(path) in ("", ":memory:"):
+        return
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except (OSError, ValueError):
+        return
+
+
 def write(path: Path, data: bytes, *, mode: int = 0o644, replace: bool = True) -> None:
     """Write a file; without `replace`, FileExistsError where it is there already."""
     beside = write_beside(path, data, mode=mode)

@@ -9,7 +9,7 @@ import asyncio
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, Literal
@@ -54,6 +54,7 @@ RESULTS = {
     *("ReceiptReport", "Severity", "Signer", "Countersigner", "LayerRecipient", "LayerSigner"),
     *("Report", "Services", "Timestamp", "Receipt", "Confirmation", "ContentHints", "Expansion"),
     *("ContentReference", "Outcome"),
+    *("Announcement", "ContactChoice", "DroppedCertificate", "KnownCertificate"),
 }
 
 
@@ -91,6 +92,7 @@ class _Calls:
         )
         self.sealed = smime_graph.seal(**sealing, recipients=[self.to_bob])
         self.opened = smime_graph.verify(self.asking, trust=self.trust, at=NOW)
+        self.book = smime_graph.Contacts(":memory:")
         self.receipt = smime_graph.receipt(self.opened, signer=self.bob, at=NOW)
 
     def functions(self) -> dict[str, Call]:
@@ -153,6 +155,21 @@ class _Calls:
             "TrustStore": Call(TrustStore, {"anchors": (certificate,)}),
             "TrustStore.load": Call(TrustStore.load, {}, (ca.trust_pem,)),  # type: ignore[arg-type]
             "TrustStore.from_pem": Call(TrustStore.from_pem, {}, (ca.trust_pem,)),  # type: ignore[arg-type]
+            "Contacts": Call(s.Contacts, {"path": ":memory:"}),
+            "Contacts.add": Call(self.book.add, {"certificates": [bob.certificate]}),
+            "Contacts.announce": Call(
+                self.book.announce,
+                {"email": "bob@contoso.com", "signer": bob.certificate, "signed_at": None},
+            ),
+            "Contacts.announcement": Call(self.book.announcement, {"email": "bob@contoso.com"}),
+            "Contacts.certificates": Call(self.book.certificates, {"email": "bob@contoso.com"}),
+            "Contacts.expiring": Call(self.book.expiring, {"within": timedelta(30)}),
+            "Contacts.find": Call(self.book.find, {"email": "bob@contoso.com"}),
+            "Contacts.forget": Call(self.book.forget, {"email": "bob@contoso.com"}),
+            "harvest": Call(s.harvest, signed | {"contacts": self.book}),
+            "signer_contact": Call(
+                s.signer_contact, {"report": self.opened, "trust": trust, "at": NOW}
+            ),
             "Contact": Call(Contact, {"certificate": certificate}),
             "Contact.load": Call(Contact.load, {"path": pem}),
             "Contact.from_pem": Call(Contact.from_pem, {"source": pem}),

@@ -180,12 +180,10 @@ def read_signing_time(signed: Attributes) -> datetime | None:
     return None if value is None else value.as_time("signingTime")
 
 
-def read_capabilities(signed: Attributes) -> tuple[bytes, ...] | None:
-    """The SMIMECapability elements, as received; None where the attribute is absent."""
-    value = signed.single(oids.SMIME_CAPABILITIES)
-    if value is None:
-        return None
-    return tuple(element.raw for element in value.expect(ber.SEQUENCE, "SMIMECapabilities"))
+def read_octets(signed: Attributes, oid: str) -> bytes | None:
+    """The one value of an attribute, as received; None where it is absent or not single."""
+    value = signed.single(oid)
+    return None if value is None else bytes(value.raw)
 
 
 def check_algorithm_protection(

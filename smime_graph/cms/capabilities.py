@@ -32,6 +32,14 @@ _OAEP_DIGESTS = (
     *(algorithms.SHA384, algorithms.SHA512),
 )
 
+# Content ciphers that have no row and get none. Who announces these alone does say which he reads.
+_OTHER_CIPHERS = frozenset(
+    (
+        *(oids.DES_CBC, oids.RC4, oids.RC5_CBC, oids.IDEA_CBC, oids.CAST5_CBC, oids.SEED_CBC),
+        *(oids.CAMELLIA128_CBC, oids.CAMELLIA192_CBC, oids.CAMELLIA256_CBC),
+    )
+)
+
 
 # --- announced ----------------------------------------------------------------------------
 
@@ -83,7 +91,7 @@ class Capabilities:
     def reads(self, cipher: ContentCipher) -> bool:
         """Whether the cipher can be read; a list without any cipher says nothing about them."""
         known = {row.oid for row in algorithms.rows(ContentCipher)}
-        return not self.oids & known or cipher.oid in self.oids
+        return self.oids.isdisjoint(known | _OTHER_CIPHERS) or cipher.oid in self.oids
 
     def unwraps(self, size: int) -> bool:
         """Whether some key agreement announced goes with a key wrap of so many octets.

@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import secrets
 import sqlite3
 import threading
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from smime_graph.errors import UsageError
+from smime_graph.files import make_private
 
 from .mime import Person, Summary
 
@@ -132,7 +132,7 @@ class Store:
     def __init__(self, data: str | Path = ":memory:") -> None:
         self._lock = threading.RLock()
         self._closed = False
-        _make_private(data)
+        make_private(data)
         try:
             self._db = sqlite3.connect(
                 str(data), timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
@@ -424,16 +424,6 @@ def _reason(data: str | Path) -> str | None:
         return error.strerror
     except ValueError:
         return None
-
-
-def _make_private(data: str | Path) -> None:
-    """A new file is the owner's alone: it holds mail. SQLite gives its journal the same mode."""
-    if str(data) in ("", ":memory:"):
-        return
-    try:
-        os.close(os.open(data, os.O_RDWR | os.O_CREAT, 0o600))
-    except (OSError, ValueError):  # SQLite says what is wrong with it
-        return
 
 
 def new_id(prefix: str) -> str:

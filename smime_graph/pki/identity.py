@@ -279,24 +279,29 @@ class Contact:
         return cls(certificate, email=email)
 
 
+def read_capabilities(der: bytes) -> tuple[bytes, ...]:
+    """The elements of an SMIMECapabilities (RFC 8551 2.5.2); MalformedMessage where it is none."""
+    elements = tuple(ber.read(der, "SMIMECapabilities"))
+    for element in elements:
+        ber.Fields(element, "SMIMECapability").any("capabilityID").as_oid()
+    return tuple(bytes(element.raw) for element in elements)
+
+
 def _announced(certificate: Certificate) -> tuple[bytes, ...] | None:
-    # SMIMECapabilities ::= SEQUENCE OF SMIMECapability (RFC 8551 2.5.2, RFC 4262 2)
+    # RFC 4262 2
     try:
         found = certificate.extensions.get_extension_for_oid(
             x509.ObjectIdentifier(oids.SMIME_CAPABILITIES)
         ).value
-        elements = tuple(ber.read(found.public_bytes(), "SMIMECapabilities"))
-        for element in elements:
-            ber.Fields(element, "SMIMECapability").any("capabilityID").as_oid()
+        return read_capabilities(found.public_bytes())
     except (x509.ExtensionNotFound, MalformedMessage):
         return None  # what cannot be read announces nothing; validation reports the extension
-    return tuple(element.raw for element in elements)
 
 
 def _recipient(certificates: Sequence[Certificate], name: str) -> Certificate:
     if len(certificates) == 1:
         return certificates[0]
-    leaves = [c for c in dict.fromkeys(certificates) if not _is_authority(c)]
+    leaves = [c for c in dict.fromkeys(certificates) if not is_authority(c)]
     found = [c for c in leaves if allows_encryption(c)] if len(leaves) > 1 else leaves
     if len(found) == 1:
         return found[0]
@@ -312,7 +317,8 @@ def _recipient(certificates: Sequence[Certificate], name: str) -> Certificate:
     )
 
 
-def _is_authority(certificate: Certificate) -> bool:
+def is_authority(certificate: Certificate) -> bool:
+    """Whether its basicConstraints say that it issues others."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
     except (x509.ExtensionNotFound, MalformedMessage):

@@ -122,8 +122,10 @@ class Signer:
     `intact`: the content is what was signed. `valid`: the signature is the certificate's.
     `trusted`: the certificate is believed at the time of judgement; `trusted_at_signing`: at the
     time of signing, as claimed by the signer. Each is None where it could not be found out.
-    `accepted`: all of it, and the signer is the sender. `services`, `countersigners` and
-    `timestamps` are those of an intact and valid signature, and empty for any other.
+    `accepted`: all of it, and the signer is the sender. `services`, `countersigners`, `timestamps`,
+    `capabilities` (an SMIMECapabilities) and `encryption_key_preference` (an
+    SMIMEEncryptionKeyPreference, RFC 8551 2.5.2 and 2.5.3; both in DER as signed, None where they
+    are not) are those of an intact and valid signature, and empty for any other.
     """
 
     where: str
@@ -145,6 +147,8 @@ class Signer:
     services: Services = field(default_factory=Services)
     countersigners: tuple[Countersigner, ...] = ()
     timestamps: tuple[Timestamp, ...] = ()
+    capabilities: bytes | None = field(default=None, repr=False)
+    encryption_key_preference: bytes | None = field(default=None, repr=False)
 
     @property
     def email(self) -> str | None:

@@ -14,9 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from .. import oids
 from ..algorithms import Digest, by_oid
 from ..buffers import Data, Octets, Rope, chunks, gather, held
 from ..cms import signature_check
+from ..cms.attributes import read_octets
 from ..cms.signature_check import Check
 from ..cms.signed_data import SignerInfo
 from ..errors import (
@@ -295,6 +297,8 @@ def _judge_signer(
         found += findings
     sender_matches = bool(same) or senders.is_unknown or not context.policy.sender_must_match
     sound = not any(f.severity is Severity.ERROR for f in found)
+    # RFC 8551 2.7.1: not from a signature that could not be verified
+    attrs = info.signed_attributes if check.intact and check.valid else None
     signer = Signer(
         where=where,
         layer=signature.layer.path,
@@ -313,6 +317,10 @@ def _judge_signer(
         covers_headers=(),
         accepted=bool(
             check.intact and check.valid and trusted and sender_matches and covers and sound
+        ),
+        capabilities=None if attrs is None else read_octets(attrs, oids.SMIME_CAPABILITIES),
+        encryption_key_preference=(
+            None if attrs is None else read_octets(attrs, oids.ENCRYPTION_KEY_PREFERENCE)
         ),
     )
     return signer, found

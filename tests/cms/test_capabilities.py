@@ -49,6 +49,7 @@ from smime_graph.cms.recipients import key_agreement
 from smime_graph.cms.recipients import kinds as recipients
 from smime_graph.cms.recipients.kinds import AnyRecipient
 from smime_graph.cms.recipients.shared_secret import Password, SharedKey
+from smime_graph.pki.identity import read_capabilities
 from smime_graph.smime.recognition import recognise
 
 Entries = tuple[bytes, ...]
@@ -116,7 +117,9 @@ def by_signature(ca: CA, now: datetime, key: str, entries: Entries) -> Contact:
     assert signature_check.check(signed, signed.signers[0], b"text", policy=EXCHANGE).valid
     read = signed.signers[0].signed_attributes
     assert read is not None
-    return Contact(bob.certificate, capabilities=attributes.read_capabilities(read))
+    octets = attributes.read_octets(read, oids.SMIME_CAPABILITIES)
+    assert octets is not None
+    return Contact(bob.certificate, capabilities=read_capabilities(octets))
 
 
 WAYS = pytest.mark.parametrize("way", [by_data, by_certificate, by_signature])
@@ -180,6 +183,66 @@ def test_ml_kem_is_used_because_the_certificate_says_so(
 ) -> None:
     made = enveloped([Contact(people("ml-kem-768").certificate)], RFC_8551)
     assert described(made) == ("aes256-gcm", "ml-kem-768")
+
+
+DES_CBC = "1.3.14.3.2.7"
+RC2_40 = capability(oids.RC2_CBC, ber.integer(40))
+WEAK: dict[str, Entries] = {
+    "RC2 with 40 bits": (RC2_40,),
+    "RC2 with 128 bits": (capability(oids.RC2_CBC, ber.integer(128)),),
+    "DES": (capability(DES_CBC),),
+    "triple DES": (capability(oids.DES_EDE3_CBC),),
+    "RC4": (capability("1.2.840.113549.3.4"),),
+    "all of them": (capability(DES_CBC), RC2_40, capability(oids.DES_EDE3_CBC)),
+}
+
+
+@WAYS
+@pytest.mark.parametrize("policy", [EXCHANGE, RFC_8551], ids=lambda one: one.name)
+@pytest.mark.parametrize("what", WEAK)
+def test_who_announces_weak_ciphers_alone_is_refused(
+    way: Way, ca: CA, now: datetime, policy: Policy, what: str
+) -> None:
+    """RFC 8551 2.7.1: whether to use weak encryption overrides every capability."""
+    with pytest.raises(PolicyRefusal, match="no content cipher is common") as refused:
+        enveloped([way(ca, now, "p256", WEAK[what])], policy)
+    assert refused.value.rule == "encrypt.no-common-cipher"
+
+
+@WAYS
+def test_a_list_of_nothing_makes_nothing_weaker(way: Way, ca: CA, now: datetime) -> None:
+    """A list is partial (RFC 8551 2.5.2): who names no cipher gets what the policy prefers."""
+    for policy, cipher in ((EXCHANGE, "aes256-cbc"), (RFC_8551, "aes256-gcm")):
+        assert described(enveloped([way(ca, now, "p256", ())], policy))[0] == cipher
+
+
+@WAYS
+@pytest.mark.parametrize(
+    ("theirs", "chosen"),
+    [
+        ([("aes256-cbc", "aes128-cbc"), ("aes256-gcm", "aes128-cbc")], "aes128-cbc"),
+        ([("aes128-cbc", "aes256-cbc"), ("aes256-cbc",)], "aes256-cbc"),
+        ([("aes128-gcm", "aes256-gcm"), ("aes256-gcm", "aes256-cbc")], "aes256-gcm"),
+        ([("aes256-cbc", "aes192-cbc", "aes128-cbc")], "aes256-cbc"),  # as Thunderbird 153 does
+        ([("aes256-gcm", "aes256-cbc"), None], "aes256-gcm"),
+        ([("aes256-cbc",), None], "aes256-cbc"),
+    ],
+)
+def test_the_strongest_that_everybody_announced_is_used(
+    way: Way,
+    ca: CA,
+    now: datetime,
+    theirs: list[tuple[str, ...] | None],
+    chosen: str,
+) -> None:
+    everyone = [
+        Contact(ca.issue("bob@contoso.com", key="p256", at=now).certificate)
+        if one is None
+        else way(ca, now, "p256", ciphers(*one))
+        for one in theirs
+    ]
+    for order in (everyone, everyone[::-1]):
+        assert described(enveloped(order, RFC_8551))[0] == chosen
 
 
 # --- what an announcement does not do -----------------------------------------------------

@@ -24,7 +24,7 @@ from smime_graph.cms import attributes, countersign, parameters, signature_check
 from smime_graph.cms.signature_check import Check
 from smime_graph.errors import MalformedMessage, UnsupportedAlgorithm, UsageError
 from smime_graph.findings import Severity, codes
-from smime_graph.pki.identity import Identity
+from smime_graph.pki.identity import Identity, read_capabilities
 from smime_graph.pki.trust import TrustStore
 from smime_graph.policy import ARCHIVE, EXCHANGE, Policy
 from smime_graph.x509.certificate import Certificate
@@ -118,8 +118,9 @@ def test_capabilities_are_exact_to_the_byte(alice: Identity, now: datetime) -> N
     der, _ = signed_data.sign(CONTENT, [alice], detached=True, policy=EXCHANGE, at=now)
     attrs = signed_data.read(der).signers[0].signed_attributes
     assert attrs is not None
-    announced = attributes.read_capabilities(attrs)
-    assert announced is not None
+    octets = attributes.read_octets(attrs, oids.SMIME_CAPABILITIES)
+    assert octets is not None
+    announced = read_capabilities(octets)
     assert announced[0] == bytes.fromhex("300b060960864801650304012a")  # AES-256-CBC, no parameters
     assert ber.sequence(ber.oid(oids.AES256_GCM)) in announced
     assert ber.sequence(ber.oid(oids.DES_EDE3_CBC)) not in announced

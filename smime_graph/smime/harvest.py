@@ -1,0 +1,216 @@
+"""Whom a message was signed by, as somebody to write to: certificate and capabilities.
+
+What a signature vouches for is taken, and nothing else: the certificates of a message are anybody's
+choice, so each but the signer's own has to validate, for encryption and for the signer's address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+
+from ..arguments import checked
+from ..asn1 import ber
+from ..asn1.ber import Fields
+from ..budget import Budget
+from ..cms.recipients.kinds import AnyKey
+from ..errors import CertificateRejected, MalformedMessage, UsageError
+from ..pki.address import header_addresses, mailboxes
+from ..pki.contacts import Contacts
+from ..pki.identity import Contact, allows_encryption, read_capabilities
+from ..pki.path import SignatureChecks
+from ..pki.revocation import Revocation
+from ..pki.trust import TrustStore
+from ..pki.validate import validate
+from ..policy import EXCHANGE, Policy
+from ..text import printable
+from ..x509.certificate import Certificate
+from .examine import examine
+from .report import MessageReport, Opened, Signer
+from .verification import refusal
+
+# Clocks differ; what claims to be signed later than that is not believed (RFC 8551 2.7.1)
+_CLOCK_SKEW = timedelta(hours=1)
+_MOST_CANDIDATES = 20  # certificates of a message that may be the one to encrypt to
+
+
+@checked
+def signer_contact(
+    report: MessageReport | Opened,
+    *,
+    trust: TrustStore,
+    policy: Policy = EXCHANGE,
+    at: datetime | None = None,
+) -> Contact:
+    """The Contact of whoever signed a message that was accepted: to write to, encrypted.
+
+    `report` is the MessageReport of `examine`, or the Opened of `verify` and `unseal`; `trust`, a
+    TrustStore, `policy`, a Policy, and `at`, a datetime (now), are those that it was judged by.
+
+    Its certificate is the one that the signer prefers (RFC 8551 2.5.3), else the signer's own, else
+    another of the same subject in the message; one that is not the signer's own must validate for
+    the signer's address. Its capabilities are those that were announced under the signature, None
+    where there are none, or where the message claims to be signed in the future. Its `email` is the
+    signer's address in From or Sender.
+
+    Raises what `verify` raises where the message was not accepted, and CertificateRejected where
+    nobody can encrypt to the signer.
+    """
+    judged = report.report if isinstance(report, Opened) else report
+    moment = datetime.now(UTC) if at is None else at
+    signer, email = _accepted(judged)
+    certificate = next(_for_encryption(judged, signer, email, trust, policy, moment), None)
+    if certificate is None:
+        raise CertificateRejected(
+            f"the message has no certificate of {printable(email)} that others can encrypt to",
+            judged,
+            hint="ask for a certificate that is for encryption",
+        )
+    return Contact(certificate, capabilities=capabilities_of(signer, moment), email=email)
+
+
+@checked
+def harvest(
+    raw: bytes,
+    *,
+    contacts: Contacts,
+    trust: TrustStore,
+    identities: Sequence[AnyKey] = (),
+    sender: str | None = None,
+    policy: Policy = EXCHANGE,
+    at: datetime | None = None,
+    revocation: Revocation | None = None,
+    origin: str = "signed mail",
+) -> Contact:
+    """Put the signer of a message into an address book, with what he can read.
+
+    `contacts` is the Contacts. `raw` and `trust`, a TrustStore, `identities`, each an AnyKey,
+    `sender`, `policy`, a Policy, `at`, a datetime (now), and `revocation`, a Revocation, are those
+    of `examine`; `origin` says in a few words where the message was.
+
+    Only what is accepted is taken, and only for the address that was compared with the message's
+    From or Sender. Returns the Contact that was entered; raises what `signer_contact` raises.
+    """
+    moment = datetime.now(UTC) if at is None else at
+    report = examine(
+        raw,
+        identities=identities,
+        trust=trust,
+        sender=sender,
+        policy=policy,
+        at=moment,
+        revocation=revocation,
+    )
+    contact = signer_contact(report, trust=trust, policy=policy, at=moment)
+    signer, email = _accepted(report)
+    assert signer.certificate is not None  # noqa: S101 - it is accepted
+    contacts.add([contact.certificate], origin=origin, believed=True, emails=[email], at=moment)
+    is_own = contact.certificate == signer.certificate
+    contacts.announce(
+        email,
+        signer=signer.certificate,
+        signed_at=signer.signing_time,
+        capabilities=capabilities_of(signer, moment),
+        preferred=contact.certificate if signer.encryption_key_preference or not is_own else None,
+        at=moment,
+    )
+    return contact
+
+
+def capabilities_of(signer: Signer, at: datetime) -> tuple[bytes, ...] | None:
+    """What the signer announced, as SMIMECapability elements; None where it is not to be used.
+
+    RFC 8551 2.7.1: not from a signature that does not verify, or that claims to be made later.
+    """
+    if not (signer.intact and signer.valid) or signer.capabilities is None:
+        return None
+    if signer.signing_time is not None and signer.signing_time > at + _CLOCK_SKEW:
+        return None
+    try:
+        return read_capabilities(signer.capabilities)
+    except MalformedMessage:
+        return None
+
+
+def _accepted(report: MessageReport) -> tuple[Signer, str]:
+    """The accepted signer, and its address that the message is from."""
+    signer = next((one for one in report.signers if one.accepted), None)
+    if not report.accepted or signer is None:
+        if not report.accepted:
+            raise refusal(report)
+        raise CertificateRejected("nobody signed the message", report)
+    compared = mailboxes(header_addresses(signer.compared or ""))
+    email = next((one for one in signer.emails if mailboxes((one,)) & compared), None)
+    if email is None:
+        raise CertificateRejected(
+            "the signer was compared with no address, so nobody can say whose certificate it is",
+            report,
+            hint="give the address that the signer must have: sender=",
+        )
+    return signer, email
+
+
+def _for_encryption(
+    report: MessageReport,
+    signer: Signer,
+    email: str,
+    trust: TrustStore,
+    policy: Policy,
+    at: datetime,
+) -> Iterator[Certificate]:
+    """Certificates to encrypt to the signer with, the best one first."""
+    own = signer.certificate
+    assert own is not None  # noqa: S101 - by the caller: it is accepted
+    layer = next(one for one in report.whole if one.path == signer.layer)
+    sent = tuple(dict.fromkeys((own, *layer.certificates)))
+    preference = signer.encryption_key_preference
+    preferred = [one for one in sent if preference is not None and prefers(preference, one)]
+    alike = [one for one in sent if one.subject == own.subject and one not in (own, *preferred)]
+    # The budget of a message was spent on judging it; this is one more round over what came with it
+    checks = SignatureChecks(budget=Budget(sum(len(one.der) for one in sent)))
+    for one in islice((*preferred, own, *reversed(alike)), _MOST_CANDIDATES):
+        if not _is_readable(one):
+            continue
+        judged = validate(
+            one,
+            use="encrypt",
+            trust=trust,
+            certificates=sent,
+            at=at,
+            address=email,
+            minimum_rsa_bits=policy.minimum_rsa_bits,
+            checks=checks,
+        )
+        if judged.ok and (one == own or not judged.has("pki.address.none")):
+            yield one
+
+
+def _is_readable(certificate: Certificate) -> bool:
+    try:
+        return allows_encryption(certificate)
+    except MalformedMessage:
+        return False
+
+
+def prefers(preference: bytes, certificate: Certificate) -> bool:
+    """Whether an SMIMEEncryptionKeyPreference names a certificate; False for what cannot be read.
+
+    CHOICE { [0] IssuerAndSerialNumber, [1] RecipientKeyIdentifier, [2] SubjectKeyIdentifier }, with
+    implicit tags (RFC 8551 2.5.3).
+    """
+    try:
+        node = ber.read(preference, "SMIMEEncryptionKeyPreference", tag=preference[0])
+        if node.tag == 0x82:
+            return bytes(node.contents) == certificate.subject_key_identifier
+        fields = Fields(node, "SMIMEEncryptionKeyPreference")
+        if node.tag == 0xA1:
+            named = fields.take(ber.OCTET_STRING, "subjectKeyIdentifier").contents
+            return bytes(named) == certificate.subject_key_identifier
+        if node.tag != 0xA0:
+            return False
+        issuer = bytes(fields.take(ber.SEQUENCE, "issuer").raw)
+        serial = fields.take(ber.INTEGER, "serialNumber").contents
+        return certificate.is_named(issuer, int.from_bytes(serial, "big", signed=True))
+    except (MalformedMessage, IndexError, UsageError):
+        return False
