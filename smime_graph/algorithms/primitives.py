@@ -119,7 +119,7 @@ def cbc(algorithm: Callable[[bytes], Any], block: int) -> dict[str, Any]:
     return {"encrypt": encrypt, "decrypt": decrypt, "iv_size": block, "parameters": "iv"}
 
 
-def unpadded(padded: bytes, block: int) -> bytes:
+def remove_padding(padded: bytes, block: int) -> bytes:
     pad = padded[-1]
     if not 1 <= pad <= block or padded[-pad:] != bytes((pad,)) * pad:
         raise ValueError
@@ -131,7 +131,7 @@ def _unpadded_pieces(pieces: Iterator[bytes], block: int) -> Iterator[Data]:
     for piece in pieces:
         yield last
         last = piece
-    yield unpadded(last, block)
+    yield remove_padding(last, block)
 
 
 AES_CBC = cbc(AES, 16)
@@ -155,8 +155,10 @@ def rc2_cbc_decrypt(key: bytes, iv: bytes, ciphertext: Data, _: bytes, __: bytes
     # the padding first, for a message may have us try fifty keys, each for as long as the text is
     before_last = (iv + bytes(ciphertext[-16:-8]))[-8:]
     last = rc2.decrypt_cbc(bytes(ciphertext[-8:]), key=key, iv=before_last, effective_bits=bits)
-    unpadded(last, 8)
-    return unpadded(rc2.decrypt_cbc(bytes(ciphertext), key=key, iv=iv, effective_bits=bits), 8)
+    remove_padding(last, 8)
+    return remove_padding(
+        rc2.decrypt_cbc(bytes(ciphertext), key=key, iv=iv, effective_bits=bits), 8
+    )
 
 
 def gcm_encrypt(key: bytes, nonce: bytes, content: Octets) -> tuple[Octets, bytes | Rope]:

@@ -43,8 +43,8 @@ from .profile import (
     key_usage_extension,
     person_name,
     policies_extension,
-    purposes,
-    replaced,
+    purposes_extension,
+    replace_extensions,
     validity_of,
 )
 
@@ -168,7 +168,7 @@ class CA:
         made = [
             *authority_extensions(private_key, path_length=path_length),
             extension(self._authority_key_identifier()),
-            *purposes(eku),
+            *purposes_extension(eku),
             *policies_extension(policies),
         ]
         certificate = build(
@@ -177,7 +177,7 @@ class CA:
             issuer=self.certificate.x509.subject,
             public_key=private_key.public_key(),
             validity=validity_of(at, lifetime, None, None, within=self.certificate),
-            extensions=replaced(made, extensions),
+            extensions=replace_extensions(made, extensions),
             serial=serial,
         )
         ca = CA.__new__(CA)
@@ -244,7 +244,7 @@ class CA:
             extension(self._authority_key_identifier()),
             extension(x509.SubjectKeyIdentifier.from_public_key(private_key.public_key())),
             *key_usage_extension(usage),
-            *purposes(eku),
+            *purposes_extension(eku),
             *policies_extension(policies),
             *addresses_extension(emails, critical=not list(subject)),
         ]
@@ -258,7 +258,7 @@ class CA:
             issuer=self.certificate.x509.subject,
             public_key=private_key.public_key(),
             validity=validity,
-            extensions=replaced(made, extensions),
+            extensions=replace_extensions(made, extensions),
             serial=serial,
         )
         self._record(certificate, emails)

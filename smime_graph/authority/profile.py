@@ -167,7 +167,7 @@ def key_usage_extension(bits: Collection[str] | None) -> list[x509.Extension[Any
     return [x509.Extension(x509.KeyUsage.oid, True, value)]
 
 
-def purposes(eku: Collection[str] | None) -> list[x509.Extension[Any]]:
+def purposes_extension(eku: Collection[str] | None) -> list[x509.Extension[Any]]:
     if not eku:
         return []
     return [extension(x509.ExtendedKeyUsage([_object_identifier(oid) for oid in eku]))]
@@ -215,7 +215,7 @@ def _general_name(email: str) -> x509.GeneralName:
     return x509.OtherName(x509.ObjectIdentifier(oids.SMTP_UTF8_MAILBOX), text)
 
 
-def replaced(
+def replace_extensions(
     made: Iterable[x509.Extension[Any]], given: Iterable[x509.Extension[Any]]
 ) -> list[x509.Extension[Any]]:
     by_oid = {one.oid: one for one in (*made, *given)}

@@ -50,10 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as done:
         return done.exit_code
     except (KeyboardInterrupt, click.Abort):
-        _interrupted(run)
+        _report_interruption(run)
         return Status.INTERRUPTED
     except SystemExit:  # SIGTERM, SIGHUP
-        _interrupted(run)
+        _report_interruption(run)
         raise
     except terminal.ClosedPipe:
         return Status.YES
@@ -61,17 +61,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, OSError) and error.errno == errno.EPIPE:
             terminal.abandon_stdout()
             return Status.YES
-        return _failed(error, run)
+        return _report_failure(error, run)
 
 
-def _interrupted(run: Run) -> None:
+def _report_interruption(run: Run) -> None:
     """Who ends the program behind a send must not take it for one that failed."""
     if run.done is not None:
         terminal.complain("warning", f"interrupted: the message was {run.done}")
         terminal.hint("do not repeat it")
 
 
-def _failed(error: Exception, run: Run) -> int:
+def _report_failure(error: Exception, run: Run) -> int:
     if run.debug:
         import traceback
 

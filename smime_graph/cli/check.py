@@ -11,7 +11,7 @@ from ..errors import GraphError, MalformedMessage, SmimeGraphError, UsageError
 from . import files, graph_client, options, terminal
 from .context import run_of
 from .graph_client import Place
-from .make import completed, read_to_protect, ready
+from .make import complete, prepare, read_to_protect
 from .open import report_to_show
 from .options import Protection, Reading, message, option, verb
 
@@ -29,7 +29,7 @@ _KEPT = frozenset(
 
 @verb("check")
 @message
-@graph_client.protecting_and_sending
+@graph_client.submission_options
 def check(message: str, **given: Any) -> None:
     """Say what would go wrong on sending; no request is made.
 
@@ -88,7 +88,7 @@ def _refusals(raw: bytes, how: Protection, place: Place) -> tuple[bytes, list[Sm
     made = raw
     for protect in (True, False):
         try:
-            made = ready(raw, how) if protect else completed(raw, how.at)
+            made = prepare(raw, how) if protect else complete(raw, how.at)
             break
         except UsageError:
             raise
@@ -140,7 +140,7 @@ def _recipients(raw: bytes, how: Protection) -> list[dict[str, Any]]:
 
 
 @verb("round-trip")
-@options.protecting()
+@options.protection_options()
 @options.identity
 @options.judging
 @graph_client.mailbox_options
@@ -192,7 +192,7 @@ def round_trip(wait: float, **given: Any) -> None:
     identities = ring.identities() or [one for signer in signers for one in signer.identities]
     arguments = {"identities": identities, **judgement(reading)}
     with graph_client.client(Place.of(given)) as graph:
-        with graph_client.sending():
+        with graph_client.report_interruption():
             ref = graph.send(raw)
         copy_id = _find(graph, ref.internet_message_id or "", wait)
         with terminal.progress("fetching the copy"):

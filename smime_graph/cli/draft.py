@@ -9,9 +9,9 @@ import click
 from ..errors import UsageError
 from . import graph_client
 from .graph_client import Place
-from .make import protected, read_to_protect, ready
+from .make import prepare, protect, read_to_protect
 from .options import Protection, message, option, verb
-from .send import ready_answer
+from .send import prepare_answer
 
 if TYPE_CHECKING:
     from ..smime.answer import Kind
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @verb("draft")
 @message
-@graph_client.protecting_and_sending
+@graph_client.submission_options
 @option("--reply-to", "reply_to", metavar="ID", help="As the reply to this message.")
 @option("--reply-all-to", "reply_all_to", metavar="ID", help="As the reply to all of it.")
 @option("--forward-of", "forward_of", metavar="ID", help="As the forward of it.")
@@ -51,11 +51,11 @@ def draft(
     how, place = Protection.of(given), Place.of(given)
     raw = read_to_protect(message, how, place)
     if not asked:
-        raw = ready(raw, how)
+        raw = prepare(raw, how)
     with graph_client.client(place) as graph:
         for kind, answered in asked:
-            raw = ready_answer(graph, kind, answered, raw, how)
-        with graph_client.sending(done="put into Drafts"):
+            raw = prepare_answer(graph, kind, answered, raw, how)
+        with graph_client.report_interruption(done="put into Drafts"):
             if not asked:
                 ref = graph.draft(raw)
             else:
@@ -72,7 +72,7 @@ def draft(
 @verb("draft-update")
 @click.argument("message_id", metavar="ID")
 @message
-@graph_client.protecting_and_sending
+@graph_client.submission_options
 def draft_update(message_id: str, message: str, **given: Any) -> None:
     """Replace the whole content of a draft.
 
@@ -83,9 +83,9 @@ def draft_update(message_id: str, message: str, **given: Any) -> None:
     smime-graph draft-update ID sealed.eml --wire mime-content --graph-url http://127.0.0.1:8025
     """
     how, place = Protection.of(given), Place.of(given)
-    raw = protected(read_to_protect(message, how, place), how)
+    raw = protect(read_to_protect(message, how, place), how)
     with graph_client.client(place) as graph:
-        with graph_client.sending(done="stored"):
+        with graph_client.report_interruption(done="stored"):
             ref = graph.update_draft(message_id, raw)
         graph_client.print_outcome(ref, done="stored")
 
@@ -100,7 +100,7 @@ def draft_send(message_id: str, **given: Any) -> None:
     smime-graph draft-send ID --token-file token
     """
     with graph_client.client(Place.of(given)) as graph:
-        with graph_client.sending():
+        with graph_client.report_interruption():
             ref = graph.send_draft(message_id)
         graph_client.print_outcome(ref)
 

@@ -14,7 +14,7 @@ import click
 from ..errors import GraphError, UsageError
 from . import files, terminal
 from .context import run_of
-from .options import FILE, combined, option, submitting, take
+from .options import FILE, combine, option, submitting, take
 
 if TYPE_CHECKING:
     from ..graph import GraphClient, MessageRef
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _EMULATED = "emulated"  # the emulator in this process takes any token
 
-mailbox_options = combined(
+mailbox_options = combine(
     option("--user", metavar="me|ADDRESS", default="me", help="Whose mailbox.", show_default=True),
     option("--graph-url", metavar="URL", help="Where Graph is, for example a local emulator."),
     option(
@@ -91,7 +91,7 @@ mailbox_options = combined(
 )
 
 # a message that is sent, once it is signed and encrypted
-protecting_and_sending = combined(submitting, mailbox_options)
+submission_options = combine(submitting, mailbox_options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +234,7 @@ def print_outcome(ref: MessageRef, *, print_id: bool = False, done: str = "sent"
 
 
 @contextmanager
-def sending(*, done: str = "sent") -> Iterator[None]:
+def report_interruption(*, done: str = "sent") -> Iterator[None]:
     """Around a request that changes something: who ends it in the middle must know what that means.
 
     A call that sends knows it best, and leaves it as the cause of what ends the program.

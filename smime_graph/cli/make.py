@@ -48,7 +48,7 @@ def read_to_protect(path: str, how: Protection, place: Place) -> bytes:
 _MOST_COMPRESSED = 20  # times smaller: so much mail rarely becomes
 
 
-def protected(raw: bytes, how: Protection) -> bytes:
+def protect(raw: bytes, how: Protection) -> bytes:
     """The message signed, encrypted or sealed as the options say; as it is where they say nothing.
 
     Raises what `sign`, `encrypt` and `seal` raise.
@@ -89,7 +89,7 @@ def protected_into(out: Writable | None, raw: Data, how: Protection) -> bytes:
     asked, label = _receipt_request(how), _label(how.label)
     message = Held(raw)
     doing = " and ".join(["signing"] * bool(signers) + ["encrypting"] * bool(everyone))
-    with terminal.progress(doing), terminal.showing_warnings():
+    with terminal.progress(doing), terminal.show_warnings():
         if not everyone:
             return wrap.sign(
                 message,
@@ -128,15 +128,15 @@ def protected_into(out: Writable | None, raw: Data, how: Protection) -> bytes:
         )
 
 
-def ready(raw: bytes, how: Protection) -> bytes:
+def prepare(raw: bytes, how: Protection) -> bytes:
     """What is submitted of a message: protected as the options say, with what it lacked.
 
-    `send` and `check` both ask this. Raises what `protected` and `completed` raise.
+    `send` and `check` both ask this. Raises what `protect` and `complete` raise.
     """
-    return completed(protected(raw, how), how.at)
+    return complete(protect(raw, how), how.at)
 
 
-def completed(raw: bytes, at: datetime | None) -> bytes:
+def complete(raw: bytes, at: datetime | None) -> bytes:
     """The message with a Message-ID and a Date above its header where it has none.
 
     Nothing that is there is touched: it may be signed. MalformedMessage if it is no message.
@@ -218,7 +218,7 @@ def write_made(make: Callable[[Writable | None], bytes], output: str | None) -> 
 
 @verb("sign")
 @message
-@options.protecting(encrypt=False)
+@options.protection_options(encrypt=False)
 @options.opaque
 @options.output
 def sign(message: str, output: str | None, **given: Any) -> None:
@@ -235,7 +235,7 @@ def sign(message: str, output: str | None, **given: Any) -> None:
 
 @verb("encrypt")
 @message
-@options.protecting(sign=False)
+@options.protection_options(sign=False)
 @options.output
 def encrypt(message: str, output: str | None, **given: Any) -> None:
     """Encrypt a message to its recipients; it is not signed, so nobody can tell who wrote it.
@@ -250,7 +250,7 @@ def encrypt(message: str, output: str | None, **given: Any) -> None:
 
 @verb("seal")
 @message
-@options.protecting()
+@options.protection_options()
 @options.sealing
 @options.output
 def seal(message: str, output: str | None, **given: Any) -> None:

@@ -87,7 +87,7 @@ def verb(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], click.C
     return click.command(name, **attributes)
 
 
-def combined(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+def combine(*decorators: Callable[[F], F]) -> Callable[[F], F]:
     def decorate(function: F) -> F:
         for one in reversed(decorators):
             function = one(function)
@@ -128,7 +128,7 @@ trust = option(
     help="Root certificates that are believed (PEM, DER, .p7b), or a folder of them.",
 )
 
-_signing = combined(
+_signing = combine(
     option(
         "--signer",
         type=FILE,
@@ -162,7 +162,7 @@ opaque = option(
     "--opaque", is_flag=True, help="One application/pkcs7-mime instead of multipart/signed."
 )
 
-_encrypting = combined(
+_encrypting = combine(
     option(
         "--recipient",
         type=FILE,
@@ -188,7 +188,7 @@ _encrypting = combined(
     ),
 )
 
-sealing = combined(
+sealing = combine(
     option(
         "--no-encrypt-to-self",
         is_flag=True,
@@ -203,7 +203,7 @@ sealing = combined(
 )
 
 
-def protecting(*, sign: bool = True, encrypt: bool = True) -> Callable[[F], F]:
+def protection_options(*, sign: bool = True, encrypt: bool = True) -> Callable[[F], F]:
     """What a verb that signs or encrypts takes."""
     chosen: list[Callable[[F], F]] = []
     if sign:
@@ -212,10 +212,10 @@ def protecting(*, sign: bool = True, encrypt: bool = True) -> Callable[[F], F]:
         chosen += [_encrypting, trust]
     if sign:
         chosen += [passwords]
-    return combined(*chosen, policy, at)
+    return combine(*chosen, policy, at)
 
 
-submitting = combined(protecting(), sealing, opaque)
+submitting = combine(protection_options(), sealing, opaque)
 
 
 identity = option(
@@ -227,7 +227,7 @@ identity = option(
     " keys still decrypt.",
 )
 
-identities = combined(
+identities = combine(
     identity,
     option(
         "--recipient-password-file",
@@ -245,7 +245,7 @@ part = option(
     " part of the message only.",
 )
 
-judging = combined(
+judging = combine(
     option("--sender", metavar="ADDRESS", help="Who must have signed, instead of From."),
     option(
         "--certificate",
@@ -265,7 +265,7 @@ judging = combined(
 )
 
 
-opening = combined(identities, passwords, trust, judging, policy, at)
+opening = combine(identities, passwords, trust, judging, policy, at)
 
 
 # --- what they say --------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from ..errors import PolicyRefusal, UsageError
 from . import files, options, terminal
 from .context import run_of
 from .make import write
-from .open import judgement, keep_report_on_error, unsealed
+from .open import judgement, keep_report_on_error, open_message
 from .options import FILE, Reading, message, option, verb
 
 
@@ -49,7 +49,7 @@ def receipt(message: str, output: str | None, **given: Any) -> None:
     if len(signers) != 1:
         raise UsageError("one person confirms a message", hint="name one key file: --signer FILE")
     raw = files.read(message, what="message")
-    opened = unsealed(raw, how)
+    opened = open_message(raw, how)
     with terminal.progress("signing the receipt"):
         made = receipts.receipt(
             opened,

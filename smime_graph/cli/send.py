@@ -13,13 +13,13 @@ import click
 from ..errors import GraphRefused, MalformedMessage, PolicyRefusal, UsageError
 from . import files, graph_client, options, terminal
 from .graph_client import Place
-from .make import read_to_protect, ready
+from .make import prepare, read_to_protect
 from .options import (
     FILE,
     Keys,
     Protection,
     Reading,
-    combined,
+    combine,
     message,
     option,
     take,
@@ -50,7 +50,7 @@ def check_save(save_to_sent_items: bool, place: Place) -> None:
 
 @verb("send")
 @message
-@graph_client.protecting_and_sending
+@graph_client.submission_options
 @save
 @option(
     "--via",
@@ -76,16 +76,16 @@ def send(
     """
     how, place = Protection.of(given), Place.of(given)
     check_save(save_to_sent_items, place)
-    raw = ready(read_to_protect(message, how, place), how)
+    raw = prepare(read_to_protect(message, how, place), how)
     with graph_client.client(place) as graph:
-        with graph_client.sending():
+        with graph_client.report_interruption():
             ref = graph.send(raw, save_to_sent_items=save_to_sent_items, via=via)
         graph_client.print_outcome(ref)
 
 
 # --- answers --------------------------------------------------------------------------------------
 
-_building = combined(
+_building = combine(
     option(
         "--body",
         type=FILE,
@@ -119,17 +119,17 @@ class _Answer:
         return self.body is not None or bool(self.attach or self.to)
 
 
-def _answering(function: Any) -> Any:
-    return combined(
+def _answer_options(function: Any) -> Any:
+    return combine(
         click.argument("message_id", metavar="ID"),
         click.argument("message", required=False, metavar="[MESSAGE]"),
         _building,
-        graph_client.protecting_and_sending,
+        graph_client.submission_options,
     )(function)
 
 
 @verb("reply")
-@_answering
+@_answer_options
 def reply(message_id: str, message: str | None, **given: Any) -> None:
     """Reply to the sender of the message with this id.
 
@@ -146,7 +146,7 @@ def reply(message_id: str, message: str | None, **given: Any) -> None:
 
 
 @verb("reply-all")
-@_answering
+@_answer_options
 def reply_all(message_id: str, message: str | None, **given: Any) -> None:
     """Reply to the sender and all recipients of the message with this id; see reply.
 
@@ -157,7 +157,7 @@ def reply_all(message_id: str, message: str | None, **given: Any) -> None:
 
 
 @verb("forward")
-@_answering
+@_answer_options
 @option("--to", multiple=True, metavar="ADDRESS", help="Whom to forward to.")
 def forward(message_id: str, message: str | None, **given: Any) -> None:
     """Forward the message with this id.
@@ -183,16 +183,16 @@ def _answer(kind: Kind, message_id: str, message: str | None, given: Mapping[str
     finished = None if wanted.is_built else read_to_protect(message or "-", how, place)
     with graph_client.client(place) as graph:
         if finished is None:
-            raw = _built(graph, wanted, place.user)
+            raw = _build(graph, wanted, place.user)
         else:
-            raw = ready_answer(graph, kind, message_id, finished, how)
+            raw = prepare_answer(graph, kind, message_id, finished, how)
         methods = {"reply": graph.reply, "reply-all": graph.reply_all, "forward": graph.forward}
-        with graph_client.sending():
+        with graph_client.report_interruption():
             ref = methods[kind](message_id, raw)
         graph_client.print_outcome(ref)
 
 
-def ready_answer(
+def prepare_answer(
     graph: GraphClient, kind: Kind, message_id: str, message: bytes, how: Protection
 ) -> bytes:
     """What is submitted as an answer, held against whom Graph will send it to."""
@@ -206,7 +206,7 @@ def ready_answer(
             terminal.complain("warning", text)
         else:
             _check_finished(kind, original, message, how)
-    return ready(message, how)
+    return prepare(message, how)
 
 
 def _check_finished(kind: Kind, original: bytes, message: bytes, how: Protection) -> None:
@@ -236,7 +236,7 @@ def _check(kind: Kind, original: bytes, message: bytes, how: Protection) -> None
         terminal.complain("warning", text)
 
 
-def _built(graph: GraphClient, wanted: _Answer, user: str) -> bytes:
+def _build(graph: GraphClient, wanted: _Answer, user: str) -> bytes:
     from ..smime.answer import answer
 
     text = ""
@@ -244,7 +244,7 @@ def _built(graph: GraphClient, wanted: _Answer, user: str) -> bytes:
         text = files.read_text(wanted.body, what="text of the answer")
     attachments = [_attachment(path) for path in wanted.attach]
     original = graph_client.original(graph, wanted.message_id)
-    opened, was_encrypted = _opened(original, wanted.reading)
+    opened, was_encrypted = _open_original(original, wanted.reading)
     how = wanted.how
     if was_encrypted and not how.keys.recipient:
         raise PolicyRefusal(
@@ -264,7 +264,7 @@ def _built(graph: GraphClient, wanted: _Answer, user: str) -> bytes:
         at=how.at,
     ).as_bytes()
     _check(wanted.kind, original, made, how)
-    return ready(made, how)
+    return prepare(made, how)
 
 
 def _attachment(path: str) -> Any:
@@ -281,7 +281,7 @@ def _attachment(path: str) -> Any:
     )
 
 
-def _opened(raw: bytes, how: Reading) -> tuple[bytes, bool]:
+def _open_original(raw: bytes, how: Reading) -> tuple[bytes, bool]:
     """The original in the clear, and whether it was encrypted."""
     from ..policy import ARCHIVE
     from ..smime.context import VerificationContext
@@ -289,7 +289,7 @@ def _opened(raw: bytes, how: Reading) -> tuple[bytes, bool]:
     from ..smime.layers import parse_layers
     from ..smime.report import ENCRYPTED, MessageReport, Opened
     from ..smime.verification import outer_header
-    from .open import unsealed
+    from .open import open_message
 
     layers = [layer for layer in inspect(raw) if not layer.errant]
     if not layers:
@@ -303,7 +303,7 @@ def _opened(raw: bytes, how: Reading) -> tuple[bytes, bool]:
         )
     if encrypted or how.keys.trust:
         # an answer that quotes what nobody checked is an oracle for whoever changed it on its way
-        opened = unsealed(raw, how)
+        opened = open_message(raw, how)
         return opened.raw, any(layer.type in ENCRYPTED for layer in opened.report.whole)
     terminal.complain(
         "warning", "the signature of the original is not checked: no --trust is given"

@@ -17,7 +17,7 @@ from ..errors import MalformedMessage, UsageError
 from . import config, graph_client, sysexits
 from .command import Verb
 from .graph_client import Place
-from .make import read_to_protect, ready
+from .make import prepare, read_to_protect
 from .options import Keys, Protection, option, take, verb
 from .send import check_save, save
 
@@ -152,7 +152,7 @@ class SendmailVerb(Verb):
     context_settings={"help_option_names": ["--help"]},
     options_metavar="[-t] [-i] [-f ADDRESS] [-F NAME] [-bm] [OPTIONS]",
 )
-@graph_client.protecting_and_sending
+@graph_client.submission_options
 @save
 @option("--from", "sender_address", metavar="ADDRESS", help="From where the message has none.")
 @option("--unsigned", is_flag=True, help="Send without a signature if there is no --signer.")
@@ -199,8 +199,8 @@ def sendmail(ctx: click.Context, /, save_to_sent_items: bool, unsigned: bool, **
     data = read_to_protect("-", how, place)
     with graph_client.client(place) as graph:
         made = complete(data, invocation, author)
-        raw = ready(made if how.is_asked_for else crlf(made), how)
-        with graph_client.sending():
+        raw = prepare(made if how.is_asked_for else crlf(made), how)
+        with graph_client.report_interruption():
             ref = graph.send(raw, save_to_sent_items=save_to_sent_items, via="auto")
         graph_client.print_outcome(ref)
 
@@ -227,12 +227,12 @@ class _Author:
 def complete(data: bytes, invocation: Invocation, author: _Author) -> bytes:
     """The message as a mail server would complete it: its recipients and its From."""
     header, body = _split(data if invocation.dots_are_text else _until_dot(data))
-    fields = [_qualified(field, author.domain) for field in header]
+    fields = [_qualify(field, author.domain) for field in header]
     sender = _From(invocation, author)
     fields = [sender.replace(field) for field in fields]
     if not any(field.name.lower() == "from" for field in fields):
         fields.append(sender.field(invocation.full_name))
-    fields += _blind(fields, invocation, author.domain)
+    fields += _make_bcc(fields, invocation, author.domain)
     return b"".join([*(field.raw for field in fields), b"\r\n", body])
 
 
@@ -285,7 +285,7 @@ def _local(text: str) -> tuple[str, str] | None:
     return match["name"] or match["inside"], (match["comment"] or match["display"] or "").strip()
 
 
-def _qualified(field: HeaderField, domain: str | None) -> HeaderField:
+def _qualify(field: HeaderField, domain: str | None) -> HeaderField:
     """To, Cc and Bcc with a domain behind every local name; From is a matter of its own."""
     if field.name.lower() not in ("to", "cc", "bcc"):
         return field
@@ -347,7 +347,7 @@ class _From:
         return _field("From", formataddr((clean, self.address)))
 
 
-def _blind(
+def _make_bcc(
     fields: list[HeaderField], invocation: Invocation, domain: str | None
 ) -> list[HeaderField]:
     """A Bcc for the arguments that stand in no header."""

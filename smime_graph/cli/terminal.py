@@ -273,7 +273,7 @@ def termination_raises(is_done: Callable[[], bool]) -> Iterator[None]:
 
 
 @contextmanager
-def showing_warnings() -> Iterator[None]:
+def show_warnings() -> Iterator[None]:
     """What the library says to its logger, said as we say it."""
     import logging
 

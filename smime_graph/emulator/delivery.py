@@ -8,7 +8,7 @@ from dataclasses import replace
 from email.utils import formatdate
 from typing import Protocol
 
-from .mime import Person, Summary, header_fields, summarise, with_fields, without_fields
+from .mime import Person, Summary, add_fields, header_fields, remove_fields, summarise
 from .mime_writer import write_non_delivery
 from .refusal import Refusal
 from .store import Account, Content, Item, Store
@@ -74,12 +74,12 @@ def unique(*groups: Iterable[Person]) -> tuple[tuple[Person, ...], ...]:
     return tuple(result)
 
 
-def identified(raw: bytes, summary: Summary, account: Account) -> tuple[bytes, Summary]:
+def add_message_id(raw: bytes, summary: Summary, account: Account) -> tuple[bytes, Summary]:
     """Give a message a Message-ID if it has none; otherwise nothing changes."""
     if summary.message_id:
         return raw, summary
     message_id = f"<{uuid.uuid4()}@{account.address.rpartition('@')[2]}>"
-    return with_fields(raw, [("Message-ID", message_id)]), replace(summary, message_id=message_id)
+    return add_fields(raw, [("Message-ID", message_id)]), replace(summary, message_id=message_id)
 
 
 def submit(
@@ -127,10 +127,10 @@ def submit(
         )
 
     given = raw
-    raw, summary = identified(raw, summary, account)
+    raw, summary = add_message_id(raw, summary, account)
     names = {field.name for field in header_fields(raw)[0]}
-    raw, summary = _dated_and_signed_by(raw, summary, account, now, names=names)
-    public = without_fields(raw, _BCC) if _BCC & names else raw
+    raw, summary = _add_date_and_from(raw, summary, account, now, names=names)
+    public = remove_fields(raw, _BCC) if _BCC & names else raw
     visible_at = now + sent_items_delay
     content: Content | None = None
     if draft is not None:
@@ -154,7 +154,7 @@ def submit(
     _deliver(store, rules, account, recipients, raw=public, content=content, now=now)
 
 
-def _dated_and_signed_by(
+def _add_date_and_from(
     raw: bytes, summary: Summary, account: Account, now: float, *, names: Collection[str]
 ) -> tuple[bytes, Summary]:
     """Add the fields that RFC 5322 3.6 demands of every message, where they are missing."""
@@ -165,7 +165,7 @@ def _dated_and_signed_by(
     if "date" not in names:
         missing.append(("Date", formatdate(now)))
         summary = replace(summary, date=float(int(now)))
-    return (with_fields(raw, missing) if missing else raw), summary
+    return (add_fields(raw, missing) if missing else raw), summary
 
 
 def _deliver(
@@ -187,7 +187,7 @@ def _deliver(
         if account is not None:
             copy = content
             if rules.rewrite_headers:
-                rewritten = _rewritten(store, account, raw)
+                rewritten = _drop_fields(store, account, raw)
                 copy = store.keep(rewritten, summarise(rewritten))
             store.insert(account, folder="inbox", content=copy, now=now)
             taken = taken or copy is content
@@ -210,7 +210,7 @@ def _deliver(
         store.insert(sender, folder="inbox", content=returned, now=now)
 
 
-def _rewritten(store: Store, account: Account, raw: bytes) -> bytes:
+def _drop_fields(store: Store, account: Account, raw: bytes) -> bytes:
     """What the transport does to header fields, as far as it has been reported.
 
     An x- field is lost the first time a mailbox meets its name, since only then the name
@@ -224,4 +224,4 @@ def _rewritten(store: Store, account: Account, raw: bytes) -> bytes:
                 dropped.add(name)
         elif name not in _DELIVERED and not name.startswith(_DELIVERED_PREFIXES):
             dropped.add(name)
-    return without_fields(raw, dropped)
+    return remove_fields(raw, dropped)

@@ -25,12 +25,12 @@ def list_messages(call: Call) -> Response:
         account,
         now=call.now,
         folder=folder,
-        message_id=_wanted_message_id(call),
+        message_id=_read_filter(call),
         oldest_first=_oldest_first(call),
         limit=top + 1,
         skip=skip,
     )
-    selected = _selected(call, "message", metadata.MESSAGE_PROPERTIES)
+    selected = _select_properties(call, "message", metadata.MESSAGE_PROPERTIES)
     value = [
         _only(resources.message(account, item, immutable=call.immutable), selected)
         for item in found[:top]
@@ -81,7 +81,7 @@ def _number(call: Call, name: str, *, default: int, least: int, most: int) -> in
     return int(text)
 
 
-def _wanted_message_id(call: Call) -> str | None:
+def _read_filter(call: Call) -> str | None:
     text = call.query.get("$filter")
     if text is None:
         return None
@@ -103,7 +103,9 @@ def _oldest_first(call: Call) -> bool:
     return (match[1] or "").strip().lower() != "desc"
 
 
-def _selected(call: Call, kind: str, properties: Mapping[str, str]) -> frozenset[str] | None:
+def _select_properties(
+    call: Call, kind: str, properties: Mapping[str, str]
+) -> frozenset[str] | None:
     text = call.query.get("$select")
     if text is None:
         return None
@@ -132,7 +134,7 @@ def get_message(call: Call) -> Response:
     account = account_for(call)
     item = item_for(call, account)
     _check_options(call, frozenset({"$select"}))
-    selected = _selected(call, "message", metadata.MESSAGE_PROPERTIES)
+    selected = _select_properties(call, "message", metadata.MESSAGE_PROPERTIES)
     context = {"@odata.context": f"{context_of(call, account)}/messages/$entity"}
     message = resources.message(account, item, immutable=call.immutable)
     return json_response(200, context | _only(message, selected))
@@ -162,7 +164,7 @@ def list_folders(call: Call) -> Response:
     account = account_for(call)
     _check_options(call, frozenset({"$top", "$skip", "$select"}))
     top, skip = _window(call)
-    selected = _selected(call, "mailFolder", metadata.FOLDER_PROPERTIES)
+    selected = _select_properties(call, "mailFolder", metadata.FOLDER_PROPERTIES)
     names = list(FOLDERS)[skip:]
     value = [_only(_folder_shape(call, account, name), selected) for name in names[:top]]
     return _page(
@@ -173,7 +175,7 @@ def list_folders(call: Call) -> Response:
 def get_folder(call: Call) -> Response:
     account = account_for(call)
     _check_options(call, frozenset({"$select"}))
-    selected = _selected(call, "mailFolder", metadata.FOLDER_PROPERTIES)
+    selected = _select_properties(call, "mailFolder", metadata.FOLDER_PROPERTIES)
     name = folder_for(call, account)
     if name is None:
         raise not_found()

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from .context import Call, account_for, entity, folder_for, item_for, no_resource
-from .delivery import identified, submit, unique
+from .delivery import add_message_id, submit, unique
 from .exchange import Response, json_response
 from .mime import Person, Summary, UnusableMime, summarise
 from .mime_writer import Draft, read_message, read_people, write_message
@@ -86,7 +86,7 @@ def create_message(call: Call) -> Response:
 def _created(
     call: Call, account: Account, raw: bytes, summary: Summary, *, folder: str = "drafts"
 ) -> Response:
-    raw, summary = identified(raw, summary, account)
+    raw, summary = add_message_id(raw, summary, account)
     item = call.store.insert(
         account,
         folder=folder,
@@ -109,7 +109,7 @@ def put_value(call: Call) -> Response:
     raw, summary = read_mime(call, call.request.body, raw_allowed=True)
     if not item.is_draft:
         raise _not_draft()
-    raw, summary = identified(raw, summary, account)
+    raw, summary = add_message_id(raw, summary, account)
     item = call.store.replace(item, content=call.store.keep(raw, summary), now=call.now)
     return json_response(200, entity(call, account, item))
 

@@ -111,7 +111,7 @@ def header_fields(raw: bytes) -> tuple[list[Field], int]:
     return fields, empty.end() if empty else end
 
 
-def without_fields(raw: bytes, names: Collection[str]) -> bytes:
+def remove_fields(raw: bytes, names: Collection[str]) -> bytes:
     """Take the named fields (lower case) away, folded lines and all; every other byte stays."""
     fields = [field for field in header_fields(raw)[0] if field.name in names]
     kept: list[bytes] = []
@@ -125,7 +125,7 @@ def without_fields(raw: bytes, names: Collection[str]) -> bytes:
     return b"".join(kept)
 
 
-def with_fields(raw: bytes, fields: Collection[tuple[str, str]]) -> bytes:
+def add_fields(raw: bytes, fields: Collection[tuple[str, str]]) -> bytes:
     """Put fields before the first one, with the line ends that the message has already."""
     present, end = header_fields(raw)
     # Not before the first byte: a continuation line may stand there, and would continue what is

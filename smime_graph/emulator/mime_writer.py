@@ -122,7 +122,7 @@ def write_message(draft: Draft, *, headers: Sequence[tuple[str, str]] = ()) -> b
     if draft.message_id:
         lines.append(f"Message-ID: {_clean(draft.message_id)}")
     lines += [
-        f"Subject: {_encoded(_clean(draft.subject or ''))}",
+        f"Subject: {_encode(_clean(draft.subject or ''))}",
         "MIME-Version: 1.0",
         f"Content-Type: text/{'html' if draft.html else 'plain'}; charset=utf-8",
         "Content-Transfer-Encoding: base64",
@@ -139,10 +139,10 @@ def _mailbox(person: Person) -> str:
     if person.name.isascii():
         name = person.name.replace("\\", "\\\\").replace('"', '\\"')
         return f'"{name}" <{person.address}>'
-    return f"{_encoded(person.name)} <{person.address}>"
+    return f"{_encode(person.name)} <{person.address}>"
 
 
-def _encoded(text: str) -> str:
+def _encode(text: str) -> str:
     if text.isascii() and "=?" not in text and len(text) < 900:
         return text
     # RFC 2047 2: a word has at most 75 characters, and 5 whole characters have at most 20 bytes.
@@ -163,7 +163,7 @@ def write_non_delivery(
     listed = "\r\n".join(recipients)
     return (
         f"From: Mail Delivery <{postmaster}>\r\nTo: {sender}\r\n"
-        f"Subject: {_encoded(_clean('Undeliverable: ' + subject))}\r\n"
+        f"Subject: {_encode(_clean('Undeliverable: ' + subject))}\r\n"
         f"Message-ID: <{uuid.uuid4()}@{domain}>\r\nDate: {formatdate(now)}\r\n"
         "Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
         "Content-Type: multipart/report; report-type=delivery-status; "

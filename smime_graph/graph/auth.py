@@ -72,7 +72,7 @@ class TokenSource:
         self, credential: Credential, *, scope: str, clock: Callable[[], float] = time.time
     ) -> None:
         if isinstance(credential, str):
-            _checked(credential)
+            _check_token(credential)
         elif not callable(getattr(credential, "get_token", None)) and not callable(credential):
             raise UsageError(
                 f"the credential is {type(credential).__name__}, wanted a token, a function that"
@@ -133,7 +133,7 @@ class TokenSource:
 
     def _still_good(self, rejected: str | None) -> str | None:
         if isinstance(self._credential, str):
-            return _checked(self._credential)
+            return _check_token(self._credential)
         held = self._held
         if held is None or held.token == rejected or self._clock() >= held.until - _MARGIN:
             return None
@@ -147,8 +147,8 @@ class TokenSource:
     def _keep(self, answer: Any) -> str:
         if isinstance(answer, str):
             self._held = None
-            return _checked(answer)
-        token = _checked(getattr(answer, "token", None))
+            return _check_token(answer)
+        token = _check_token(getattr(answer, "token", None))
         try:
             until = float(answer.expires_on)
             if not math.isfinite(until):
@@ -169,7 +169,7 @@ class TokenSource:
         )
 
 
-def _checked(token: object) -> str:
+def _check_token(token: object) -> str:
     # It becomes a header field: a line end inside would become another one.
     if not isinstance(token, str):
         raise UsageError(f"the credential gave {type(token).__name__}, wanted a token")

@@ -35,8 +35,8 @@ from .keyfiles.read import (
     files_of,
     is_folder,
     kind_of,
+    name_in_errors,
     name_of,
-    naming,
     parse,
     parse_pem,
     read_bytes,
@@ -119,7 +119,7 @@ class Identity:
         key, no certificate for it, or several people (`load_identities` gives them all).
         """
         found = read_key_file(path, passwords=_passwords(password))
-        return _one_person(_completed(found, path), name_of(path))
+        return _one_person(_add_certificates_beside(found, path), name_of(path))
 
     @classmethod
     @checked
@@ -146,7 +146,7 @@ class Identity:
         name = name_of(source)
         found = parse_pem(read_bytes(source), _passwords(password), name)
         if certificates is None:
-            found = _completed(found, source)
+            found = _add_certificates_beside(found, source)
         else:
             more = read_certificates(certificates)
             found = KeyFile(found.keys, (*found.certificates, *more))
@@ -239,7 +239,7 @@ class Contact:
     def __post_init__(self) -> None:
         check_fields(self)
         if self.capabilities is None:
-            object.__setattr__(self, "capabilities", _announced(self.certificate))
+            object.__setattr__(self, "capabilities", _read_capabilities(self.certificate))
 
     def __repr__(self) -> str:
         announced = "nothing" if self.capabilities is None else f"{len(self.capabilities)} kinds"
@@ -274,7 +274,7 @@ class Contact:
     def from_der(cls, source: str | PathLike[str] | bytes, *, email: str | None = None) -> Contact:
         """As `load`, for one certificate in DER."""
         name = name_of(source)
-        with naming(name):
+        with name_in_errors(name):
             certificate = Certificate(read_bytes(source))
         return cls(certificate, email=email)
 
@@ -287,7 +287,7 @@ def read_capabilities(der: bytes) -> tuple[bytes, ...]:
     return tuple(bytes(element.raw) for element in elements)
 
 
-def _announced(certificate: Certificate) -> tuple[bytes, ...] | None:
+def _read_capabilities(certificate: Certificate) -> tuple[bytes, ...] | None:
     # RFC 4262 2
     try:
         found = certificate.extensions.get_extension_for_oid(
@@ -342,7 +342,7 @@ def load_identities(
     certificate.
     """
     if isinstance(source, bytes) or not is_folder(source):
-        found = _completed(read_key_file(source, passwords=passwords), source)
+        found = _add_certificates_beside(read_key_file(source, passwords=passwords), source)
         return tuple(_pair(found, name_of(source)))
     keys: list[Any] = []
     certificates: list[Certificate] = []
@@ -370,7 +370,7 @@ def load_identities(
     return pairs
 
 
-def _completed(found: KeyFile, source: Source) -> KeyFile:
+def _add_certificates_beside(found: KeyFile, source: Source) -> KeyFile:
     """A key that stands alone in its file, with the certificates of the file beside it."""
     if not found.keys or found.certificates:
         return found
@@ -412,7 +412,7 @@ def _pair(found: KeyFile, name: str) -> list[Identity]:
     keys = {_public_key_of(key): key for key in found.keys}
     identities = []
     budget = Budget()
-    with naming(name):
+    with name_in_errors(name):
         for certificate in found.certificates:
             if (key := keys.get(_public_key_in(certificate))) is not None:
                 chain = issuers(certificate, found.certificates, budget)
@@ -432,7 +432,7 @@ def _pair(found: KeyFile, name: str) -> list[Identity]:
 
 def _one_person(found: KeyFile, name: str) -> Identity:
     pairs = _pair(found, name)
-    with naming(name):
+    with name_in_errors(name):
         signers = [p for p in pairs if allows_signing(p.certificate)]
         main = max(
             signers or pairs,
@@ -483,14 +483,16 @@ def issuers(
     chain = [certificate]
     while len(chain) <= _MAX_CHAIN:
         found = by_subject.get(chain[-1].canonical_issuer, [])[:_MAX_NAMESAKES]
-        nearest = next((c for c in found if c not in chain and _issued(chain[-1], c, budget)), None)
+        nearest = next(
+            (c for c in found if c not in chain and _has_issued(chain[-1], c, budget)), None
+        )
         if nearest is None or chain[-1].is_self_issued:
             break
         chain.append(nearest)
     return tuple(chain[1:])
 
 
-def _issued(certificate: Certificate, issuer: Certificate, budget: Budget) -> bool:
+def _has_issued(certificate: Certificate, issuer: Certificate, budget: Budget) -> bool:
     budget.spend("signatures", signature_price(issuer, len(certificate.der)))
     try:
         check_signature(certificate, issuer)

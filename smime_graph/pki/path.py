@@ -196,7 +196,7 @@ def build_path(
                 break
     except LimitReached as error:
         limit = str(error)
-    best = best or PathReport(tuple(_why_no_path(search, certificate, at, limit)))
+    best = best or PathReport(tuple(_explain_no_path(search, certificate, at, limit)))
     if limit:
         text = f"no good path found, and to look further is too much: {limit}"
         found = finding("pki.path.limit", certificate.description, text)
@@ -205,11 +205,11 @@ def build_path(
     return best
 
 
-def _why_no_path(
+def _explain_no_path(
     search: _Search, certificate: Certificate, at: datetime, limit: str
 ) -> list[Finding]:
     findings = validity_findings(certificate, at=at) + extension_findings(certificate)
-    return findings if limit else [*findings, search.why_none()]
+    return findings if limit else [*findings, search.explain_failure()]
 
 
 def _constrained_names(chain: Sequence[Certificate]) -> int:
@@ -332,7 +332,7 @@ class _Search:
                 # an anchor that leaves part of its key to others is none (RFC 5280 6.1.1 d)
                 if len(chain) < MAX_CHAIN - 1:
                     yield from self._extensions((*chain, issuer))
-            elif (checked := self._checked(chain, issuer)) is None:
+            elif (checked := self._check_last(chain, issuer)) is None:
                 continue
             elif issuer in self._anchors:
                 # the anchor's own constraints hold (RFC 5937), the one on issuing first of all
@@ -343,7 +343,7 @@ class _Search:
             elif len(chain) < MAX_CHAIN - 1:
                 yield from self._extensions((*checked, issuer))
 
-    def _checked(
+    def _check_last(
         self, chain: tuple[Certificate, ...], issuer: Certificate
     ) -> tuple[Certificate, ...] | None:
         """The chain, where `issuer` made the signature of its end; else None.
@@ -369,7 +369,7 @@ class _Search:
             checked[index] = issuer = one.with_parameters(parameters)
         return tuple(checked)
 
-    def why_none(self) -> Finding:
+    def explain_failure(self) -> Finding:
         """The finding for a search that ended without a path."""
         if not self._anchors:
             text = "no trust anchors were given"

@@ -118,7 +118,7 @@ class Senders:
             severity = Severity.WARNING
         return [finding("pki.address.mismatch", "message", self.fault, severity=severity)]
 
-    def who_did_not_sign(self, signers: Sequence[Signer]) -> list[Finding]:
+    def find_silent_authors(self, signers: Sequence[Signer]) -> list[Finding]:
         """Authors beside the one who signed: it is they whom a reader is shown.
 
         RFC 8550 3 is content with the Sender, or with one of several in the From; those of a From

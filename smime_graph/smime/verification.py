@@ -122,7 +122,7 @@ def judge(parsed: ParsedMessage, context: VerificationContext) -> Opened:
         [signer for layer in verified for signer, _ in layer.signers], context.clearance
     )
     found += findings
-    found += senders.who_did_not_sign(signers)
+    found += senders.find_silent_authors(signers)
     if any(signer.accepted for signer in signers):
         # another signer who is not believed does not take anything from one who is
         others = {signer.where for signer in signers if not signer.accepted}
@@ -143,7 +143,7 @@ def judge(parsed: ParsedMessage, context: VerificationContext) -> Opened:
     if parsed.error is not None:
         found.append(finding("smime.unreadable", "message", str(parsed.error)))
     else:
-        found += _why_not_accepted(signers, found)
+        found += _explain_rejection(signers, found)
     layers = tuple(parsed.layers)
     encrypted = [layer for layer in layers if layer.type in ENCRYPTED]
     authenticated = accepted_signer or (
@@ -165,7 +165,7 @@ def judge(parsed: ParsedMessage, context: VerificationContext) -> Opened:
     return Opened(content, outer_header(parsed.first), report)
 
 
-def _why_not_accepted(signers: Sequence[Signer], found: Sequence[Finding]) -> list[Finding]:
+def _explain_rejection(signers: Sequence[Signer], found: Sequence[Finding]) -> list[Finding]:
     """An error for every signer who stands in the way of "accepted" and has none yet."""
     said = {f.scope for f in found if f.severity is Severity.ERROR}
     texts: dict[str, list[str]] = {signer.where: [] for signer in signers}

@@ -16,8 +16,8 @@ from smime_graph.authority.profile import (
     key_usage_extension,
     person_name,
     policies_extension,
-    purposes,
-    replaced,
+    purposes_extension,
+    replace_extensions,
     validity_of,
 )
 
@@ -101,7 +101,7 @@ def test_key_usage_is_critical_and_made_of_known_bits() -> None:
         key_usage_extension(("encipher_only",))  # RFC 5280 4.2.1.3: only with keyAgreement
 
 
-@pytest.mark.parametrize("make", [purposes, policies_extension])
+@pytest.mark.parametrize("make", [purposes_extension, policies_extension])
 def test_identifiers_are_held_to_be_some(make: object) -> None:
     assert callable(make)
     assert make(()) == []
@@ -131,9 +131,9 @@ def test_what_is_no_address_is_refused(email: str) -> None:
 def test_an_extension_given_takes_the_place_of_its_kind() -> None:
     usage = key_usage_extension(("digital_signature",))
     other = key_usage_extension(("key_encipherment",))
-    further = purposes(("1.2.3",))
-    assert replaced([*usage, *further], other) == [*other, *further]
-    assert replaced(usage, further) == [*usage, *further]
+    further = purposes_extension(("1.2.3",))
+    assert replace_extensions([*usage, *further], other) == [*other, *further]
+    assert replace_extensions(usage, further) == [*usage, *further]
 
 
 def test_a_key_at_hand_is_taken_as_it_is() -> None:

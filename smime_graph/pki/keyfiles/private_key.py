@@ -31,7 +31,7 @@ def load_private_key(der: bytes) -> Any:
     kind = None if info is None else algorithms.find(KeyKind, info[0])
     try:
         if info is not None and kind is not None and kind.seeded is not None:
-            return _seeded(kind, kind.seeded, info[1])
+            return _load_seeded(kind, kind.seeded, info[1])
         return ser.load_der_private_key(der, None)
     except UsageError:
         raise
@@ -57,7 +57,7 @@ def _private_key_info(der: bytes) -> tuple[str, bytes] | None:
         return None
 
 
-def _seeded(kind: KeyKind, form: SeededForm, octets: bytes) -> Any:
+def _load_seeded(kind: KeyKind, form: SeededForm, octets: bytes) -> Any:
     if octets[:1] == b"\x04":
         raise UsageError(
             f"it holds an {kind.title} private key in the expanded form alone",

@@ -153,7 +153,7 @@ def read_bytes(source: Source, *, too_large: bytes | None = None, limit: int = _
         if too_large is not None:
             return too_large
         raise UsageError(f"{name_of(source)} is larger than {limit} octets: not a key file")
-    return _bare(data)
+    return _take_out(data)
 
 
 def _read_file(path: str | os.PathLike[str], limit: int) -> bytes:
@@ -183,19 +183,19 @@ def files_of(folder: str | os.PathLike[str]) -> list[Path]:
         raise UsageError(f"{file_name(folder)} cannot be read: {error.strerror}") from error
 
 
-def _bare(data: bytes) -> bytes:
+def _take_out(data: bytes) -> bytes:
     """The DER without white space behind it, or out of the mail that carries it; PEM as it is."""
     if pem.BEGIN in data:
         return data
-    return _without_blanks(data) if data[:1] == b"\x30" else _carried(data) or data
+    return _strip_blanks(data) if data[:1] == b"\x30" else _find_certificates_in_mail(data) or data
 
 
-def _without_blanks(der: bytes) -> bytes:
+def _strip_blanks(der: bytes) -> bytes:
     end = ber.end_of(der)
     return der if der[end:].strip() else der[:end]
 
 
-def _carried(data: bytes) -> bytes | None:
+def _find_certificates_in_mail(data: bytes) -> bytes | None:
     """The certificates that a mail is, which carries nothing else (RFC 8551 3.8)."""
     end = re.search(rb"\r?\n\r?\n", data[:_MAX_HEADER])
     if end is None or b"application/" not in data[: end.start()].lower():
@@ -209,12 +209,12 @@ def _carried(data: bytes) -> bytes | None:
             content = binascii.a2b_base64(content)
         except binascii.Error:
             return None
-    content = _without_blanks(content)
+    content = _strip_blanks(content)
     return content if kind_of(content) in ("pkcs7", "certificate") else None
 
 
 @contextmanager
-def naming(name: str, *, hint: str | None = None) -> Iterator[None]:
+def name_in_errors(name: str, *, hint: str | None = None) -> Iterator[None]:
     """Whatever is wrong inside is a UsageError that names the file; `hint` where it has none."""
     try:
         yield
@@ -309,7 +309,7 @@ def parse(
             hint="give a PKCS#12 (.p12, .pfx) or PEM file",
         )
     collector = _Collector(passwords, most)
-    with naming(name, hint=_CERTIFICATE_HINT if passwords is None else None):
+    with name_in_errors(name, hint=_CERTIFICATE_HINT if passwords is None else None):
         match kind:
             case "certificate" | "pkcs7":
                 collector.add_certificates(data)
@@ -352,7 +352,7 @@ def parse_pem(
     most: int = _MAX_CERTIFICATES,
 ) -> KeyFile:
     collector = _Collector(passwords, most)
-    with naming(name, hint=_CERTIFICATE_HINT if passwords is None else None):
+    with name_in_errors(name, hint=_CERTIFICATE_HINT if passwords is None else None):
         for block in pem.read_blocks(data):
             label = block.label
             if label in _CERTIFICATES:
