@@ -103,17 +103,24 @@ if TYPE_CHECKING:
     from .smime.answer import answer as answer
     from .smime.attachments import Attachment as Attachment
     from .smime.context import Clearance as Clearance
+    from .smime.entity import HeaderField as HeaderField
     from .smime.examine import decompress as decompress
     from .smime.examine import decrypt as decrypt
     from .smime.examine import examine as examine
     from .smime.examine import inspect as inspect
     from .smime.examine import unseal as unseal
     from .smime.examine import verify as verify
+    from .smime.header_protection import FieldProtection as FieldProtection
+    from .smime.header_protection import FieldState as FieldState
+    from .smime.header_protection import HeaderProtection as HeaderProtection
+    from .smime.header_protection import HeaderProtectionForm as HeaderProtectionForm
+    from .smime.header_protection import ProtectedHeader as ProtectedHeader
     from .smime.receipts import ReceiptReport as ReceiptReport
     from .smime.receipts import examine_receipt as examine_receipt
     from .smime.receipts import receipt as receipt
     from .smime.receipts import receipt_recipients as receipt_recipients
     from .smime.receipts import verify_receipt as verify_receipt
+    from .smime.report import ComparedHeader as ComparedHeader
     from .smime.report import Countersigner as Countersigner
     from .smime.report import Layer as Layer
     from .smime.report import LayerRecipient as LayerRecipient
@@ -190,7 +197,15 @@ _HOME = {
     ".smime.attachments": ("Attachment",),
     ".smime.context": ("Clearance",),
     ".smime.examine": ("decompress", "decrypt", "examine", "inspect", "unseal", "verify"),
+    ".smime.entity": ("HeaderField",),
     ".smime.harvest": ("harvest", "signer_contact"),
+    ".smime.header_protection": (
+        "FieldProtection",
+        "FieldState",
+        "HeaderProtection",
+        "HeaderProtectionForm",
+        "ProtectedHeader",
+    ),
     ".smime.receipts": (
         "ReceiptReport",
         "examine_receipt",
@@ -199,6 +214,7 @@ _HOME = {
         "verify_receipt",
     ),
     ".smime.report": (
+        "ComparedHeader",
         "Countersigner",
         "Layer",
         "LayerRecipient",

@@ -140,6 +140,8 @@ CATALOGUE: dict[str, tuple[Severity, str]] = {
     "smime.line-ends": (_W, "RFC 8551 3.1.1"),
     "smime.protocol": (_W, "RFC 8551 3.5.3.2"),
     "smime.errant-layer": (_W, "RFC 9787 6.2"),
+    "smime.header-protection": (_W, "RFC 9788 4.1"),
+    "smime.outer-header": (_W, "RFC 9788 4"),
     "smime.limit": (_E, "RFC 8551 3.7"),
     "smime.signing-time": (_W, "RFC 8551 2.5.1"),
     "smime.inner-type": (_E, "RFC 8551 2.4.1"),

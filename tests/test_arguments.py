@@ -53,7 +53,7 @@ RESULTS = {
     ),
     *("ReceiptReport", "Severity", "Signer", "Countersigner", "LayerRecipient", "LayerSigner"),
     *("Report", "Services", "Timestamp", "Receipt", "Confirmation", "ContentHints", "Expansion"),
-    *("ContentReference", "Outcome"),
+    *("ContentReference", "Outcome", "FieldProtection", "HeaderField", "ProtectedHeader"),
     *("Announcement", "ContactChoice", "DroppedCertificate", "KnownCertificate"),
 }
 

@@ -6,6 +6,8 @@ from ..findings import Report, Severity
 from ..smime.report import Layer, MessageReport, time_text
 from . import terminal
 
+_MAX_FIELDS = 100  # of a header that are shown
+
 
 def warn(report: Report) -> None:
     """What is no reason to reject the message, and yet worth knowing."""
@@ -41,6 +43,12 @@ def report_lines(report: MessageReport) -> list[str]:
     lines = [f"{report.verdict}: {report.summary}, {authenticated}"]
     for layer in report.layers:
         lines += layer_lines(layer)
+    if report.header_protection is not None:
+        lines.append(f"header fields are protected ({report.header_protection}):")
+        lines += [f"  {one.name}: {one.state}" for one in report.header_fields[:_MAX_FIELDS]]
+    if report.outer_headers_differ:
+        names = ", ".join(report.outer_headers_differ[:_MAX_FIELDS])
+        lines.append(f"outside these say something else: {names}")
     for signer in report.signers:
         who = ", ".join(signer.emails) or "(no address)"
         lines.append(f"{signer.where}: {who}, {'accepted' if signer.accepted else 'not accepted'}")

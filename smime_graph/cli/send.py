@@ -286,9 +286,10 @@ def _open_original(raw: bytes, how: Reading) -> tuple[bytes, bool]:
     from ..policy import ARCHIVE
     from ..smime.context import VerificationContext
     from ..smime.examine import inspect
+    from ..smime.header_protection import read_protected_header
     from ..smime.layers import parse_layers
     from ..smime.report import ENCRYPTED, MessageReport, Opened
-    from ..smime.verification import outer_header
+    from ..smime.verification import header_of
     from .open import open_message
 
     layers = [layer for layer in inspect(raw) if not layer.errant]
@@ -311,7 +312,10 @@ def _open_original(raw: bytes, how: Reading) -> tuple[bytes, bool]:
     parsed = parse_layers(raw, VerificationContext.of(len(raw), policy=ARCHIVE))
     if parsed.error is not None:
         raise parsed.error
-    return Opened(parsed.content, outer_header(parsed.first), MessageReport()).raw, False
+    protected, _ = read_protected_header(parsed.payload, parsed.outer, is_encrypted=False)
+    # whom an answer goes to is read from protected fields alone (RFC 9788 4.4.4, 6.2)
+    header, _, _ = header_of(parsed, protected, is_signed=True)
+    return Opened(parsed.content, header, MessageReport(), protected).raw, False
 
 
 def _sender(opened: bytes, named: Keys, user: str) -> str:

@@ -101,7 +101,7 @@ _UNENCODED = ("7bit", "8bit", "binary")
 _UUENCODED = ("x-uuencode", "uuencode", "x-uue", "uue")
 _ENCODED = ("base64", "quoted-printable", *_UUENCODED)
 # of which a code unit may look like a line end
-_WIDE_CHARSETS = ("utf-16", "utf-32", "utf16", "utf32", "ucs-2", "ucs-4", "iso-10646-ucs")
+WIDE_CHARSETS = ("utf-16", "utf-32", "utf16", "utf32", "ucs-2", "ucs-4", "iso-10646-ucs")
 _NO_WAY_BACK = "which cannot be signed again without breaking its signature"
 
 
@@ -268,7 +268,7 @@ def _has_lines(kind: ContentType, encoding: str, data: bytes) -> bool:
 
 
 def _is_wide(kind: ContentType) -> bool:
-    return kind.parameters.get("charset", "").lower().startswith(_WIDE_CHARSETS)
+    return kind.parameters.get("charset", "").lower().startswith(WIDE_CHARSETS)
 
 
 def _canonical_multipart(
@@ -304,7 +304,7 @@ def _canonical_leaf(entity: Entity[bytes], kind: ContentType, clear: bool) -> It
             yield body
         elif kind.value.startswith(("text/", "message/")) and not _is_wide(kind):
             yield from _header(entity, b"quoted-printable", clear)
-            yield _quoted_printable(body)
+            yield quoted_printable(body)
         else:
             yield from _header(entity, b"base64", clear)
             yield encode_base64(body)
@@ -319,7 +319,7 @@ def _canonical_quoted(entity: Entity[bytes], kind: ContentType, clear: bool) -> 
         yield encode_base64(data)
         return
     if not body.isascii() or b"\0" in body or has_long_line(body):
-        body = _quoted_printable(a2b_qp(body))
+        body = quoted_printable(a2b_qp(body))
     elif clear and _changes_on_the_way(body):
         # blanks at the end of a line are not data (RFC 2045 6.7, rule 3)
         body = _guarded(re.sub(rb"[ \t]++(?=\r\n|\Z)", b"", body))
@@ -384,7 +384,8 @@ def _changes_on_the_way(body: bytes) -> bool:
     )
 
 
-def _quoted_printable(body: bytes) -> bytes:
+def quoted_printable(body: bytes) -> bytes:
+    """What has CRLF line ends as quoted-printable (RFC 2045 6.7)."""
     # line by line: over a whole text `b2a_qp` lets bare CRs through
     lines = (b2a_qp(line, istext=False) for line in body.split(b"\r\n"))
     encoded = b"\r\n".join(line.replace(b"=\n", b"=\r\n") for line in lines)

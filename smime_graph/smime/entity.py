@@ -269,11 +269,12 @@ class Multipart(Generic[D]):
     """The pieces of a multipart body (RFC 2046 5.1.1); a delimiter takes the line end before it.
 
     A part is None where two delimiters share a line end: some readers see an empty part there,
-    others none.
+    others none. `spans` are the offsets of each part.
     """
 
     preamble: D | None
     parts: tuple[D | None, ...]
+    spans: tuple[tuple[int, int], ...]
     epilogue: D
     is_closed: bool
 
@@ -282,6 +283,7 @@ def split_multipart(body: D, boundary: str) -> Multipart[D]:
     """Split at the delimiter lines. MalformedMessage for more than `MAX_PARTS` parts or none."""
     delimiter = b"--" + boundary.encode("utf-8", "replace")
     parts: list[D | None] = []
+    spans: list[tuple[int, int]] = []
     preamble: D | None = None
     start = -1  # of the part that is open
     position = 0
@@ -294,17 +296,20 @@ def split_multipart(body: D, boundary: str) -> Multipart[D]:
         end -= 1 if body[end - 1 : end] == b"\r" and end < position else 0
         if start >= 0:
             parts.append(part(body, start, end) if start <= end else None)
+            spans.append((start, max(start, end)))
         elif position > 0:
             preamble = part(body, 0, end)
         if len(parts) > MAX_PARTS:
             raise MalformedMessage(f"a multipart has more than {MAX_PARTS} parts")
         if match.group(1):
-            return Multipart(preamble, tuple(parts), part(body, match.end(1), len(body)), True)
+            epilogue = part(body, match.end(1), len(body))
+            return Multipart(preamble, tuple(parts), tuple(spans), epilogue, True)
         start = position = match.end()
     if start < 0:
         raise MalformedMessage(f"boundary {boundary[:70]!r} of a multipart does not occur in it")
     parts.append(part(body, start, len(body)))
-    return Multipart(preamble, tuple(parts), b"", False)
+    spans.append((start, len(body)))
+    return Multipart(preamble, tuple(parts), tuple(spans), b"", False)
 
 
 def _line_beginning(body: Data, text: bytes, position: int) -> int:

@@ -20,10 +20,12 @@ from ..pki.trust import TrustStore
 from ..policy import EXCHANGE, Policy
 from ..x509.certificate import Certificate
 from .context import Clearance, VerificationContext
+from .header_protection import read_protected_header
 from .layers import MAX_LAYERS, ParsedMessage, find_errant, parse_layers
 from .recognition import entity_of, read_layer, recognise
 from .report import ENCRYPTED, Layer, MessageReport, Opened
 from .verification import (
+    header_of,
     hint_of_errant,
     judge,
     outer_header,
@@ -137,14 +139,19 @@ def decrypt(
     findings = list(parsed.findings)
     if not authenticated:
         findings.append(unauthenticated(layers))
+    protected, odd = read_protected_header(parsed.payload, parsed.outer, is_encrypted=True)
+    header, differ, about_header = header_of(parsed, protected, is_signed=False)
     report = MessageReport(
-        tuple(findings),
+        (*findings, *odd, *about_header),
         layers=layers,
         summary="encrypted",
         authenticated=authenticated,
         judged=False,
+        outer_headers_differ=differ,
+        header_protection=None if protected is None else protected.intent,
+        header_fields=() if protected is None else protected.states(is_signed=False),
     )
-    opened = Opened(parsed.content, outer_header(parsed.first), report)
+    opened = Opened(parsed.content, header, report, protected)
     if out is not None:
         opened.write_to(out, header=False)
     return opened

@@ -40,7 +40,14 @@ from .entity import (
     split_multipart,
 )
 from .lines import crlf
-from .recognition import PKCS7_MIME, ReadLayer, entity_of, read_layer, recognise
+from .recognition import (
+    PKCS7_MIME,
+    ReadLayer,
+    claims_to_be_cms,
+    entity_of,
+    read_layer,
+    recognise,
+)
 from .report import ENCRYPTED, Layer, LayerType
 
 MAX_LAYERS = 16  # a triple wrap has three
@@ -83,7 +90,9 @@ class ParsedMessage:
     `start` is the message, or the part of it, as it came, and `first` the entity that it is;
     `outer` is the entity of the message whose From counts; `between` are the headers of the layers
     inside, the outermost first; `content` is what is in the last one, and `inner` the entity that
-    it is, None where no layer came off. A bare CMS is no entity. `errant` are the layers of parts.
+    it is, None where no layer came off. A bare CMS is no entity. `payload` is the same where it is
+    the Cryptographic Payload (RFC 9787 4.3): in layers that sign or encrypt, and none itself.
+    `errant` are the layers of parts.
     """
 
     content: Data
@@ -92,6 +101,7 @@ class ParsedMessage:
     outer: Entity[Data] | None = None
     between: list[Entity[Data]] = field(default_factory=list)
     inner: Entity[Data] | None = None
+    payload: Entity[Data] | None = None
     layers: list[Layer] = field(default_factory=list)
     errant: list[Layer] = field(default_factory=list)
     signed: list[SignedLayer] = field(default_factory=list)
@@ -102,6 +112,11 @@ class ParsedMessage:
     def certificates(self) -> list[Certificate]:
         """Every certificate that came along."""
         return [one for layer in self.signed for one in layer.signed.certificates]
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether one of the layers encrypts."""
+        return any(layer.type in ENCRYPTED for layer in self.layers)
 
     def covers_content(self, layer: SignedLayer) -> bool:
         """Whether all that this layer is over was read, and nothing further in is encrypted."""
@@ -208,6 +223,14 @@ def parse_layers(
         parsed.inner = None
     elif parsed.inner is None:
         parsed.inner = entity_inside(parsed.content)
+    if (
+        parsed.error is None
+        and parsed.inner is not None
+        and (parsed.is_encrypted or any(layer.signed.signers for layer in parsed.signed))
+        and parsed.layers[-1].type not in _LAST
+        and not claims_to_be_cms(parsed.inner)
+    ):
+        parsed.payload = parsed.inner
     return parsed
 
 

@@ -87,12 +87,19 @@ def recognise(raw: Data, path: str, entity: Entity[Data] | None = None) -> Cms |
     kind = entity.content_type
     if kind.value == "multipart/signed":
         return _recognise_clear(entity, path)
-    suffix = entity.filename.lower().rpartition(".")[2]
-    is_named = kind.value == "application/octet-stream" and suffix in ("p7m", "p7c", "p7z", "p7s")
-    if is_named or kind.value in (*PKCS7_MIME, *_PKCS7_SIGNATURE):
+    if claims_to_be_cms(entity):
         der, findings = _decoded(entity, path)
         return Cms(der, None, None, findings)
     return None
+
+
+def claims_to_be_cms(entity: Entity[Data]) -> bool:
+    """Whether the header says that this is S/MIME, or a multipart/signed of any kind."""
+    kind = entity.content_type.value
+    if kind == "application/octet-stream":
+        suffix = entity.filename.lower().rpartition(".")[2]
+        return suffix in ("p7m", "p7c", "p7z", "p7s")
+    return kind in (*PKCS7_MIME, *_PKCS7_SIGNATURE, "multipart/signed")
 
 
 def _unarmoured(raw: Data) -> Data:

@@ -25,6 +25,8 @@ from ..text import json_text
 from ..x509.certificate import Certificate
 from .attachments import Attachment, read_attachments, save
 from .entity import Entity
+from .header_protection import FieldProtection, HeaderProtection, ProtectedHeader
+from .legacy_display import shown_entity
 
 LayerType = Literal[
     "signed-data",
@@ -37,6 +39,7 @@ LayerType = Literal[
 ]
 ENCRYPTED: tuple[LayerType, ...] = ("enveloped-data", "auth-enveloped-data", "encrypted-data")
 Summary = Literal["unprotected", "signed", "encrypted", "signed-and-encrypted"]
+ComparedHeader = Literal["outer", "protected", "inner", "given"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +125,11 @@ class Signer:
     `intact`: the content is what was signed. `valid`: the signature is the certificate's.
     `trusted`: the certificate is believed at the time of judgement; `trusted_at_signing`: at the
     time of signing, as claimed by the signer. Each is None where it could not be found out.
-    `accepted`: all of it, and the signer is the sender. `services`, `countersigners`, `timestamps`,
-    `capabilities` (an SMIMECapabilities) and `encryption_key_preference` (an
+    `accepted`: all of it, and the signer is the sender. `compared` are the addresses of which the
+    signer must have one, and `compared_header` is where they stand: in the outer header, in the
+    protected one (RFC 9788 4.4), in another one inside, or given by the caller. `covers_headers`
+    are the names of the header fields that are under the signature. `services`, `countersigners`,
+    `timestamps`, `capabilities` (an SMIMECapabilities) and `encryption_key_preference` (an
     SMIMEEncryptionKeyPreference, RFC 8551 2.5.2 and 2.5.3; both in DER as signed, None where they
     are not) are those of an intact and valid signature, and empty for any other.
     """
@@ -144,6 +150,7 @@ class Signer:
     covers_body: bool
     covers_headers: tuple[str, ...]
     accepted: bool
+    compared_header: ComparedHeader | None = None
     services: Services = field(default_factory=Services)
     countersigners: tuple[Countersigner, ...] = ()
     timestamps: tuple[Timestamp, ...] = ()
@@ -162,8 +169,10 @@ class MessageReport(Report):
 
     `layers` are those that wrap the whole message, the outermost first, then the errant ones, for
     which nothing else in the report speaks. `labels` are the security labels under signatures that
-    were verified, the outermost first. `judged` is false where nobody's signature was looked at
-    (`decrypt`, `decompress`): then nothing is accepted.
+    were verified, the outermost first. `header_protection` is clear or cipher where the message has
+    protected header fields (RFC 9788), `header_fields` says what protects each of them, and
+    `outer_headers_differ` names the fields that say something else outside. `judged` is false where
+    nobody's signature was looked at (`decrypt`, `decompress`): then nothing is accepted.
     """
 
     layers: tuple[Layer, ...] = ()
@@ -174,6 +183,9 @@ class MessageReport(Report):
     error: SmimeGraphError | None = None
     labels: tuple[SecurityLabel, ...] = ()
     judged: bool = True
+    header_protection: HeaderProtection | None = None
+    header_fields: tuple[FieldProtection, ...] = ()
+    outer_headers_differ: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """The report as text in JSON, which is what `--json` of the command line prints."""
@@ -196,14 +208,16 @@ class Opened:
     """A message after verifying, decrypting or unsealing.
 
     `content` is the MIME entity inside, exactly as it was signed or encrypted; `header` the fields
-    that stood outside it, which no signature covers. Of a large message `inside` is the content as
-    a view of a temporary file that has no name: `content`, `raw`, `message` and `attachments` read
-    it into memory, `write_to` does not.
+    of the message: the protected ones where it has such (RFC 9788), each once, else those that
+    stood outside, which no signature covers. `protected` is what is known of the protected ones. Of
+    a large message `inside` is the content as a view of a temporary file that has no name:
+    `content`, `raw`, `message` and `attachments` read it into memory, `write_to` does not.
     """
 
     inside: bytes | memoryview
     header: bytes
     report: MessageReport
+    protected: ProtectedHeader | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         by = f", by {self.signer.email!r:.200}" if self.signer is not None else ""
@@ -232,7 +246,9 @@ class Opened:
 
     @property
     def raw(self) -> bytes:
-        """The whole message: the fields from outside, then the entity."""
+        """The whole message: its header fields, then the entity; of protected fields each once, and
+        no Legacy Display Element (RFC 9788 4.5.3).
+        """
         return bytes(whole(self))
 
     @checked
@@ -270,7 +286,9 @@ class Opened:
         acts upon. Raises MalformedMessage for what cannot be read, and for more than 1000.
         """
         self._must_be_mail()
-        return tuple(read_attachments(self.inside))
+        if self.protected is None:
+            return tuple(read_attachments(self.inside))
+        return tuple(read_attachments(b"".join(shown_entity(self.inside, self.protected))))
 
     @checked
     def save_attachments(self, folder: str | PathLike[str]) -> tuple[Path, ...]:
@@ -292,8 +310,11 @@ class Opened:
 
 def whole(opened: Opened) -> Octets:
     """As `Opened.raw`, which is read from the temporary file piece by piece where it is large."""
-    has_own = not opened.header or _has_version(opened.inside)
-    parts = [opened.header, b"" if has_own else b"MIME-Version: 1.0\r\n", opened.inside]
+    shown: list[Data] = [opened.inside]
+    if opened.protected is not None:
+        shown = shown_entity(opened.inside, opened.protected)
+    has_own = not opened.header or _has_version(shown[0])
+    parts = [opened.header, b"" if has_own else b"MIME-Version: 1.0\r\n", *shown]
     return b"".join(parts) if isinstance(opened.inside, bytes) else rope(parts)
 
 
@@ -337,6 +358,9 @@ def report_json(report: MessageReport) -> dict[str, Any]:
         found["signers"] = [_signer_json(signer) for signer in report.signers]
     found["summary"] = report.summary
     found["authenticated"] = report.authenticated
+    found["header_protection"] = report.header_protection
+    found["headers"] = [{"name": one.name, "state": one.state} for one in report.header_fields]
+    found["outer_headers_differ"] = list(report.outer_headers_differ)
     found["findings"] = [finding_json(one) for one in report.findings]
     return found
 
@@ -390,6 +414,7 @@ def _signer_json(signer: Signer) -> dict[str, Any]:
         "trusted": signer.trusted,
         "trusted_at_signing": signer.trusted_at_signing,
         "sender": {"compared": signer.compared, "matches": signer.matches},
+        "compared_header": signer.compared_header,
         "covers": {"body": signer.covers_body, "headers": list(signer.covers_headers)},
         "receipt_to": list(request.to) if request is not None else [],
         "label": str(label) if label is not None else None,

@@ -24,8 +24,9 @@ from ..text import printable
 from ..x509.certificate import Certificate
 from .context import VerificationContext
 from .entity import MESSAGES, Entity, is_mime_field
+from .header_protection import ProtectedHeader, legacy_header
 from .layers import FROM_LINE, ParsedMessage, entity_inside
-from .report import Signer
+from .report import ComparedHeader, Signer
 
 _NO_NAME = re.compile(rb"[^!-~]")
 
@@ -38,6 +39,10 @@ class Senders:
     further in, in the header of a layer, of the content, or of the message that is the content:
     readers may show that one instead (RFC 9788 4.4, RFC 8551 3.1). `is_ambiguous` where readers
     would not agree on which From there is.
+
+    A From that header protection (RFC 9788) protects is the one that is shown, and that of outside
+    no more than what the transport saw. The older forms of it are not read everywhere, so with them
+    both are compared.
     """
 
     addresses: tuple[str, ...]
@@ -48,19 +53,30 @@ class Senders:
     inside: tuple[tuple[str, ...], ...] = ()
     is_ambiguous: bool = False
     is_named: bool = False  # by the caller, whatever From says
+    header_of_from: ComparedHeader = "outer"
 
     @classmethod
-    def of(cls, parsed: ParsedMessage, context: VerificationContext) -> Senders:
+    def of(
+        cls,
+        parsed: ParsedMessage,
+        context: VerificationContext,
+        protected: ProtectedHeader | None,
+    ) -> Senders:
         policy = context.policy
         if context.sender is not None:
             return cls((context.sender,), False, None, policy, is_named=True)
         authors = others = None
-        outer = parsed.outer
-        found_in = (outer, *parsed.between, parsed.inner, _wrapped(parsed.inner))
+        outer, inner = parsed.outer, parsed.inner
+        repeated = None if parsed.payload is None else legacy_header(parsed.payload)
+        found_in = (outer, *parsed.between, inner, _wrapped(inner), repeated)
         headers = [one for one in found_in if one is not None]
         if (fault := next(filter(None, map(_ambiguity, headers)), None)) is not None:
             return cls((), False, fault, policy, is_ambiguous=True)
+        is_protected = protected is not None and protected.form == "hp" and protected.has("from")
         try:
+            if is_protected and _can_be_passed_over(outer):
+                headers = [one for one in headers if one is not outer]
+                outer = inner
             if outer is not None:
                 authors = _from(outer)
                 if len(fields := outer.all("Sender")) == 1:  # of two nobody knows which is shown
@@ -70,13 +86,24 @@ class Senders:
             return cls((), False, f"From cannot be read: {error}", policy)
         if authors == ():
             return cls((), False, "the From names nobody", policy)
-        if authors is None and not inside:
+        if authors is None and (is_protected or not inside):
             if outer is not None and not all(is_mime_field(one) for one in outer.fields):
                 # RFC 5322 3.6: a Sender is one beside the From, and never instead of it
                 return cls((), False, "the header has other fields, but no From", policy)
             return cls((), True, None, policy)
-        shown = authors if authors is not None else inside[0]
-        return cls((*shown, *(others or ())), False, None, policy, shown, inside)
+        header: ComparedHeader = "protected" if outer is inner and is_protected else "outer"
+        shown = authors
+        if shown is None:
+            shown, header = inside[0], "inner"
+        compared = (*shown, *(others or ()))
+        return cls(compared, False, None, policy, shown, inside, header_of_from=header)
+
+    @property
+    def header(self) -> ComparedHeader | None:
+        """Where what is compared stands."""
+        if self.is_named:
+            return "given"
+        return self.header_of_from if self.addresses else None
 
     @property
     def text(self) -> str | None:
@@ -107,6 +134,8 @@ class Senders:
             text = printable(text)
             return False, [finding("pki.address.mismatch", where, text, severity=severity)]
         wanted = "the sender must be" if self.is_named else "the message is from"
+        if self.header_of_from == "protected":
+            wanted = "its protected From is"
         text = f"signed by {', '.join(held[:5])}, but {wanted} {self.text or 'nobody'}"
         return False, [finding("pki.address.mismatch", where, printable(text), severity=severity)]
 
@@ -148,6 +177,13 @@ def _wrapped(content: Entity[Data] | None) -> Entity[Data] | None:
 def _from(entity: Entity[Data]) -> tuple[str, ...] | None:
     fields = entity.all("From")
     return parse_header_addresses(fields[0].value) if fields else None
+
+
+def _can_be_passed_over(outer: Entity[Data] | None) -> bool:
+    """Whether the header outside has a From, so that all it can do is to differ from the protected
+    one; or has no fields but those of a part.
+    """
+    return outer is None or bool(_from(outer)) or all(is_mime_field(one) for one in outer.fields)
 
 
 def _ambiguity(entity: Entity[Data]) -> str | None:

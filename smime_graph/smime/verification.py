@@ -32,11 +32,19 @@ from ..errors import (
     fresh,
 )
 from ..findings import Finding, Severity, finding
+from ..text import printable
 from ..x509.certificate import Certificate
 from . import attestations
 from .context import VerificationContext
 from .entity import Entity, HeaderField, is_mime_field
 from .ess_rules import Verified, compare, judge_labels
+from .header_protection import (
+    ProtectedHeader,
+    compare_outside,
+    differing_from,
+    read_protected_header,
+    shown_fields,
+)
 from .layers import ParsedMessage, SignedLayer, header_findings
 from .lines import crlf, has_bare_cr
 from .report import ENCRYPTED, Layer, MessageReport, Opened, Signer, Summary
@@ -82,7 +90,11 @@ def judge(parsed: ParsedMessage, context: VerificationContext) -> Opened:
     found = list(parsed.findings)
     if inner is not None and inner.fields and inner.fields[0].name:
         found += header_findings(inner, "content")
-    senders = Senders.of(parsed, context)
+    protected, odd = read_protected_header(
+        parsed.payload, parsed.outer, is_encrypted=parsed.is_encrypted
+    )
+    found += odd
+    senders = Senders.of(parsed, context, protected)
     given = context.certificates
     context = replace(context, certificates=(*given, *parsed.certificates))
     if whole := _whole(context):
@@ -108,6 +120,8 @@ def judge(parsed: ParsedMessage, context: VerificationContext) -> Opened:
             judged, of_signer = _judge_signer(
                 _Signature(layer, info, check, covers), senders, context
             )
+            if protected is not None and covers:
+                judged = replace(judged, covers_headers=protected.names)
             if check.intact and check.valid and check.digest is not None:
                 judged, findings = attestations.attest(
                     judged, info, layer.signed, check.digest, context
@@ -151,6 +165,8 @@ def judge(parsed: ParsedMessage, context: VerificationContext) -> Opened:
     )
     if encrypted and not authenticated and parsed.error is None:
         found.append(unauthenticated(layers))
+    header, differ, about_header = header_of(parsed, protected, is_signed=accepted_signer)
+    found += about_header
     report = MessageReport(
         tuple(found),
         layers=(*layers, *parsed.errant),
@@ -161,8 +177,11 @@ def judge(parsed: ParsedMessage, context: VerificationContext) -> Opened:
         and not any(f.severity is Severity.ERROR for f in found),
         error=parsed.error,
         labels=labels,
+        outer_headers_differ=differ,
+        header_protection=None if protected is None else protected.intent,
+        header_fields=() if protected is None else protected.states(is_signed=accepted_signer),
     )
-    return Opened(content, outer_header(parsed.first), report)
+    return Opened(content, header, report, protected)
 
 
 def _explain_rejection(signers: Sequence[Signer], found: Sequence[Finding]) -> list[Finding]:
@@ -312,6 +331,7 @@ def _judge_signer(
         trusted=trusted,
         trusted_at_signing=trusted_then,
         compared=compared,
+        compared_header=senders.header,
         matches=same,
         covers_body=covers,
         covers_headers=(),
@@ -388,6 +408,27 @@ def _hint(errors: Sequence[Finding]) -> str | None:
     if "pki.path.not-yet-valid" in codes:
         return Hint("say when to judge it", "at", before="check the clock, or ")
     return None
+
+
+def header_of(
+    parsed: ParsedMessage, protected: ProtectedHeader | None, *, is_signed: bool
+) -> tuple[bytes, tuple[str, ...], list[Finding]]:
+    """The header of the message as it is shown, the names of the fields that say something else
+    outside, and what that is worth knowing for; `is_signed` by one who is accepted.
+    """
+    outer = parsed.outer
+    if protected is None:
+        return outer_header(parsed.first), (), []
+    differ, found = compare_outside(protected, outer)
+    is_from_of_outside = False
+    if (both := differing_from(protected, outer)) is not None:
+        # RFC 9788 4.4.2 and 4.4.3: a From that nobody's signature holds is shown as the transport
+        # saw it
+        is_from_of_outside = not is_signed
+        text = printable(f"the protected From is {both[0]}, and outside it is {both[1]}")
+        found = [finding("smime.outer-header", "message", text), *found]
+    fields = shown_fields(protected, outer, outer_from=is_from_of_outside)
+    return b"".join(map(_unambiguous, fields)), differ, found
 
 
 def outer_header(entity: Entity[Data] | None) -> bytes:
