@@ -130,6 +130,7 @@ CATALOGUE: dict[str, tuple[Severity, str]] = {
     "pki.usage.extended-key-usage-chain": (_E, "Mozilla Root Store Policy 5.3"),
     "pki.address.none": (_W, "RFC 8550 3"),
     "pki.address.mismatch": (_E, "RFC 8550 3"),
+    "pki.address.not-compared": (_W, "RFC 8550 3"),
     # smime: the message around the CMS
     "smime.unsigned": (_E, "RFC 8551 3.5"),
     "smime.signature-outside": (_E, "RFC 8551 3.7"),

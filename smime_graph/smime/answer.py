@@ -16,8 +16,6 @@ import re
 import uuid
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from email.errors import MessageError
-from email.header import decode_header, make_header
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
@@ -35,6 +33,7 @@ from .attachments import Attachment
 from .canonical import canonical_entity
 from .entity import MAX_DEPTH, Entity, split_multipart
 from .examine import inspect
+from .fields import decode_words
 from .outgoing import emails
 from .report import ENCRYPTED
 
@@ -227,11 +226,7 @@ class _Original:
 
     def text(self, name: str) -> str:
         """A header field for people: decoded, in one line, without control characters."""
-        value = self._entity.get(name) or ""
-        try:
-            return _clean(str(make_header(decode_header(value[:2000]))))
-        except (ValueError, LookupError, IndexError, MessageError):
-            return _clean(value[:2000])  # a charset that nobody knows: as it stands there
+        return _clean(decode_words((self._entity.get(name) or "")[:2000]))
 
     def addresses(self, name: str) -> list[str]:
         found: list[str] = []
@@ -255,15 +250,14 @@ class _Original:
     @property
     def body(self) -> str:
         """Its text, the plain form first; empty if it has none."""
-        found = dict(reversed([*_texts(self._entity.raw, 0)]))
+        found = dict(reversed([*_texts(self._entity, 0)]))
         if "text/plain" in found:
             return found["text/plain"]
         return _text_of_html(found["text/html"]) if "text/html" in found else ""
 
 
-def _texts(raw: bytes, depth: int) -> Iterable[tuple[str, str]]:
+def _texts(entity: Entity[bytes], depth: int) -> Iterable[tuple[str, str]]:
     """Content type and text of every part that can be shown and is no attachment."""
-    entity = Entity(raw)
     kind = entity.content_type
     disposition = (entity.get("Content-Disposition") or "").strip().lower()
     if kind.is_multipart and depth < MAX_DEPTH:
@@ -273,7 +267,7 @@ def _texts(raw: bytes, depth: int) -> Iterable[tuple[str, str]]:
         except MalformedMessage:
             return
         for part in parts[:100]:
-            yield from _texts(part or b"", depth + 1)
+            yield from _texts(Entity(part or b"", default=kind.default_inside), depth + 1)
     elif kind.value in ("text/plain", "text/html") and not disposition.startswith("attachment"):
         try:
             octets = entity.decoded_body()

@@ -12,8 +12,6 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from email.errors import MessageError
-from email.header import decode_header, make_header
 from pathlib import Path
 
 from ..arguments import check_fields, file_name
@@ -22,11 +20,11 @@ from ..errors import LimitReached, UsageError
 from ..files import write
 from ..text import printable
 from .entity import MAX_DEPTH, Entity, split_multipart
+from .fields import decode_words
 
 MAX_ATTACHMENTS = 1000  # people attach ten; each is a file on a disk
 _MAX_NAME = 150  # octets of UTF-8, of the 255 that file systems take: a number is put behind it
 _MAX_SUFFIX = 20
-_MAX_DECODED = 2000  # characters of a name that are searched for encoded-words
 _FORBIDDEN = re.compile(r'[<>:"|?*]')  # by Windows; a colon opens a stream of another file there
 _DEVICE = re.compile(
     r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9\u00b9\u00b2\u00b3])[ ]*(?:\.|\Z)",
@@ -57,16 +55,17 @@ def read_attachments(content: Data) -> Iterator[Attachment]:
     message that is attached is one file, whole, whatever is in it. So is a layer of S/MIME around a
     part: nothing that is judged speaks of what is inside.
     """
-    waiting, found = [(content, 0)], 0
+    waiting, found = [(content, 0, "text/plain")], 0
     while waiting:
-        raw, depth = waiting.pop()
-        entity = Entity(raw)
+        raw, depth, default = waiting.pop()
+        entity = Entity(raw, default=default)
         kind = entity.content_type
         if kind.is_multipart:
             if depth >= MAX_DEPTH:
                 raise LimitReached(f"multiparts are nested more than {MAX_DEPTH} deep")
             parts = split_multipart(entity.body, kind.parameters.get("boundary", "")).parts
-            waiting += [(part or b"", depth + 1) for part in reversed(parts)]
+            inside = kind.default_inside
+            waiting += [(part or b"", depth + 1, inside) for part in reversed(parts)]
             continue
         named = entity.filename
         disposition = (entity.get("Content-Disposition") or "").strip().lower()
@@ -76,17 +75,9 @@ def read_attachments(content: Data) -> Iterator[Attachment]:
         if found > MAX_ATTACHMENTS:
             raise LimitReached(f"the message has more than {MAX_ATTACHMENTS} attachments")
         usual = "message.eml" if kind.value == "message/rfc822" else "attachment"
-        name = safe_name(_decoded(named)) if named else usual
+        name = safe_name(decode_words(named)) if named else usual
         data = bytes(entity.decoded_body())
         yield Attachment(name, data=data, content_type=kind.value)
-
-
-def _decoded(name: str) -> str:
-    """RFC 2047 forbids encoded-words in a parameter, and every second client writes them."""
-    try:
-        return str(make_header(decode_header(name))) if len(name) <= _MAX_DECODED else name
-    except (ValueError, LookupError, IndexError, MessageError):
-        return name
 
 
 def safe_name(name: str) -> str:

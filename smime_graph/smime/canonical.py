@@ -108,8 +108,8 @@ _NO_WAY_BACK = "which cannot be signed again without breaking its signature"
 def _canonical(raw: bytes, clear: bool, depth: int, default: str = "text/plain") -> Iterator[bytes]:
     if depth > MAX_DEPTH:
         raise MalformedMessage(f"multiparts are nested deeper than {MAX_DEPTH}")
-    entity = Entity(raw)
-    kind = _kind_of(entity, default)
+    entity = Entity(raw, default=default)
+    kind = entity.content_type
     boundary = kind.parameters.get("boundary", "")
     encoding = entity.transfer_encoding
     if not entity.has_blank_line and is_safe(whole := crlf(raw), False):
@@ -131,7 +131,7 @@ def _canonical(raw: bytes, clear: bool, depth: int, default: str = "text/plain")
             yield entity.body
             return
         yield from _header(entity, None if encoding == "7bit" else b"7bit", clear)
-        yield from _canonical_multipart(pieces, boundary, clear, depth, _default_inside(kind))
+        yield from _canonical_multipart(pieces, boundary, clear, depth, kind.default_inside)
     elif kind.is_multipart and _shows_parts(entity.body, boundary):
         _check_header(entity, kind)
         yield from _header(entity, None, clear)
@@ -164,13 +164,6 @@ def _of_two_readings(entity: Entity[bytes], kind: ContentType, clear: bool, dept
             hint="take that field out of its header, or attach the parts anew",
         )
     return body
-
-
-def _kind_of(entity: Entity[bytes], default: str) -> ContentType:
-    """Its content type; without one that of where it stands: a digest holds messages (RFC 2046
-    5.1.5).
-    """
-    return entity.content_type if entity.all("Content-Type") else ContentType(default, {})
 
 
 def _check_header(entity: Entity[bytes], kind: ContentType) -> None:
@@ -231,11 +224,11 @@ def has_data_lines(
     """
     if depth > MAX_DEPTH:
         raise MalformedMessage(f"multiparts are nested deeper than {MAX_DEPTH}")
-    entity = Entity(raw)
-    kind = _kind_of(entity, default)
+    entity = Entity(raw, default=default)
+    kind = entity.content_type
     encoding = entity.transfer_encoding
     if kind.is_multipart:
-        inner = _default_inside(kind)
+        inner = kind.default_inside
         try:
             parts = split_multipart(entity.body, kind.parameters.get("boundary", "")).parts
         except MalformedMessage:
@@ -249,10 +242,6 @@ def has_data_lines(
     decode = a2b_qp if encoding == "quoted-printable" else bytes
     data = decode(entity.body)
     return not _has_lines(kind, encoding, data) and data != decode(rewrite(entity.body))
-
-
-def _default_inside(kind: ContentType) -> str:
-    return "message/rfc822" if kind.value == "multipart/digest" else "text/plain"
 
 
 def _has_lines(kind: ContentType, encoding: str, data: bytes) -> bool:

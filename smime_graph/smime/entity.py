@@ -136,6 +136,11 @@ class ContentType:
     def is_multipart(self) -> bool:
         return self.value.startswith("multipart/")
 
+    @property
+    def default_inside(self) -> str:
+        """The type of a part that names none: a digest is one of messages (RFC 2046 5.1.5)."""
+        return "message/rfc822" if self.value == "multipart/digest" else "text/plain"
+
 
 _MAX_KEPT = 250  # characters: most are the same in all messages
 _lately = lru_cache(maxsize=128)(ContentType._read)
@@ -144,18 +149,28 @@ _lately = lru_cache(maxsize=128)(ContentType._read)
 class Entity(Generic[D]):
     """A MIME entity, or a whole message: exactly these octets, with the header parsed.
 
-    Of a large one (see `buffers`) the body is a view of the same octets.
+    Of a large one (see `buffers`) the body is a view of the same octets. `default` is its type
+    where it names none, the `ContentType.default_inside` of what it is a part of.
 
     Raises MalformedMessage if the header block is longer than `MAX_HEADER`, or has more than
     `MAX_HEADER_LINES`.
     """
 
-    __slots__ = ("_body_start", "_by_name", "_content_type", "fields", "has_blank_line", "raw")
+    __slots__ = (
+        "_body_start",
+        "_by_name",
+        "_content_type",
+        "_default",
+        "fields",
+        "has_blank_line",
+        "raw",
+    )
 
     raw: D
 
-    def __init__(self, raw: D) -> None:
+    def __init__(self, raw: D, *, default: str = "text/plain") -> None:
         self.raw = raw
+        self._default = default
         self._by_name: dict[str, list[HeaderField]] | None = None  # both when first asked for
         self._content_type: ContentType | None = None
         start = raw if isinstance(raw, bytes) else _beginning(raw)
@@ -185,6 +200,7 @@ class Entity(Generic[D]):
         made.raw, made._body_start = header + body, len(header)
         made.fields, made.has_blank_line = tuple(fields), True
         made._by_name, made._content_type = None, self.content_type
+        made._default = self._default
         return made
 
     def all(self, name: str) -> list[HeaderField]:
@@ -202,9 +218,9 @@ class Entity(Generic[D]):
     @property
     def content_type(self) -> ContentType:
         if self._content_type is None:
-            text = self.get("Content-Type")
-            parsed = ContentType.read(text) if text else None
-            if parsed is None or "/" not in parsed.value:
+            given = self.get("Content-Type")
+            parsed = ContentType(self._default, {}) if given is None else ContentType.read(given)
+            if "/" not in parsed.value:
                 parsed = ContentType("text/plain", {})  # RFC 2045 5.2
             self._content_type = parsed
         return self._content_type

@@ -10,6 +10,26 @@ from ..errors import MalformedMessage
 from .entity import HeaderField
 from .lines import MAX_LINE, crlf, has_long_line
 
+_MAX_DECODED = 2000  # characters of a value that are searched for encoded-words
+
+
+def decode_words(value: str) -> str:
+    """The value with its encoded-words decoded, wherever they stand: RFC 2047 5 forbids them in
+    quoted strings, comments and parameters, and readers decode them there all the same.
+
+    As it is where they cannot be. Only the beginning of a long one is looked at.
+    """
+    from email.errors import MessageError
+    from email.header import decode_header, make_header
+
+    start, rest = value[:_MAX_DECODED], value[_MAX_DECODED:]
+    if "=?" not in start:
+        return value
+    try:
+        return str(make_header(decode_header(start))) + rest
+    except (ValueError, LookupError, IndexError, MessageError):
+        return value  # a charset that nobody knows
+
 
 def is_unreadable(field: HeaderField) -> bool:
     return not field.name and not field.raw.isascii()

@@ -316,6 +316,10 @@ def _children(entity: Entity[Data]) -> tuple[Data | None, ...]:
     return ()
 
 
+def _default_inside(entity: Entity[Data] | None) -> str:
+    return "text/plain" if entity is None else entity.content_type.default_inside
+
+
 def find_errant(
     raw: Data, entity: Entity[Data] | None, path: str, budget: Budget
 ) -> tuple[list[Layer], list[Finding]]:
@@ -326,11 +330,11 @@ def find_errant(
     """
     layers: list[Layer] = []
     found: list[Finding] = []
-    pending: list[tuple[Data, str, int]] = [(raw, path, 0)]
+    pending: list[tuple[Data, str, int, str]] = [(raw, path, 0, "text/plain")]
     seen = 0
     is_cut = False
     while pending:
-        part, where, depth = pending.pop()
+        part, where, depth, default = pending.pop()
         seen += 1
         if seen > _MAX_PARTS or len(layers) >= MAX_ERRANT:
             is_cut = True
@@ -339,7 +343,7 @@ def find_errant(
             is_cut = True
             continue
         try:
-            entity = entity_of(part, budget) if depth else entity
+            entity = entity_of(part, budget, default=default) if depth else entity
             cms = recognise(part, where, entity) if depth else None
             if cms is None:
                 inside = () if entity is None else _children(entity)
@@ -358,7 +362,9 @@ def find_errant(
                 found.append(finding("smime.errant-layer", f"part {where}", text))
             continue
         numbered = [
-            (one, f"{where}.{n}", depth + 1) for n, one in enumerate(inside, 1) if one is not None
+            (one, f"{where}.{n}", depth + 1, _default_inside(entity))
+            for n, one in enumerate(inside, 1)
+            if one is not None
         ]
         pending += reversed(numbered[: _MAX_PARTS + 1])
     if is_cut:
@@ -400,7 +406,8 @@ def _go_to(parsed: ParsedMessage, path: str, context: VerificationContext) -> bo
         if chosen is None:
             break
         here = f"{here}.{step}"
-        parsed.content, parsed.inner = chosen, entity_of(chosen, context.budget)
+        parsed.content = chosen
+        parsed.inner = entity_of(chosen, context.budget, default=_default_inside(entity))
         if parsed.inner is None:
             continue
         if is_layer:  # readers may show the From in it as the message's (RFC 9788 4.4)

@@ -65,11 +65,16 @@ def is_bare_cms(raw: Data) -> bool:
     return bytes(raw[:_LONGEST_ARMOUR]).startswith(_ARMOUR)
 
 
-def entity_of(raw: Data, budget: Budget | None = None) -> Entity[Data] | None:
-    """The entity that this is, or None for a bare CMS; MalformedMessage for a header too long."""
+def entity_of(
+    raw: Data, budget: Budget | None = None, *, default: str = "text/plain"
+) -> Entity[Data] | None:
+    """The entity that this is, or None for a bare CMS; MalformedMessage for a header too long.
+
+    `default` is that of `Entity`.
+    """
     if is_bare_cms(raw):
         return None
-    entity = Entity(raw)
+    entity = Entity(raw, default=default)
     if budget is not None:
         budget.spend("header lines", HEADER_LINE * entity.header.count(b"\n"))
     return entity

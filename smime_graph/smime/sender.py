@@ -6,6 +6,7 @@ RFC 8550 3, RFC 5322 3.6; readers do not agree on what a From is, so every heade
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,10 +25,13 @@ from ..text import printable
 from ..x509.certificate import Certificate
 from .context import VerificationContext
 from .entity import MESSAGES, Entity, is_mime_field
+from .fields import decode_words
 from .header_protection import ProtectedHeader, legacy_header
 from .layers import FROM_LINE, ParsedMessage, entity_inside
 from .report import ComparedHeader, Signer
 
+# an address in what a reader is shown of a From: it begins where no character of one stands before
+_SHOWN = re.compile(r"(?<![^\s<>()\[\],;:\\\"'@])[^\s<>()\[\],;:\\\"'@]++@[^\s<>()\[\],;:\\\"'@]++")
 _NO_NAME = re.compile(rb"[^!-~]")
 
 
@@ -52,8 +56,10 @@ class Senders:
     authors: tuple[str, ...] = ()
     inside: tuple[tuple[str, ...], ...] = ()
     is_ambiguous: bool = False
+    shown: tuple[str, ...] = ()  # addresses that stand in a name or a comment alone
     is_named: bool = False  # by the caller, whatever From says
     header_of_from: ComparedHeader = "outer"
+    is_mail: bool = True  # and no CMS alone, of which nobody expects a From
 
     @classmethod
     def of(
@@ -82,6 +88,7 @@ class Senders:
                 if len(fields := outer.all("Sender")) == 1:  # of two nobody knows which is shown
                     others = parse_header_addresses(fields[0].value)
             inside = tuple(found for one in headers if one is not outer and (found := _from(one)))
+            shown = tuple(one for header in headers for one in _addresses_shown(header))
         except MalformedMessage as error:
             return cls((), False, f"From cannot be read: {error}", policy)
         if authors == ():
@@ -90,13 +97,13 @@ class Senders:
             if outer is not None and not all(is_mime_field(one) for one in outer.fields):
                 # RFC 5322 3.6: a Sender is one beside the From, and never instead of it
                 return cls((), False, "the header has other fields, but no From", policy)
-            return cls((), True, None, policy)
+            return cls((), True, None, policy, is_mail=outer is not None)
         header: ComparedHeader = "protected" if outer is inner and is_protected else "outer"
-        shown = authors
-        if shown is None:
-            shown, header = inside[0], "inner"
-        compared = (*shown, *(others or ()))
-        return cls(compared, False, None, policy, shown, inside, header_of_from=header)
+        first = authors
+        if first is None:
+            first, header = inside[0], "inner"
+        named = (*first, *(others or ()))
+        return cls(named, False, None, policy, first, inside, shown=shown, header_of_from=header)
 
     @property
     def header(self) -> ComparedHeader | None:
@@ -111,7 +118,10 @@ class Senders:
 
     def compare(self, certificate: Certificate, where: str) -> tuple[bool | None, list[Finding]]:
         if self.is_unknown:
-            return None, []
+            if not self.is_mail:
+                return None, []
+            text = "there is no From, so nothing says that the signer is who wrote it"
+            return None, [finding("pki.address.not-compared", where, text)]
         severity = Severity.ERROR if self.policy.sender_must_match else Severity.WARNING
         held = addresses(certificate)
         if self.fault is not None:
@@ -162,6 +172,33 @@ class Senders:
             return []
         text = printable(f"from {', '.join(silent[:5])}, but signed by {', '.join(held[:5])}")
         return [finding("pki.address.mismatch", "message", text, severity=Severity.WARNING)]
+
+    def find_shown_names(self) -> list[Finding]:
+        """An address in a name, which many readers show in place of the one that was compared."""
+        if not self.shown:
+            return []
+        text = printable(
+            f"the name in the From shows {', '.join(self.shown[:5])}, but the message is from "
+            f"{self.text or 'nobody'}"
+        )
+        return [finding("pki.address.mismatch", "message", text, severity=Severity.WARNING)]
+
+
+def _addresses_shown(entity: Entity[Data]) -> list[str]:
+    """Addresses that a reader sees in the From and that are none of it: in a display name, in the
+    name of a group, in a comment, encoded or not.
+    """
+    found: list[str] = []
+    for field in entity.all("From"):
+        value = field.value
+        if value.isascii() and "=?" not in value and value.count("@") < 2:
+            continue  # what nearly every one is
+        held = mailboxes(parse_header_addresses(value))
+        text = unicodedata.normalize("NFKC", decode_words(value))  # a full-width "@" is one
+        text = "".join(one for one in text if unicodedata.category(one) != "Cf")
+        shown = (one[0].rstrip(".") for one in _SHOWN.finditer(text))
+        found += [one for one in shown if (key := mailbox(one)) is not None and key not in held]
+    return found
 
 
 def _wrapped(content: Entity[Data] | None) -> Entity[Data] | None:

@@ -109,7 +109,10 @@ def judge(parsed: ParsedMessage, context: VerificationContext) -> Opened:
         good: list[tuple[Signer, SignerInfo]] = []
         covers = parsed.covers_content(layer)
         found += _check_micalg(layer)
-        if not layer.signed.signers:
+        # RFC 8551 3.8: certificates alone are signed by nobody, and under a signature they are what
+        # was signed
+        is_signed_content = layer.described.type == "certs-only" and layer is not parsed.signed[0]
+        if not layer.signed.signers and not is_signed_content:
             where = f"layer {layer.path}"
             found.append(finding("cms.signer.none", where, "nobody signed this layer"))
         form, checks, findings = _check_layer(layer, (*whole, *given), context)
@@ -136,7 +139,7 @@ def judge(parsed: ParsedMessage, context: VerificationContext) -> Opened:
         [signer for layer in verified for signer, _ in layer.signers], context.clearance
     )
     found += findings
-    found += senders.find_silent_authors(signers)
+    found += [*senders.find_silent_authors(signers), *senders.find_shown_names()]
     if any(signer.accepted for signer in signers):
         # another signer who is not believed does not take anything from one who is
         others = {signer.where for signer in signers if not signer.accepted}

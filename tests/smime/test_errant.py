@@ -20,11 +20,14 @@ from smime_graph import (
     encrypt,
     examine,
     inspect,
+    oids,
     seal,
     sign,
     unseal,
     verify,
 )
+from smime_graph.asn1 import ber
+from smime_graph.asn1.content_info import content_info
 from smime_graph.authority.issue import CA
 from smime_graph.cms import signed_data
 from smime_graph.errors import (
@@ -40,7 +43,7 @@ from smime_graph.smime.canonical import encode_base64
 from smime_graph.smime.entity import Entity
 from smime_graph.smime.report import Layer
 from smime_graph.smime.transfer import decode_base64
-from smime_graph.smime.wrap import SIGNED, pkcs7_mime
+from smime_graph.smime.wrap import SIGNED, certs_only, pkcs7_mime
 
 FROM = b"From: Alice <alice@contoso.com>\r\nTo: bob@contoso.com\r\n"
 INNER = b"Content-Type: text/plain; charset=us-ascii\r\n\r\nthe figures\r\n"
@@ -179,6 +182,89 @@ def test_layers_are_found_wherever_a_part_can_be(
     alone = b"From: eve@x.org\r\n" + attached(clear)
     assert places(inspect(alone)) == [("signed-data", "1.1", True)]
     assert verify(alone, trust=trust, at=now, part="1.1").signer is not None
+
+
+def digest(*parts: bytes, boundary: bytes = b"d") -> bytes:
+    return mixed(*parts, boundary=boundary).replace(b"mixed", b"digest", 1)
+
+
+def test_a_part_of_a_digest_is_a_message_without_saying_so(
+    clear: bytes,
+    encrypted: bytes,
+    alice: Identity,
+    bob: Identity,
+    mallory: Identity,
+    trust: TrustStore,
+    now: datetime,
+) -> None:
+    """RFC 2046 5.1.5: what names no type there is message/rfc822."""
+    text = b"From: bob@contoso.com\r\nSubject: no layer\r\n\r\nhello\r\n"
+    raw = FROM + digest(
+        b"\r\n" + text,
+        b"\r\n" + clear,
+        b"Content-Description: x\r\n\r\n" + encrypted,
+        b"Content-Type: text/plain\r\n\r\n" + clear,  # which says what it is
+        digest(b"\r\n" + clear, boundary=b"e"),
+    )
+    wanted = [
+        ("signed-data", "1.2.1", True),
+        ("enveloped-data", "1.3.1", True),
+        ("signed-data", "1.5.1.1", True),
+    ]
+    assert places(inspect(raw)) == wanted
+    assert places(examine(raw, trust=trust, at=now).layers) == wanted
+    assert decrypt(raw, identities=[bob], part="1.3.1").content == INNER
+    opened = unseal(raw, trust=trust, at=now, part="1.2.1")
+    assert opened.signer is not None
+    assert opened.signer.compared == "alice@contoso.com"
+    # and its From is that of the message in the digest
+    signed = signed_data.sign(INNER, [mallory], detached=False, policy=EXCHANGE, at=now)[0]
+    forged = FROM + pkcs7_mime(SIGNED, signed)
+    raw = b"From: mallory@contoso.com\r\n" + digest(b"\r\n" + forged)
+    with pytest.raises(CertificateRejected, match=r"from alice@contoso\.com"):
+        unseal(raw, trust=trust, at=now, part="1.1.1")
+    # below a signature it is found as well, and what is signed is the digest
+    whole = FROM + pkcs7_mime(
+        SIGNED,
+        signed_data.sign(
+            digest(b"\r\n" + forged), [alice], detached=False, policy=EXCHANGE, at=now
+        )[0],
+    )
+    report = examine(whole, trust=trust, at=now)
+    assert report.accepted
+    assert places(report.layers)[1:] == [("signed-data", "1.1.1.1", True)]
+
+
+def test_certificates_that_were_signed_are_the_content(
+    alice: Identity, bob: Identity, mallory: Identity, trust: TrustStore, now: datetime
+) -> None:
+    """RFC 8551 3.8: a certs-only is signed by nobody; under a signature it is what was signed."""
+
+    def signed(signer: Identity, content: bytes) -> bytes:
+        der = signed_data.sign(content, [signer], detached=False, policy=EXCHANGE, at=now)[0]
+        return pkcs7_mime(SIGNED, der)
+
+    carried = certs_only([bob.certificate])
+    opened = unseal(FROM + signed(alice, carried), trust=trust, at=now)
+    assert opened.content == carried
+    assert opened.findings == ()
+    assert opened.report.summary == "signed"
+    assert places(tuple(opened.layers)) == [
+        ("signed-data", "1", False),
+        ("certs-only", "1.1", False),
+    ]
+    # not under one of somebody else, and alone neither
+    report = examine(FROM + signed(mallory, carried), trust=trust, at=now)
+    assert codes(report.errors) == ["pki.address.mismatch"]
+    assert codes(examine(FROM + carried, trust=trust, at=now).errors) == ["cms.signer.none"]
+    # content without a signature is no certs-only
+    inner = ber.sequence(ber.oid(oids.DATA), ber.context(0, ber.octet_string(INNER)))
+    with_content = content_info(
+        oids.SIGNED_DATA,
+        [ber.integer(1), ber.set_of(), inner, ber.set_of()],
+    )
+    report = examine(FROM + signed(alice, pkcs7_mime(SIGNED, with_content)), trust=trust, at=now)
+    assert codes(report.errors) == ["cms.signer.none"]
 
 
 def test_layers_below_a_layer_are_found_too(

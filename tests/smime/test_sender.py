@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import pytest
 
@@ -118,20 +119,98 @@ def test_mail_without_one_from_that_all_read_alike_is_rejected(
         b"FROM:\r\n alice@contoso.com\r\n",
         b"From: Team: alice@contoso.com;\r\n",  # RFC 6854
         b"From: J\xc3\xbcrgen <alice@contoso.com>\r\n",
-        b"From: =?utf-8?q?ceo=40bank=2Eexample?= <alice@contoso.com>\r\n",
+        b"From: =?utf-8?q?Alice_=40_work?= <alice@contoso.com>\r\n",
+        b"From: 'alice@contoso.com' <alice@contoso.com>\r\n",
         b"From alice@contoso.com Sun Nov 22 12:00:00 2026\r\n" + FROM,
         b"Subject: x\r\nResent-From: bob@contoso.com\r\n" + FROM,
         b"X-Note: see From: bob@contoso.com\r\n" + FROM,
-        b"",
     ],
 )
-def test_a_from_that_all_read_alike_and_a_part_that_is_no_message_are_accepted(
+def test_a_from_that_all_read_alike_is_accepted(
     entity: bytes, trust: TrustStore, now: datetime, header: bytes
 ) -> None:
     opened = verify(header + entity, trust=trust, at=now)
     assert opened.findings == ()
     assert opened.signer is not None
-    assert opened.signer.matches is (True if header else None)
+    assert opened.signer.matches is True
+
+
+@pytest.mark.parametrize("form", ["clear", "opaque", "sealed", "part"])
+def test_where_no_from_is_that_nothing_was_compared_is_said(
+    alice: Identity,
+    bob: Identity,
+    to_bob: Contact,
+    entity: bytes,
+    trust: TrustStore,
+    now: datetime,
+    form: str,
+) -> None:
+    """RFC 8550 3: else whoever is believed could have signed it, and nobody would see who."""
+    cipher = recipients.choose_cipher([to_bob], EXCHANGE)
+    inside = opaque(INNER, alice, now)
+    raw = {
+        "clear": entity,
+        "opaque": inside,
+        "sealed": pkcs7_mime(
+            "enveloped-data",
+            enveloped_data.encrypt(inside, [to_bob], cipher=cipher, policy=EXCHANGE),
+        ),
+        "part": b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n" + inside + b"\r\n--b--",
+    }[form]
+    arguments: Any = {"identities": [bob], "trust": trust, "at": now}
+    if form == "part":
+        arguments["part"] = "1.1"
+    opened = unseal(raw, **arguments)
+    assert [f.severity for f in opened.findings if f.code == "pki.address.not-compared"] == [
+        Severity.WARNING
+    ]
+    assert opened.signer is not None
+    assert (opened.signer.compared, opened.signer.matches) == (None, None)
+    # who says who it must be has it compared
+    named = unseal(raw, **arguments, sender="alice@contoso.com")
+    assert "pki.address.not-compared" not in codes(named.findings)
+    assert named.signer is not None
+    assert named.signer.matches is True
+    with pytest.raises(CertificateRejected, match=r"the sender must be bob@contoso\.com"):
+        unseal(raw, **arguments, sender="bob@contoso.com")
+
+
+NAMES = {
+    "quoted": b'"alice@contoso.com" <mallory@contoso.com>',
+    "with a name": b'"Alice <alice@contoso.com>" <mallory@contoso.com>',
+    "with blanks behind": b'"alice@contoso.com' + b" " * 200 + b'" <mallory@contoso.com>',
+    "escaped": b'"\\alice@contoso.com" <mallory@contoso.com>',
+    "encoded": b"=?utf-8?q?alice=40contoso=2Ecom?= <mallory@contoso.com>",
+    "encoded in base64": b"=?utf-8?b?YWxpY2VAY29udG9zby5jb20=?= <mallory@contoso.com>",
+    "encoded in quotes": b'"=?utf-8?q?alice=40contoso=2Ecom?=" <mallory@contoso.com>',
+    "in two words": b"=?utf-8?q?alice=40con?= =?utf-8?q?toso=2Ecom?= <mallory@contoso.com>",
+    "full-width": '"alice\uff20contoso\uff0ecom" <mallory@contoso.com>'.encode(),
+    "without a width": '"alice\u200b@contoso\u2060.com" <mallory@contoso.com>'.encode(),
+    "comment": b"mallory@contoso.com (alice@contoso.com)",
+    "comment before": b"(alice@contoso.com) mallory@contoso.com",
+    "encoded comment": b"mallory@contoso.com (=?utf-8?q?alice=40contoso=2Ecom?=)",
+    "group": b'"alice@contoso.com": mallory@contoso.com;',
+    "upper case": b'"ALICE@CONTOSO.COM" <mallory@contoso.com>',
+}
+
+
+@pytest.mark.parametrize("value", NAMES.values(), ids=NAMES)
+@pytest.mark.parametrize("place", ["outside", "inside"])
+def test_an_address_in_a_name_is_not_the_one_compared(
+    mallory: Identity, trust: TrustStore, now: datetime, value: bytes, place: str
+) -> None:
+    """Johnny's "display name confusion": most readers show the name, and not the address."""
+    field = b"From: " + value + b"\r\n"
+    content = field + INNER if place == "inside" else INNER
+    raw = (b"From: mallory@contoso.com\r\n" if place == "inside" else field) + opaque(
+        content, mallory, now
+    )
+    report = examine(raw, trust=trust, at=now)
+    assert report.signers[0].compared == "mallory@contoso.com"
+    (one,) = report.findings
+    assert (one.code, one.severity) == ("pki.address.mismatch", Severity.WARNING)
+    assert "shows alice@contoso.com" in one.text.lower()
+    assert "the message is from mallory@contoso.com" in one.text
 
 
 def test_a_bare_cms_is_no_message(alice: Identity, trust: TrustStore, now: datetime) -> None:
