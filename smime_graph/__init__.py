@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from .graph import AsyncGraphClient as AsyncGraphClient
     from .graph import Folder as Folder
     from .graph import GraphClient as GraphClient
+    from .graph import MailboxContact as MailboxContact
     from .graph import MessageRef as MessageRef
     from .graph import Page as Page
     from .graph import StoredMessage as StoredMessage
@@ -176,7 +177,15 @@ _HOME = {
         "VerificationFailed",
     ),
     ".findings": ("Finding", "Report", "Severity"),
-    ".graph": ("AsyncGraphClient", "Folder", "GraphClient", "MessageRef", "Page", "StoredMessage"),
+    ".graph": (
+        "AsyncGraphClient",
+        "Folder",
+        "GraphClient",
+        "MailboxContact",
+        "MessageRef",
+        "Page",
+        "StoredMessage",
+    ),
     ".graph._flows": ("Via",),
     ".graph._mailbox": ("Cloud", "Wire"),
     ".graph.auth": ("AccessToken", "AsyncTokenCredential", "Credential", "TokenCredential"),

@@ -54,7 +54,7 @@ RESULTS = {
     *("ReceiptReport", "Severity", "Signer", "Countersigner", "LayerRecipient", "LayerSigner"),
     *("Report", "Services", "Timestamp", "Receipt", "Confirmation", "ContentHints", "Expansion"),
     *("ContentReference", "Outcome", "FieldProtection", "HeaderField", "ProtectedHeader"),
-    *("Announcement", "ContactChoice", "DroppedCertificate", "KnownCertificate"),
+    *("Announcement", "ContactChoice", "DroppedCertificate", "KnownCertificate", "MailboxContact"),
 }
 
 

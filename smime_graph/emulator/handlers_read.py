@@ -130,6 +130,49 @@ def _only(resource: dict[str, Any], selected: frozenset[str] | None) -> dict[str
     return {n: v for n, v in resource.items() if n in selected or n in ("id", "@odata.etag")}
 
 
+def list_contacts(call: Call) -> Response:
+    """The contacts; of extended properties one of many values, which $expand asks for by its id."""
+    account = account_for(call)
+    _check_options(call, frozenset({"$top", "$skip", "$select", "$expand"}))
+    top, skip = _window(call)
+    selected = _selected(call, "contact", metadata.CONTACT_PROPERTIES)
+    wanted = _expanded_property(call)
+    found = call.store.contacts(account, limit=top + 1, skip=skip)
+    value = []
+    for contact in found[:top]:
+        extended = contact.pop(_EXTENDED)
+        shown = _only(contact, selected)
+        if held := [one for one in extended if _property(one["id"]) == wanted]:
+            shown[_EXTENDED] = held
+        value.append(shown)
+    return _page(call, account, "contacts", value, following=len(found) > top, top=top, skip=skip)
+
+
+_EXTENDED = "multiValueExtendedProperties"
+
+
+def _expanded_property(call: Call) -> tuple[str, int] | None:
+    text = call.query.get("$expand")
+    if text is None:
+        return None
+    pattern = rf"\s*{_EXTENDED}\s*\(\s*\$filter\s*=\s*id\s+eq\s+'([^']*)'\s*\)\s*"
+    match = re.fullmatch(pattern, text, re.I)
+    wanted = None if match is None else _property(match[1])
+    if wanted is None:
+        raise Refusal(
+            501,
+            "NotImplemented",
+            f"The emulator expands {_EXTENDED}($filter=id eq 'BinaryArray 0x3A70') only.",
+        )
+    return wanted
+
+
+def _property(name: str) -> tuple[str, int] | None:
+    """Type and number of a property by its tag, "BinaryArray 0x3A70" ("Extended properties")."""
+    match = re.fullmatch(r"(\w{1,40}) 0x([0-9A-F]{1,4})", name, re.I | re.ASCII)
+    return None if match is None else (match[1].lower(), int(match[2], 16))
+
+
 def get_message(call: Call) -> Response:
     account = account_for(call)
     item = item_for(call, account)

@@ -71,8 +71,11 @@ _MAIL_FOLDER = {
     "sizeInBytes": "Edm.Int64",
     "isHidden": "Edm.Boolean",
 }
+_CONTACT = {"displayName": "Edm.String", "emailAddresses": "Collection(graph.emailAddress)"}
+_EXTENDED_PROPERTY = {"value": "Collection(Edm.String)"}
 MESSAGE_PROPERTIES = {name.lower(): name for name in ("id", *_OUTLOOK_ITEM, *_MESSAGE)}
 FOLDER_PROPERTIES = {name.lower(): name for name in ("id", *_MAIL_FOLDER)}
+CONTACT_PROPERTIES = {name.lower(): name for name in ("id", *_CONTACT)}
 
 _KEY = ("<Key>", '<PropertyRef Name="id"/>', "</Key>")
 
@@ -98,8 +101,16 @@ def csdl(*, mime_content: bool) -> bytes:
         *_properties(_MAIL_FOLDER),
         _contained("messages", "message"),
         "</EntityType>",
+        '<EntityType Name="multiValueLegacyExtendedProperty" BaseType="graph.entity">',
+        *_properties(_EXTENDED_PROPERTY),
+        "</EntityType>",
+        '<EntityType Name="contact" BaseType="graph.outlookItem" OpenType="true">',
+        *_properties(_CONTACT),
+        _contained("multiValueExtendedProperties", "multiValueLegacyExtendedProperty"),
+        "</EntityType>",
         '<EntityType Name="user" BaseType="graph.entity">',
         _contained("messages", "message"),
+        _contained("contacts", "contact"),
         _contained("mailFolders", "mailFolder"),
         "</EntityType>",
     ]

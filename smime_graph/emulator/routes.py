@@ -24,6 +24,7 @@ from .handlers_read import (
     get_folder,
     get_message,
     get_value,
+    list_contacts,
     list_folders,
     list_messages,
 )
@@ -199,6 +200,8 @@ def _route(call: Call, segments: list[str]) -> Mapping[str, _Handler]:
             return {"POST": send_mail}
         case ["messages"]:
             return {"GET": list_messages, "POST": create_message}
+        case ["contacts"] if call.folder is None:
+            return {"GET": list_contacts, "POST": _not_built}
         case ["messages", _]:
             call.item_id = rest[1]
             return {"GET": get_message, "DELETE": delete_message, "PATCH": _not_built}

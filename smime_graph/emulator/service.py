@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from smime_graph.errors import UsageError
 
@@ -122,6 +123,26 @@ class Mailbox:
                 item_id=item_id,
             )
             return self._message(item)
+
+    def put_contact(
+        self,
+        name: str,
+        *emails: str,
+        extended: Mapping[str, Sequence[bytes]] | None = None,
+    ) -> str:
+        """Plant a contact, and say its id. `extended` are its extended properties of many binary
+        values, by their ids ("BinaryArray 0x3A70").
+        """
+        shown: dict[str, Any] = {
+            "displayName": name,
+            "emailAddresses": [{"name": name, "address": one} for one in emails],
+            "multiValueExtendedProperties": [
+                {"id": one, "value": [base64.b64encode(value).decode() for value in values]}
+                for one, values in (extended or {}).items()
+            ],
+        }
+        with self._store.transaction(write=True):
+            return self._store.add_contact(self._account, shown)
 
     def _message(self, item: Item) -> Message:
         summary = item.summary

@@ -37,7 +37,7 @@ FOLDERS = {  # well-known name: display name
 }
 
 _APPLICATION = 0x534D4745  # "SMGE": marks the file as one of ours
-_VERSION = 1
+_VERSION = 2
 _BUSY_SECONDS = 15.0
 
 _TABLES = """
@@ -64,6 +64,17 @@ CREATE INDEX outbound_digest ON outbound (digest);
 CREATE TABLE known_headers (
     mailbox INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (mailbox, name)) WITHOUT ROWID;
 """
+
+# what brings a file of version n to n + 1
+_STEPS = {
+    0: _TABLES,
+    1: """
+CREATE TABLE contacts (
+    number INTEGER PRIMARY KEY, mailbox INTEGER NOT NULL REFERENCES mailboxes,
+    id TEXT NOT NULL UNIQUE, shown TEXT NOT NULL);
+CREATE INDEX contacts_mailbox ON contacts (mailbox)
+""",
+}
 
 _COLUMNS = (
     "number, mailbox, folder, id, immutable_id, change_key, digest, size, is_draft, is_read, "
@@ -164,17 +175,19 @@ class Store:
             (application,) = self._db.execute("PRAGMA application_id").fetchone()
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
             (tables,) = self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-            if not tables:
-                for statement in _TABLES.split(";"):
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA application_id = {_APPLICATION}")
-                self._db.execute(f"PRAGMA user_version = {_VERSION}")
-            elif application != _APPLICATION or version != _VERSION:
+            if tables and (application != _APPLICATION or not 0 < version <= _VERSION):
                 raise UsageError(
                     f"{data}: is a database of something else, a mailbox file (version "
                     f"{_VERSION}) was wanted",
                     hint="name a new file, or none at all",
                 )
+            if version == _VERSION:
+                return
+            for number in range(version if tables else 0, _VERSION):
+                for statement in _STEPS[number].split(";"):
+                    self._db.execute(statement)
+            self._db.execute(f"PRAGMA application_id = {_APPLICATION}")
+            self._db.execute(f"PRAGMA user_version = {_VERSION}")
 
     def close(self) -> None:
         with self._lock:
@@ -366,6 +379,24 @@ class Store:
             columns: tuple[Any, ...] = (*row[:8], *flags, *row[10:15], _load(row[15]))
             items.append(Item(*columns))
         return tuple(items)
+
+    # Contacts
+
+    def add_contact(self, account: Account, shown: dict[str, Any]) -> str:
+        """Keep a contact as it is shown, but for its id, which this makes."""
+        contact_id = new_id("AAMkAC")
+        self._db.execute(
+            "INSERT INTO contacts (mailbox, id, shown) VALUES (?, ?, ?)",
+            (account.number, contact_id, json.dumps(shown)),
+        )
+        return contact_id
+
+    def contacts(self, account: Account, *, limit: int, skip: int) -> Sequence[dict[str, Any]]:
+        rows = self._db.execute(
+            "SELECT id, shown FROM contacts WHERE mailbox = ? ORDER BY number LIMIT ? OFFSET ?",
+            (account.number, limit, skip),
+        )
+        return [{"id": contact_id, **json.loads(shown)} for contact_id, shown in rows]
 
     # The same bytes lie in many mailboxes: they are kept once, so that 500 recipients are no 500
     # copies.

@@ -35,12 +35,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ._client import AsyncGraphClient, GraphClient
     from .auth import TokenSource
-    from .models import Folder, MessageRef, Page, StoredMessage
+    from .models import Folder, MailboxContact, MessageRef, Page, StoredMessage
 
 __all__ = [
     "AsyncGraphClient",
     "Folder",
     "GraphClient",
+    "MailboxContact",
     "MessageRef",
     "Page",
     "StoredMessage",
@@ -51,6 +52,7 @@ _HOMES = {
     "AsyncGraphClient": "._client",
     "Folder": ".models",
     "GraphClient": "._client",
+    "MailboxContact": ".models",
     "MessageRef": ".models",
     "Page": ".models",
     "StoredMessage": ".models",

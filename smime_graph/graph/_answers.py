@@ -6,6 +6,7 @@ short before it enters a message.
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Mapping
@@ -16,12 +17,13 @@ from typing import Any
 from ..errors import GraphError, GraphRefused, UsageError
 from ._mailbox import named
 from ._wire import Response
-from .models import Folder, Status, StoredMessage
+from .models import Folder, MailboxContact, Status, StoredMessage
 
 MESSAGE_FIELDS = (
     "id,internetMessageId,subject,from,isDraft,parentFolderId,changeKey,"
     "sentDateTime,receivedDateTime"
 )
+CONTACT_FIELDS = "id,displayName,emailAddresses"
 FOLDER_FIELDS = "id,displayName,totalItemCount,unreadItemCount"
 
 _TOKEN = (
@@ -29,7 +31,8 @@ _TOKEN = (
     " https://{host}/.default"
 )
 _RIGHTS = (
-    "the app lacks the right: Mail.Send sends, Mail.ReadWrite makes drafts, Mail.Read reads back;"
+    "the app lacks the right: Mail.Send sends, Mail.ReadWrite makes drafts, Mail.Read reads back,"
+    " Contacts.Read reads contacts;"
     " with an application token also check that its scope of mailboxes includes this one"
 )
 _SIZE = (
@@ -213,6 +216,51 @@ def folder(data: object) -> Folder:
         total=_count(data.get("totalItemCount")),
         unread=_count(data.get("unreadItemCount")),
     )
+
+
+# One of a contact; real ones have three addresses, and a certificate or two
+_MOST_EMAILS, _MOST_VALUES = 20, 100
+
+
+def contact(data: object, binary_property: int | None) -> MailboxContact:
+    """A MailboxContact from a contact resource; GraphError if it is none."""
+    if not isinstance(data, dict) or not _is_id(data.get("id")):
+        raise GraphError("Graph's answer is no contact: it has no usable id")
+    emails = [
+        text
+        for one in _sequence(data, "emailAddresses")[:_MOST_EMAILS]
+        if isinstance(one, dict) and (text := _text(one.get("address")))
+    ]
+    values: list[bytes] = []
+    for one in _sequence(data, "multiValueExtendedProperties"):
+        if isinstance(one, dict) and _names_binary(one.get("id"), binary_property):
+            values += map(_octets, _sequence(one, "value")[:_MOST_VALUES])
+    return MailboxContact(
+        id=_text(data["id"]) or "",
+        name=_text(data.get("displayName")) or "",
+        emails=tuple(emails),
+        values=tuple(values[:_MOST_VALUES]),
+    )
+
+
+def _names_binary(name: object, binary_property: int | None) -> bool:
+    """Whether an id of an extended property is that of the number, however its digits are spelt."""
+    match = (
+        re.fullmatch(r"BinaryArray 0x([0-9A-Fa-f]{1,8})", name) if isinstance(name, str) else None
+    )
+    return match is not None and int(match[1], 16) == binary_property
+
+
+def _octets(value: object) -> bytes:
+    try:
+        return base64.b64decode(value, validate=True) if isinstance(value, str) else b""
+    except ValueError:
+        return b""
+
+
+def _sequence(data: Mapping[str, Any], key: str) -> list[Any]:
+    found = data.get(key)
+    return found if isinstance(found, list) else []
 
 
 def resource(answer: Response) -> Any:

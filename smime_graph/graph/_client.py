@@ -68,6 +68,7 @@ class _Operations:
     get = Operation(_flows.get)
     list = Operation(_flows.list_messages)
     folders = Operation(_flows.folders)
+    contacts = Operation(_flows.contacts)
 
     _mailbox: Mailbox
 

@@ -21,7 +21,7 @@ from . import _answers, _exchange, _outgoing, _settle
 from ._mailbox import Mailbox
 from ._sending import Sending
 from ._wire import Flow, Request, Response
-from .models import Folder, MessageRef, Page, StoredMessage
+from .models import Folder, MailboxContact, MessageRef, Page, StoredMessage
 
 Via: TypeAlias = Literal["auto", "sendmail", "draft"]
 
@@ -324,6 +324,27 @@ def folders(box: Mailbox, *, top: int = 100) -> Flow[tuple[Folder, ...]]:
     query = {"top": str(_page_size(top)), "select": _answers.FOLDER_FIELDS}
     items, _ = yield from _all(box, box.at("mailFolders", **query), top=top)
     return tuple(_answers.folder(item) for item in items)
+
+
+def contacts(
+    box: Mailbox, *, top: int = 1000, binary_property: int | None = None
+) -> Flow[tuple[MailboxContact, ...]]:
+    """The people in the contacts folder: at most `top` of them, in Graph's order.
+
+    `binary_property` is the number of a MAPI property of type PtypMultipleBinary, whose values are
+    asked for as well (0x3A70: PidTagUserX509Certificate). Needs the right Contacts.Read, and no
+    other.
+    """
+    query = {"top": str(_page_size(top)), "select": _answers.CONTACT_FIELDS}
+    if binary_property is not None:
+        if not isinstance(binary_property, int) or not 0 < binary_property <= 0xFFFF:
+            raise UsageError(
+                f"binary_property is {binary_property!r}, wanted a number from 1 to 0xFFFF"
+            )
+        name = f"BinaryArray 0x{binary_property:04X}"
+        query["expand"] = f"multiValueExtendedProperties($filter=id eq '{name}')"
+    items, _ = yield from _all(box, box.at("contacts", **query), top=top)
+    return tuple(_answers.contact(item, binary_property) for item in items)
 
 
 def _all(box: Mailbox, url: str, *, top: int) -> Flow[tuple[list[object], bool]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, TypeAlias
 
@@ -62,3 +62,15 @@ class Folder:
     name: str
     total: int
     unread: int
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxContact:
+    """A person in the contacts folder. `values` are those of the extended property that was asked
+    for, in their order; one that is no base64 is empty.
+    """
+
+    id: str
+    name: str
+    emails: tuple[str, ...]
+    values: tuple[bytes, ...] = field(default=(), repr=False)

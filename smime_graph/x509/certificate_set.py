@@ -56,6 +56,24 @@ def read_certs_only(der: bytes, *, budget: Budget | None = None) -> tuple[Certif
     UsageError for one with signers: what comes along with a signature is anybody's choice.
     MalformedMessage for what is no SignedData.
     """
+    certificates, is_signed = _read(der, budget)
+    if is_signed:
+        raise UsageError(
+            "it is a signed message, from which no certificates are taken here",
+            hint="give the certificates themselves: PEM, DER or .p7b",
+        )
+    return certificates
+
+
+def read_carried(der: bytes, *, budget: Budget | None = None) -> tuple[Certificate, ...]:
+    """The certificates that come along in a SignedData, whoever signed it: nobody vouches for them.
+
+    For whoever holds each against roots. MalformedMessage for what is no SignedData.
+    """
+    return _read(der, budget)[0]
+
+
+def _read(der: bytes, budget: Budget | None) -> tuple[tuple[Certificate, ...], bool]:
     _, node = read_content_info(der, oids.SIGNED_DATA, budget=budget)
     fields = Fields(node.expect(ber.SEQUENCE, "SignedData"), "SignedData")
     fields.any("version").as_integer("SignedData version")
@@ -65,9 +83,4 @@ def read_certs_only(der: bytes, *, budget: Budget | None = None) -> tuple[Certif
     fields.optional(0xA1)
     signers = fields.take(ber.SET, "signerInfos").children()
     fields.end()
-    if signers:
-        raise UsageError(
-            "it is a signed message, from which no certificates are taken here",
-            hint="give the certificates themselves: PEM, DER or .p7b",
-        )
-    return certificates
+    return certificates, bool(signers)

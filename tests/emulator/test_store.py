@@ -285,3 +285,23 @@ def test_why_a_mailbox_file_cannot_be_opened(tmp_path: Path, name: str, said: st
     with pytest.raises(UsageError, match=said) as caught:
         Store(tmp_path / name)
     assert "folder that you can write to" in (caught.value.hint or "")
+
+
+def test_a_file_of_the_first_version_is_brought_up(tmp_path: Path) -> None:
+    path = tmp_path / "mail.db"
+    with Emulator(data=path) as emulator:
+        emulator.mailbox("alice@contoso.com").put(b"From: a@b.c\r\n\r\nx\r\n")
+    with sqlite3.connect(path) as db:
+        db.execute("DROP TABLE contacts")
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    with Emulator(data=path) as emulator:
+        box = emulator.mailbox("alice@contoso.com")
+        assert len(box.messages()) == 1
+        assert box.put_contact("Bob", "bob@contoso.com")
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        db.execute("PRAGMA user_version = 3")
+    db.close()
+    with pytest.raises(UsageError):
+        Emulator(data=path)

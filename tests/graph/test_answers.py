@@ -22,6 +22,7 @@ from smime_graph.errors import (
     SmimeGraphError,
     UsageError,
 )
+from smime_graph.graph import _answers
 
 from .conftest import Driver
 
@@ -554,3 +555,50 @@ def test_a_status_that_is_not_documented_is_no_success(
     with pytest.raises(GraphRefused) as caught:
         call(handler, method, *args)
     assert caught.value.status == status
+
+
+@pytest.mark.parametrize(
+    ("data", "emails", "values"),
+    [
+        ({"id": "1"}, (), ()),
+        ({"id": "1", "emailAddresses": None, "multiValueExtendedProperties": {}}, (), ()),
+        (
+            {"id": "1", "emailAddresses": [None, 1, {}, {"address": 2}, {"address": "a@b"}]},
+            ("a@b",),
+            (),
+        ),
+        (
+            {"id": "1", "multiValueExtendedProperties": [None, {"id": 7}, {"id": "String 0x3A70"}]},
+            (),
+            (),
+        ),
+        (
+            {
+                "id": "1",
+                "multiValueExtendedProperties": [
+                    {"id": "BinaryArray 0x3a70", "value": ["MA==", 5, "?", None, "MDA="]},
+                    {"id": "BinaryArray 0x3a71", "value": ["MTE="]},
+                ],
+            },
+            (),
+            (b"0", b"", b"", b"", b"00"),
+        ),
+    ],
+)
+def test_a_contact_of_whatever_form(
+    data: dict[str, Any], emails: tuple[str, ...], values: tuple[bytes, ...]
+) -> None:
+    found = _answers.contact(data, 0x3A70)
+    assert (found.emails, found.values) == (emails, values)
+
+
+def test_the_values_of_a_contact_are_bounded() -> None:
+    many = {"id": "BinaryArray 0x3A70", "value": ["MA=="] * 5000}
+    data = {"id": "1", "multiValueExtendedProperties": [many] * 10}
+    assert len(_answers.contact(data, 0x3A70).values) == 100
+
+
+@pytest.mark.parametrize("data", [None, [], {}, {"id": ""}, {"id": ".."}, "text"])
+def test_what_is_no_contact(data: object) -> None:
+    with pytest.raises(GraphError, match="no contact"):
+        _answers.contact(data, None)

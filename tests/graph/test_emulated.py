@@ -187,3 +187,37 @@ def test_a_send_through_a_draft_names_the_draft_that_was_lost(run: Any) -> None:
         (draft,) = emulator.mailbox(ALICE).messages("drafts")
         assert (caught.value.draft_id, caught.value.disposition) == (draft.immutable_id, "not-sent")
         assert emulator.mailbox("bob@contoso.com").messages() == ()
+
+
+def test_contacts_come_with_the_values_of_one_property(run: Any) -> None:
+    with Emulator() as emulator:
+        box = emulator.mailbox("bob@contoso.com")
+        ids = [
+            box.put_contact(f"Person {number}", f"p{number}@contoso.com") for number in range(150)
+        ]
+        known = {"BinaryArray 0x3a70": [b"0one", b"\0two"], "BinaryArray 0x1234": [b"other"]}
+        ids.append(box.put_contact("Alice", "alice@contoso.com", "a@contoso.com", extended=known))
+        found = run(emulator, "contacts", user="bob@contoso.com", binary_property=0x3A70)
+        assert [one.id for one in found] == ids
+        assert found[-1].name == "Alice"
+        assert found[-1].emails == ("alice@contoso.com", "a@contoso.com")
+        assert found[-1].values == (b"0one", b"\0two")
+        assert found[0].values == ()
+        assert run(emulator, "contacts", user="bob@contoso.com")[-1].values == ()
+        assert len(run(emulator, "contacts", user="bob@contoso.com", top=3)) == 3
+        assert run(emulator, "contacts", user="alice@contoso.com") == ()
+        asked = [one.target for one in emulator.log]
+        assert all("/contacts?" in one for one in asked)
+        for number in (0, -1, 0x10000, "0x3A70"):
+            with pytest.raises(UsageError, match="binary_property"):
+                run(emulator, "contacts", binary_property=number)
+
+
+def test_a_lacking_right_to_contacts_is_named(run: Any) -> None:
+    with Emulator() as emulator:
+        emulator.faults.add(
+            Fault.answer(403, code="ErrorAccessDenied", message="Access is denied.")
+        )
+        with pytest.raises(GraphRefused) as refused:
+            run(emulator, "contacts")
+        assert "Contacts.Read" in str(refused.value.hint)
