@@ -135,7 +135,7 @@ def list_contacts(call: Call) -> Response:
     account = account_for(call)
     _check_options(call, frozenset({"$top", "$skip", "$select", "$expand"}))
     top, skip = _window(call)
-    selected = _selected(call, "contact", metadata.CONTACT_PROPERTIES)
+    selected = _select_properties(call, "contact", metadata.CONTACT_PROPERTIES)
     wanted = _expanded_property(call)
     found = call.store.contacts(account, limit=top + 1, skip=skip)
     value = []
