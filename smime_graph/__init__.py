@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from .graph.auth import Credential as Credential
     from .graph.auth import TokenCredential as TokenCredential
     from .graph.models import Status as Status
+    from .online.fetcher import Fetcher as Fetcher
     from .pki.contacts import Announcement as Announcement
     from .pki.contacts import ContactChoice as ContactChoice
     from .pki.contacts import Contacts as Contacts
@@ -92,6 +93,9 @@ if TYPE_CHECKING:
     from .pki.identity import Identity as Identity
     from .pki.identity import load_identities as load_identities
     from .pki.keyfiles.pbe import WrongPassword as WrongPassword
+    from .pki.revocation import Evidence as Evidence
+    from .pki.revocation import EvidenceSource as EvidenceSource
+    from .pki.revocation import Inquiry as Inquiry
     from .pki.revocation import Revocation as Revocation
     from .pki.revocation import RevocationMode as RevocationMode
     from .pki.trust import TrustStore as TrustStore
@@ -197,9 +201,16 @@ _HOME = {
         "DroppedCertificate",
         "KnownCertificate",
     ),
+    ".online.fetcher": ("Fetcher",),
     ".pki.identity": ("Contact", "Identity", "load_identities"),
     ".pki.keyfiles.pbe": ("WrongPassword",),
-    ".pki.revocation": ("Revocation", "RevocationMode"),
+    ".pki.revocation": (
+        "Evidence",
+        "EvidenceSource",
+        "Inquiry",
+        "Revocation",
+        "RevocationMode",
+    ),
     ".pki.trust": ("TrustStore",),
     ".policy": ("ARCHIVE", "EXCHANGE", "POLICIES", "POST_QUANTUM", "Policy", "RFC_8551"),
     ".smime.answer": ("answer",),

@@ -55,6 +55,7 @@ RESULTS = {
     *("Report", "Services", "Timestamp", "Receipt", "Confirmation", "ContentHints", "Expansion"),
     *("ContentReference", "Outcome", "FieldProtection", "HeaderField", "ProtectedHeader"),
     *("Announcement", "ContactChoice", "DroppedCertificate", "KnownCertificate", "MailboxContact"),
+    "Evidence",
 }
 
 
@@ -148,6 +149,7 @@ class _Calls:
             "Policy": Call(Policy, values),
             "Policy.but": Call(EXCHANGE.but, {"name": "mine"}),
             "Revocation": Call(s.Revocation, {"mode": "hard"}),
+            "Fetcher": Call(s.Fetcher, {"allow_local": True}),
             "Revocation.load": Call(s.Revocation.load, {"mode": "hard"}),
             "Revocation.with_revocation_info": Call(
                 s.Revocation().with_revocation_info, {"choices": [b"x"]}

@@ -26,6 +26,9 @@ DRIVERS = {
     "smime_graph.graph._client",
     "smime_graph.deadlines",
     "smime_graph.graph.auth",
+    "smime_graph.online",
+    "smime_graph.online.exchange",
+    "smime_graph.online.fetcher",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 
 import click
@@ -31,6 +32,17 @@ def user_file() -> str | None:
     # "All paths must be absolute" (XDG base directory specification); a relative one would be in
     # the current folder
     return os.path.join(folder, "config.toml") if os.path.isabs(folder) else None  # noqa: PTH118, PTH117
+
+
+def cache_file(name: str) -> str | None:
+    """Where what can be made again is kept for the user; None where there is no such place."""
+    if sys.platform == "win32":
+        folder = os.environ.get("LOCALAPPDATA", "")
+    elif sys.platform == "darwin":
+        folder = os.path.expanduser("~/Library/Caches")  # noqa: PTH111
+    else:
+        folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111
+    return os.path.join(folder, "smime-graph", name) if os.path.isabs(folder) else None  # noqa: PTH118, PTH117
 
 
 def verb_path(ctx: click.Context) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
@@ -17,6 +18,7 @@ from .command import Option, Verb
 
 if TYPE_CHECKING:
     from ..cms.recipients.kinds import AnyRecipient
+    from ..online import Fetcher
     from ..pki.revocation import Revocation, RevocationMode
     from ..policy import Policy
     from .keys import KeyRing
@@ -260,7 +262,19 @@ judging = combine(
         "--revocation",
         type=click.Choice(["none", "soft", "hard"]),
         help="What it is if nothing tells that a certificate is not revoked: nothing, a warning or"
-        " an error. soft where --crl or --ocsp is given, else none.",
+        " an error. soft where --crl, --ocsp or --fetch-revocation is given, else none.",
+    ),
+    option(
+        "--fetch-revocation",
+        is_flag=True,
+        help="Ask the services that the certificates name (OCSP, CRLs, missing issuers) for what is"
+        " missing; they see that somebody reads the message. Answers are kept in the user's cache"
+        " folder until they run out.",
+    ),
+    option(
+        "--allow-local-fetch",
+        is_flag=True,
+        help="Also ask services on this machine and in private networks.",
     ),
 )
 
@@ -348,6 +362,8 @@ class Reading:
     crl: tuple[str, ...] = ()
     ocsp: tuple[str, ...] = ()
     revocation: RevocationMode | None = None
+    fetch_revocation: bool = False
+    allow_local_fetch: bool = False
 
     @classmethod
     def of(cls, given: Mapping[str, Any], keys: Keys | None = None) -> Reading:
@@ -355,11 +371,26 @@ class Reading:
 
     def known_revocation(self) -> Revocation | None:
         """What is known of revocation; None where nobody asks for it."""
-        if not (self.crl or self.ocsp or self.revocation):
+        if not (self.crl or self.ocsp or self.revocation or self.fetch_revocation):
             return None
         from ..pki.revocation import Revocation
 
-        return Revocation.load(mode=self.revocation or "soft", crls=self.crl, ocsp=self.ocsp)
+        mode = self.revocation or "soft"
+        fetch = self._fetcher() if self.fetch_revocation and mode != "none" else None
+        return Revocation.load(mode=mode, crls=self.crl, ocsp=self.ocsp, fetch=fetch)
+
+    def _fetcher(self) -> Fetcher:
+        """With the user's cache, or without one and a warning where it cannot be used."""
+        from ..online import Fetcher
+        from . import terminal
+        from .context import cache_file
+
+        if (place := cache_file("revocation.sqlite")) is not None:
+            try:
+                return Fetcher(allow_local=self.allow_local_fetch, cache=Path(place))
+            except UsageError as error:
+                terminal.complain("warning", str(error))
+        return Fetcher(allow_local=self.allow_local_fetch)
 
 
 def _policy(given: Mapping[str, Any]) -> Policy:

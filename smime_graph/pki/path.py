@@ -61,10 +61,12 @@ class PathReport(Report):
     """What was noticed on the way from a certificate to an anchor.
 
     `chain` is the path judged, the certificate first and the anchor last; empty where none was
-    found. It is believed only if `ok`.
+    found. It is believed only if `ok`. `dead_end` is the certificate whose issuer was not there,
+    where nothing but that is missing.
     """
 
     chain: tuple[Certificate, ...] = ()
+    dead_end: Certificate | None = None
 
 
 class SignatureChecks:
@@ -196,13 +198,19 @@ def build_path(
                 break
     except LimitReached as error:
         limit = str(error)
-    best = best or PathReport(tuple(_explain_no_path(search, certificate, at, limit)))
+    if best is None:
+        why = tuple(_explain_no_path(search, certificate, at, limit))
+        best = PathReport(why, dead_end=search.dead_end if _only_lacks_issuer(why) else None)
     if limit:
         text = f"no good path found, and to look further is too much: {limit}"
         found = finding("pki.path.limit", certificate.description, text)
         best = PathReport((*best.findings, found), best.chain)
     checks.reports[pool, certificate, at, accept_weak] = best
     return best
+
+
+def _only_lacks_issuer(why: Iterable[Finding]) -> bool:
+    return [f.code for f in why if f.severity is Severity.ERROR] == ["pki.path.none"]
 
 
 def _explain_no_path(
@@ -297,7 +305,7 @@ class _Search:
         self._pool = pool
         self._anchors = pool.anchors
         self._checks = checks
-        self._dead_end, self._deepest = certificate, 0
+        self.dead_end, self._deepest = certificate, 0
         self._steps = 0
         self.asked: list[SignatureCheck] = []
         self._bad_signature: tuple[Certificate, Certificate, str] | None = None
@@ -314,7 +322,7 @@ class _Search:
         # Depth first: an issuer whose signature is good is followed before another one of its name
         # is tried, so certificates that were merely added cannot use up the budget.
         if len(chain) > self._deepest:
-            self._dead_end, self._deepest = chain[-1], len(chain)
+            self.dead_end, self._deepest = chain[-1], len(chain)
         for issuer in self._pool.candidates(chain[-1], self._checks.budget):
             self._steps += 1
             if self._steps > _MAX_STEPS:
@@ -390,7 +398,7 @@ class _Search:
             if issuer in self._anchors:
                 text += "; another authority of the same name may have made it"
             return finding("pki.path.invalid", certificate.description, text)
-        end = self._dead_end
+        end = self.dead_end
         if end.is_self_issued:
             text = "self-issued, and not among the trust anchors"
         else:

@@ -1,24 +1,27 @@
 """Whether the certificates of a path were revoked (RFC 5280 section 5, RFC 6960).
 
 Evidence is given: CRLs (full, delta, indirect) and OCSP responses, as octets. Nothing is fetched
-here. Each certificate is judged by itself and everything is said, not the first thing found.
+here: what is missing an `EvidenceSource` is asked for, and what it finds is believed no more than
+what was given. Each certificate is judged by itself and everything is said, not the first thing
+found.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from .. import oids
 from ..arguments import check_fields, checked, file_name
 from ..asn1 import ber, pem
 from ..asn1.ber import Fields
-from ..errors import MalformedMessage, UsageError
+from ..errors import LimitReached, MalformedMessage, UsageError
 from ..findings import Finding, Severity, finding
 from ..text import printable
 from ..x509.certificate import Certificate
@@ -33,8 +36,45 @@ MAX_OCTETS = 16 << 20
 MAX_SENT = 1 << 20  # of what comes along in a message
 MAX_PIECES = 1000
 
+# of the entries of a CRL, in octets: of longer lists only those are read that may be asked for
+_SHORT_LIST = 16 * 1024
+_MAX_INDIRECT = 1 << 20  # a list with entries of several issuers is read whole, or not at all
+_MAX_FOUND = 10_000  # places where the octets of a serial number stand, by chance or as an entry
+
 _SILENT = logging.NullHandler()
 _SEVERITY = {"soft": Severity.WARNING, "hard": Severity.ERROR}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What was found for a certificate: CRLs and OCSP responses, or its issuers, or why there is
+    nothing (`fault`). `keep` is called once it has told what was asked.
+    """
+
+    crls: tuple[bytes, ...] = ()
+    ocsp: tuple[bytes, ...] = ()
+    certificates: tuple[Certificate, ...] = ()
+    fault: str | None = None
+    keep: Callable[[], None] = lambda: None
+
+
+class Inquiry(Protocol):
+    """What may still be asked for one message. Nothing is raised: a failure is a `fault`."""
+
+    def evidence(
+        self, certificate: Certificate, issuer: Certificate, *, at: datetime
+    ) -> Iterator[Evidence]:
+        """One piece after the other, each asked for only when the one before was not enough."""
+
+    def issuers(self, certificate: Certificate, *, at: datetime) -> Evidence:
+        """Certificates of that certificate's issuer, not believed."""
+
+
+class EvidenceSource(Protocol):
+    """Where evidence comes from that nobody gave, as an `online.Fetcher`."""
+
+    def inquire(self) -> Inquiry:
+        """An inquiry for one message, within limits of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +83,14 @@ class Revocation:
 
     `crls` are CRLs, `ocsp` OCSP responses, each in DER. They are not believed until they are held
     against their issuer; those that come along in a message are looked at beside them. UsageError
-    for more than is read.
+    for more than is read. `fetch` is an EvidenceSource, asked for what is missing or ran out, and
+    for missing issuers: only where the signature is good and nothing else speaks against its chain.
     """
 
     mode: RevocationMode = "soft"
     crls: tuple[bytes, ...] = field(default=(), repr=False)
     ocsp: tuple[bytes, ...] = field(default=(), repr=False)
+    fetch: EvidenceSource | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -68,8 +110,10 @@ class Revocation:
         mode: RevocationMode = "soft",
         crls: Sequence[str | PathLike[str]] = (),
         ocsp: Sequence[str | PathLike[str]] = (),
+        fetch: EvidenceSource | None = None,
     ) -> Revocation:
-        """From files: CRLs in DER or PEM (several in one), OCSP responses in DER.
+        """From files: CRLs in DER or PEM (several in one), OCSP responses in DER. `fetch`, an
+        EvidenceSource, is asked for what they do not tell.
 
         Raises UsageError for a file that cannot be read, or holds something else.
         """
@@ -92,7 +136,9 @@ class Revocation:
                             hint="CRLs are DER or PEM, OCSP responses DER",
                         ) from None
                     found[kind].append(der)
-        return cls(mode=mode, crls=tuple(found["CRL"]), ocsp=tuple(found["OCSP response"]))
+        return cls(
+            mode=mode, crls=tuple(found["CRL"]), ocsp=tuple(found["OCSP response"]), fetch=fetch
+        )
 
     @checked
     def with_revocation_info(self, choices: Iterable[bytes]) -> Revocation:
@@ -109,7 +155,7 @@ class Revocation:
                 crls.append(choice)
             elif (response := _ocsp_response(choice)) is not None:
                 ocsp.append(response)
-        return Revocation(mode=self.mode, crls=tuple(crls), ocsp=tuple(ocsp))
+        return replace(self, crls=tuple(crls), ocsp=tuple(ocsp))
 
 
 def _ocsp_response(choice: bytes) -> bytes | None:
@@ -148,10 +194,16 @@ def with_revocation(
     at: datetime,
     certificates: Iterable[Certificate] = (),
     signed_at: datetime | None = None,
+    inquiry: Inquiry | None = None,
 ) -> PathReport:
     """The report on a path, and what speaks of the revocation of its certificates."""
     found = revocation_findings(
-        report.chain, revocation=revocation, at=at, certificates=certificates, signed_at=signed_at
+        report.chain,
+        revocation=revocation,
+        at=at,
+        certificates=certificates,
+        signed_at=signed_at,
+        inquiry=inquiry,
     )
     return PathReport((*report.findings, *found), report.chain)
 
@@ -163,60 +215,129 @@ def revocation_findings(
     at: datetime,
     certificates: Iterable[Certificate] = (),
     signed_at: datetime | None = None,
+    inquiry: Inquiry | None = None,
 ) -> list[Finding]:
     """What speaks against the certificates of a path, the anchor not among them.
 
     `at` is the time of judgement. `certificates` are further ones, among which the issuers of
     indirect CRLs and OCSP responses are looked for. `signed_at` is when the signer says that it
     signed: a claim, so a revocation after it is an error as well, and said to be one after it.
+    `inquiry` is asked for what the evidence of `revocation` does not tell.
     """
     if revocation.mode == "none":
         return []
     findings: list[Finding] = []
+    # their failures are findings of ours; without a handler Python would print them
+    logging.getLogger("pyhanko_certvalidator").addHandler(_SILENT)
     for number in range(len(chain) - 1):
-        findings += _judge(chain[number:], revocation, at, certificates, signed_at)
+        known = _Known(list(revocation.crls), list(revocation.ocsp))
+        case = _Case(chain[number:], revocation.mode, at, tuple(certificates), signed_at)
+        found = case.judge(known)
+        if found is not None and found.code != _REVOKED and inquiry is not None:
+            findings += case.inquire(known, inquiry, found)
+        elif found is not None:
+            findings.append(found)
     return findings
 
 
-def _judge(
-    chain: Sequence[Certificate],
-    revocation: Revocation,
-    at: datetime,
-    certificates: Iterable[Certificate],
-    signed_at: datetime | None,
-) -> list[Finding]:
-    from pyhanko_certvalidator.errors import RevokedError
+_REVOKED = "pki.revocation.revoked"
 
-    # its failures are findings of ours; without a handler Python would print them
-    logging.getLogger("pyhanko_certvalidator").addHandler(_SILENT)
-    where, severity = chain[0].description, _SEVERITY[revocation.mode]
-    try:
-        # Whoever signs evidence in the place of the issuer must not be revoked either, and that
-        # must be known. The issuer itself is judged as part of the path.
-        stale, failures = _look_up(chain, revocation, at, certificates, strict=True)
-        if stale is None and failures is not None:
-            again = _look_up(chain, revocation, at, chain[1:-1], strict=False)
-            stale, failures = again if again[1] is None else (stale, failures)
-        if stale is not None:  # what was revoked by then has not become good again
-            _look_up(chain, revocation, min(at, stale), certificates, strict=False)
-    except RevokedError as revoked:
-        return [_revoked(where, revoked, signed_at)]
-    if stale is not None:
-        text = f"what is known of its revocation was good until {_time(stale)} only"
-        return [finding("pki.revocation.stale", where, text, severity=severity)]
-    if failures is None:
-        return []
-    if failures:
-        said = printable("; ".join(dict.fromkeys(failures))[:300])
-        text = f"what is there of its revocation cannot be used: {said}"
-        return [finding("pki.revocation.invalid", where, text, severity=severity)]
-    text = "no CRL and no OCSP response says whether it is revoked"
-    return [finding("pki.revocation.unknown", where, text, severity=severity)]
+
+@dataclass(slots=True)
+class _Known:
+    """The evidence so far."""
+
+    crls: list[bytes]
+    ocsp: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One certificate to be judged, with the rest of its path above it."""
+
+    chain: Sequence[Certificate]
+    mode: RevocationMode
+    at: datetime
+    certificates: tuple[Certificate, ...]
+    signed_at: datetime | None
+
+    def judge(self, known: _Known) -> Finding | None:
+        """What the evidence has against the certificate; None where it says that it is good."""
+        from pyhanko_certvalidator.errors import RevokedError
+
+        chain, at = self.chain, self.at
+        try:
+            # Whoever signs evidence in the place of the issuer must not be revoked either, and that
+            # must be known. The issuer itself is judged as part of the path.
+            stale, failures = _look_up(chain, known, at, self.certificates, strict=True)
+            if stale is None and failures is not None:
+                again = _look_up(chain, known, at, chain[1:-1], strict=False)
+                stale, failures = again if again[1] is None else (stale, failures)
+            if stale is not None:  # what was revoked by then has not become good again
+                _look_up(chain, known, min(at, stale), self.certificates, strict=False)
+        except RevokedError as revoked:
+            return self._finding("revoked", _sentence(revoked, at, self.signed_at))
+        if stale is not None:
+            text = f"what is known of its revocation was good until {_time(stale)} only"
+            return self._finding("stale", text)
+        if failures is None:
+            return None
+        if failures:
+            said = printable("; ".join(dict.fromkeys(failures))[:300])
+            return self._finding(
+                "invalid", f"what is there of its revocation cannot be used: {said}"
+            )
+        if known.ocsp and _is_unknown(known.ocsp, chain[0]):
+            return self._finding("unknown", "its OCSP responder does not know it")
+        return self._finding("unknown", "no CRL and no OCSP response says whether it is revoked")
+
+    def inquire(self, known: _Known, inquiry: Inquiry, found: Finding) -> list[Finding]:
+        """What is found after asking, where what was at hand was not enough."""
+        faults: list[str] = []
+        used: list[Evidence] = []
+        last: Finding | None = found
+        for piece in inquiry.evidence(self.chain[0], self.chain[1], at=self.at):
+            if piece.fault is not None:
+                faults.append(piece.fault)
+                continue
+            known.crls += piece.crls
+            known.ocsp += piece.ocsp
+            used.append(piece)
+            last = self.judge(known)
+            if last is None or last.code == _REVOKED:
+                for one in used:  # several CRLs may have told it together; a response tells alone
+                    if one is piece or (one.crls and piece.crls):
+                        one.keep()
+                return [] if last is None else [last]
+        if last is None or not faults:
+            return [] if last is None else [last]
+        said = printable("; ".join(dict.fromkeys(faults))[:500])
+        failed = finding("pki.revocation.not-fetched", self.chain[0].description, said)
+        return [replace(last, text=f"{last.text}; {said}"), failed]
+
+    def _finding(self, code: str, text: str) -> Finding:
+        severity = None if code == "revoked" else _SEVERITY[self.mode]
+        where = self.chain[0].description
+        return finding(f"pki.revocation.{code}", where, text, severity=severity)
+
+
+def _is_unknown(responses: Iterable[bytes], certificate: Certificate) -> bool:
+    """Whether a responder says that it does not know the certificate (RFC 6960 2.2)."""
+    from cryptography.x509 import ocsp
+
+    for der in responses:
+        try:
+            for one in ocsp.load_der_ocsp_response(der).responses:
+                if one.serial_number == certificate.serial_number:
+                    return one.certificate_status is ocsp.OCSPCertStatus.UNKNOWN
+        except ValueError:
+            continue
+    return False
 
 
 def _look_up(
     chain: Sequence[Certificate],
-    revocation: Revocation,
+    known: _Known,
     at: datetime,
     certificates: Iterable[Certificate],
     *,
@@ -238,7 +359,9 @@ def _look_up(
 
     stale: datetime | None = None
     failures: list[str] = []
+    whole: dict[bytes, bytes] = {}
     try:
+        crls = _short_crls(known, (*chain, *certificates), whole, failures)
         leaf, *upper, root = [asn1.Certificate.load(one.der, strict=True) for one in chain]
         anchor = CertTrustAnchor(root)
         path = ValidationPath(anchor, upper[::-1], leaf)
@@ -247,12 +370,12 @@ def _look_up(
             other_certs=[asn1.Certificate.load(c.der, strict=True) for c in certificates],
             moment=at,
             allow_fetching=False,
-            crls=list(revocation.crls),
-            ocsps=list(revocation.ocsp),
+            crls=crls,
+            ocsps=list(known.ocsp),
             revocation_mode="require" if strict else "soft-fail",
             retroactive_revinfo=True,  # what was issued after `at` tells of that time as well
             algorithm_usage_policy=AcceptAllAlgorithms(),
-            signature_validator=_signatures(chain),
+            signature_validator=_signatures(chain, whole),
         )
     except Exception as error:  # noqa: BLE001 - hostile octets reach asn1crypto: nothing may escape
         return None, [str(error) or type(error).__name__]
@@ -275,9 +398,123 @@ def _look_up(
     return stale, failures
 
 
-def _signatures(chain: Sequence[Certificate]) -> Any:
+def _short_crls(
+    known: _Known,
+    certificates: Iterable[Certificate],
+    whole: dict[bytes, bytes],
+    failures: list[str],
+) -> list[bytes]:
+    """The CRLs without the entries that nobody will ask for; `whole` gets what was signed of each.
+
+    The validator looks at one entry after the other, some 30 us each, and a list may have millions.
+    It compares serial numbers by their octets, so an entry can be found by them (X.690 8.3).
+    """
+    serials: set[bytes] | None = None
+    found: list[bytes] = []
+    for crl in known.crls:
+        try:
+            start, stop = _entries(crl)
+        except MalformedMessage as error:
+            failures.append(f"CRL: {error}")
+            continue
+        if stop - start <= _SHORT_LIST:
+            found.append(crl)
+        elif crl.find(_CERTIFICATE_ISSUER, start, stop) >= 0:
+            # an entry without an issuer of its own has that of an entry before it (RFC 5280 5.3.3)
+            if stop - start <= _MAX_INDIRECT:
+                found.append(crl)
+            else:
+                failures.append(f"an indirect CRL has {stop - start} octets of entries")
+        else:
+            if serials is None:
+                serials = {one.serial for one in certificates} | _serials_in(known.ocsp)
+            try:
+                found.append(_shortened(crl, start, stop, serials, whole))
+            except LimitReached as error:
+                failures.append(str(error))
+    return found
+
+
+_CERTIFICATE_ISSUER = ber.oid(oids.CERTIFICATE_ISSUER)
+_TIMES = (ber.UTC_TIME, ber.GENERALIZED_TIME)
+
+
+def _entries(crl: bytes) -> tuple[int, int]:
+    """Where revokedCertificates stands, header included; nowhere where there is none.
+
+    TBSCertList ::= SEQUENCE { version, signature, issuer, thisUpdate, nextUpdate OPTIONAL,
+                               revokedCertificates SEQUENCE OF ... OPTIONAL, [0] crlExtensions }
+    """
+    fields = _tbs_fields(crl)
+    for before, (tag, start, _, end) in pairwise(fields):
+        if tag == ber.SEQUENCE and before[0] in _TIMES:
+            return start, end
+    return 0, 0
+
+
+def _tbs_fields(crl: bytes) -> list[tuple[int, int, int, int]]:
+    what, body, stop = "CertificateList", 0, len(crl)
+    for _ in range(2):
+        outer = ber.spans(crl, what, start=body, stop=stop, count=1)
+        if not outer or outer[0][0] != ber.SEQUENCE:
+            raise MalformedMessage(f"{what}: this is no CRL")
+        _, _, body, stop = outer[0]
+    return ber.spans(crl, what, start=body, stop=stop, count=8)
+
+
+def _serials_in(responses: Iterable[bytes]) -> set[bytes]:
+    """The serial numbers of the certificates that OCSP responses bring along."""
+    from cryptography.x509 import ocsp
+
+    found: set[bytes] = set()
+    for der in responses:
+        try:
+            held = ocsp.load_der_ocsp_response(der).certificates
+            found |= {ber.integer(one.serial_number) for one in held}
+        except ValueError:
+            continue  # the validator says what is wrong with it
+    return found
+
+
+def _shortened(
+    crl: bytes, start: int, stop: int, serials: Iterable[bytes], whole: dict[bytes, bytes]
+) -> bytes:
+    """The CRL with the entries of these serial numbers alone, all else as it was."""
+    outer = ber.spans(crl, "CertificateList", start=0, stop=len(crl), count=1)[0]
+    tbs = ber.spans(crl, "CertificateList", start=outer[2], stop=outer[3], count=1)[0]
+    kept: list[tuple[int, int]] = []
+    for serial in serials:
+        at, seen = crl.find(serial, start, stop), 0
+        while at >= 0:
+            if (seen := seen + 1) > _MAX_FOUND:
+                raise LimitReached(f"a CRL has one serial number more than {_MAX_FOUND} times")
+            if (entry := _entry_of(crl, at, at + len(serial), stop)) is not None:
+                kept.append(entry)
+            at = crl.find(serial, at + 1, stop)
+    held = b"".join(crl[begin:end] for begin, end in sorted(set(kept)))
+    listed = ber.sequence(held) if held else b""
+    short = ber.sequence(crl[tbs[2] : start], listed, crl[stop : tbs[3]])
+    whole[short] = crl[tbs[1] : tbs[3]]
+    return ber.sequence(short, crl[tbs[3] : outer[3]])
+
+
+def _entry_of(crl: bytes, at: int, behind: int, stop: int) -> tuple[int, int] | None:
+    """The entry whose serial number stands at the offset; None where something else does.
+
+    SEQUENCE { userCertificate CertificateSerialNumber, revocationDate Time, ... }
+    """
+    if behind >= stop or crl[behind] not in _TIMES:
+        return None
+    for header, length in ((2, crl[at - 1]), (3, crl[at - 1]), (4, crl[at - 2] << 8 | crl[at - 1])):
+        expected = ber.header(ber.SEQUENCE, length)
+        if len(expected) == header and crl[at - header : at] == expected:
+            return (at - header, at + length) if at + length <= stop else None
+    return None
+
+
+def _signatures(chain: Sequence[Certificate], signed: dict[bytes, bytes]) -> Any:
     """The validator's check of signatures, with the keys of the path whole: a DSA key may have the
-    parameters of its issuer's (RFC 3279 2.3.2).
+    parameters of its issuer's (RFC 3279 2.3.2). `signed` is what was signed of shortened CRLs.
     """
     from asn1crypto.keys import PublicKeyInfo
     from pyhanko_certvalidator.sig_validate import DefaultSignatureValidator
@@ -293,6 +530,7 @@ def _signatures(chain: Sequence[Certificate]) -> Any:
             *arguments: Any,
             **named: Any,
         ) -> None:
+            signed_data = signed.get(signed_data, signed_data)
             key = public_key_info.dump()
             if whole.get(key, key) != key:
                 public_key_info = PublicKeyInfo.load(whole[key])
@@ -312,13 +550,17 @@ def _run(work: Any) -> None:
     raise RuntimeError("the validator wanted to wait for something")
 
 
-def _revoked(where: str, revoked: Any, signed_at: datetime | None) -> Finding:
+def _sentence(revoked: Any, at: datetime, signed_at: datetime | None) -> str:
     moment = revoked.revocation_dt
     reason = {"certificate_hold": "on hold"}.get(revoked.reason.native, revoked.reason.native)
-    text = f"was revoked at {_time(moment)} ({reason.replace('_', ' ')})"
-    if signed_at is not None and isinstance(moment, datetime):
+    if not isinstance(moment, datetime):
+        return printable(f"is valid, but was revoked ({reason.replace('_', ' ')})")
+    days = (at.astimezone(UTC).date() - moment.astimezone(UTC).date()).days
+    ago = {0: "the same day", 1: "yesterday"}.get(days, f"{days} days ago")
+    text = f"is valid, but was revoked {ago}, at {_time(moment)} ({reason.replace('_', ' ')})"
+    if signed_at is not None:
         text += f", {'before' if moment <= signed_at else 'after'} the time it says it signed at"
-    return finding("pki.revocation.revoked", where, printable(text))
+    return printable(text)
 
 
 def _time(moment: datetime) -> str:

@@ -11,13 +11,14 @@ from ..cms.countersign import Further
 from ..cms.labels import SecurityLabel
 from ..cms.recipients.kinds import AnyKey
 from ..errors import LimitReached, UsageError
-from ..findings import finding
+from ..findings import Finding, finding
 from ..pki.identity import Identity
-from ..pki.path import PathReport, SignatureChecks, build_path
-from ..pki.revocation import Revocation, with_revocation
+from ..pki.path import MAX_CHAIN, PathReport, SignatureChecks, build_path
+from ..pki.revocation import Inquiry, Revocation, with_revocation
 from ..pki.trust import TrustStore
 from ..pki.validate import with_usage
 from ..policy import Policy
+from ..text import printable
 from ..x509.certificate import Certificate
 
 Clearance = Callable[[SecurityLabel], bool]
@@ -48,6 +49,7 @@ class VerificationContext:
     identities: tuple[AnyKey, ...] = field(default=(), repr=False)
     revocation: Revocation | None = None
     evidence_sent: int = 0  # octets of evidence that the message brought
+    inquiry: Inquiry | None = None  # what may be asked of others for this message
 
     @classmethod
     def of(
@@ -88,6 +90,7 @@ class VerificationContext:
                 for key in (one.identities if isinstance(one, Identity) else (one,))
             ),
             revocation,
+            inquiry=_inquiry(revocation),
         )
 
     def validate(
@@ -96,19 +99,21 @@ class VerificationContext:
         at: datetime | None = None,
         *,
         signed_at: datetime | None = None,
+        may_ask: bool = False,
     ) -> PathReport:
         """Everything that speaks against a certificate as a signer's, then or now; `signed_at` is
-        when it says it signed.
+        when it says it signed. `may_ask`: its signature is good, so that others may be asked for
+        what is missing (the inquiry).
         """
-        policy = self.policy
-        path = build_path(
-            certificate,
-            trust=self.trust,
-            certificates=self.certificates,
-            at=at or self.at,
-            accept_weak=policy.accept_weak_certificates,
-            checks=self.checks,
-        )
+        policy, certificates = self.policy, self.certificates
+        path = self.build_path(certificate, at=at)
+        inquiry = self.inquiry if may_ask else None
+        faults: list[Finding] = []
+        if inquiry is not None and path.dead_end is not None:
+            fetched, faults = self._fetch_issuers(certificate, path.dead_end, inquiry)
+            if fetched:
+                certificates = (*certificates, *fetched)
+                path = self.build_path(certificate, fetched)
         report = with_usage(
             certificate,
             path,
@@ -117,7 +122,7 @@ class VerificationContext:
             accept_weak=policy.accept_weak_certificates,
         )
         if self.revocation is None or not report.ok:
-            return report
+            return PathReport((*report.findings, *faults), report.chain)
         judged = len(report.chain) - 1
         try:
             price = PATH + EVIDENCE_OCTET * self.evidence_sent
@@ -130,19 +135,60 @@ class VerificationContext:
             report,
             self.revocation,
             at=at or self.at,
-            certificates=self.certificates,
+            certificates=certificates,
             signed_at=signed_at,
+            inquiry=inquiry,
         )
 
+    def _fetch_issuers(
+        self, certificate: Certificate, end: Certificate, inquiry: Inquiry
+    ) -> tuple[list[Certificate], list[Finding]]:
+        """The missing issuers of a certificate as far as they can be had, and why no further."""
+        against = with_usage(
+            certificate,
+            PathReport(()),
+            use="sign",
+            minimum_rsa_bits=self.policy.minimum_rsa_bits,
+            accept_weak=self.policy.accept_weak_certificates,
+        )
+        if not against.ok:
+            return [], []
+        found: list[Certificate] = []
+        for _ in range(MAX_CHAIN):
+            piece = inquiry.issuers(end, at=self.at)
+            if piece.fault is not None:
+                text = printable(piece.fault)
+                return found, [finding("pki.path.not-fetched", end.description, text)]
+            found += piece.certificates
+            path = self.build_path(certificate, found)
+            if path.ok:
+                piece.keep()
+            if path.dead_end is None or path.dead_end == end:
+                break
+            end = path.dead_end
+        return found, []
+
     def build_path(
-        self, certificate: Certificate, certificates: Iterable[Certificate] = ()
+        self,
+        certificate: Certificate,
+        certificates: Iterable[Certificate] = (),
+        *,
+        at: datetime | None = None,
     ) -> PathReport:
         """The path of a certificate to an anchor, whatever it is for; `certificates` are others."""
+        further = tuple(certificates)
         return build_path(
             certificate,
             trust=self.trust,
-            certificates=(*certificates, *self.certificates),
-            at=self.at,
+            # one and the same where there are no others: they are read once for a message
+            certificates=(*further, *self.certificates) if further else self.certificates,
+            at=at or self.at,
             accept_weak=self.policy.accept_weak_certificates,
             checks=self.checks,
         )
+
+
+def _inquiry(revocation: Revocation | None) -> Inquiry | None:
+    if revocation is None or revocation.mode == "none" or revocation.fetch is None:
+        return None
+    return revocation.fetch.inquire()

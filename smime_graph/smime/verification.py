@@ -293,11 +293,13 @@ def _judge_signer(
     compared = senders.text
     if certificate is not None:
         signed_at = check.signing_time
-        report = context.validate(certificate, signed_at=signed_at)
+        good = bool(check.intact and check.valid)
+        report = context.validate(certificate, signed_at=signed_at, may_ask=good)
         for other in check.others[:_MAX_OTHERS]:
             if report.ok:
                 break
-            if (again := context.validate(other, signed_at=signed_at)).ok:
+            again = context.validate(other, signed_at=signed_at, may_ask=good)
+            if again.ok:
                 certificate, report = other, again
         found += [replace(f, where=f"{where}, {f.where}") for f in report.findings]
         found += attestations.check_path(info, report.chain, where)

@@ -1,4 +1,4 @@
-"""--crl, --ocsp and --revocation."""
+"""--crl, --ocsp, --revocation, --fetch-revocation and --allow-local-fetch."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from smime_graph import CA, Identity, sign
+from tests.online.conftest import HOUR, Service, World
+from tests.online.conftest import service as service
 
 from .conftest import Run
 
@@ -87,3 +89,85 @@ def test_a_file_that_is_something_else(folder: Path, call: Run, option: str) -> 
         assert done.status == 2
         assert Path(wrong).name in done.err
         assert not (folder / "out").exists()
+
+
+# --- fetched --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def world(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A signed message and its root, whose services of revocation are on loopback."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    world = World.of(service)
+    world.responds()
+    (tmp_path / "online.eml").write_bytes(world.signed())
+    (tmp_path / "online.pem").write_bytes(world.root.trust_pem)
+    return world
+
+
+def asked(call: Run, folder: Path, *options: str, verb: str = "verify") -> tuple[int, list[str]]:
+    """The exit status, and the findings about revocation."""
+    files = [str(folder / "online.eml"), "--trust", str(folder / "online.pem"), "--json"]
+    done = call(verb, *files, *options)
+    found = json.loads(done.out).get("findings", [])
+    return done.status, [one["code"] for one in found if one["code"].startswith("pki.rev")]
+
+
+FETCH = ("--fetch-revocation", "--allow-local-fetch", "--revocation", "hard")
+
+
+@pytest.mark.parametrize("verb", ["verify", "unseal", "examine"])
+def test_what_is_missing_is_fetched(world: World, call: Run, tmp_path: Path, verb: str) -> None:
+    assert asked(call, tmp_path, *FETCH, verb=verb) == (0, [])
+    assert world.service.log == ["POST /ocsp", "GET /root.crl"]
+
+
+def test_nothing_is_fetched_unasked(world: World, call: Run, tmp_path: Path) -> None:
+    assert asked(call, tmp_path, "--revocation", "soft")[1] == ["pki.revocation.unknown"] * 2
+    assert asked(call, tmp_path, *FETCH[:2], "--revocation", "none") == (0, [])
+    assert asked(call, tmp_path, "--allow-local-fetch") == (0, [])
+    assert world.service.log == []
+
+
+def test_a_local_service_must_be_allowed(world: World, call: Run, tmp_path: Path) -> None:
+    status, found = asked(call, tmp_path, "--fetch-revocation")
+    assert status == 0
+    assert found == ["pki.revocation.unknown", "pki.revocation.not-fetched"] * 2
+    assert asked(call, tmp_path, "--fetch-revocation", "--revocation", "hard")[0] == 1
+    assert world.service.log == []
+
+
+def test_answers_are_kept_in_the_cache_folder(world: World, call: Run, tmp_path: Path) -> None:
+    place = tmp_path / "cache" / "smime-graph" / "revocation.sqlite"
+    for _ in range(2):
+        assert asked(call, tmp_path, *FETCH) == (0, [])
+    assert len(world.service.log) == 2
+    assert place.stat().st_mode & 0o777 == 0o600
+    later = (world.now + 3 * HOUR).isoformat()
+    world.responds(until=world.now + 9 * HOUR)
+    assert asked(call, tmp_path, *FETCH, "--at", later) == (0, [])
+    assert world.service.log[2:] == ["POST /ocsp"]
+
+
+def test_a_cache_that_cannot_be_used_is_done_without(
+    world: World, call: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "cache").write_bytes(b"no folder")
+    files = [str(tmp_path / "online.eml"), "--trust", str(tmp_path / "online.pem")]
+    done = call("verify", *files, *FETCH)
+    assert done.status == 0
+    assert "warning: the cache" in done.err
+
+
+def test_they_can_stand_in_the_configuration_and_the_environment(
+    world: World, call: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("[verify]\nfetch-revocation = true\nallow-local-fetch = true\n")
+    assert asked(call, tmp_path, "--config", str(config)) == (0, [])
+    assert len(world.service.log) == 2
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+    monkeypatch.setenv("SMIME_GRAPH_FETCH_REVOCATION", "1")
+    monkeypatch.setenv("SMIME_GRAPH_ALLOW_LOCAL_FETCH", "1")
+    assert asked(call, tmp_path) == (0, [])
+    assert len(world.service.log) == 4
