@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from smime_graph.online import exchange as module
-from smime_graph.online.addresses import Fault
+from smime_graph.online.addresses import Fault, is_allowed
 from smime_graph.online.exchange import Allowance, exchange
 
 from .conftest import Handler, Service
@@ -106,7 +106,7 @@ def test_a_redirect_from_outside_does_not_lead_inside(
     """The first host counts as one of the world outside here; the second is plainly 127.0.0.1."""
     port = service.server_address[1]
     service.answers |= {"/a": moved(f"http://127.0.0.1:{port}/secret"), "/secret": b"secret"}
-    real = module.is_allowed
+    real = is_allowed
     seen: list[str] = []
 
     def first_is_outside(address: str, *, local: bool) -> bool:
@@ -169,7 +169,11 @@ def test_a_name_that_nobody_has() -> None:
 
 
 def test_a_resolver_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, hurried: None) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(5) or [])
+    def slow(*_: Any, **__: Any) -> list[Any]:
+        time.sleep(5)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
     begun = time.monotonic()
     with pytest.raises(Fault, match="not found within"):
         ask("http://slow.example/")
