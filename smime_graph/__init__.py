@@ -107,6 +107,7 @@ if TYPE_CHECKING:
     from .policy import Policy as Policy
     from .smime.answer import answer as answer
     from .smime.attachments import Attachment as Attachment
+    from .smime.bcc import SealedCopy as SealedCopy
     from .smime.context import Clearance as Clearance
     from .smime.entity import HeaderField as HeaderField
     from .smime.examine import decompress as decompress
@@ -140,6 +141,7 @@ if TYPE_CHECKING:
     from .smime.wrap import compress as compress
     from .smime.wrap import encrypt as encrypt
     from .smime.wrap import seal as seal
+    from .smime.wrap import seal_copies as seal_copies
     from .smime.wrap import sign as sign
     from .x509.certificate import Certificate as Certificate
 
@@ -215,6 +217,7 @@ _HOME = {
     ".policy": ("ARCHIVE", "EXCHANGE", "POLICIES", "POST_QUANTUM", "Policy", "RFC_8551"),
     ".smime.answer": ("answer",),
     ".smime.attachments": ("Attachment",),
+    ".smime.bcc": ("SealedCopy",),
     ".smime.context": ("Clearance",),
     ".smime.examine": ("decompress", "decrypt", "examine", "inspect", "unseal", "verify"),
     ".smime.entity": ("HeaderField",),
@@ -246,7 +249,7 @@ _HOME = {
         "Summary",
         "Timestamp",
     ),
-    ".smime.wrap": ("certs_only", "compress", "encrypt", "seal", "sign"),
+    ".smime.wrap": ("certs_only", "compress", "encrypt", "seal", "seal_copies", "sign"),
     ".x509.certificate": ("Certificate",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

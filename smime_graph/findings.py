@@ -148,6 +148,7 @@ CATALOGUE: dict[str, tuple[Severity, str]] = {
     "smime.limit": (_E, "RFC 8551 3.7"),
     "smime.signing-time": (_W, "RFC 8551 2.5.1"),
     "smime.inner-type": (_E, "RFC 8551 2.4.1"),
+    "smime.bcc": (_W, "RFC 9787 9.4.1"),
     "smime.label": (_N, "RFC 2634 3.1.2"),
     "smime.label.refused": (_E, "RFC 2634 3.1.2"),
     "smime.receipt.none": (_E, "RFC 2634 2.6"),

@@ -110,6 +110,8 @@ class _Calls:
             "sign": Call(s.sign, making),
             "encrypt": Call(s.encrypt, {"message": MESSAGE, "at": NOW} | for_bob),
             "seal": Call(s.seal, making | for_bob),
+            "seal_copies": Call(s.seal_copies, making | for_bob),
+            "SealedCopy": Call(s.SealedCopy, {"message": b"x", "recipients": ("a@b.c",)}),
             "seal_many": Call(s.seal_many, {"jobs": []}),
             "unseal_many": Call(s.unseal_many, {"source": "x", "trust": ["x"]}),
             "encrypt_many_anew": Call(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.message import Message
@@ -23,6 +23,7 @@ from ..cms.keys import Recipient, SigningKey
 from ..cms.labels import SecurityLabel, security_label
 from ..cms.recipients.kinds import AnyRecipient, with_certificate
 from ..errors import Hint, MalformedMessage, PolicyRefusal, SmimeGraphError, UsageError
+from ..findings import finding
 from ..pki.address import a_labels, addresses, mailbox, mailboxes, parse_header_addresses
 from ..pki.trust import TrustStore
 from ..pki.validate import validate
@@ -37,6 +38,8 @@ from .large import canonical_large
 # would lose a message that is right. Without any set-up Python writes these to standard error.
 _log = logging.getLogger("smime_graph")
 
+_HIDDEN = ("bcc", "resent-bcc")
+_NAMED = ("to", "cc", "resent-to", "resent-cc")
 _HEADER_HINT = "a message begins with fields like From:, To: and Subject:, then a blank line"
 
 
@@ -58,12 +61,13 @@ def without_certificate(wanted: Sequence[str], everyone: Sequence[AnyRecipient])
 class Outgoing:
     """A message taken apart: the fields that stay outside, and the entity that goes inside."""
 
-    __slots__ = ("_inner", "_outer", "at", "message", "policy")
+    __slots__ = ("_inner", "_one", "_outer", "at", "message", "policy")
 
     def __init__(self, message: Entity[Data], policy: Policy, at: datetime) -> None:
         self.message = message
         self.policy = policy
         self.at = at
+        self._one: str | None = None  # whom alone it is for, of Bcc
         self._outer: list[HeaderField] = []
         self._inner: list[HeaderField] = []
         for field in message.fields:
@@ -106,6 +110,33 @@ class Outgoing:
                 except MalformedMessage as error:
                     raise MalformedMessage(f"{name}: {error}") from None
         return found
+
+    def without_bcc(self) -> Outgoing:
+        """This message as those in To and Cc get it (RFC 5322 3.6.3)."""
+        made = copy(self)
+        made._outer = [one for one in self._outer if one.name.lower() not in _HIDDEN]
+        return made
+
+    def for_one(self, address: str) -> Outgoing:
+        """This message for somebody in Bcc alone (RFC 9787 9.4.1).
+
+        It has a Message-ID of its own: it is another message, and mailboxes take two of one id for
+        one. Outside it names no recipient but this one; To and Cc stand inside.
+        """
+        made = self.without_bcc()
+        made._one = address
+        if self.message.all("Message-ID"):
+            fresh = HeaderField("Message-ID", _message_id(self.message))
+            kept = [one for one in made._outer if one.name.lower() != "message-id"]
+            made._outer = [fresh, *kept]
+        return made
+
+    def _outside(self) -> list[HeaderField]:
+        """The fields that stand outside."""
+        if self._one is None:
+            return self._outer
+        kept = [one for one in self._outer if one.name.lower() not in _NAMED]
+        return [*kept, HeaderField("To", f"To: {self._one}\r\n".encode())]
 
     def check_signers(self, signers: Sequence[SigningKey]) -> None:
         for signer in signers:
@@ -156,18 +187,27 @@ class Outgoing:
                     hint="attach it: in a multipart/mixed it is shown as what it is",
                 )
 
-    def check_recipients(self, everyone: Sequence[AnyRecipient], trust: TrustStore | None) -> None:
+    def check_recipients(
+        self,
+        everyone: Sequence[AnyRecipient],
+        trust: TrustStore | None,
+        *,
+        is_split: bool = False,
+    ) -> None:
+        """Whether all can read it, and may. `is_split`: those in Bcc get copies of their own."""
         if not everyone:
             raise UsageError("nobody to encrypt to", hint="give the certificate of every recipient")
         known = with_certificate(everyone)
         for recipient in known:
             self._check(recipient.certificate, "encrypt", trust)
-        if known and any(field.value for field in self.message.all("Bcc")):
-            # a RecipientInfo names a certificate (RFC 9787 9.4.1)
-            _log.warning(
+        if not is_split and known and any(field.value for field in self.message.all("Bcc")):
+            # a RecipientInfo names a certificate
+            text = (
                 "the message has Bcc recipients: whoever receives it sees in the encrypted message"
                 " for whom it is"
             )
+            found = finding("smime.bcc", "message", text)
+            _log.warning("%s [%s]", found.text, found.code)
         if not self.policy.every_recipient_must_read:
             return
         if without := without_certificate(self.addresses("To", "Cc", "Bcc"), everyone):
@@ -218,9 +258,12 @@ class Outgoing:
         end = b"\r\n" if self.message.header.endswith(b"\r\n") else b"\n"
         has_type = bool(self.message.all("Content-Type"))
         body = self.message.body
-        if has_type and isinstance(body, bytes):
+        if has_type and self._one is None and isinstance(body, bytes):
             return canonical_entity(self.message.narrowed(self._inner, end, body), clear=clear)
         fields = [field.raw for field in self._inner]
+        if self._one is not None:
+            named = [one.raw for one in self._outer if one.name.lower() in ("to", "cc")]
+            fields = [*named, *fields]
         if not has_type:
             # an entity without a header has been seen to lose its body (Thunderbird bug 1893039)
             fields.insert(0, _default_content_type(body))
@@ -230,7 +273,7 @@ class Outgoing:
 
     def assemble(self, entity: B) -> B:
         """The fields that stay outside, those that were missing, and the entity with its own."""
-        fields = [folded_field(field) for field in self._outer]
+        fields = [folded_field(field) for field in self._outside()]
         fields += missing_fields(self.message, self.at)
         return cast("B", joined([*fields, b"MIME-Version: 1.0\r\n", entity]))
 
@@ -252,12 +295,16 @@ def missing_fields(message: Entity[D], at: datetime) -> list[bytes]:
     """
     fields: list[bytes] = []
     if not message.all("Message-ID"):
-        import uuid  # only here: it costs as much as the rest of this module
-
-        fields.append(f"Message-ID: <{uuid.uuid4()}@{_domain(message)}>\r\n".encode())
+        fields.append(_message_id(message))
     if not message.all("Date"):
         fields.append(f"Date: {format_datetime(at.astimezone(UTC))}\r\n".encode())
     return fields
+
+
+def _message_id(message: Entity[D]) -> bytes:
+    import uuid  # only here: it costs as much as the rest of this module
+
+    return f"Message-ID: <{uuid.uuid4()}@{_domain(message)}>\r\n".encode()
 
 
 def _domain(message: Entity[D]) -> str:

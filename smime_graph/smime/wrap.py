@@ -28,6 +28,7 @@ from ..errors import UsageError
 from ..pki.trust import TrustStore
 from ..policy import EXCHANGE, Policy
 from ..x509.certificate import Certificate
+from .bcc import SealedCopy, split
 from .canonical import encode_base64
 from .outgoing import Outgoing
 
@@ -106,7 +107,7 @@ def encrypt(
     certificate is named: by issuer and serial number, or by its subjectKeyIdentifier.
 
     Whoever receives the message sees in it whose certificates it was encrypted to, those in Bcc
-    among them: the logger "smime_graph" warns of that. Encrypt for them in a message of their own.
+    among them: the logger "smime_graph" warns of that. `seal_copies` makes a message of their own.
 
     Raises PolicyRefusal for a To, Cc or Bcc address without a certificate, an unfit certificate, or
     no cipher that all can read.
@@ -153,13 +154,70 @@ def seal(
     outgoing.check_signers(signers)
     everyone = with_signers(recipients, signers, policy)
     outgoing.check_recipients(everyone, trust)
-    further = outgoing.services(receipt_request, label)
-    entity = outgoing.entity(clear=False)
-    signed = signed_entity(entity, signers, outgoing, sid=sid, further=further)
-    if policy.compress:
-        signed = pkcs7_mime(COMPRESSED, compressed_data.compress(signed))
-    encrypted = encrypted_entity(signed, everyone, policy, rid)
-    return _delivered(outgoing.assemble(encrypted), out)
+    how = _Sealing(signers, policy, sid, rid, receipt_request, label)
+    return _delivered(how.seal(outgoing, everyone), out)
+
+
+@checked
+def seal_copies(
+    message: bytes | Message | Path | Readable,
+    *,
+    signer: SigningKey | Sequence[SigningKey],
+    recipients: Sequence[AnyRecipient],
+    trust: TrustStore | None = None,
+    policy: Policy = EXCHANGE,
+    at: datetime | None = None,
+    sid: Literal["issuer", "ski"] = "issuer",
+    rid: Literal["issuer", "ski"] = "issuer",
+    receipt_request: ReceiptRequest | None = None,
+    label: SecurityLabel | None = None,
+) -> tuple[SealedCopy, ...]:
+    """As `seal`, with a message of its own for each person in Bcc (RFC 9787 9.4.1).
+
+    First is the one for To and Cc, if they name anybody, then one for each address that is in Bcc
+    alone, in its order. That has a Message-ID of its own, and outside names that person alone; To
+    and Cc as they are stand inside. No copy has the certificate of anybody else in Bcc: each of
+    `recipients`, a list of AnyRecipient, must belong to an address of the header; a Password or a
+    SharedKey opens all copies, as the signer can. Each copy is a SealedCopy: send them one by one.
+
+    `message` (bytes, an `email` Message, a Path, a Readable), `signer` (a SigningKey, or several),
+    `trust` (a TrustStore), `policy` (a Policy), `at` (a datetime), `sid`, `rid`, `receipt_request`
+    (a ReceiptRequest), `label` (a SecurityLabel) and the errors are those of `seal`. PolicyRefusal
+    as well for a certificate of nobody in the header.
+    """
+    outgoing = Outgoing.of(message, policy, at)
+    signers = _as_list(signer)
+    outgoing.check_signers(signers)
+    outgoing.check_recipients(with_signers(recipients, signers, policy), trust, is_split=True)
+    how = _Sealing(signers, policy, sid, rid, receipt_request, label)
+    return tuple(
+        SealedCopy(
+            bytes(how.seal(one.outgoing, with_signers(one.recipients, signers, policy))),
+            recipients=one.addresses,
+            is_bcc=one.is_bcc,
+        )
+        for one in split(outgoing, recipients)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Sealing:
+    """How a message is sealed, whichever copy of it that is."""
+
+    signers: Sequence[SigningKey]
+    policy: Policy
+    sid: SignerIdentifier
+    rid: RecipientIdentifierForm
+    receipt_request: ReceiptRequest | None
+    label: SecurityLabel | None
+
+    def seal(self, outgoing: Outgoing, everyone: Sequence[AnyRecipient]) -> bytes | Rope:
+        further = outgoing.services(self.receipt_request, self.label)
+        entity = outgoing.entity(clear=False)
+        signed = signed_entity(entity, self.signers, outgoing, sid=self.sid, further=further)
+        if self.policy.compress:
+            signed = pkcs7_mime(COMPRESSED, compressed_data.compress(signed))
+        return outgoing.assemble(encrypted_entity(signed, everyone, self.policy, self.rid))
 
 
 @checked
