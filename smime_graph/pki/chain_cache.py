@@ -48,14 +48,14 @@ _good: OrderedDict[bytes, GoodChain] = OrderedDict()
 _lock = Lock()
 
 
-def surroundings(trust: TrustStore, sent: Iterable[Certificate], *, evidence: bytes = b"") -> bytes:
+def surroundings(trust: TrustStore, sent: Iterable[Certificate]) -> bytes:
     """A digest of what a path is looked for in: the same for all certificates of a message.
 
     `sent` are the certificates that came along: without them a message that lacks its intermediate
     would be accepted after one that has it. Their order counts, since of two good paths the first
-    is taken. `evidence` will be the digest of what is known of revocation.
+    is taken. Revocation is no part of it: that is judged each time, by what is known then.
     """
-    return _digest(trust.digest, evidence, *(one.der for one in sent))
+    return _digest(trust.digest, *(one.der for one in sent))
 
 
 def key_of(certificate: Certificate, *, around: bytes, accept_weak: bool) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from cryptography.x509 import ocsp
 from smime_graph import CA, EXCHANGE, Fetcher, Identity, Revocation, Severity, examine, sign, verify
 from smime_graph.errors import CertificateRejected, UsageError
 from smime_graph.online import fetcher as module
+from smime_graph.online.exchange import Allowance
 
 from .conftest import DAY, HOUR, Handler, Service, World, asking
 
@@ -212,6 +214,74 @@ def test_nobody_is_asked_where_what_was_given_is_enough(world: World) -> None:
     crls = (world.crl(), world.crl(world.root))
     assert world.examine(mode="hard", crls=crls).accepted
     assert world.service.log == []
+
+
+def test_a_certificate_that_names_thousands_of_places(service: Service) -> None:
+    many = [
+        x509.Extension(one.oid, False, one)
+        for one in (
+            x509.AuthorityInformationAccess(
+                [
+                    x509.AccessDescription(
+                        x509.ObjectIdentifier("1.3.6.1.5.5.7.48.1"),
+                        x509.UniformResourceIdentifier(service.url(f"/o/{number}")),
+                    )
+                    for number in range(1500)
+                ]
+            ),
+            x509.CRLDistributionPoints(
+                [
+                    x509.DistributionPoint(
+                        [x509.UniformResourceIdentifier(service.url(f"/{part}/{number}"))] * 2,
+                        *(None, None, None),
+                    )
+                    for part in "ab"
+                    for number in range(300)
+                ]
+            ),
+        )
+    ]
+    world = World.of(service, at_leaf=many)
+    report = world.examine()
+    assert report.accepted
+    assert len(service.log) <= Allowance.MAX_REQUESTS_OF_HOST
+    texts = [one.text for one in report.findings]
+    assert max(map(len, texts)) < 1000
+
+
+def test_a_message_of_many_signers_with_places_of_their_own(service: Service) -> None:
+    world = World.of(service)
+    people = [
+        world.issuing.issue(
+            "alice@contoso.com",
+            key="p256",
+            extensions=asking(ocsp=service.url(f"/o/{n}"), crl=service.url(f"/c/{n}")),
+        )
+        for n in range(12)
+    ]
+    raw = sign(b"From: alice@contoso.com\n\ntext\n", signer=people, at=world.now)
+    report = world.examine(raw, at=world.now + HOUR)
+    assert len(service.log) == Allowance.MAX_REQUESTS_OF_HOST
+    assert any("more than 8 requests of one host" in one.text for one in report.findings)
+
+
+def test_services_that_never_answer_hold_a_message_for_its_time_only(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Allowance, "SECONDS", 1.0)
+
+    def drip(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        for _ in range(100):
+            handler.wfile.write(b"x")
+            handler.wfile.flush()
+            time.sleep(0.05)
+
+    world.service.answers |= {"/ocsp": drip, "/crl": drip, "/root.crl": drip}
+    begun = time.monotonic()
+    assert world.examine().accepted
+    assert time.monotonic() - begun < 3
 
 
 def test_local_services_are_not_asked_unless_that_is_allowed(world: World) -> None:

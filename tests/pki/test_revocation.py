@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import subprocess
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,12 +14,16 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ocsp
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from smime_graph import Identity, Revocation, TrustStore, examine, sign, verify
 from smime_graph.asn1 import ber
 from smime_graph.authority.issue import CA
 from smime_graph.errors import CertificateRejected, UsageError
+from smime_graph.pki import chain_cache
 from smime_graph.pki import revocation as module
 from smime_graph.pki.path import build_path
 from smime_graph.pki.revocation import revocation_findings
@@ -245,6 +251,187 @@ def test_what_is_revoked_later_was_good_before(pki: Authority) -> None:
 def test_a_certificate_on_hold_is_revoked(pki: Authority) -> None:
     crls = both(pki, revoked={pki.alice: NOW - DAY}, reason=x509.ReasonFlags.certificate_hold)
     assert pki.judge(crls=crls) == ["revoked error"]
+
+
+# --- long lists -------------------------------------------------------------------------------
+
+
+def entry(
+    serial: int, when: datetime = NOW - DAY, *, reason: int | None = None, filling: int = 0
+) -> bytes:
+    """An entry of a CRL (RFC 5280 5.3), with a reasonCode and an extension nobody knows."""
+    held = []
+    if reason is not None:
+        code = ber.octet_string(ber.tlv(0x0A, bytes([reason])))
+        held.append(ber.sequence(ber.oid("2.5.29.21"), code))
+    if filling:
+        held.append(ber.sequence(ber.oid("1.2.3.4"), ber.octet_string(bytes(filling))))
+    further = [ber.sequence(*held)] if held else []
+    return ber.sequence(ber.integer(serial), ber.time(when), *further)
+
+
+def listing(pki: Authority, entries: bytes, *, is_forged: bool = False) -> bytes:
+    """The list of the issuing authority with these entries, signed."""
+    empty = x509.load_der_x509_crl(pki.crl())
+    tbs = ber.read(empty.tbs_certlist_bytes, "TBSCertList")
+    *fields, extensions = [one.raw for one in tbs]
+    made = ber.sequence(*fields, ber.sequence(entries), extensions)
+    signature = pki.issuing.private_key.sign(made, ec.ECDSA(hashes.SHA256()))
+    if is_forged:
+        made = ber.sequence(*fields, ber.sequence(entry(1), entries[len(entry(1)) :]), extensions)
+    algorithm = ber.sequence(ber.oid("1.2.840.10045.4.3.2"))
+    return ber.sequence(made, algorithm, ber.bit_string(signature))
+
+
+@pytest.fixture(scope="module")
+def many() -> bytes:
+    """Entries of a list of some 10 MB: what the largest authorities publish."""
+    first = 1 << 150
+    return b"".join(entry(first + number) for number in range(250_000))
+
+
+@pytest.mark.parametrize("place", ["first", "last", "none"])
+def test_a_list_with_very_many_entries_takes_no_time(
+    pki: Authority, many: bytes, place: str
+) -> None:
+    its = entry(pki.alice.certificate.serial_number)
+    crl = listing(pki, {"first": its + many, "last": many + its, "none": many}[place])
+    assert len(crl) > 9 << 20
+    begun = time.perf_counter()
+    assert pki.judge(crls=(crl, pki.crl(pki.root))) == (
+        [] if place == "none" else ["revoked error"]
+    )
+    assert time.perf_counter() - begun < 2  # looked through entry by entry: 8 s
+
+
+def test_the_signature_is_over_all_of_a_long_list(pki: Authority) -> None:
+    some = entry(2) + b"".join(entry(1 << 150 | number) for number in range(2000))
+    upper = pki.crl(pki.root)
+    assert pki.judge(crls=(listing(pki, some), upper)) == []
+    assert pki.judge(crls=(listing(pki, some, is_forged=True), upper)) == ["invalid error"]
+
+
+@pytest.mark.parametrize("count", [10, 40_000])
+def test_a_list_of_several_issuers_is_read_whole_or_not_at_all(pki: Authority, count: int) -> None:
+    """An entry without a certificateIssuer has that of an entry before it (RFC 5280 5.3.3)."""
+    names = x509.GeneralNames([x509.DirectoryName(pki.root.certificate.x509.subject)])
+    value = ber.octet_string(x509.CertificateIssuer(names).public_bytes())
+    named = ber.sequence(ber.oid("2.5.29.29"), ber.tlv(ber.BOOLEAN, b"\xff"), value)
+    other = ber.sequence(ber.integer(5), ber.time(NOW - DAY), ber.sequence(named))
+    entries = other + b"".join(entry(1 << 150 | number) for number in range(count))
+    its = entry(pki.alice.certificate.serial_number)
+    found = pki.judge(crls=(listing(pki, entries + its), pki.crl(pki.root)))
+    # of the root, not of alice's issuer
+    assert found == ([] if count == 10 else ["invalid error"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(st.integers(1, 300), st.integers(1, 1 << 160), st.just(0)),
+            st.integers(-40_000, 2),
+            st.sampled_from([None, 1, 6, 8, 10]),
+            st.sampled_from([0, 0, 0, 90, 100, 300]),
+        ),
+        max_size=30,
+    )
+)
+def test_a_shortened_list_says_what_the_whole_one_says(
+    entries: list[tuple[int, int, int | None, int]],
+) -> None:
+    """0 stands for the number of the certificate in question."""
+    pki = small()
+    own = pki.alice.certificate.serial_number
+    made = b"".join(
+        entry(n or own, NOW + days * DAY, reason=why, filling=size)
+        for n, days, why, size in entries
+    )
+    crls = (listing(pki, made), pki.crl(pki.root))
+    chain = (pki.alice.certificate, pki.issuing.certificate, pki.root.certificate)
+    told = []
+    for limit in (0, 1 << 30):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "_SHORT_LIST", limit)
+            found = revocation_findings(chain, revocation=Revocation(crls=crls), at=NOW)
+            told.append([(one.code, one.text) for one in found])
+    assert told[0] == told[1]
+    if not {0, own} & {one[0] for one in entries}:
+        assert told[0] == []
+
+
+@functools.cache
+def small() -> Authority:
+    """Whose person has a number of one octet, which stands by chance in other places, too."""
+    pki = Authority()
+    pki.alice = pki.issuing.issue("alice@contoso.com", key="p256", at=NOW - 20 * DAY, serial=23)
+    return pki
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=200))
+def test_any_octets_are_no_list_and_no_crash(data: bytes) -> None:
+    pki = small()
+    crl = pki.crl()
+    for wrong in (data, b"\x30" + data, crl[: len(data)] + data, crl + data):
+        if wrong == crl:
+            continue
+        chain = (pki.alice.certificate, pki.issuing.certificate, pki.root.certificate)
+        for limit in (0, 1 << 30):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(module, "_SHORT_LIST", limit)
+                found = revocation_findings(chain[:2], revocation=Revocation(crls=(wrong,)), at=NOW)
+        assert {one.code for one in found} <= {"pki.revocation.unknown", "pki.revocation.invalid"}
+
+
+# --- the chain cache ----------------------------------------------------------------------------
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["none", "soft", "hard"]),
+            st.sampled_from([None, "good", "revoked", "old"]),
+            st.integers(0, 4),
+        ),
+        min_size=2,
+        max_size=6,
+    )
+)
+def test_what_is_said_of_revocation_hangs_on_nothing_that_was_remembered(
+    steps: list[tuple[Any, str | None, int]],
+) -> None:
+    """Each question as if it were the first, whatever was asked before it."""
+    pki = small()
+    raw = signed_by_small()
+
+    def ask(mode: Any, evidence: str | None, days: int) -> tuple[bool, list[str]]:
+        how: dict[str, Any] = {
+            "good": {"until": NOW + 2 * DAY},
+            "revoked": {"until": NOW + 2 * DAY, "revoked": {pki.alice: NOW - DAY}},
+            "old": {"since": NOW - 9 * DAY, "until": NOW - 2 * DAY},
+        }
+        crls = () if evidence is None else (pki.crl(**how[evidence]), pki.crl(pki.root))
+        report = examine(
+            raw,
+            trust=pki.trust,
+            at=NOW + days * DAY,
+            revocation=Revocation(mode=mode, crls=crls),
+        )
+        return report.accepted, [f"{one.code} {one.severity}" for one in report.findings]
+
+    warm = [ask(*step) for step in steps]
+    for step, told in zip(steps, warm, strict=True):
+        chain_cache.clear()
+        assert ask(*step) == told
+        if step[:2] == ("soft", "revoked"):
+            assert not told[0]
+
+
+@functools.cache
+def signed_by_small() -> bytes:
+    return sign(MESSAGE, signer=small().alice, at=NOW - 3 * DAY)
 
 
 # --- in a message -------------------------------------------------------------------------------
