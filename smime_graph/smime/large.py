@@ -1,34 +1,38 @@
 """The canonical form of a message that is too large to be copied.
 
 The rules are those of `canonical`, and it is asked for them: about the message with the long runs
-of lines in the bodies of its parts cut out, and a mark in place of each. What comes back says what
-becomes of everything else. Where the marks are in it as they were, the runs would be too, if
-nothing in them has to be changed: they are put back, as slices of the file. Where that does not
-work out `canonical` gets the whole, in memory.
+of lines in the bodies of its parts cut out, and a mark in place of each, in which there is a line
+of every kind in the run that may have to be changed. What comes back says what becomes of
+everything else, and of the marks: the runs are put back, as slices of the file where they stay as
+they are, encoded or with other line ends where the marks are. Where a mark is not found again
+`canonical` gets the whole, in memory: what was encoded before and has to be encoded anew, say.
 """
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterator
 from itertools import pairwise
 
-from ..buffers import CHUNK, LARGE, Data, Octets, Rope, chunks, let_go_of, rope
+from ..buffers import CHUNK, LARGE, Data, Octets, Rope, chunks, gather, let_go_of, rope
 from ..errors import MalformedMessage
-from .canonical import MAX_PIECES, canonical_entity, is_safe
+from .canonical import MAX_PIECES, canonical_entity, encode_base64, is_safe, quoted_printable
 from .entity import MESSAGES, Entity
-from .lines import MAX_LINE
+from .lines import MAX_LINE, crlf, has_long_line
+from .transfer import whole_lines
 
 _HEADERS = 1 << 16  # octets in which the header of a part, and of messages in it, is looked for
 _WORTH_IT = 1 << 13  # octets: fewer are not cut out
 _PLAIN = bytes(range(0x21, 0x7F))
+_ENCODED_NUL = b"=00"  # in quoted-printable, which then is no text
 
 
 def canonical_large(header: bytes, body: Data, *, clear: bool) -> bytes | Rope:
     """As `canonical_entity` of the header, with its blank line, and the body."""
     view = memoryview(body)
     end = b"\r\n" if header.endswith(b"\r\n") else b"\n"
-    cuts = _cuts(header, view, end)
+    cuts = _cuts(header, view)
     parts = None if cuts is None else _with_slices(header, view, cuts, end, clear)
     if parts is not None:
         return rope(parts)
@@ -38,33 +42,88 @@ def canonical_large(header: bytes, body: Data, *, clear: bool) -> bytes | Rope:
 def _with_slices(
     header: bytes, body: memoryview, cuts: list[slice], end: bytes, clear: bool
 ) -> list[Octets] | None:
-    # what encodes the run anew, or changes its line ends, changes this
-    line = secrets.token_hex(16).encode() + b"=41"
-    mark = line + end + line
     pieces = [header]
+    marks: list[tuple[bytes, int | None]] = []
     position = 0
     for cut in cuts:
-        pieces += [bytes(body[position : cut.start]), mark]
-        position = cut.stop
-    whole = canonical_entity(b"".join([*pieces, bytes(body[position:])]), clear=clear)
-    kept = whole.split(line + b"\r\n" + line)
-    if len(kept) != len(cuts) + 1:
-        return None
-    parts: list[Octets] = [kept[0]]
-    for cut, after in zip(cuts, kept[1:], strict=True):
         run = body[cut]
         lines = _count_lines(run, end, clear)
-        if lines is None:
+        line_end, samples = (end, []) if lines is not None else _samples(run, clear)
+        # what is encoded anew, or has other line ends, is seen in these
+        edge = secrets.token_hex(16).encode() + b"=41"
+        tail = bytes(run[-MAX_LINE:])
+        tail = tail[len(tail.rstrip(b"\r\n")) :]
+        marks.append((line_end.join([edge, *samples, edge]) + tail, lines))
+        pieces += [bytes(body[position : cut.start]), marks[-1][0]]
+        position = cut.stop
+    whole = canonical_entity(b"".join([*pieces, bytes(body[position:])]), clear=clear)
+    parts: list[Octets] = []
+    position = 0
+    for cut, (mark, lines) in zip(cuts, marks, strict=True):
+        for rewrite in (_crlf, _quoted_printable, _base64):
+            form = bytes(rewrite(mark, None))
+            found = whole.find(form, position)
+            if found >= 0 and (rewrite is not _base64 or _is_a_body(whole, found, form)):
+                parts += [whole[position:found], rewrite(body[cut], lines)]
+                position = found + len(form)
+                break
+        else:
             return None
-        parts += [run if end == b"\r\n" else _with_crlf(run, lines), after]
-    return parts
+    return [*parts, whole[position:]]
+
+
+def _is_a_body(whole: bytes, start: int, form: bytes) -> bool:
+    """Whether it is all of one: else base64 would go on in the middle of what follows."""
+    behind = whole[start + len(form) :][:4]
+    return whole[:start].endswith(b"\r\n\r\n") and behind in (b"", b"\r\n--")
+
+
+# what `canonical` does to a body; `lines` is how many end in LF, where all do that have an end
+def _crlf(data: Data, lines: int | None) -> Octets:
+    if isinstance(data, memoryview) and lines is not None:
+        return _with_crlf(data, lines) if lines else data
+    return crlf(data)
+
+
+def _quoted_printable(data: Data, _: int | None) -> Octets:
+    return gather(quoted_printable(bytes(crlf(bytes(piece)))) for piece in whole_lines(data))
+
+
+def _base64(data: Data, _: int | None) -> Octets:
+    return encode_base64(rope([data]))
 
 
 def _with_crlf(run: memoryview, lines: int) -> Rope:
     return Rope(len(run) + lines, lambda: (bytes(c).replace(b"\n", b"\r\n") for c in chunks(run)))
 
 
-def _cuts(header: bytes, body: memoryview, end: bytes) -> list[slice] | None:
+def _samples(run: memoryview, clear: bool) -> tuple[bytes, list[bytes]]:
+    """A line end of the run, and a line of each kind in it that a rule of `canonical` asks for."""
+    found: dict[bytes, None] = {}
+    for piece in _whole_lines(run):
+        ends = piece.count(b"\r\n")
+        text = crlf(piece)
+        for is_there, sample in (
+            (ends, b"\r\n"),
+            (piece.count(b"\n") > ends, b"\n"),
+            (piece.count(b"\r") > ends, b"a\ra"),
+            (not piece.isascii(), b"\xe4"),
+            (b"\0" in piece, b"\0"),
+            (_ENCODED_NUL in piece, _ENCODED_NUL),
+            (has_long_line(text), b"x" * (MAX_LINE + 1)),
+            (clear and (text.startswith(b"From ") or b"\nFrom " in text), b"From a"),
+            (clear and _BLANK_AT_END.search(text), b"a "),
+        ):
+            if is_there:
+                found[sample] = None
+    line_end = next((one for one in (b"\r\n", b"\n") if one in found), b"\r\n")
+    return line_end, [one for one in found if one != line_end]
+
+
+_BLANK_AT_END = re.compile(rb"[ \t](?=\r\n|\Z)")
+
+
+def _cuts(header: bytes, body: memoryview) -> list[slice] | None:
     """Runs of whole lines in which no part begins or ends; None where too much is left between."""
     delimiters = _delimiters(body)
     if delimiters is None:
@@ -72,12 +131,13 @@ def _cuts(header: bytes, body: memoryview, end: bytes) -> list[slice] | None:
     cuts = []
     left = len(body)
     for start, stop in pairwise([0, *delimiters, len(body)]):
-        begin = _end_of_headers(header, body, start)
-        stop = stop if stop == len(body) else stop - len(end)
+        if stop - start < _WORTH_IT:
+            continue
+        if stop < len(body):  # the line end before a delimiter is a part of it
+            stop -= 2 if bytes(body[stop - 2 : stop]) == b"\r\n" else 1
+        begin = _end_of_headers(header, body, start, stop)
         if begin is None or stop - begin < _WORTH_IT:
             continue
-        if stop < len(body) and bytes(body[stop : stop + len(end)]) != end:
-            return None
         cuts.append(slice(begin, stop))
         left -= stop - begin
     return cuts if left <= LARGE else None
@@ -98,12 +158,14 @@ def _delimiters(body: memoryview) -> list[int] | None:
     return found
 
 
-def _end_of_headers(header: bytes, body: memoryview, start: int) -> int | None:
-    """Where the content begins in what begins at `start`, behind the header of the part, and of
+def _end_of_headers(header: bytes, body: memoryview, start: int, stop: int) -> int | None:
+    """Where the content begins in what is between the two, behind the header of the part, and of
     the message if it is one. None where that is not to be seen.
     """
-    head = bytes(body[start : start + _HEADERS])
+    head = bytes(body[start : min(start + _HEADERS, stop)])
     is_first = start == 0 and not head.startswith(b"--")
+    if not is_first and b"\n\r\n" not in head and b"\n\n" not in head:
+        return None
     try:
         entity = Entity(header + head if is_first else head[head.find(b"\n") + 1 :])
         if entity.has_blank_line and not entity.all("Content-Type"):
@@ -117,11 +179,13 @@ def _end_of_headers(header: bytes, body: memoryview, start: int) -> int | None:
 
 
 def _count_lines(run: memoryview, end: bytes, clear: bool) -> int | None:
-    """How many line ends are in a run of lines; None where one of them is not `end`, or a line
-    holds what has to be changed.
+    """How many line ends have to become CRLF in a run of lines; None where one of them is not
+    `end`, or a line holds what has to be changed.
     """
     count = 0
     for piece in _whole_lines(run):
+        if end == b"\n" and _ENCODED_NUL in piece:
+            return None
         lines = _count_equal_lines(piece, end)
         if lines == 0:
             lines = piece.count(b"\n")
@@ -132,7 +196,7 @@ def _count_lines(run: memoryview, end: bytes, clear: bool) -> int | None:
             if not is_safe(piece, clear):
                 return None
         count += lines
-    return count
+    return count if end == b"\n" else 0
 
 
 def _count_equal_lines(piece: bytes, end: bytes) -> int:

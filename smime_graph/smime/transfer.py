@@ -23,10 +23,10 @@ _MAX_LINE = 1000
 
 
 def decode_quoted_printable(body: Data) -> Data:
-    return gather(map(a2b_qp, _whole_lines(body)))
+    return gather(map(a2b_qp, whole_lines(body)))
 
 
-def _whole_lines(text: Data) -> Iterator[Data]:
+def whole_lines(text: Data) -> Iterator[Data]:
     """The text in pieces that end where a line does; a small one in one."""
     if isinstance(text, bytes):
         yield text

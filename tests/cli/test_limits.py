@@ -123,12 +123,17 @@ def test_whoever_takes_larger_requests_gets_larger_messages(here: Path, call: Ru
 # --- files of any size ------------------------------------------------------------------------
 
 
-def large(path: Path, megabytes: int) -> None:
-    """A message with an attachment in base64."""
+def large(path: Path, megabytes: int, form: str = "base64") -> None:
+    """A message with an attachment in base64, or with text that has to be encoded."""
     lines = base64.encodebytes(random.Random(1).randbytes(1 << 20)).replace(b"\n", b"\r\n")
+    kind, encoding = b"a/b", b"base64"
+    if form != "base64":
+        kind, encoding = (b"a/b", b"binary") if form == "octets" else (b"text/plain", b"8bit")
+        lines = lines[: 1 << 19] + "für Käthe\n".encode() * 70_000
     head = MESSAGE.replace(b"\n", b"\r\n").partition(b"\r\n\r\n")[0]
+    head += b"\r\nContent-Type: %s\r\nContent-Transfer-Encoding: %s\r\n\r\n" % (kind, encoding)
     with path.open("wb") as file:
-        file.write(head + b"\r\nContent-Type: a/b\r\nContent-Transfer-Encoding: base64\r\n\r\n")
+        file.write(head)
         for _ in range(megabytes):
             file.write(lines)
 
@@ -144,11 +149,20 @@ WRITE = {**MAKE, "gcm": (*MAKE["seal"], "--cipher", "aes256-gcm"), "compress": (
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read as Linux says it")
-@pytest.mark.parametrize("source", ["file", "pipe"])
-@pytest.mark.parametrize("verb", WRITE)
-def test_memory_does_not_grow_with_the_message(here: Path, verb: str, source: str) -> None:
+@pytest.mark.parametrize(
+    ("verb", "source", "form"),
+    [
+        *((verb, source, "base64") for verb in WRITE for source in ("file", "pipe")),
+        ("sign", "file", "8-bit text with CRLF and LF"),
+        ("seal", "file", "8-bit text with CRLF and LF"),
+        ("seal", "file", "octets"),
+    ],
+)
+def test_memory_does_not_grow_with_the_message(
+    here: Path, verb: str, source: str, form: str
+) -> None:
     def peak(megabytes: int) -> int:
-        large(here / "large.eml", megabytes)
+        large(here / "large.eml", megabytes, form)
         words = [*WRITE[verb], "large.eml" if source == "file" else "-", "-o", "out"]
         with (here / "large.eml").open("rb") as file:
             copy = ["cat"] if source == "pipe" else ["true"]

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -73,6 +74,22 @@ ENTITIES = {
     "wide text": leaf(b"text/plain; charset=utf-16", b"7bit", TEXT),
     "8bit text": leaf(b"text/plain; charset=utf-8", b"8bit", TEXT + "ä\r\n".encode() + TEXT),
     "NUL at the end": leaf(b"text/plain", b"7bit", TEXT + b"\0"),
+    "8-bit octets": leaf(b"application/x-log", b"8bit", TEXT + "ä\n".encode() + TEXT),
+    "octets with LF": leaf(b"application/x-log", b"7bit", TEXT + b"\n" + TEXT),
+    "mixed line ends in base64": leaf(b"a/b", b"base64", FILLER + b"QQ==\n" + FILLER),
+    "mixed line ends in quoted-printable": leaf(
+        b"text/plain", b"quoted-printable", TEXT + b"=41\n" + TEXT
+    ),
+    "mixed line ends in quoted octets": leaf(b"a/b", b"quoted-printable", TEXT + b"=41=\n" + TEXT),
+    "a NUL in quoted-printable": leaf(b"text/plain", b"quoted-printable", TEXT + b"=00\n" + TEXT),
+    "NUL and LF": leaf(b"text/plain", b"8bit", TEXT + b"\0\n" + TEXT),
+    "8bit in base64": leaf(b"a/b", b"base64", FILLER + b"\xe4\r\n" + FILLER),
+    "8bit in a part": parts(
+        leaf(b"text/plain; charset=utf-8", b"8bit", "für --\r\n".encode() + TEXT),
+        leaf(b"text/html; charset=utf-8", b"8bit", TEXT + "\rFrom für ".encode() + TEXT),
+        leaf(b"a/b", b"base64", FILLER),
+        leaf(b"a/b", b"binary", TEXT + b"\0\n" + TEXT),
+    ),
     "bare CR": leaf(b"text/plain", b"7bit", TEXT + b"a\rb\r\n" + TEXT),
     "CR and LF apart": leaf(b"text/plain", b"7bit", TEXT + b"a\rb\n" + TEXT),
     "bare LF": leaf(b"text/plain", b"7bit", TEXT + b"a\nb\r\n" + TEXT),
@@ -187,6 +204,17 @@ IN_SLICES = [
     "a multipart labelled 8bit",
     "lines with dashes",
     "8bit in a header",
+    "8bit text",
+    "bare LF",
+    "bare CR",
+    "CR and LF apart",
+    "long line",
+    "From at a line's start",
+    "blank at a line's end",
+    "tab at the end",
+    "8-bit octets",
+    "mixed line ends in base64",
+    "8bit in a part",
 ]
 
 
@@ -207,11 +235,16 @@ def test_what_is_clean_is_not_copied(name: str, end: bytes, clear: bool) -> None
 def test_any_lines_become_what_they_become_when_they_are_small(data: st.DataObject) -> None:
     """The scans by chunks and by lines of one width, against the rules."""
     pieces = [b"x" * 76, b"x" * 40, b"From x", b"a b", b"a ", b"\t", b"", b"--b", b"--b--"]
+    pieces += [b"=00", b"=", b"x" * 999]
     end = data.draw(st.sampled_from([b"\r\n", b"\n"]))
     ends = [end, end, end, end, b"\n", b"\r\n", b"\r", b"\0", b"\xe4" + end, b"\rx\n"]
-    kind = data.draw(st.sampled_from([b"text/plain", b"a/b", b"multipart/mixed; boundary=b"]))
-    encoding = data.draw(st.sampled_from([b"7bit", b"8bit", b"base64", b"quoted-printable"]))
-    line = st.tuples(st.sampled_from(pieces), st.sampled_from(ends), st.sampled_from([0, 1, 150]))
+    kinds = [b"text/plain", b"text/plain; charset=utf-16", b"a/b", b"multipart/mixed; boundary=b"]
+    kind = data.draw(st.sampled_from([*kinds, b"message/rfc822", b"message/delivery-status"]))
+    encodings = [b"7bit", b"8bit", b"binary", b"base64", b"quoted-printable", b"x-uue", b"x-new"]
+    encoding = data.draw(st.sampled_from(encodings))
+    line = st.tuples(
+        st.sampled_from(pieces), st.sampled_from(ends), st.sampled_from([0, 1, 150, 600])
+    )
     lines = data.draw(st.lists(line, min_size=1, max_size=5))
     body = b"".join(text + odd + (b"x" * 76 + end) * more for text, odd, more in lines)
     header = leaf(kind, encoding, b"").replace(b"\r\n", end)
@@ -221,6 +254,35 @@ def test_any_lines_become_what_they_become_when_they_are_small(data: st.DataObje
         made = outcome(lambda work=large_one: bytes(work()))  # type: ignore[misc]
         # of two faults another may be said
         assert made == wanted or (isinstance(made, str) and isinstance(wanted, str))
+
+
+def test_lines_with_dashes_are_looked_at_once() -> None:
+    """A patch has thousands: each cost a look at the 64 KB behind it."""
+    lines, looked = b"--x\r\n" * 2000 + TEXT * 200, 0
+    really = Entity
+
+    class Counted:
+        def __new__(cls, raw: Any) -> Any:
+            nonlocal looked
+            looked += len(raw)
+            return really(raw)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(large, "Entity", Counted)
+        made = canonical_large(leaf(b"text/x", b"7bit", b""), memoryview(lines), clear=True)
+    assert bytes(made).endswith(lines)
+    assert looked < 2 * len(lines)
+
+
+@pytest.mark.usefixtures("small_is_large")
+@pytest.mark.parametrize("before", range(0, 171, 19))
+def test_base64_does_not_go_on_in_the_middle(before: int) -> None:
+    """Of a body of which a part only was cut out."""
+    for more in range(57):
+        body = b"-" * before + b"\r\n" + b"x" * more + b"\r\n\0\n" + TEXT + b"--\r\n\r\n" + TEXT
+        raw = leaf(b"a/b", b"binary", body)
+        made = canonical_large(*halves(raw), clear=True)
+        assert bytes(made) == canonical_entity(raw, clear=True)
 
 
 # --- the engine ------------------------------------------------------------------------------
