@@ -116,6 +116,9 @@ if TYPE_CHECKING:
     from .smime.examine import inspect as inspect
     from .smime.examine import unseal as unseal
     from .smime.examine import verify as verify
+    from .smime.harvest import harvest as harvest
+    from .smime.harvest import harvest_outlook as harvest_outlook
+    from .smime.harvest import signer_contact as signer_contact
     from .smime.header_protection import FieldProtection as FieldProtection
     from .smime.header_protection import FieldState as FieldState
     from .smime.header_protection import HeaderProtection as HeaderProtection
@@ -221,7 +224,7 @@ _HOME = {
     ".smime.context": ("Clearance",),
     ".smime.examine": ("decompress", "decrypt", "examine", "inspect", "unseal", "verify"),
     ".smime.entity": ("HeaderField",),
-    ".smime.harvest": ("harvest", "signer_contact"),
+    ".smime.harvest": ("harvest", "harvest_outlook", "signer_contact"),
     ".smime.header_protection": (
         "FieldProtection",
         "FieldState",

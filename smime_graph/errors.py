@@ -35,6 +35,7 @@ Disposition: TypeAlias = Literal["not-sent", "unknown", "refused"]
 # What a hint asks for: an argument of the call, or another call
 Remedy: TypeAlias = Literal[
     "at",
+    "contacts",
     "content",
     "verify-receipt",
     "get-draft",

@@ -171,6 +171,16 @@ class _Calls:
             "Contacts.find": Call(self.book.find, {"email": "bob@contoso.com"}),
             "Contacts.forget": Call(self.book.forget, {"email": "bob@contoso.com"}),
             "harvest": Call(s.harvest, signed | {"contacts": self.book}),
+            "harvest_outlook": Call(
+                s.harvest_outlook,
+                {
+                    "value": bob.certificate.der,
+                    "emails": ["bob@contoso.com"],
+                    "contacts": self.book,
+                    "trust": trust,
+                    "at": NOW,
+                },
+            ),
             "signer_contact": Call(
                 s.signer_contact, {"report": self.opened, "trust": trust, "at": NOW}
             ),

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 from ..arguments import check_fields
 from ..errors import UsageError
+from ..pki.contacts import is_address
 
 JobVerb: TypeAlias = Literal["seal", "sign", "encrypt", "unseal", "re-encrypt"]
 
@@ -43,7 +44,8 @@ class Job:
     or as the path of a file; without it one is made of `sender`, `to`, `cc`, `bcc`, `subject`,
     `body`, `html`, `headers` and `attachments` (paths), where `${name}` in subject, body and html
     stands for a value of `values`. `signers` and `identities` are key files, `recipients` files
-    with a certificate, `trust` root certificates. `policy` is the name of one.
+    with a certificate, or addresses that are looked up in `contacts`, an address book (`Contacts`),
+    `trust` root certificates. `policy` is the name of one.
 
     A path that is not absolute is meant from the folder in which the work is done. Raises
     UsageError where fields are missing or contradict each other.
@@ -67,6 +69,7 @@ class Job:
     identities: tuple[KeyFile, ...] = ()
     trust: tuple[str, ...] = ()
     policy: str = "exchange"
+    contacts: str | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -98,7 +101,10 @@ class Job:
             for keys in (self.signers, self.identities)
         ]
         maps = (dict(self.values), dict(self.headers))
-        plain = json.dumps((_PLAIN_FIELDS(self), message, files, maps))
+        plain = json.dumps(
+            (_PLAIN_FIELDS(self), message, files, maps)
+            + (() if self.contacts is None else (self.contacts,))  # as it was without one
+        )
         return hashlib.sha256(plain.encode()).hexdigest()
 
 
@@ -146,7 +152,7 @@ _PLAIN_FIELDS = attrgetter(
 _JSON_NAMES = {"from": "sender", "signer": "signers", "recipient": "recipients"}
 _JSON_NAMES |= {"identity": "identities"}
 _MANY = ("to", "cc", "bcc", "attachments", "recipients", "trust")
-_FILES = ("message", "attachments", "recipients", "trust")
+_FILES = ("message", "attachments", "recipients", "trust", "contacts")
 
 
 def read_jobs(path: str | Path) -> Iterator[Job]:
@@ -238,6 +244,8 @@ def _field(name: str, value: Any, folder: Path) -> Any:
         return value
     if name in _MANY:
         texts = tuple(_text(name, one) for one in _list(value))
+        if name == "recipients":
+            return tuple(_recipient_name(one, folder) for one in texts)
         return tuple(str(folder / one) for one in texts) if name in _FILES else texts
     text = _text(name, value)
     return str(folder / text) if name in _FILES else text
@@ -265,6 +273,12 @@ def _key_file(name: str, value: Any, folder: Path) -> KeyFile:
 
 def _key_name(text: str, folder: Path) -> str:
     return text if text.lower().startswith("pkcs11:") else str(folder / text)
+
+
+def _recipient_name(text: str, folder: Path) -> str:
+    """An address that no file has as its name stays one."""
+    file = folder / text
+    return text if is_address(text) and not file.exists() else str(file)
 
 
 def _read_text(path: Path) -> str:

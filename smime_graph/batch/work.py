@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import SmimeGraphError, UsageError
+from ..pki.contacts import is_address, look_up
 from ..pki.identity import Contact, Identity, load_identities
 from ..pki.trust import TrustStore
 from ..policy import POLICIES, Policy
@@ -67,7 +68,7 @@ def _protect(job: Job) -> bytes:
     message = _octets(job) if job.message is not None else _written(job)
     policy = _policy(job)
     signers = [_identity(one) for one in job.signers]
-    recipients = [_contact(one) for one in job.recipients]
+    recipients = [_contact(one, job) for one in job.recipients]
     trust = _trust(job) if job.trust else None
     if job.verb == "sign":
         return sign(message, signer=signers, policy=policy)
@@ -100,7 +101,9 @@ def _encrypt_anew(job: Job) -> bytes:
     keys = [one for file in job.identities for one in _identities(file)]
     opened = decrypt(_octets(job), identities=keys, policy=policy)
     mine = policy.but(policy.name, every_recipient_must_read=False)
-    return encrypt(opened.raw, recipients=[_contact(one) for one in job.recipients], policy=mine)
+    return encrypt(
+        opened.raw, recipients=[_contact(one, job) for one in job.recipients], policy=mine
+    )
 
 
 def _octets(job: Job) -> bytes:
@@ -179,8 +182,20 @@ def _password(path: str | None) -> str | None:
     return line
 
 
-def _contact(path: str) -> Contact:
-    return _remembered(Contact.load, path)
+def _contact(name: str, job: Job) -> Contact:
+    if not is_address(name):
+        return _remembered(Contact.load, name)
+    if job.contacts is None:
+        raise UsageError(
+            f"{name} is an address, and no address book is given", hint="name it in contacts"
+        )
+    return _remembered(_known_contact, job.contacts, name, _policy(job))
+
+
+def _known_contact(book: str, email: str, policy: Policy) -> Contact:
+    contact = look_up(email, book, policy=policy).contact
+    assert contact is not None  # noqa: S101 - or it raises
+    return contact
 
 
 def _trust(job: Job) -> TrustStore:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 
@@ -14,8 +15,10 @@ from ..batch.jobs import Job, KeyFile, jobs_for, read_jobs
 from ..batch.journal import Journal
 from ..batch.run import CHUNK, seal_many
 from ..errors import UsageError
+from ..pki.contacts import is_address
 from . import files, options, terminal
 from .context import run_of
+from .keys import contacts_path
 from .options import option, verb
 
 
@@ -30,7 +33,14 @@ from .options import option, verb
     "--encrypt-anew", is_flag=True, help="The same, to encrypt for --recipient what was encrypted."
 )
 @option("--identity", type=options.FILE, multiple=True, metavar="FILE", help="Keys that decrypt.")
-@option("--recipient", type=options.FILE, multiple=True, metavar="FILE", help="A certificate.")
+@option(
+    "--recipient",
+    type=options.Recipient(),
+    multiple=True,
+    metavar="FILE|ADDRESS",
+    help="A certificate, or an address that is looked up in the contacts.",
+)
+@options.contacts
 @options.trust
 @option(
     "--password-file",
@@ -48,9 +58,10 @@ def batch(source: str, **given: Any) -> None:
     A job has "key" (its name: a job is done once), "verb" (seal, sign, encrypt, unseal,
     re-encrypt), "message" (a file) or "from", "to", "cc", "bcc", "subject", "body" or "body_file",
     "html", "values" for ${name} in them, "headers", "attachments", and "signer", "recipients",
-    "identity", "trust" (files; a key with a password is {"file": ..., "password_file": ...}) and
-    "policy". A line {"defaults": {...}} gives fields to those after it. Paths are meant from the
-    folder of the file.
+    "identity", "trust" (files; a key with a password is {"file": ..., "password_file": ...}),
+    "policy", and "contacts", the address book that an address among "recipients" is looked up in. A
+    line {"defaults": {...}} gives fields to those after it. Paths are meant from the folder of the
+    file.
 
     Every message goes into DIR as KEY.eml, every outcome into the file of results as a line. Run
     it again after it was stopped: what is done is not done again, what failed is tried again.
@@ -102,7 +113,7 @@ def _jobs(source: str, given: Mapping[str, Any]) -> Iterable[Job]:
                 f"--{wanted[0].replace('_', '-')} is for --unseal and --encrypt-anew",
                 hint='a job names its own keys; what all share stands in {"defaults": {...}}',
             )
-        return read_jobs(source)
+        return (_with_contacts(job, given["contacts"]) for job in read_jobs(source))
     passwords = given["password_file"]
     if len(passwords) > 1 and len(passwords) != len(given["identity"]):
         raise UsageError(
@@ -114,9 +125,17 @@ def _jobs(source: str, given: Mapping[str, Any]) -> Iterable[Job]:
     identities = tuple(KeyFile(str(file), password_file=password) for file, password in pairs)
     if given["unseal"]:
         return jobs_for(source, "unseal", identities=identities, trust=tuple(given["trust"]))
-    return jobs_for(
+    found = jobs_for(
         source, "re-encrypt", identities=identities, recipients=tuple(given["recipient"])
     )
+    return (_with_contacts(job, given["contacts"]) for job in found)
+
+
+def _with_contacts(job: Job, named: str | None) -> Job:
+    """The job, with the address book that is meant where it names none and needs one."""
+    if job.contacts is not None or not any(map(is_address, job.recipients)):
+        return job
+    return replace(job, contacts=contacts_path(named))
 
 
 @contextmanager

@@ -131,7 +131,7 @@ def _recipients(raw: bytes, how: Protection) -> list[dict[str, Any]]:
 
     try:
         to = keys.message_addresses(raw)
-        everyone = how.keys.recipients(raw, at=how.at)
+        everyone = how.keys.recipients(raw, at=how.at, policy=how.policy)
     except MalformedMessage:
         return []  # which of the problems it is, is said there
     everyone = wrap.with_signers(everyone, how.keys.ring.signers(), how.policy)

@@ -156,12 +156,19 @@ def _value(path: Path, table: str, key: str, value: Any, option: click.Option) -
     if getattr(option.type, "is_path", False):
         if "" in items:
             raise ConfigurationError(f"{path}: [{table}] {key} is empty, wanted a file")
-        items = [_beside(path, item) for item in items]
+        may_be_address = getattr(option.type, "may_be_address", False)
+        items = [_beside(path, item, may_be_address=may_be_address) for item in items]
     return items if option.multiple else items[0]
 
 
-def _beside(path: Path, item: Any) -> str:
+def _beside(path: Path, item: Any, *, may_be_address: bool) -> str:
     text = str(item)
     if text == "-":
         return text
-    return os.fspath(path.resolve().parent / Path(text).expanduser())
+    found = path.resolve().parent / Path(text).expanduser()
+    if may_be_address and not found.exists():
+        from ..pki.contacts import is_address
+
+        if is_address(text):
+            return text
+    return os.fspath(found)

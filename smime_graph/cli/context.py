@@ -45,6 +45,20 @@ def cache_file(name: str) -> str | None:
     return os.path.join(folder, "smime-graph", name) if os.path.isabs(folder) else None  # noqa: PTH118, PTH117
 
 
+def contacts_file() -> str | None:
+    """Where the user's address book is, unless another one is named; None where there is no such
+    place.
+    """
+    if sys.platform in ("win32", "darwin"):
+        folder = click.get_app_dir("smime-graph", roaming=False)
+    else:
+        # as for the configuration: a relative path is to be ignored
+        named = os.environ.get("XDG_DATA_HOME", "")
+        base = named if os.path.isabs(named) else "~/.local/share"  # noqa: PTH117
+        folder = os.path.join(os.path.expanduser(base), "smime-graph")  # noqa: PTH111, PTH118
+    return os.path.join(folder, "contacts.sqlite") if os.path.isabs(folder) else None  # noqa: PTH117, PTH118
+
+
 def verb_path(ctx: click.Context) -> list[str]:
     """The words that name the verb: ["ca", "issue"]."""
     names: list[str] = []

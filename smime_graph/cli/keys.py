@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..arguments import file_name
 from ..buffers import Data
 from ..cms.recipients.kinds import AnyKey, AnyRecipient
 from ..cms.recipients.shared_secret import Password
-from ..errors import MalformedMessage, SmimeGraphError, UsageError
+from ..errors import MalformedMessage, SmimeGraphError, UsageError, VerificationFailed
 from ..pki.address import Mailbox, addresses, mailbox, mailboxes, parse_header_addresses
+from ..pki.contacts import is_address, look_up
 from ..pki.identity import (
     Contact,
     Identity,
@@ -26,8 +28,10 @@ from ..pki.keyfiles.read import files_of, is_folder
 from ..pki.pkcs11 import keys as pkcs11
 from ..pki.pkcs11.uri import TokenUri
 from ..pki.trust import TrustStore
+from ..policy import EXCHANGE, Policy
 from ..smime.entity import Entity
 from . import files, terminal
+from .context import contacts_file
 
 if TYPE_CHECKING:
     from ..x509.certificate import Certificate
@@ -190,42 +194,111 @@ def recipient_passwords(paths: Sequence[str]) -> list[Password]:
     return [Password(files.read_secret(path, what="recipients' password")) for path in paths]
 
 
-def recipients(
-    paths: Sequence[str], raw: Data, *, passwords: Sequence[str], at: datetime | None
-) -> list[AnyRecipient]:
-    """Those of `--recipient`: files, and of a folder those that the message is for; passwords."""
-    found: dict[Certificate, Contact] = {}
-    for path in paths:
-        chosen = _from_folder(path, raw, at) if is_folder(path) else [_from_file(path)]
-        for contact in chosen:
-            found.setdefault(contact.certificate, contact)
-    return [*found.values(), *recipient_passwords(passwords)]
+class RecipientFinder:
+    """Those of `--recipient`: files, addresses, and of a folder those that the message is for."""
+
+    def __init__(
+        self,
+        recipients: Sequence[str],
+        *,
+        passwords: Sequence[str],
+        contacts: str | None,
+        trust: Sequence[str],
+    ) -> None:
+        self._recipients = recipients
+        self._passwords = passwords
+        self._contacts = contacts
+        self._trust = trust
+        self._found: dict[str, Contact] = {}
+
+    def find(
+        self, raw: Data, *, at: datetime | None, policy: Policy | None = None
+    ) -> list[AnyRecipient]:
+        """For one message, with those who know a password. PolicyRefusal for an address that
+        nobody is known by, UsageError for a file that holds nobody.
+        """
+        found: dict[Certificate, Contact] = {}
+        for name in self._recipients:
+            if is_folder(name):
+                chosen = _from_folder(name, raw, at)
+            else:
+                if name not in self._found:
+                    self._found[name] = self._one(name, at, policy or EXCHANGE)
+                chosen = [self._found[name]]
+            for contact in chosen:
+                found.setdefault(contact.certificate, contact)
+        return [*found.values(), *recipient_passwords(self._passwords)]
+
+    def _one(self, name: str, at: datetime | None, policy: Policy) -> Contact:
+        trust = trust_store(self._trust)
+        if is_address(name):
+            return self._from_contacts(name, at, policy, trust)
+        data = files.read(name, what="certificate", limit=files.MESSAGE_LIMIT)
+        contact = _from_signed_message(name, data, at or datetime.now(UTC), policy, trust)
+        return contact or Contact.load(name)
+
+    def _from_contacts(
+        self, email: str, at: datetime | None, policy: Policy, trust: TrustStore | None
+    ) -> Contact:
+        choice = look_up(email, contacts_path(self._contacts), policy=policy, at=at, trust=trust)
+        contact = choice.contact
+        assert contact is not None  # noqa: S101 - or nothing is returned
+        if not choice.believed:
+            terminal.complain(
+                "warning", f"nobody vouched for the certificate of {email} in the contacts"
+            )
+            terminal.hint("contacts add FILE --trust says that it is hers or his")
+        _say_what_is_used(email, contact)
+        return contact
 
 
-def _from_file(path: str) -> Contact:
-    data = files.read(path, what="certificate", limit=files.MESSAGE_LIMIT)
-    return _from_signed_message(path, data) or Contact.load(path)
+def contacts_path(named: str | None) -> str | None:
+    """The address book that is meant; UsageError where one is named that is not there."""
+    if named is not None and not Path(named).exists():
+        raise UsageError(
+            f"{file_name(named)} is not there: no address book",
+            hint="contacts add makes one; without --contacts the user's own is used",
+        )
+    return named or contacts_file()
 
 
-def _from_signed_message(path: str, data: bytes) -> Contact | None:
-    """The certificate of the one who signed a message, None if this is no signed message.
+def _say_what_is_used(name: str, contact: Contact) -> None:
+    if contact.capabilities is None:
+        text = f"{name} announced no capabilities: what is encrypted with is the policy's choice"
+        terminal.complain("note", text)
 
-    Who holds the key has signed, so the signature is checked; whether the certificate is believed
-    is for `--trust` to say. Announced capabilities are not used: a certificate given as a file
-    brings none either.
+
+def _from_signed_message(
+    path: str, data: bytes, at: datetime, policy: Policy, trust: TrustStore | None
+) -> Contact | None:
+    """The one who signed a message, None if this is no signed message.
+
+    Who holds the key has signed, so the signature is checked, and what was announced under it
+    counts; whether the certificate is believed is for `--trust` to say. Where it does, another
+    certificate that the signer prefers may be the one.
     """
     from ..smime.examine import examine
+    from ..smime.harvest import capabilities_of, signer_contact
 
     try:
-        report = examine(data, trust=TrustStore(()))
+        report = examine(data, trust=trust or TrustStore(()), policy=policy, at=at)
     except SmimeGraphError:
         return None
     if not any(layer.type == "signed-data" for layer in report.whole):
         return None
-    sound = [s.certificate for s in report.signers if s.intact and s.valid and s.certificate]
-    fit = [one for one in dict.fromkeys(sound) if allows_encryption(one)]
-    if len(fit) == 1:
-        return Contact(fit[0])
+    contact: Contact | None = None
+    if report.accepted and trust is not None:
+        try:
+            contact = signer_contact(report, trust=trust, policy=policy, at=at)
+        except VerificationFailed:
+            contact = None  # no certificate in it is for encryption, as is said below
+    sound = {s.certificate: s for s in report.signers if s.intact and s.valid and s.certificate}
+    fit = [one for one in sound if allows_encryption(one)]
+    if contact is None and len(fit) == 1:
+        contact = Contact(fit[0], capabilities=capabilities_of(sound[fit[0]], at))
+    if contact is not None:
+        _say_what_is_used(path, contact)
+        return contact
     if not sound:
         why = "no signature of it is valid"
     elif not fit:

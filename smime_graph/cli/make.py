@@ -72,7 +72,7 @@ def protected_into(out: Writable | None, raw: Data, how: Protection) -> bytes:
 
     policy, at = how.policy, how.at
     signers = how.keys.ring.signers()
-    everyone = how.keys.recipients(raw, at=at)
+    everyone = how.keys.recipients(raw, at=at, policy=policy)
     if how.keys.has_recipient:
         if how.opaque:
             raise UsageError(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..online import Fetcher
     from ..pki.revocation import Revocation, RevocationMode
     from ..policy import Policy
-    from .keys import KeyRing
+    from .keys import KeyRing, RecipientFinder
 
 G = TypeVar("G")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -73,6 +73,12 @@ class PolicyName(click.ParamType):  # type: ignore[type-arg]
         if value not in POLICIES:
             self.fail(f"{value!r} is no policy, wanted one of {', '.join(POLICIES)}", param, ctx)
         return POLICIES[value]
+
+
+class Recipient(FilePath):
+    """A file or a folder; or an address, where nothing of that name is there."""
+
+    may_be_address = True
 
 
 FILE = FilePath()  # ParamType is generic in new versions of click only, hence the ignores
@@ -164,15 +170,28 @@ opaque = option(
     "--opaque", is_flag=True, help="One application/pkcs7-mime instead of multipart/signed."
 )
 
-_encrypting = combine(
+contacts = option(
+    "--contacts",
+    type=FILE,
+    metavar="FILE",
+    help="The address book that addresses are looked up in, instead of the user's own.",
+)
+
+recipient = combine(
     option(
         "--recipient",
-        type=FILE,
+        type=Recipient(),
         multiple=True,
-        metavar="FILE",
+        metavar="FILE|ADDRESS",
         help="A certificate (PEM, DER, .p7b), a signed message to take it from, or a folder of"
-        " certificates, of which those of the message's recipients are used.",
+        " certificates, of which those of the message's recipients are used; or an address, which"
+        " is looked up in the contacts.",
     ),
+    contacts,
+)
+
+_encrypting = combine(
+    recipient,
     option(
         "--rid",
         type=click.Choice(["issuer", "ski"]),
@@ -302,6 +321,7 @@ class Keys:
     recipient_password_file: tuple[str, ...] = ()
     trust: tuple[str, ...] = ()
     certificate: tuple[str, ...] = ()
+    contacts: str | None = None
 
     @cached_property
     def ring(self) -> KeyRing:
@@ -315,11 +335,23 @@ class Keys:
             recipient_password_files=self.recipient_password_file,
         )
 
-    def recipients(self, raw: Data, *, at: datetime | None) -> list[AnyRecipient]:
-        """Whom the message is encrypted to; of a folder those that it names."""
-        from .keys import recipients
+    @cached_property
+    def _finder(self) -> RecipientFinder:
+        """The one of a verb: each recipient is looked for, and spoken of, once."""
+        from .keys import RecipientFinder
 
-        return recipients(self.recipient, raw, passwords=self.recipient_password_file, at=at)
+        return RecipientFinder(
+            self.recipient,
+            passwords=self.recipient_password_file,
+            contacts=self.contacts,
+            trust=self.trust,
+        )
+
+    def recipients(
+        self, raw: Data, *, at: datetime | None, policy: Policy | None = None
+    ) -> list[AnyRecipient]:
+        """Whom the message is encrypted to; of a folder those that it names."""
+        return self._finder.find(raw, at=at, policy=policy)
 
     @property
     def has_recipient(self) -> bool:

@@ -7,7 +7,7 @@ import click
 from .. import __version__
 from . import terminal
 from .command import Option
-from .context import run_of, user_file
+from .context import contacts_file, run_of, user_file
 from .verbs import MODULE_OF, VERBS, load
 
 
@@ -49,6 +49,8 @@ def places() -> tuple[str, ...]:
     return (
         f"Configuration: {user_file() or 'no file, the home folder is unknown'}, with tables"
         " [defaults] and [VERB] of options.",
+        f"Contacts: {contacts_file() or 'no file, the home folder is unknown'}, unless --contacts"
+        " names another address book.",
         "Keyring: the password of a key file is that of service smime-graph, user name the file's"
         " absolute path (where that is a link, its target's); of a token, its URI. To store one:"
         " keyring set smime-graph PATH",

@@ -24,18 +24,13 @@ from .options import FILE, Reading, message, option, verb
     help="Who confirms: PKCS#12, PEM, or a key on a token.",
 )
 @options.opening
-@option(
-    "--recipient",
-    type=FILE,
-    multiple=True,
-    metavar="FILE",
-    help="Encrypt the receipt to this certificate.",
-)
+@options.recipient
 @options.output
 def receipt(message: str, output: str | None, **given: Any) -> None:
     """Write the signed receipt that a message asks for; exit status 1 if it asks for none.
 
-    The message must be accepted first, as unseal does it. Send the receipt with send.
+    The message must be accepted first, as unseal does it. With --recipient the receipt is encrypted
+    as well. Send it with send.
 
     \b
     smime-graph receipt mail.eml --signer bob.p12 --identity bob.p12 --trust roots.pem -o
@@ -54,7 +49,7 @@ def receipt(message: str, output: str | None, **given: Any) -> None:
         made = receipts.receipt(
             opened,
             signer=signers[0],
-            recipients=how.keys.recipients(raw, at=how.at),
+            recipients=how.keys.recipients(raw, at=how.at, policy=how.policy),
             trust=keys.trust_store(how.keys.trust),
             policy=how.policy,
             at=how.at,

@@ -230,7 +230,7 @@ def _is_encrypted(message: bytes) -> bool:
 def _check(kind: Kind, original: bytes, message: bytes, how: Protection) -> None:
     from ..smime.answer import check_addressees
 
-    recipients = how.keys.recipients(message, at=how.at)
+    recipients = how.keys.recipients(message, at=how.at, policy=how.policy)
     found = check_addressees(original, message, kind=kind, recipients=recipients, policy=how.policy)
     for text in found:
         terminal.complain("warning", text)

@@ -97,6 +97,9 @@ def _say(line: str) -> None:
 # What the library says in its own words, in the words of the command line
 _HINTS: dict[Remedy, str] = {
     "at": "say when to judge it: --at TIME",
+    "contacts": (
+        "add one with contacts add FILE, or contacts harvest; or name a file: --recipient FILE"
+    ),
     "root": "if you believe its root, name it: --trust FILE; another may have the same name",
     "trust": "name the roots that you believe: --trust FILE",
     "sender": "if the signer is right, say so: --sender ADDRESS",

@@ -42,6 +42,10 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "sendmail": ("sendmail", "Take a message as /usr/sbin/sendmail does."),
     },
     "Certificates": {
+        "contacts": (
+            "contacts",
+            "An address book of certificates: add, list, find, forget, harvest.",
+        ),
         "ca": ("ca", "A test authority: init, issue."),
     },
 }

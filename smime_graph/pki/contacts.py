@@ -11,6 +11,7 @@ step for which SQLite does not wait when two processes make a new file at the sa
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -24,8 +25,9 @@ from typing import Any
 
 from ..arguments import checked, file_name
 from ..asn1 import ber
-from ..errors import MalformedMessage, UsageError
+from ..errors import Hint, MalformedMessage, PolicyRefusal, UsageError
 from ..files import make_private
+from ..policy import Policy
 from ..text import printable
 from ..x509.certificate import Certificate
 from .address import Mailbox, addresses, mailbox
@@ -509,6 +511,50 @@ class Contacts:
             if known is None or one.certificate.not_after > known.certificate.not_after:
                 latest[key] = one
         return tuple(one for one in latest.values() if one.certificate.not_after < end)
+
+
+def is_address(text: str) -> bool:
+    """Whether what names a recipient is an address to look up: an addr-spec, and no file."""
+    return os.sep not in text and mailbox(text) is not None and not Path(text).exists()
+
+
+@checked
+def look_up(
+    email: str,
+    book: str | PathLike[str] | None,
+    *,
+    policy: Policy,
+    at: datetime | None = None,
+    trust: TrustStore | None = None,
+) -> ContactChoice:
+    """As `Contacts.find`, in the book of a file that need not be there; the choice has a contact.
+
+    UsageError where nothing is known of the address (None is no book at all), PolicyRefusal where
+    no certificate of it can be used, which says why.
+    """
+    where = "in no address book" if book is None else f"in {file_name(book)}"
+    hint = Hint("add their certificate to the address book, or give it as a file", "contacts")
+    dropped: tuple[DroppedCertificate, ...] = ()
+    if book is not None and Path(book).exists():
+        with Contacts(book) as opened:
+            choice = opened.find(
+                email, at=at, trust=trust, minimum_rsa_bits=policy.minimum_rsa_bits
+            )
+        if choice.contact is not None:
+            return choice
+        dropped = choice.dropped
+    if not dropped:
+        raise UsageError(f"no certificate of {email} is known: none {where}", hint=hint)
+    why = "; ".join(f"{one.certificate.description}: {one.text}" for one in dropped[:_MOST_TOLD])
+    raise PolicyRefusal(
+        printable(f"no certificate of {email} {where} can be used: {why}"),
+        rule=dropped[0].code,
+        policy=policy.name,
+        hint=hint,
+    )
+
+
+_MOST_TOLD = 5  # certificates of which an error says why they are not used
 
 
 def _check_start(path: str | PathLike[str]) -> None:

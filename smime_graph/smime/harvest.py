@@ -16,11 +16,13 @@ from ..asn1.ber import Fields
 from ..budget import Budget
 from ..cms.recipients.kinds import AnyKey
 from ..errors import CertificateRejected, MalformedMessage, UsageError
-from ..pki.address import header_addresses, mailboxes
-from ..pki.contacts import Contacts
-from ..pki.identity import Contact, allows_encryption, read_capabilities
+from ..findings import Finding, finding
+from ..pki.address import addresses, header_addresses, mailboxes
+from ..pki.contacts import Contacts, KnownCertificate
+from ..pki.identity import Contact, allows_encryption, is_authority, read_capabilities
+from ..pki.outlook import read_contact_certificates
 from ..pki.path import SignatureChecks
-from ..pki.revocation import Revocation
+from ..pki.revocation import Revocation, with_revocation
 from ..pki.trust import TrustStore
 from ..pki.validate import validate
 from ..policy import EXCHANGE, Policy
@@ -116,6 +118,64 @@ def harvest(
         at=moment,
     )
     return contact
+
+
+@checked
+def harvest_outlook(
+    value: bytes,
+    *,
+    emails: Sequence[str],
+    contacts: Contacts,
+    trust: TrustStore,
+    policy: Policy = EXCHANGE,
+    at: datetime | None = None,
+    revocation: Revocation | None = None,
+    origin: str = "Outlook contact",
+) -> tuple[tuple[KnownCertificate, ...], tuple[Finding, ...]]:
+    """Put the certificates of a value of PidTagUserX509Certificate into an address book.
+
+    `emails` are the addresses of the contact, `contacts` is the Contacts. Nobody signed which
+    certificate is whose, so each has to validate under `trust`, a TrustStore, for encryption and
+    for one of these addresses, at `at`, a datetime (now), by `policy`, a Policy, and `revocation`,
+    a Revocation.
+
+    What was entered, each a KnownCertificate, and a Finding for whatever was not: no octets of a
+    value raise anything.
+    """
+    moment = datetime.now(UTC) if at is None else at
+    try:
+        found = read_contact_certificates(value)
+    except MalformedMessage as error:
+        return (), (finding("pki.certificate.malformed", "value", str(error)),)
+    sent = (*found.certificates, *found.chain)
+    checks = SignatureChecks(budget=Budget(len(value)))
+    entered: list[KnownCertificate] = []
+    findings: list[Finding] = []
+    for one in found.certificates:
+        if is_authority(one):
+            continue
+        own = mailboxes(addresses(one))
+        email = next((text for text in emails if mailboxes((text,)) & own), None)
+        if email is None:
+            text = f"it binds none of {', '.join(emails[:5]) or 'no address'}"
+            findings.append(finding("pki.address.mismatch", one.description, printable(text)))
+            continue
+        judged = validate(
+            one,
+            use="encrypt",
+            trust=trust,
+            certificates=sent,
+            at=moment,
+            minimum_rsa_bits=policy.minimum_rsa_bits,
+            checks=checks,
+        )
+        if judged.ok and revocation is not None:
+            judged = with_revocation(judged, revocation, at=moment, certificates=sent)
+        if not judged.ok:
+            findings += judged.errors[:3]
+            continue
+        entered += contacts.add([one], origin=origin, believed=True, emails=[email], at=moment)
+    return tuple(entered), tuple(findings)
 
 
 def capabilities_of(signer: Signer, at: datetime) -> tuple[bytes, ...] | None:

@@ -1,0 +1,355 @@
+"""contacts: what is put into the address book, and what is found in it."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smime_graph import Contact, Contacts, Identity, oids, seal, sign
+from smime_graph.asn1 import ber
+from smime_graph.authority.issue import CA
+from smime_graph.cli.context import contacts_file
+from smime_graph.cms import capabilities, signed_data
+from smime_graph.emulator import Emulator
+from smime_graph.pki.outlook import CHAIN_CERTIFICATE, KEY_EXCHANGE_CERTIFICATE
+
+from .conftest import MESSAGE, PASSWORD, Result, Run
+
+CBC = ber.sequence(ber.oid(oids.AES256_CBC))
+SEAL = ("seal", "m.eml", "--signer", "alice.p12", "--password-file", "password")
+ANSWER = MESSAGE.replace(b"Alice <alice@", b"Bob <bob@").replace(b"To: Bob <bob@", b"To: <alice@")
+
+
+def told(result: Result) -> Any:
+    assert result.status == 0, result.err
+    return json.loads(result.out)
+
+
+def layers_of(call: Run, file: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = told(call("inspect", file, "--json"))["layers"]
+    return found
+
+
+@pytest.fixture
+def alice(here: Path) -> Identity:
+    return Identity.load(here / "alice.p12", password=PASSWORD)
+
+
+@pytest.fixture
+def announced(here: Path, alice: Identity, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Signed mail of Alice, who reads AES-CBC alone, as Thunderbird 153 does."""
+    with monkeypatch.context() as patch:
+        patch.setattr(capabilities, "announcement", lambda _: ber.sequence(CBC))
+        signed_data._frame.cache_clear()
+        (here / "cbc.eml").write_bytes(sign(MESSAGE, signer=alice))
+        signed_data._frame.cache_clear()
+    return "cbc.eml"
+
+
+# --- the five verbs -------------------------------------------------------------------------------
+
+
+def test_added_is_listed_found_and_forgotten(call: Run, here: Path) -> None:
+    added = told(call("contacts", "add", "bob.pem", "carol.pem", "--trust", "--json"))["added"]
+    assert [(one["email"], one["believed"]) for one in added] == [
+        ("bob@contoso.com", True),
+        ("carol@contoso.com", True),
+    ]
+    assert told(call("contacts", "list", "--json"))["contacts"] == added
+    rows = call("contacts", "list").out.decode().splitlines()
+    assert [row.split("\t")[0] for row in rows] == ["bob@contoso.com", "carol@contoso.com"]
+    found = told(call("contacts", "find", "BOB@Contoso.com", "--json"))
+    assert found["contact"] == added[0]
+    assert found["capabilities"] is None
+    assert found["dropped"] == []
+    assert told(call("contacts", "forget", "bob@contoso.com", "--json"))["forgotten"] == 1
+    assert call("contacts", "forget", "bob@contoso.com").status == 1
+    missing = call("contacts", "find", "bob@contoso.com", "--json")
+    assert missing.status == 1
+    assert json.loads(missing.out)["contact"] is None
+    assert "contacts add" in missing.err
+    path = contacts_file()
+    assert path is not None
+    assert Path(path) == here / "home/.local/share/smime-graph/contacts.sqlite"
+    assert stat.S_IMODE(Path(path).stat().st_mode) == 0o600
+    assert stat.S_IMODE(Path(path).parent.stat().st_mode) == 0o700
+
+
+def test_nothing_is_made_where_nothing_is_added(call: Run, here: Path) -> None:
+    assert told(call("contacts", "list", "--json"))["contacts"] == []
+    assert call("contacts", "find", "bob@contoso.com").status == 1
+    assert call("contacts", "forget", "bob@contoso.com").status == 1
+    assert not (here / "home").exists()
+
+
+def test_a_named_book_a_variable_and_the_configuration(call: Run, here: Path) -> None:
+    assert call("contacts", "add", "bob.pem", "--contacts", "mine").status == 0
+    assert (here / "mine").is_file()
+    env = {"SMIME_GRAPH_CONTACTS": "mine"}
+    assert len(told(call("contacts", "list", "--json", env=env))["contacts"]) == 1
+    (here / "c.toml").write_text('[defaults]\ncontacts = "mine"\ntrust = "roots.pem"\n')
+    assert len(told(call("contacts", "list", "--json", "--config", "c.toml"))["contacts"]) == 1
+    again = told(call("contacts", "add", "bob.pem", "--json", "--config", "c.toml"))
+    assert again["added"][0]["believed"]
+    gone = call("contacts", "list", "--contacts", "not-there")
+    assert gone.status == 2
+    assert "not-there" in gone.err
+    assert not (here / "not-there").exists()
+
+
+@pytest.mark.parametrize("verb", ["list", "find", "forget", "add", "harvest"])
+def test_what_is_no_address_book_is_left_alone(call: Run, here: Path, verb: str) -> None:
+    before = (here / "m.eml").read_bytes()
+    arguments = {"find": ("a@b.c",), "forget": ("a@b.c",), "add": ("bob.pem",)}.get(verb, ())
+    more = ("--emulator", "--trust", "roots.pem") if verb == "harvest" else ()
+    refused = call("contacts", verb, *arguments, "--contacts", "m.eml", *more)
+    assert refused.status == 2
+    assert "address book" in refused.err
+    assert (here / "m.eml").read_bytes() == before
+
+
+def test_who_is_believed(call: Run, here: Path) -> None:
+    """A flag is the user's word, a file holds roots; without either nobody vouches."""
+
+    def believed(*arguments: str) -> list[bool]:
+        (here / "b").unlink(missing_ok=True)
+        added = told(call("contacts", "add", *arguments, "--contacts", "b", "--json"))["added"]
+        return [one["believed"] for one in added]
+
+    stranger = CA("Somebody", key="p256").issue("eve@contoso.com", key="p256")
+    (here / "eve.pem").write_bytes(stranger.to_pem())
+    assert believed("bob.pem") == [False]
+    assert believed("bob.pem", "--trust") == [True]
+    assert believed("bob.pem", "eve.pem", "--trust", "roots.pem") == [True, False]
+    assert believed("bob.pem", "eve.pem", "--trust=roots.pem") == [True, False]
+    mistaken = call("contacts", "add", "--trust", "bob.pem")
+    assert mistaken.status == 2
+    assert "behind the files" in mistaken.err
+
+
+def test_expiring_are_listed(call: Run, here: Path) -> None:
+    assert call("contacts", "add", "bob.pem", "expired.pem", "alice-expired.pem").status == 0
+    found = told(call("contacts", "list", "--expiring", "30d", "--json"))["contacts"]
+    assert [one["email"] for one in found] == ["alice@contoso.com"]
+    assert call("contacts", "list", "--expiring", "soon").status == 2
+
+
+def test_each_certificate_that_is_not_used_is_explained(call: Run, here: Path) -> None:
+    files = ("bob.pem", "expired.pem", "signs-only.pem")
+    assert call("contacts", "add", *files, "--trust", "roots.pem").status == 0
+    found = told(call("contacts", "find", "bob@contoso.com", "--json"))
+    assert found["contact"]["sha256"] not in {one["sha256"] for one in found["dropped"]}
+    assert {one["code"] for one in found["dropped"]} == {"pki.path.expired", "pki.usage.key-usage"}
+    said = call("contacts", "find", "bob@contoso.com")
+    assert said.err.count("not used:") == 2
+
+
+# --- sealing to an address ------------------------------------------------------------------------
+
+
+def test_an_address_is_found_in_the_contacts(call: Run, here: Path) -> None:
+    assert call("contacts", "add", "bob.pem", "--trust").status == 0
+    made = call(*SEAL, "--recipient", "bob@contoso.com", "-o", "x.eml")
+    assert made.status == 0, made.err
+    assert "announced no capabilities" in made.err
+    assert b"the figures" in call("decrypt", "x.eml", "--identity", "bob.key").out
+    missing = call(*SEAL, "--recipient", "nobody@contoso.com", "-o", "y.eml")
+    assert missing.status == 2
+    assert "nobody@contoso.com" in missing.err
+    assert "contacts add" in missing.err
+    assert not (here / "y.eml").exists()
+
+
+def test_a_file_of_that_name_is_the_file(call: Run, here: Path) -> None:
+    assert call("contacts", "add", "carol.pem", "--trust").status == 0
+    (here / "carol@contoso.com").write_bytes((here / "bob.pem").read_bytes())
+    assert call(*SEAL, "--recipient", "carol@contoso.com", "-o", "x.eml").status == 0
+    assert call("decrypt", "x.eml", "--identity", "bob.key").status == 0
+
+
+def test_why_nobody_is_found_is_said(call: Run, here: Path) -> None:
+    assert call("contacts", "add", "expired.pem", "--trust").status == 0
+    missing = call(*SEAL, "--recipient", "bob@contoso.com")
+    assert missing.status == 1
+    assert "expired" in missing.err
+
+
+def test_whom_nobody_vouched_for_is_said(call: Run, here: Path) -> None:
+    assert call("contacts", "add", "bob.pem").status == 0
+    made = call(*SEAL, "--recipient", "bob@contoso.com", "-o", "x.eml")
+    assert made.status == 0
+    assert "nobody vouched for" in made.err
+    judged = call(*SEAL, "--recipient", "bob@contoso.com", "--trust", "roots.pem", "-o", "x.eml")
+    assert judged.status == 0
+    assert "nobody vouched for" not in judged.err
+
+
+@pytest.mark.parametrize("way", ["send", "draft", "sendmail", "check", "config"])
+def test_every_verb_that_seals_finds_them(call: Run, here: Path, way: str) -> None:
+    assert call("contacts", "add", "bob.pem", "--trust").status == 0
+    common = ("--signer", "alice.p12", "--password-file", "password")
+    to_bob = ("--recipient", "bob@contoso.com")
+    emulated = ("--emulator-data", "mail.db")
+    if way == "sendmail":
+        (here / "s.toml").write_text(
+            '[sendmail]\nsigner = "alice.p12"\npassword-file = "password"\n'
+            'recipient = ["bob@contoso.com"]\nemulator-data = "mail.db"\n'
+        )
+        done = call("sendmail", "-t", "--config", "s.toml", stdin=MESSAGE)
+    elif way == "config":
+        (here / "s.toml").write_text('[defaults]\nrecipient = "bob@contoso.com"\n')
+        done = call("send", "m.eml", *common, *emulated, "--config", "s.toml")
+    else:
+        done = call(way, "m.eml", *common, *to_bob, *emulated)
+    assert done.status == 0, done.err
+    if way in ("send", "sendmail", "config"):
+        with Emulator(data=here / "mail.db", open_mailboxes=True) as emulator:
+            (got,) = emulator.mailbox("bob@contoso.com").messages()
+        assert b"enveloped-data" in got.raw
+
+
+@pytest.mark.parametrize("where", ["option", "job"])
+def test_a_batch_finds_them(call: Run, here: Path, where: str) -> None:
+    assert call("contacts", "add", "bob.pem", "--trust", "--contacts", "book").status == 0
+    job: dict[str, Any] = {
+        "key": "1",
+        "message": "m.eml",
+        "signer": {"file": "alice.p12", "password_file": "password"},
+        "recipient": "bob@contoso.com",
+    }
+    more: tuple[str, ...] = ("--contacts", "book")
+    if where == "job":
+        job["contacts"], more = "book", ()
+    (here / "jobs.jsonl").write_text(json.dumps(job) + "\n")
+    done = call("batch", "jobs.jsonl", "-o", "out", "--workers", "1", *more)
+    assert done.status == 0, done.err
+    assert call("decrypt", "out/1.eml", "--identity", "bob.key").status == 0
+
+
+# --- what was announced ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trust", [(), ("--trust", "roots.pem")])
+def test_a_signed_message_brings_what_its_signer_announced(
+    call: Run, here: Path, announced: str, trust: tuple[str, ...]
+) -> None:
+    (here / "answer.eml").write_bytes(ANSWER)
+    common = ("encrypt", "answer.eml", "--policy", "rfc8551", "-o", "x.eml")
+    for name, cipher in ((announced, "aes256-cbc"), ("alice.pem", "aes256-gcm")):
+        made = call(*common, "--recipient", name, *trust)
+        assert made.status == 0, made.err
+        assert layers_of(call, "x.eml")[0]["cipher"] == cipher
+
+
+def test_a_contact_brings_what_it_announced(call: Run, here: Path, announced: str) -> None:
+    (here / "answer.eml").write_bytes(ANSWER)
+    assert call("contacts", "add", announced, "--trust", "roots.pem").status == 0
+    found = told(call("contacts", "find", "alice@contoso.com", "--json"))
+    assert found["capabilities"] == ["aes256-cbc"]
+    assert found["announced"] is not None
+    to_alice = ("--recipient", "alice@contoso.com", "--policy", "rfc8551", "-o", "x.eml")
+    made = call("encrypt", "answer.eml", *to_alice)
+    assert made.status == 0, made.err
+    assert "announced no capabilities" not in made.err
+    assert layers_of(call, "x.eml")[0]["cipher"] == "aes256-cbc"
+
+
+def test_a_changed_message_adds_nobody(call: Run, here: Path) -> None:
+    for trust in ((), ("--trust",), ("--trust", "roots.pem")):
+        refused = call("contacts", "add", "changed.eml", *trust)
+        assert refused.status in (1, 2), refused.err
+    assert told(call("contacts", "list", "--json"))["contacts"] == []
+
+
+# --- over Graph -----------------------------------------------------------------------------------
+
+
+def setting(tag: int, data: bytes) -> bytes:
+    return tag.to_bytes(2, "little") + (len(data) + 4).to_bytes(2, "little") + data
+
+
+@pytest.fixture
+def mailbox(here: Path, alice: Identity, announced: str) -> tuple[str, ...]:
+    """Bob's: signed mail of Alice, and much that nobody is to be taken from."""
+    bob = Contact.load(here / "bob.pem")
+    stranger = CA("Test Root", key="p256").issue("carol@contoso.com", key="p256")
+    carol = Contact.load(here / "carol.pem").certificate
+    with Emulator(data=here / "mail.db", mailboxes=["bob@contoso.com"]) as emulator:
+        box = emulator.mailbox("bob@contoso.com")
+        for raw in (
+            MESSAGE,
+            (here / announced).read_bytes(),
+            (here / "changed.eml").read_bytes(),
+            seal(MESSAGE, signer=alice, recipients=[bob]),
+            sign(MESSAGE.replace(b"alice", b"carol"), signer=stranger),
+            (here / announced).read_bytes().replace(b"alice@contoso.com", b"eve@contoso.com", 1),
+        ):
+            box.put(raw)
+        values = [
+            setting(1, b"\1\0") + setting(KEY_EXCHANGE_CERTIFICATE, carol.der),
+            setting(KEY_EXCHANGE_CERTIFICATE, stranger.certificate.der),
+            setting(CHAIN_CERTIFICATE, carol.der),
+            bob.certificate.der,
+            b"\x30\x82\xff\xff",
+            b"\0" * 1000,
+            b"",
+        ]
+        name = "BinaryArray 0x3A70"
+        box.put_contact("Carol", "Carol@contoso.com", "c@contoso.com", extended={name: values})
+        box.put_contact("Nobody", extended={name: values})
+    return ("--emulator-data", "mail.db", "--user", "bob@contoso.com", "--trust", "roots.pem")
+
+
+def test_a_mailbox_gives_those_who_signed(call: Run, here: Path, mailbox: tuple[str, ...]) -> None:
+    found = told(call("contacts", "harvest", "--json", *mailbox))
+    assert found["read"] == 6
+    assert not found["more"]
+    assert [one["email"] for one in found["harvested"]] == ["alice@contoso.com"]
+    assert found["harvested"][0]["believed"]
+    assert found["harvested"][0]["origin"] == "signed mail"
+    assert len(found["skipped"]) == 3
+    (alice,) = told(call("contacts", "list", "--json"))["contacts"]
+    assert alice["email"] == "alice@contoso.com"
+    known = told(call("contacts", "find", "alice@contoso.com", "--json"))
+    assert known["capabilities"] == ["aes256-cbc"]
+
+
+def test_with_a_key_sealed_mail_counts(call: Run, here: Path, mailbox: tuple[str, ...]) -> None:
+    opening = ("--identity", "bob.p12", "--password-file", "password")
+    found = told(call("contacts", "harvest", "--json", *opening, *mailbox, "--top", "4"))
+    assert found["more"]
+    assert [one["email"] for one in found["harvested"]] == ["alice@contoso.com"]
+
+
+def test_outlooks_contacts_give_what_validates(
+    call: Run, here: Path, mailbox: tuple[str, ...]
+) -> None:
+    done = call("contacts", "harvest", "--outlook-contacts", "--json", *mailbox)
+    found = told(done)
+    taken = {one["email"]: one["origin"] for one in found["harvested"]}
+    assert taken == {"alice@contoso.com": "signed mail", "carol@contoso.com": "Outlook contact"}
+    carol = Contact.load(here / "carol.pem").certificate
+    with Contacts(contacts_file() or "") as book:
+        assert [one.certificate for one in book.certificates("carol@contoso.com")] == [carol]
+        assert book.certificates("bob@contoso.com") == ()
+    codes = [one["code"] for one in found["skipped"] if one["code"]]
+    assert set(codes) >= {"pki.certificate.malformed", "pki.address.mismatch"}
+    assert codes.count("pki.certificate.malformed") == 8  # four values, of two contacts
+    assert any(one.startswith("pki.path.") for one in codes)
+
+
+def test_a_harvest_wants_roots(call: Run, here: Path) -> None:
+    refused = call("contacts", "harvest", "--emulator")
+    assert refused.status == 2
+    assert "--trust" in refused.err
+    assert not (here / "home").exists()
+
+
+def test_help_and_a_verb_without_its_verb(call: Run) -> None:
+    assert call("contacts").status == 2
+    for verb in ("add", "list", "find", "forget", "harvest"):
+        assert call("contacts", verb, "--help").status == 0
