@@ -215,18 +215,28 @@ def ref_json(ref: MessageRef) -> dict[str, Any]:
     }
 
 
-def print_outcome(ref: MessageRef, *, print_id: bool = False, done: str = "sent") -> None:
-    """Say what became of a message, after it has become that.
-
-    A failure to write must not look like a failure to send: who repeats it sends twice.
-    """
+def warn_if_unanswered(ref: MessageRef) -> None:
     if ref.status == "confirmed":
         terminal.complain(
             "warning", "the answer was lost, but the mailbox shows that the message was sent"
         )
+
+
+def print_outcome(
+    ref: MessageRef,
+    *,
+    print_id: bool = False,
+    done: str = "sent",
+    further: Mapping[str, Any] | None = None,
+) -> None:
+    """Say what became of a message, after it has become that; `further` stands beside it in JSON.
+
+    A failure to write must not look like a failure to send: who repeats it sends twice.
+    """
+    warn_if_unanswered(ref)
     try:
         if run_of(click.get_current_context()).json:
-            files.write_json(ref_json(ref))
+            files.write_json(ref_json(ref) | dict(further or {}))
         elif print_id and ref.id is not None:
             files.write_lines([ref.id])
     except UsageError as error:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..arguments import file_name
 from ..buffers import LARGE, Data, Held, Writable
 from ..errors import MalformedMessage, PolicyRefusal, UsageError
 from . import files, options, terminal
 from .context import run_of
-from .options import Protection, message, verb
+from .options import FILE, Protection, message, option, verb
 
 if TYPE_CHECKING:
     from ..cms.ess import ReceiptRequest
     from ..cms.labels import SecurityLabel
+    from ..smime.bcc import SealedCopy
     from ..smime.entity import Entity
     from .graph_client import Place
 
@@ -75,10 +79,7 @@ def protected_into(out: Writable | None, raw: Data, how: Protection) -> bytes:
     everyone = how.keys.recipients(raw, at=at, policy=policy)
     if how.keys.has_recipient:
         if how.opaque:
-            raise UsageError(
-                "--opaque is for a message that is signed only",
-                hint="inside an encrypted message nothing can change the signed text",
-            )
+            raise _opaque_and_encrypted()
         if not everyone:  # it was a folder
             raise PolicyRefusal(
                 f"no certificate is there for {', '.join(keys.message_addresses(raw)) or 'nobody'}",
@@ -126,6 +127,40 @@ def protected_into(out: Writable | None, raw: Data, how: Protection) -> bytes:
             label=label,
             out=out,
         )
+
+
+def sealed_copies(raw: Data, how: Protection) -> tuple[SealedCopy, ...]:
+    """The message sealed, with a copy for each person in Bcc. Raises what `seal_copies` raises."""
+    from ..smime import wrap
+    from . import keys
+
+    if not (how.keys.signer and how.keys.has_recipient):
+        raise UsageError(
+            "--split-bcc is for a message that is signed and encrypted",
+            hint="name both: --signer FILE --recipient FILE",
+        )
+    if how.opaque:
+        raise _opaque_and_encrypted()
+    with terminal.progress("signing and encrypting"), terminal.show_warnings():
+        return wrap.seal_copies(
+            Held(raw),
+            signer=how.keys.ring.signers(),
+            recipients=how.keys.recipients(raw, at=how.at),
+            trust=keys.trust_store(how.keys.trust),
+            policy=how.policy,
+            at=how.at,
+            sid=how.sid,
+            rid=how.rid,
+            receipt_request=_receipt_request(how),
+            label=_label(how.label),
+        )
+
+
+def _opaque_and_encrypted() -> UsageError:
+    return UsageError(
+        "--opaque is for a message that is signed only",
+        hint="inside an encrypted message nothing can change the signed text",
+    )
 
 
 def prepare(raw: bytes, how: Protection) -> bytes:
@@ -199,6 +234,59 @@ def write(raw: bytes, output: str | None) -> None:
     files.deliver(raw, output=output, json=json)
 
 
+def _write_copies(copies: Sequence[SealedCopy], folder: str) -> None:
+    """Write each into a file of its own in a folder that is new or empty; all of them or none."""
+    from ..smime.entity import Entity
+
+    place = Path(folder)
+    staged: list[files.Staged] = []
+    made = not place.exists()
+    try:
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            is_empty = not any(place.iterdir())
+        except (OSError, ValueError) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or "no file name"
+            made = False
+            raise UsageError(
+                f"--split-bcc {file_name(folder)} cannot be used: {reason}",
+                hint="name a folder that can be written",
+            ) from error
+        if not is_empty:
+            raise UsageError(
+                f"--split-bcc {file_name(folder)} is not empty",
+                hint="name a new folder: what is in one is sent, all of it and once",
+            )
+        shown: list[dict[str, Any]] = []
+        for one in copies:
+            number = sum(other["bcc"] for other in shown) + 1
+            path = str(place / (f"bcc-{number}.eml" if one.is_bcc else "named.eml"))
+            staged.append(files.Staged(path))
+            staged[-1].write(one.message)
+            shown.append(
+                {
+                    "file": path,
+                    "size": len(one.message),
+                    "recipients": list(one.recipients),
+                    "bcc": one.is_bcc,
+                    "internetMessageId": Entity(one.message).get("Message-ID"),
+                }
+            )
+        is_json = run_of(click.get_current_context()).json
+        rows = [(one["file"], ", ".join(one["recipients"])) for one in shown]
+        files.commit(
+            staged,
+            lambda: files.write_json({"copies": shown}) if is_json else files.write_rows(rows),
+        )
+    except BaseException:
+        for file in staged:
+            file.discard()
+        if made:
+            with suppress(OSError):
+                place.rmdir()
+        raise
+
+
 def write_made(make: Callable[[Writable | None], bytes], output: str | None) -> None:
     """As `write`, what `make` writes where it is told to, or gives if it is told nothing."""
     is_json = run_of(click.get_current_context()).json
@@ -252,16 +340,33 @@ def encrypt(message: str, output: str | None, **given: Any) -> None:
 @message
 @options.protection_options()
 @options.sealing
+@option(
+    "--split-bcc",
+    type=FILE,
+    metavar="DIR",
+    help="Write a message of its own for each person in Bcc, whom nobody else sees, and one for"
+    " the others, into a folder that is new or empty.",
+)
 @options.output
-def seal(message: str, output: str | None, **given: Any) -> None:
+def seal(message: str, output: str | None, split_bcc: str | None, **given: Any) -> None:
     """Sign a message, then encrypt it to its recipients and to oneself.
 
     From must be an address of the signer, and every address in To, Cc and Bcc needs a certificate.
+    Whoever reads a message sees for whom it was encrypted: with --split-bcc those in Bcc get
+    messages of their own. Send each of them.
 
     \b
     smime-graph seal mail.eml --signer alice.p12 --recipient bob.pem -o sealed.eml
     """
-    _write_protected(message, output, Protection.of(given), signer=True, recipient=True)
+    how = Protection.of(given)
+    if split_bcc is None:
+        _write_protected(message, output, how, signer=True, recipient=True)
+        return
+    if output is not None:
+        raise UsageError(
+            "-o and --split-bcc are both given", hint="several messages are written: leave out -o"
+        )
+    _write_copies(sealed_copies(files.open_message(message), how), split_bcc)
 
 
 @verb("compress")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from ..errors import GraphRefused, MalformedMessage, PolicyRefusal, UsageError
+from ..errors import GraphError, GraphRefused, MalformedMessage, PolicyRefusal, UsageError
 from . import files, graph_client, options, terminal
+from .context import run_of
 from .graph_client import Place
-from .make import prepare, read_to_protect
+from .make import prepare, read_to_protect, sealed_copies
 from .options import (
     FILE,
     Keys,
@@ -28,7 +29,9 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..graph import GraphClient
+    from ..graph.models import MessageRef
     from ..smime.answer import Kind
+    from ..smime.bcc import SealedCopy
 
 save = option(
     "--save-to-sent-items/--no-save-to-sent-items",
@@ -59,16 +62,23 @@ def check_save(save_to_sent_items: bool, place: Place) -> None:
     show_default=True,
     help="sendmail: one request. draft: two, and the id of the sent message.",
 )
+@option(
+    "--split-bcc",
+    is_flag=True,
+    help="Send a message of its own to each person in Bcc, whom nobody else sees.",
+)
 def send(
     message: str,
     save_to_sent_items: bool,
+    split_bcc: bool,
     via: Literal["auto", "sendmail", "draft"],
     **given: Any,
 ) -> None:
     """Send a message to its To, Cc and Bcc; with --signer and --recipient it is sealed first.
 
     Without them it goes as it is, with a Message-ID and a Date if it has none. A send whose answer
-    is lost is never repeated. check says what would be refused.
+    is lost is never repeated. check says what would be refused. With --split-bcc one message goes
+    to To and Cc and one to each person in Bcc; if one fails it is said who got theirs.
 
     \b
     smime-graph send sealed.eml --token-file token
@@ -76,11 +86,81 @@ def send(
     """
     how, place = Protection.of(given), Place.of(given)
     check_save(save_to_sent_items, place)
+    if split_bcc:
+        copies = sealed_copies(read_to_protect(message, how, place), how)
+        with graph_client.client(place) as graph:
+            _send_copies(graph, copies, save_to_sent_items=save_to_sent_items, via=via)
+        return
     raw = prepare(read_to_protect(message, how, place), how)
     with graph_client.client(place) as graph:
         with graph_client.report_interruption():
             ref = graph.send(raw, save_to_sent_items=save_to_sent_items, via=via)
         graph_client.print_outcome(ref)
+
+
+def _send_copies(graph: GraphClient, copies: Sequence[SealedCopy], **how: Any) -> None:
+    """Send each copy once, and say who got theirs.
+
+    Where the first does not go nothing goes. Behind it a copy that Graph refuses keeps back no
+    other, and any other failure all that are left.
+    """
+    went: list[MessageRef] = []
+    failed: dict[int, GraphError] = {}
+    done = False
+    try:
+        with graph_client.report_interruption():
+            for number, one in enumerate(copies):
+                try:
+                    went.append(graph.send(one.message, **how))
+                except GraphError as error:
+                    failed[number] = error
+                    if not went or not isinstance(error, GraphRefused):
+                        break
+            if failed:
+                raise next(iter(failed.values()))
+        done = True
+    finally:
+        outcomes = _outcomes(copies, went, failed)
+        if not done and len(copies) > 1:
+            run_of(click.get_current_context()).known = {"copies": outcomes}
+            _say_who_got_theirs(outcomes, failed)
+    for ref in went[1:]:
+        graph_client.warn_if_unanswered(ref)
+    graph_client.print_outcome(went[0], further={"copies": outcomes})
+
+
+def _outcomes(
+    copies: Sequence[SealedCopy], went: Sequence[MessageRef], failed: Mapping[int, GraphError]
+) -> list[dict[str, Any]]:
+    refs = iter(went)
+    found: list[dict[str, Any]] = []
+    for number, one in enumerate(copies):
+        of_whom = {"recipients": list(one.recipients), "bcc": one.is_bcc}
+        if (error := failed.get(number)) is not None:
+            known = {"status": error.disposition, "internetMessageId": error.message_id}
+        elif (ref := next(refs, None)) is not None:
+            known = graph_client.ref_json(ref)
+        else:
+            known = {"status": "not-sent", "internetMessageId": None}
+        found.append(of_whom | known)
+    return found
+
+
+def _say_who_got_theirs(
+    outcomes: Sequence[Mapping[str, Any]], failed: Mapping[int, GraphError]
+) -> None:
+    texts = {"not-sent": "not sent to", "refused": "refused for", "unknown": "perhaps sent to"}
+    for number, one in enumerate(outcomes):
+        who = ", ".join(one["recipients"])
+        said = texts.get(one["status"], "sent to")
+        why = f": {failed[number]}" if number in failed else ""
+        terminal.complain("note" if said == "sent to" else "warning", f"{said} {who}{why}")
+    if any(one["status"] not in ("not-sent", "refused") for one in outcomes):
+        for error in failed.values():
+            error.hint = (
+                "do not repeat all of it: write to those alone who did not get it, in a copy"
+                " without the others, or use seal --split-bcc and send each file"
+            )
 
 
 # --- answers --------------------------------------------------------------------------------------

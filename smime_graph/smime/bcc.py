@@ -65,9 +65,10 @@ def split(outgoing: Outgoing, everyone: Sequence[AnyRecipient]) -> list[Share]:
                 hint=Hint("put its address into To, Cc or Bcc, or leave it out", "recipients"),
             )
     shares: list[Share] = []
-    for some in ([named] if named else []) + [{key: one} for key, one in hidden.items()]:
+    first = [named] if named or not hidden else []
+    for some in first + [{key: one} for key, one in hidden.items()]:
         readers = [one for one, keys in held if not keys.isdisjoint(some)]
-        if not readers and not shared:
+        if some and not readers and not shared:
             raise PolicyRefusal(
                 f"no certificate is given for {', '.join(some.values())}",
                 rule="encrypt.recipient-without-certificate",
