@@ -21,7 +21,7 @@ import mmap
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar, overload
@@ -235,14 +235,18 @@ def _folder() -> Path | None:
     return None if os.environ.get("TMPDIR") else _FOLDER.get()
 
 
-@contextmanager
-def spooling_beside(out: Path | Writable | None) -> Iterator[None]:
+def spooling_beside(out: Path | Writable | None) -> AbstractContextManager[None]:
     """Make temporary files in the folder of the destination, unless TMPDIR names another.
 
     The usual place is often in memory, and there is no room for them where there is none for the
     result. What is open has no folder.
     """
-    token = _FOLDER.set(out.parent if isinstance(out, Path) else _FOLDER.get())
+    return _spooling_in(out.parent) if isinstance(out, Path) else nullcontext()
+
+
+@contextmanager
+def _spooling_in(folder: Path) -> Iterator[None]:
+    token = _FOLDER.set(folder)
     try:
         yield
     finally:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from . import ber
 from .ber import Fields, Node
@@ -13,8 +13,7 @@ from .ber import Fields, Node
 _NULL = ber.null()
 
 
-@dataclass(frozen=True, slots=True)
-class AlgorithmIdentifier:
+class AlgorithmIdentifier(NamedTuple):
     """An AlgorithmIdentifier as received: `raw` is all of it, `parameters` the element after the
     OID.
     """

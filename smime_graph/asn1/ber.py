@@ -11,14 +11,17 @@ depth and count. Every fault is a `MalformedMessage` that names the structure an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import overload
+from typing import TypeVar, overload
 
 from ..budget import ELEMENT, Budget
 from ..buffers import Data, Octets, chunks, gather, let_go_of
-from ..errors import MalformedMessage
+from ..errors import MalformedMessage, UnsupportedAlgorithm
+
+T = TypeVar("T")
 
 BOOLEAN = 0x01
 INTEGER = 0x02
@@ -128,6 +131,10 @@ def time(moment: datetime) -> bytes:
 
 
 # --- reader ---------------------------------------------------------------------------------------
+
+Span = tuple[int, int, int, int, int]
+"""An element: its tag, and where it, its contents, what is behind them, and what is behind it
+begin."""
 
 
 class _Mapped:
@@ -271,6 +278,35 @@ class _Source:
         stop = self.find_end(body, limit)
         return Node(self, tag, pos, body, stop, stop + 2)
 
+    def spans(self, pos: int, limit: int, count: int = MAX_ELEMENTS) -> list[Span]:
+        """The first elements between two offsets: as `node`, for those that come in dozens."""
+        found: list[Span] = []
+        buffer = self.buffer
+        while pos < limit and len(found) < count:
+            body, stop = pos + 2, limit + 1
+            if body <= limit and self.left > 0:
+                tag, length = buffer[pos], buffer[pos + 1]
+                if length < 0x80:
+                    stop = body + length
+                elif length == 0x82 and body + 2 <= limit:
+                    stop = body + 2 + (buffer[body] << 8 | buffer[body + 1])
+                    body += 2
+                if stop <= limit and tag & 0x1F != 0x1F:
+                    self.left -= 1
+                    found.append((tag, pos, body, stop, stop))
+                    pos = stop
+                    continue
+            one = self.node(pos, limit)
+            found.append((one.tag, pos, one.body, one.stop, one.end))
+            pos = one.end
+        return found
+
+    def pay_for(self, elements: int, pos: int) -> None:
+        """Count elements that were read before, elsewhere."""
+        self.left -= elements
+        while self.left < 0:
+            self._pay(pos)
+
 
 class Node:
     """One element: its identifier octet and where it stands in the buffer."""
@@ -318,17 +354,33 @@ class Node:
             yield node
             pos = node.end
 
-    def children(self) -> list[Node]:
-        """All elements inside, for those that have few: quicker than one by one."""
+    def spans(self) -> list[Span]:
+        """Where all elements inside stand, for those that have few; `at` makes a node of one."""
         if not self.tag & CONSTRUCTED:
             raise self.fault("a constructed ASN.1 element was expected")
-        read, pos, stop = self._source.node, self.body, self.stop
-        found: list[Node] = []
-        while pos < stop:
-            node = read(pos, stop)
-            found.append(node)
-            pos = node.end
-        return found
+        return self._source.spans(self.body, self.stop)
+
+    def at(self, span: Span) -> Node:
+        """The node of an element that stands somewhere inside."""
+        return Node(self._source, *span)
+
+    def spans_in(self, span: Span) -> list[Span]:
+        """Where all elements inside one of its elements stand."""
+        tag, _, body, stop, _ = span
+        return self._source.spans(body, stop) if tag & CONSTRUCTED else self.at(span).spans()
+
+    def oid_in(self, span: Span, name: str) -> str:
+        """The OBJECT IDENTIFIER that one of its elements is."""
+        tag, _, body, stop, _ = span
+        if tag == OBJECT_IDENTIFIER:
+            with suppress(ValueError):
+                return _decode_oid(self._source.buffer[body:stop])
+        return self.at(span).as_oid(name)  # which says what is wrong with it
+
+    def children(self) -> list[Node]:
+        """All elements inside, for those that have few: quicker than one by one."""
+        source = self._source
+        return [Node(source, *span) for span in self.spans()]
 
     def only(self, name: str) -> Node:
         """The one element inside an EXPLICIT tag."""
@@ -484,25 +536,45 @@ def spans(
 
     For structures in DER of which a few octets are looked at, as certificates are.
     """
+    source = _Source(buffer, what)
     found: list[tuple[int, int, int, int]] = []
-    while start < stop and len(found) < count:
-        tag, body = buffer[start], start + 2
-        length = buffer[start + 1] if body <= stop else 0xFF
-        if length < 0x80:
-            end = body + length
-        elif length == 0x82 and body + 2 <= stop:
-            end = body + 2 + (buffer[body] << 8 | buffer[body + 1])
-            body += 2
-        else:
-            end = stop + 1
-        if end > stop or tag & 0x1F == 0x1F:
-            source = _Source(buffer, what)
-            tag, body, end = source.header(start, stop)
-            if end < 0:
-                raise source.fault("indefinite length in DER", start)
-        found.append((tag, start, body, end))
-        start = end
+    for tag, begin, body, end, behind in source.spans(start, stop, count):
+        if behind != end:
+            raise source.fault("indefinite length in DER", begin)
+        found.append((tag, begin, body, end))
     return found
+
+
+def remembered(read: Callable[[Node], T], *, entries: int, longest: int) -> Callable[[Node], T]:
+    """A reader of elements, of which the last answers are kept by the octets of what was read, for
+    elements of at most so many.
+
+    The answer must be all that is ever read of the element, and nothing that can be changed. It is
+    read from a copy, so that what is kept does not hold the message, and counts the same each time.
+    What is refused is read where it stands, because the error says where that is.
+    """
+
+    @lru_cache(maxsize=entries)
+    def read_copy(octets: bytes) -> tuple[T, int] | None:
+        source = _Source(octets, "a copy")
+        node = source.node(0, len(octets))
+        before = source.left
+        try:
+            found = read(node)
+        except (MalformedMessage, UnsupportedAlgorithm):
+            return None
+        # where lengths are indefinite it costs less to read what is part of another element
+        return None if source.ends else (found, before - source.left)
+
+    def call(node: Node) -> T:
+        is_kept = node.is_definite and node.end - node.start <= longest
+        known = read_copy(node.raw) if is_kept else None
+        if known is None:
+            return read(node)
+        node._source.pay_for(known[1], node.start)
+        return known[0]
+
+    return call
 
 
 @lru_cache(maxsize=512)

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from .. import algorithms, oids
 from ..algorithms import Digest
 from ..asn1 import ber
 from ..asn1.algorithm_identifier import AlgorithmIdentifier
-from ..asn1.ber import Fields, Node
+from ..asn1.ber import Fields, Node, Span
 from ..buffers import Data, find
 from ..errors import MalformedMessage, UnsupportedAlgorithm
 from ..findings import Finding, finding
@@ -83,49 +83,57 @@ def encryption_key_preference(certificate: Certificate) -> bytes:
 class Attributes:
     """A SET OF Attribute as received. Raises MalformedMessage where it is not one."""
 
-    __slots__ = ("_named", "_single", "_values", "elements", "node")
+    __slots__ = ("_named", "_repeated", "_values", "node", "raws")
 
     def __init__(self, node: Node) -> None:
         self.node = node
-        self.elements = node.children()
-        self._values: dict[str, list[list[Node]]] = {}
-        self._named: dict[str, list[_NamedCertificate]] = {}  # read when first asked for
-        for element in self.elements:
-            parts = element.expect(ber.SEQUENCE, "Attribute").children()
+        self.raws: list[bytes] = []  # each attribute as received
+        self._values: dict[str, list[list[Span]]] = {}
+        self._repeated: set[str] = set()  # not once, or not with one value
+        self._named: dict[str, tuple[_NamedCertificate, ...]] = {}  # read when first asked for
+        buffer, start = node.contents, node.body
+        for span in node.spans():
+            tag, begin, _, _, end = span
+            self.raws.append(buffer[begin - start : end - start])
+            parts = node.spans_in(span) if tag == ber.SEQUENCE else []
             if len(parts) != 2:
+                element = node.at(span).expect(ber.SEQUENCE, "Attribute")
                 raise element.fault(f"Attribute has {len(parts)} elements instead of 2")
-            oid = parts[0].as_oid("attrType")
-            values = parts[1].expect(ber.SET, "attrValues").children()
+            oid = node.oid_in(parts[0], "attrType")
+            if parts[1][0] != ber.SET:
+                node.at(parts[1]).expect(ber.SET, "attrValues")
+            values = node.spans_in(parts[1])
+            if oid in self._values or len(values) != 1:
+                self._repeated.add(oid)
             self._values.setdefault(oid, []).append(values)
-        self._single = {
-            oid: found[0][0]
-            for oid, found in self._values.items()
-            if len(found) == 1 and len(found[0]) == 1
-        }
 
     def __contains__(self, oid: str) -> bool:
         return oid in self._values
 
     def single(self, oid: str) -> Node | None:
         """The one value of the one attribute of this type; None where that is not so."""
-        return self._single.get(oid)
+        return self.node.at(self._values[oid][0][0]) if self.is_single(oid) else None
 
-    def certificates_named(self, oid: str) -> list[_NamedCertificate]:
+    def is_single(self, oid: str) -> bool:
+        """Whether there is one attribute of this type, with one value."""
+        return oid in self._values and oid not in self._repeated
+
+    def certificates_named(self, oid: str) -> tuple[_NamedCertificate, ...]:
         """Those of the one signingCertificate of this type; none without one, else at least one.
 
         Raises MalformedMessage, and UnsupportedAlgorithm for an unknown digest.
         """
         if oid not in self._named:
             value = self.single(oid)
-            self._named[oid] = [] if value is None else _named_certificates(value, oid)
+            self._named[oid] = () if value is None else _READ_NAMED[oid](value)
         return self._named[oid]
 
     def is_repeated(self, oid: str) -> bool:
         """Present, but not exactly once with exactly one value."""
-        return oid in self._values and oid not in self._single
+        return oid in self._repeated
 
     def values(self, oid: str) -> list[Node]:
-        return [value for values in self._values.get(oid, []) for value in values]
+        return [self.node.at(span) for values in self._values.get(oid, []) for span in values]
 
 
 # RFC 5652 11, RFC 8551 2.5.2, RFC 5035, RFC 6211 2, RFC 2634 1.3.4: one instance with one value
@@ -235,7 +243,7 @@ def check_signing_certificate(
 
 def names_signing_certificate(signed: Attributes) -> bool:
     """Whether the signer said, under the signature, which certificate is to be used."""
-    return any(signed.single(oid) is not None for oid in _SIGNING_CERTIFICATES)
+    return any(signed.is_single(oid) for oid in _SIGNING_CERTIFICATES)
 
 
 def certificates_left_out(
@@ -274,13 +282,16 @@ class _NamedCertificate:
     serial: int | None
 
     def is_of(self, certificate: Certificate) -> bool:
-        if self.hash != self.digest.compute(certificate.der):
+        is_usual = self.digest is algorithms.SHA256  # which the certificate remembers
+        if is_usual and self.hash.hex() != certificate.sha256:
+            return False
+        if not is_usual and self.hash != self.digest.compute(certificate.der):
             return False
         serial = self.serial
         return serial is None or any(certificate.is_named(one, serial) for one in self.issuers)
 
 
-def _named_certificates(value: Node, oid: str) -> list[_NamedCertificate]:
+def _named_certificates(oid: str, value: Node) -> tuple[_NamedCertificate, ...]:
     """At least one. Raises MalformedMessage, and UnsupportedAlgorithm for an unknown digest."""
     outer = Fields(value.expect(ber.SEQUENCE, "SigningCertificate"), "SigningCertificate")
     found: list[_NamedCertificate] = []
@@ -292,7 +303,7 @@ def _named_certificates(value: Node, oid: str) -> list[_NamedCertificate]:
         raise value.fault("SigningCertificate names no certificate")
     outer.optional(ber.SEQUENCE)  # policies: a suggestion to whoever builds the path
     outer.end()
-    return found
+    return tuple(found)
 
 
 def _named_certificate(node: Node, oid: str) -> _NamedCertificate:
@@ -315,6 +326,13 @@ def _named_certificate(node: Node, oid: str) -> _NamedCertificate:
         inner.end()
     fields.end()
     return _NamedCertificate(digest, hashed, issuers, serial)
+
+
+# most are the same in all messages of a signer
+_READ_NAMED = {
+    oid: ber.remembered(partial(_named_certificates, oid), entries=128, longest=1024)
+    for oid in _SIGNING_CERTIFICATES
+}
 
 
 _MESSAGE_DIGEST = ber.oid(oids.MESSAGE_DIGEST)[2:]

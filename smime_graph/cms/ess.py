@@ -145,6 +145,9 @@ class Services:
     message_signature_digest: bytes | None = None
 
 
+NO_SERVICES = Services()
+
+
 # --- written ------------------------------------------------------------------------------
 
 
@@ -274,7 +277,11 @@ def read(
     """
     values: dict[str, Any] = {}
     found: list[Finding] = []
-    for oid, (name, reader) in _READERS.items():
+    asked = [oid for oid in _READERS if oid in signed]
+    if not asked:
+        return NO_SERVICES, []
+    for oid in asked:
+        name, reader = _READERS[oid]
         if (node := signed.single(oid)) is None:
             continue
         try:
@@ -293,7 +300,7 @@ def read(
     kind = signed.single(oids.CONTENT_TYPE)
     if (request := values.get("receipt_request")) is not None and kind is not None:
         # RFC 2634 2.4: step 1.2 for msgSigDigest, step 2 for the content
-        attributes = ber.set_of(*(element.raw for element in signed.node))
+        attributes = ber.set_of(*signed.raws)
         receipt = Receipt(kind.as_oid("contentType"), request.identifier, signature)
         values["confirmation"] = Confirmation(receipt, digest.compute(attributes))
     return Services(**values), found

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from hmac import compare_digest
 from itertools import islice
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.exceptions import UnsupportedAlgorithm as _Unsupported
@@ -33,8 +34,7 @@ _MAX_CANDIDATES = 100
 _MAX_REASONS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """What one signature is worth, before anybody asks whom its certificate belongs to.
 
     `intact`: the content has the digest that was signed. `valid`: the signature is the certificate
@@ -347,8 +347,9 @@ def _signed_encodings(attrs: Attributes) -> list[bytes | memoryview]:
     first; a set that is DER already has one encoding only.
     """
     as_received = ber.tlv(ber.SET, attrs.node.contents)
-    raws = [element.raw for element in attrs.elements]
-    return [as_received] if raws == sorted(raws) else [as_received, ber.set_of(*raws)]
+    if attrs.raws == sorted(attrs.raws):
+        return [as_received]
+    return [as_received, ber.set_of(*attrs.raws)]
 
 
 def _mismatch(

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 from .. import algorithms, oids
 from ..algorithms import Digest, KeyKind, SignatureScheme
@@ -261,13 +261,12 @@ def carry(certificates: Sequence[Certificate]) -> bytes:
 # --- read ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class SignerInfo:
+class SignerInfo(NamedTuple):
     """One SignerInfo as received. `issuer_and_serial` and `key_identifier` are the two forms of
     sid; where it could not be read there is neither, and `fault` says why.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # and not the method of a tuple
     version: int
     issuer_and_serial: bytes | None
     key_identifier: bytes | None
@@ -302,8 +301,7 @@ class SignerInfo:
         return (one for one in near if one.is_named(issuer, number))
 
 
-@dataclass(frozen=True, slots=True)
-class SignedData:
+class SignedData(NamedTuple):
     """A SignedData as received; `content` is None where it is detached."""
 
     version: int
@@ -423,10 +421,15 @@ def read_signer(node: Node, index: int) -> SignerInfo:
     )
 
 
-def canonical_issuer_and_serial(node: Node) -> bytes:
+def _canonical_issuer_and_serial(node: Node) -> bytes:
     """IssuerAndSerialNumber with the received Name and INTEGER in a definite-length SEQUENCE."""
     fields = Fields(node, "IssuerAndSerialNumber")
     issuer = fields.take(ber.SEQUENCE, "issuer").raw
     serial = fields.take(ber.INTEGER, "serialNumber").raw
     fields.end()
     return ber.sequence(issuer, serial)
+
+
+canonical_issuer_and_serial = ber.remembered(
+    _canonical_issuer_and_serial, entries=256, longest=1024
+)

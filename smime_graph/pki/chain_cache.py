@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from hashlib import sha256
 from threading import Lock
 
@@ -37,6 +38,7 @@ class GoodChain:
     chain: tuple[Certificate, ...]
     findings: tuple[Finding, ...]
     signatures: tuple[SignatureCheck, ...]
+    prices: tuple[float, ...]  # of them, in the same order
     work: tuple[tuple[Work, float], ...]
 
     def holds(self, at: datetime) -> bool:
@@ -44,7 +46,9 @@ class GoodChain:
         return all(one.not_before <= at <= one.not_after for one in self.chain)
 
 
-_good: OrderedDict[bytes, GoodChain] = OrderedDict()
+Key = tuple[bytes, bool, Certificate]
+
+_good: OrderedDict[Key, GoodChain] = OrderedDict()
 _lock = Lock()
 
 
@@ -55,23 +59,28 @@ def surroundings(trust: TrustStore, sent: Iterable[Certificate]) -> bytes:
     would be accepted after one that has it. Their order counts, since of two good paths the first
     is taken. Revocation is no part of it: that is judged each time, by what is known then.
     """
-    return _digest(trust.digest, *(one.der for one in sent))
+    known = tuple(sent)
+    digest = _digest_lately if sum([len(one.der) for one in known]) <= MAX_OCTETS else _digest
+    return digest(trust.digest, known)
 
 
-def key_of(certificate: Certificate, *, around: bytes, accept_weak: bool) -> bytes:
+def key_of(certificate: Certificate, *, around: bytes, accept_weak: bool) -> Key:
     """One for all that the answer depends on but the time; `around` is by `surroundings`."""
-    return _digest(around, bytes([accept_weak]), certificate.der)
+    return around, accept_weak, certificate
 
 
-def _digest(*parts: bytes) -> bytes:
+def _digest(store: bytes, sent: tuple[Certificate, ...]) -> bytes:
     digest = sha256()
-    for part in parts:
+    for part in (store, *[one.der for one in sent]):
         digest.update(len(part).to_bytes(8, "big"))
         digest.update(part)
     return digest.digest()
 
 
-def recall(key: bytes, at: datetime) -> GoodChain | None:
+_digest_lately = lru_cache(maxsize=64)(_digest)
+
+
+def recall(key: Key, at: datetime) -> GoodChain | None:
     """The chain that was found good, if it is so at the time too."""
     with _lock:
         if (known := _good.get(key)) is None:
@@ -80,7 +89,7 @@ def recall(key: bytes, at: datetime) -> GoodChain | None:
     return known if known.holds(at) else None
 
 
-def remember(key: bytes, good: GoodChain, at: datetime) -> None:
+def remember(key: Key, good: GoodChain, at: datetime) -> None:
     """Keep what was found at a time, unless it would not hold then or is too large."""
     # a key with parameters of its issuer's (RFC 3279 2.3.2) is no part of its certificate's octets
     own = all(one.whole_key_info == one.public_key_info for one in good.chain)

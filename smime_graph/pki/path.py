@@ -105,24 +105,23 @@ class SignatureChecks:
         """Count what it took to find the chain as if it were done again; False, and nothing is
         counted, where that is more than is left.
         """
-        prices = {
-            (one.der, issuer.whole_key_info): signature_price(issuer, len(one.der))
-            for one, issuer, _ in good.signatures
-        }
-        new = {key: price for key, price in prices.items() if key not in self._answers}
+        new: dict[tuple[bytes, bytes], tuple[float, str | None]] = {}
+        for (one, issuer, fault), price in zip(good.signatures, good.prices, strict=True):
+            if (key := (one.der, issuer.whole_key_info)) not in self._answers:
+                new[key] = price, fault
         searched = len(good.chain) > 1 and not pool.charged
-        units = sum(new.values()) + sum(units for _, units in good.work)
+        signatures = sum([price for price, _ in new.values()])
+        units = signatures + sum([units for _, units in good.work])
         if len(new) > self._left or units + (pool.price if searched else 0) > self.budget.left:
             return False
         if searched:
             pool.charge(self.budget)
         for work, each in good.work:
             self.budget.spend(work, each)
-        for one, issuer, fault in good.signatures:
-            if (price := new.pop((one.der, issuer.whole_key_info), None)) is not None:
-                self._left -= 1
-                self.budget.spend("signatures", price)
-                self._answers[one.der, issuer.whole_key_info] = fault
+        if new:
+            self._left -= len(new)
+            self.budget.spend("signatures", signatures)
+            self._answers.update((key, fault) for key, (_, fault) in new.items())
         return True
 
     def addresses(self, certificate: Certificate) -> tuple[str, ...]:
@@ -193,7 +192,10 @@ def build_path(
                     if pool.charged and not charged:
                         work["certificates"] -= pool.price
                     took = [(kind, units - before.get(kind, 0)) for kind, units in work.items()]
-                    good = GoodChain(chain, report.findings, tuple(search.asked), tuple(took))
+                    prices = [signature_price(by, len(one.der)) for one, by, _ in search.asked]
+                    good = GoodChain(
+                        chain, report.findings, tuple(search.asked), tuple(prices), tuple(took)
+                    )
                     chain_cache.remember(key, good, at)
                 break
     except LimitReached as error:

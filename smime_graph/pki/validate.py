@@ -71,6 +71,8 @@ def with_usage(
     against = usage_findings(
         certificate, use=use, minimum_rsa_bits=minimum_rsa_bits, accept_weak=accept_weak
     )
+    if not against and not path.findings:
+        return path
     return PathReport(tuple(dict.fromkeys((*path.findings, *against))), path.chain)
 
 

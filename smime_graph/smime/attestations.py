@@ -37,12 +37,12 @@ def attest(
 ) -> tuple[Signer, list[Finding]]:
     """The signer with its services, countersigners and timestamps; for a good signature only."""
     where = signer.where
-    services = ess.Services()
+    services = ess.NO_SERVICES
     found: list[Finding] = []
     if info.signed_attributes is not None:
         services, found = ess.read(info.signed_attributes, info.signature, digest, where)
     if info.unsigned_attributes is None:
-        asks = services != signer.services
+        asks = services is not ess.NO_SERVICES
         return replace(signer, services=services) if asks else signer, found
     known = dict.fromkeys((*context.certificates, *signed.certificates))
     checked, faults = countersign.check(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from ..budget import EVIDENCE_OCTET, PATH, Budget
 from ..cms.countersign import Further
@@ -28,8 +28,7 @@ Clearance = Callable[[SecurityLabel], bool]
 _NOBODY = TrustStore(())
 
 
-@dataclass(frozen=True, slots=True)
-class VerificationContext:
+class VerificationContext(NamedTuple):
     """What is believed, what is at hand, and what the whole message may still cost.
 
     `certificates` are further ones to use, and once the message is read those that came along as
@@ -46,9 +45,13 @@ class VerificationContext:
     certificates: tuple[Certificate, ...] = ()
     sender: str | None = None
     clearance: Clearance | None = None
-    identities: tuple[AnyKey, ...] = field(default=(), repr=False)
+    identities: tuple[AnyKey, ...] = ()
     revocation: Revocation | None = None
     evidence_sent: int = 0  # octets of evidence that the message brought
+
+    def __repr__(self) -> str:
+        return f"VerificationContext({self.policy.name}, {self.at})"  # nothing of the keys
+
     inquiry: Inquiry | None = None  # what may be asked of others for this message
 
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .. import oids
 from ..cms.labels import SecurityLabel
@@ -13,8 +13,7 @@ from .context import Clearance
 from .report import Layer, Signer
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(NamedTuple):
     """One layer, and the signers in it whose signatures are good."""
 
     layer: Layer
@@ -31,6 +30,8 @@ def compare(layers: Sequence[Verified]) -> list[Finding]:
         path = one.layer.path
         where = f"layer {path}"
         found += _misplaced(one, is_innermost=number == len(layers) - 1)
+        if len(one.signers) < 2:
+            continue
         if len(set(_values(one, oids.RECEIPT_REQUEST)) - {None}) > 1:
             text = "the signers ask for different receipts, so none is sent"
             found.append(finding("cms.ess.inconsistent", where, text, scope=path))

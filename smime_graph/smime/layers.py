@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from .. import oids
 from ..asn1.ber import Node
@@ -61,13 +62,12 @@ _LAST: tuple[LayerType, ...] = ("certs-only", "signed-receipt")  # inside is no 
 _PATH = re.compile(r"1(?:\.[1-9][0-9]{0,4}){0,40}", re.ASCII)
 # A From in a header, as it is found by readers that take a bare CR, or what else ends a line on
 # some system (U+0085, U+2028 and U+2029 do for `str.splitlines`), for a line end
-FROM_LINE = re.compile(
-    rb"(?:\A|[\x00-\x08\x0a-\x1f\x85]|\xe2\x80[\xa8\xa9])from[ \t]*:", re.IGNORECASE
+_FROM_LINE = re.compile(
+    rb"from(?:(?<=\Afrom)|(?<=[\x00-\x08\x0a-\x1f\x85]from)|(?<=\xe2\x80[\xa8\xa9]from))[ \t]*:"
 )
 
 
-@dataclass(frozen=True, slots=True)
-class SignedLayer:
+class SignedLayer(NamedTuple):
     """A signed layer and what it may be over: the content as received, then with CRLF line ends.
 
     `is_clear` for the content of a multipart/signed, whose line ends whoever passes it on can see.
@@ -124,13 +124,18 @@ class ParsedMessage:
         return self.error is None and not any(one.type in ENCRYPTED for one in inside)
 
 
+def count_from_lines(header: bytes) -> int:
+    """How many From there are in it for one reader or another."""
+    return len(_FROM_LINE.findall(header.lower()))  # which is quicker than re.IGNORECASE
+
+
 def entity_inside(content: Data) -> Entity[Data] | None:
     """The content as an entity; None where it is none, as what was signed need not be."""
     try:
         return Entity(content)
     except MalformedMessage:  # the header is too long to be one, but who knows what readers do
         start = bytes(content[:MAX_HEADER])
-        return Entity(start) if FROM_LINE.search(start) is not None else None
+        return Entity(start) if count_from_lines(start) else None
 
 
 def header_findings(entity: Entity[Data], where: str) -> list[Finding]:

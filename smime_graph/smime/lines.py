@@ -65,6 +65,8 @@ def has_crlf_only(data: bytes) -> bool:
 
 def has_bare_cr(data: Octets) -> bool:
     """Whether there is a CR that ends no line."""
+    if isinstance(data, bytes) and has_crlf_only(data):
+        return False  # as in most mail
     return any(_BARE_CR.search(piece) for piece in _whole_ends(data))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .. import oids
 from ..algorithms import Digest, SignatureScheme, by_oid
@@ -29,8 +29,7 @@ _ARMOUR = tuple(b"-----BEGIN %b-----" % label for label in _LABELS)
 _LONGEST_ARMOUR = max(map(len, _ARMOUR))
 
 
-@dataclass(frozen=True, slots=True)
-class Cms:
+class Cms(NamedTuple):
     """The CMS of one layer: `content` is what a multipart/signed is over, None for opaque ones."""
 
     der: Data
@@ -39,8 +38,7 @@ class Cms:
     findings: tuple[Finding, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ReadLayer:
+class ReadLayer(NamedTuple):
     """One layer, read once: as it says of itself, and the value of CMS that it is."""
 
     described: Layer

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from ..arguments import checked
 from ..buffers import Data, Octets, Writable, rope, write_to
-from ..cms.ess import Services
+from ..cms.ess import NO_SERVICES, Services
 from ..cms.labels import SecurityLabel
 from ..errors import Hint, MalformedMessage, SmimeGraphError
 from ..findings import Finding, Report
@@ -151,7 +151,7 @@ class Signer:
     covers_headers: tuple[str, ...]
     accepted: bool
     compared_header: ComparedHeader | None = None
-    services: Services = field(default_factory=Services)
+    services: Services = NO_SERVICES
     countersigners: tuple[Countersigner, ...] = ()
     timestamps: tuple[Timestamp, ...] = ()
     capabilities: bytes | None = field(default=None, repr=False)

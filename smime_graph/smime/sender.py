@@ -27,7 +27,7 @@ from .context import VerificationContext
 from .entity import MESSAGES, Entity, is_mime_field
 from .fields import decode_words
 from .header_protection import ProtectedHeader, legacy_header
-from .layers import FROM_LINE, ParsedMessage, entity_inside
+from .layers import ParsedMessage, count_from_lines, entity_inside
 from .report import ComparedHeader, Signer
 
 # an address in what a reader is shown of a From: it begins where no character of one stands before
@@ -227,12 +227,11 @@ def _ambiguity(entity: Entity[Data]) -> str | None:
     """Why readers would not agree on the From of this header; None if they do."""
     fields = len(entity.all("From"))
     # what a reader may take for one that trims names, or reads on where we stop
-    trimmed = sum(
+    trimmed = fields + sum(
         _NO_NAME.sub(b"", one.raw.partition(b":")[0]).lower() == b"from" and b":" in one.raw
-        for one in entity.fields
-        if not one.name or one.name.lower() == "from"
+        for one in entity.all("")
     )
-    seen = max(len(FROM_LINE.findall(entity.header)), trimmed, fields)
+    seen = max(count_from_lines(entity.header), trimmed)
     if seen == fields <= 1:
         return None
     if seen == 1:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
+from typing import NamedTuple
 
 from .. import oids
 from ..algorithms import Digest, by_oid
@@ -96,13 +97,13 @@ def judge(parsed: ParsedMessage, context: VerificationContext) -> Opened:
     found += odd
     senders = Senders.of(parsed, context, protected)
     given = context.certificates
-    context = replace(context, certificates=(*given, *parsed.certificates))
+    context = context._replace(certificates=(*given, *parsed.certificates))
     if whole := _whole(context):
-        context = replace(context, certificates=(*whole, *context.certificates))
+        context = context._replace(certificates=(*whole, *context.certificates))
     if context.revocation is not None:
         sent = [one for layer in parsed.signed for one in layer.signed.crls]
         known = context.revocation.with_revocation_info(sent)
-        context = replace(context, revocation=known, evidence_sent=sum(map(len, sent)))
+        context = context._replace(revocation=known, evidence_sent=sum(map(len, sent)))
     signers: list[Signer] = []
     verified: list[Verified] = []
     for layer in parsed.signed:
@@ -267,8 +268,7 @@ def _check_line_ends(layer: SignedLayer, *, is_as_received: bool) -> list[Findin
     return [finding("smime.line-ends", f"layer {layer.path}", text) for text in texts]
 
 
-@dataclass(frozen=True, slots=True)
-class _Signature:
+class _Signature(NamedTuple):
     """One signature of a layer, checked; `covers`: what is read is under it."""
 
     layer: SignedLayer

@@ -37,8 +37,12 @@ def certificate_set(certificates: Iterable[bytes]) -> bytes:
 
 def read_certificates(node: Node | None) -> tuple[Certificate, ...]:
     """The X.509 certificates; [0] to [3] are skipped (RFC 8550 2.2), broken ones too."""
+    return () if node is None else _read_lately(node)
+
+
+def _read_set(node: Node) -> tuple[Certificate, ...]:
     found: list[Certificate] = []
-    for element in node or ():
+    for element in node:
         if element.tag != ber.SEQUENCE:
             continue
         if len(found) >= MAX_CERTIFICATES:
@@ -48,6 +52,10 @@ def read_certificates(node: Node | None) -> tuple[Certificate, ...]:
         except MalformedMessage:
             continue  # a signer whose certificate this was will be reported as without one
     return tuple(found)
+
+
+# those of a signer are the same in each message
+_read_lately = ber.remembered(_read_set, entries=64, longest=32 * 1024)
 
 
 def read_certs_only(der: bytes, *, budget: Budget | None = None) -> tuple[Certificate, ...]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 
 from smime_graph.asn1 import ber
 from smime_graph.asn1.ber import Fields, Node
-from smime_graph.errors import MalformedMessage
+from smime_graph.budget import Budget
+from smime_graph.errors import LimitReached, MalformedMessage
 from tests.der import is_der
 
 
@@ -198,3 +200,97 @@ def test_the_octets_of_a_length_are_as_few_as_can_be(length: int) -> None:
         assert first == 0x80 + len(more)
         assert more[0] > 0
         assert int.from_bytes(more, "big") == length
+
+
+# --- remembered -----------------------------------------------------------------------------------
+
+
+def _texts(node: Node) -> tuple[bytes, ...]:
+    return tuple(bytes(one.as_octets("text")) for one in node.expect(ber.SEQUENCE, "Texts"))
+
+
+def _within(inner: bytes, budget: Budget | None = None) -> Node:
+    """The element in the middle of another one, as it is in a message."""
+    whole = ber.sequence(ber.integer(1), inner)
+    return ber.read(whole, "Whole", budget=budget).children()[1]
+
+
+def test_what_was_read_before_is_not_read_again() -> None:
+    read: list[Node] = []
+
+    def counted(node: Node) -> tuple[bytes, ...]:
+        read.append(node)
+        return _texts(node)
+
+    lately = ber.remembered(counted, entries=4, longest=99)
+    one = ber.sequence(*(ber.octet_string(text) for text in (b"a", b"b")))
+    assert lately(_within(one)) == lately(_within(one)) == (b"a", b"b")
+    assert len(read) == 1
+    # and what is kept holds no more than the element itself
+    assert read[0].raw == read[0]._source.data == one
+
+
+@pytest.mark.parametrize("count", [0, 1, 255, 256, 257, 700])
+def test_what_is_remembered_costs_what_it_costs_to_read(count: int) -> None:
+    lately = ber.remembered(_texts, entries=4, longest=1 << 16)
+    one = ber.sequence(*[ber.octet_string(b"x")] * count)
+    spent: list[object] = []
+    for read in (_texts, lately, lately):
+        budget = Budget(0)
+        node = _within(one, budget)
+        assert read(node) == (b"x",) * count
+        spent.append((budget.spent, node._source.left))
+    assert spent[0] == spent[1] == spent[2]
+    budget = Budget(0)
+    node = _within(one, budget)
+    budget.spend("digests", budget.left)
+    if count > 254:
+        with pytest.raises(LimitReached):
+            lately(node)
+    else:
+        lately(node)
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        ber.sequence(ber.integer(1)),
+        ber.octet_string(b"x"),
+        b"\x30\x03\x04\x05x",
+        b"\x30\x80\x04\x01x\x00\x00",
+        ber.sequence(b"\x24\x80\x04\x01x\x00\x00"),
+        ber.sequence(b"\x24\x80\x02\x01x\x00\x00"),
+        ber.sequence(ber.octet_string(b"x" * 200)),
+    ],
+)
+def test_what_is_not_remembered_is_read_where_it_stands(one: bytes) -> None:
+    lately = ber.remembered(_texts, entries=4, longest=99)
+
+    def told(read: Callable[[Node], tuple[bytes, ...]]) -> tuple[object, object]:
+        budget = Budget(0)
+        node = _within(one, budget)
+        try:
+            found: object = read(node)
+        except MalformedMessage as error:
+            found = str(error)
+        return found, (budget.spent, node._source.left)
+
+    assert told(lately) == told(lately) == told(_texts)
+
+
+def test_spans_are_where_the_elements_are() -> None:
+    indefinite = b"\x30\x80\x04\x01x\x00\x00"
+    elements = [
+        ber.null(),
+        ber.octet_string(b"x" * 127),
+        ber.octet_string(b"x" * 128),
+        ber.octet_string(b"x" * 300),
+        ber.octet_string(b"x" * 70_000),
+        indefinite,
+        b"\x5f\x21\x01x",
+        ber.sequence(),
+    ]
+    node = ber.read(ber.sequence(*elements), "Elements")
+    assert [node.at(span).raw for span in node.spans()] == elements
+    assert [one.raw for one in node.children()] == [one.raw for one in node] == elements
+    assert ber.read(ber.sequence(), "Nothing").spans() == []

@@ -281,7 +281,7 @@ def test_a_large_content_is_not_hashed_for_every_signer_anew(alice: Identity) ->
     budget = Budget(len(content))
     found = [
         signature_check.check(
-            one, replace(one.signers[0], index=index), content, policy=EXCHANGE, budget=budget
+            one, one.signers[0]._replace(index=index), content, policy=EXCHANGE, budget=budget
         )
         for index in range(200)
     ]

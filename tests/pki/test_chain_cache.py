@@ -418,7 +418,7 @@ def test_it_says_what_the_engine_says_that_remembers_nothing() -> None:
             # the second time whatever can be remembered is
             assert case.run() == case.run() == expected
 
-    def counting(key: bytes, at: datetime) -> chain_cache.GoodChain | None:
+    def counting(key: chain_cache.Key, at: datetime) -> chain_cache.GoodChain | None:
         nonlocal hits
         good = real(key, at)
         hits += good is not None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from smime_graph import (
     Contact,
@@ -25,6 +28,7 @@ from smime_graph.findings import Severity, codes
 from smime_graph.policy import EXCHANGE
 from smime_graph.smime.canonical import canonical_entity
 from smime_graph.smime.entity import Entity
+from smime_graph.smime.layers import count_from_lines
 from smime_graph.smime.wrap import pkcs7_mime
 
 INNER = b"Content-Type: text/plain; charset=us-ascii\r\n\r\nthe figures\r\n"
@@ -400,3 +404,21 @@ def test_a_message_attached_to_another_may_be_anybodys(
     )
     raw = b"From: mallory@contoso.com\r\n" + opaque(content + b"--x--\r\n", mallory, now)
     assert examine(raw, trust=trust, at=now).findings == ()
+
+
+_EVERY_READERS = re.compile(
+    rb"(?:\A|[\x00-\x08\x0a-\x1f\x85]|\xe2\x80[\xa8\xa9])from[ \t]*:", re.IGNORECASE
+)
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [b"from", b"FroM", b":", b" ", b"\t", b"\n", b"\r", b"\0", b"\x1f", b"\x85", b"x"]
+            + [b"\xe2\x80\xa8", b"\xe2\x80\xa9", b"\xe2\x80", b"\xa8", b"From: a"]
+        ),
+        max_size=12,
+    ).map(b"".join)
+)
+def test_every_from_that_some_reader_sees_is_counted(header: bytes) -> None:
+    assert count_from_lines(header) == len(_EVERY_READERS.findall(header))
