@@ -122,15 +122,16 @@ def _add_file(
     if roots is None:
         return book.add(found, origin=origin, believed=mine, at=moment)
     entered: list[KnownCertificate] = []
+    authorities = [one for one in found if is_authority(one)]
     for one in found:
-        if is_authority(one):
+        if one in authorities:
             continue
         report = validate(one, use="encrypt", trust=roots, certificates=found, at=moment)
         believed = report.ok or mine
         if not believed:
             why = "; ".join(dict.fromkeys(error.text for error in report.errors[:3]))
             terminal.complain("warning", f"{name}: {one.description} is not believed: {why}")
-        entered += book.add([one], origin=origin, believed=believed, at=moment)
+        entered += book.add([one, *authorities], origin=origin, believed=believed, at=moment)
     if not entered:
         raise UsageError(
             f"{name} holds no certificate of a person", hint="give one with a mail address"

@@ -21,6 +21,7 @@ from ..pki.identity import (
     Identity,
     WrongPassword,
     allows_encryption,
+    is_authority,
     load_identities,
     read_certificates,
 )
@@ -40,6 +41,7 @@ T = TypeVar("T")
 
 _LARGEST_CERTIFICATE_FILE = 1 << 20
 _MOST_FILES = 10_000
+_MOST_ISSUERS = 100  # of a signed message: a path has 8
 
 
 class KeyRing:
@@ -210,6 +212,14 @@ class RecipientFinder:
         self._contacts = contacts
         self._trust = trust
         self._found: dict[str, Contact] = {}
+        self._issuers: list[Certificate] = []
+
+    def trust_store(self) -> TrustStore | None:
+        """That of `--trust`, with what came along with those who were found to build paths with."""
+        store = trust_store(self._trust)
+        if store is None or not self._issuers:
+            return store
+        return TrustStore(store.anchors, certificates=(*store.certificates, *self._issuers))
 
     def find(
         self, raw: Data, *, at: datetime | None, policy: Policy | None = None
@@ -234,15 +244,18 @@ class RecipientFinder:
         if is_address(name):
             return self._from_contacts(name, at, policy, trust)
         data = files.read(name, what="certificate", limit=files.MESSAGE_LIMIT)
-        contact = _from_signed_message(name, data, at or datetime.now(UTC), policy, trust)
+        moment = at or datetime.now(UTC)
+        contact = _from_signed_message(name, data, moment, policy, trust, self._issuers)
         return contact or Contact.load(name)
 
     def _from_contacts(
         self, email: str, at: datetime | None, policy: Policy, trust: TrustStore | None
     ) -> Contact:
-        choice = look_up(email, contacts_path(self._contacts), policy=policy, at=at, trust=trust)
+        book = contacts_path(self._contacts)
+        choice = look_up(email, book, policy=policy, at=at, trust=trust)
         contact = choice.contact
         assert contact is not None  # noqa: S101 - or nothing is returned
+        self._issuers += choice.issuers
         if not choice.believed:
             terminal.complain(
                 "warning", f"nobody vouched for the certificate of {email} in the contacts"
@@ -269,9 +282,15 @@ def _say_what_is_used(name: str, contact: Contact) -> None:
 
 
 def _from_signed_message(
-    path: str, data: bytes, at: datetime, policy: Policy, trust: TrustStore | None
+    path: str,
+    data: bytes,
+    at: datetime,
+    policy: Policy,
+    trust: TrustStore | None,
+    issuers: list[Certificate],
 ) -> Contact | None:
-    """The one who signed a message, None if this is no signed message.
+    """The one who signed a message, None if this is no signed message; what came along with the
+    signature is put to the `issuers`.
 
     Who holds the key has signed, so the signature is checked, and what was announced under it
     counts; whether the certificate is believed is for `--trust` to say. Where it does, another
@@ -286,6 +305,8 @@ def _from_signed_message(
         return None
     if not any(layer.type == "signed-data" for layer in report.whole):
         return None
+    sent = [one for layer in report.whole for one in layer.certificates if is_authority(one)]
+    issuers += sent[:_MOST_ISSUERS]
     contact: Contact | None = None
     if report.accepted and trust is not None:
         try:

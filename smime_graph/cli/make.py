@@ -103,7 +103,7 @@ def protected_into(out: Writable | None, raw: Data, how: Protection) -> bytes:
                 label=label,
                 out=out,
             )
-        trust = keys.trust_store(how.keys.trust)
+        trust = how.keys.trust_for_recipients()
         if not signers:
             return wrap.encrypt(
                 message,

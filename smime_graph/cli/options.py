@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..cms.recipients.kinds import AnyRecipient
     from ..online import Fetcher
     from ..pki.revocation import Revocation, RevocationMode
+    from ..pki.trust import TrustStore
     from ..policy import Policy
     from .keys import KeyRing, RecipientFinder
 
@@ -352,6 +353,10 @@ class Keys:
     ) -> list[AnyRecipient]:
         """Whom the message is encrypted to; of a folder those that it names."""
         return self._finder.find(raw, at=at, policy=policy)
+
+    def trust_for_recipients(self) -> TrustStore | None:
+        """What is believed of the recipients, once they were found; None where nothing is said."""
+        return self._finder.trust_store()
 
     @property
     def has_recipient(self) -> bool:

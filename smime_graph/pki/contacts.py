@@ -42,6 +42,7 @@ _APPLICATION = 0x534D4743  # "SMGC": marks the file as one of ours
 _MAGIC = b"SQLite format 3\0"
 _BUSY_SECONDS = 15.0
 _LARGEST_ANNOUNCEMENT = 16 * 1024  # octets; a long one has 500
+_MOST_ISSUERS = 200  # authorities that stand between people and roots, the latest seen
 _MOST_CANDIDATES = 200  # of one address, the latest seen; a person has a few
 # Clocks differ; what claims to be from later is not believed (RFC 8551 2.7.1)
 _CLOCK_SKEW = timedelta(hours=1)
@@ -63,6 +64,9 @@ _STEPS: tuple[str, ...] = (
     CREATE TABLE preferences (
         local TEXT NOT NULL, domain TEXT NOT NULL, sha256 BLOB NOT NULL, signer BLOB NOT NULL,
         signed_at REAL, seen REAL NOT NULL, PRIMARY KEY (local, domain))
+    """,
+    """
+    CREATE TABLE issuers (sha256 BLOB PRIMARY KEY, der BLOB NOT NULL, last_seen REAL NOT NULL)
     """,
 )
 
@@ -115,7 +119,8 @@ class ContactChoice:
 
     `contact` is None where none is fit; `known` says where its certificate came from, and
     `announced` what its owner can read, None where they never said so. `believed`: the certificate
-    validates under the roots given, or was believed when it came into the book.
+    validates under the roots given, or was believed when it came into the book. `issuers` are those
+    on its path where it validates: not believed, only to build it with.
     """
 
     email: str
@@ -124,6 +129,7 @@ class ContactChoice:
     announced: Announcement | None
     believed: bool
     dropped: tuple[DroppedCertificate, ...]
+    issuers: tuple[Certificate, ...] = ()
 
 
 class Contacts:
@@ -261,18 +267,21 @@ class Contacts:
     ) -> tuple[KnownCertificate, ...]:
         """Put the certificates of people into the book, under the addresses that they bind.
 
-        `certificates` is a list of Certificate. Those of authorities, and those that bind no
-        address, are passed over. `emails` narrows the addresses to these: only what a certificate
-        binds is ever entered. `believed`: you vouch for them; what is believed stays so. `origin`
-        says in a few words where they come from, `at` is when they were seen, a datetime (now).
+        `certificates` is a list of Certificate. Those of authorities are kept to build paths with,
+        and those that bind no address are passed over. `emails` narrows the addresses to these:
+        only what a certificate binds is ever entered. `believed`: you vouch for them; what is
+        believed stays so. `origin` says in a few words where they come from, `at` is when they were
+        seen, a datetime (now).
 
         What was entered, each a KnownCertificate; raises UsageError where that is nothing.
         """
         moment = _moment(at)
         wanted = None if emails is None else {mailbox(one) for one in emails}
         entered: list[tuple[Mailbox, str, Certificate]] = []
+        issuers: list[Certificate] = []
         for one in dict.fromkeys(certificates):
             if is_authority(one):
+                issuers.append(one)
                 continue
             for email in addresses(one):
                 key = mailbox(email)
@@ -285,6 +294,7 @@ class Contacts:
             )
         seen = moment.timestamp()
         with self._changing():
+            self._keep_issuers(issuers[:_MOST_ISSUERS], seen)
             for one in dict.fromkeys(certificate for _, _, certificate in entered):
                 self._db.execute(
                     "INSERT INTO certificates VALUES (:digest, :der, :believed, :origin, :seen,"
@@ -312,6 +322,18 @@ class Contacts:
                 for (local, domain), _, one in entered
             ]
         return tuple(_known(row) for row in rows)
+
+    def _keep_issuers(self, issuers: Sequence[Certificate], seen: float) -> None:
+        self._db.executemany(
+            "INSERT INTO issuers VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET"
+            " last_seen = max(last_seen, excluded.last_seen)",
+            [(_digest(one), one.der, seen) for one in issuers],
+        )
+        self._db.execute(
+            "DELETE FROM issuers WHERE sha256 NOT IN"
+            " (SELECT sha256 FROM issuers ORDER BY last_seen DESC LIMIT ?)",
+            (_MOST_ISSUERS,),
+        )
 
     @checked
     def announce(
@@ -396,6 +418,12 @@ class Contacts:
             ).fetchall()
         return tuple(_known(row) for row in rows)
 
+    def issuers(self) -> tuple[Certificate, ...]:
+        """Certificates of authorities that came along: not believed, only to build paths with."""
+        with self._reading():
+            rows = self._db.execute("SELECT der FROM issuers ORDER BY last_seen DESC").fetchall()
+        return tuple(_certificate(der, "an authority") for (der,) in rows)
+
     @checked
     def announcement(self, email: str) -> Announcement | None:
         """What the owner of an address can read; None where they never said so."""
@@ -439,8 +467,11 @@ class Contacts:
             held = self.certificates(email)
             announced = self.announcement(email)
             preferred, said_at = self._preferred(email)
+        if trust is not None:
+            certificates = (*certificates, *self.issuers())
         checks = SignatureChecks()
         fit: list[KnownCertificate] = []
+        chains: dict[Certificate, tuple[Certificate, ...]] = {}
         dropped: list[DroppedCertificate] = []
         for one in held:
             report = validate(
@@ -456,6 +487,7 @@ class Contacts:
                 report = with_revocation(report, revocation, at=moment, certificates=certificates)
             if report.ok:
                 fit.append(one)
+                chains[one.certificate] = report.chain[1:]
             else:
                 dropped.append(_against(one.certificate, report))
         if not fit:
@@ -480,7 +512,15 @@ class Contacts:
             email=best.email,
         )
         believed = trust is not None or best.believed
-        return ContactChoice(email, contact, best, announced, believed, tuple(dropped))
+        return ContactChoice(
+            email,
+            contact,
+            best,
+            announced,
+            believed,
+            tuple(dropped),
+            chains[best.certificate],
+        )
 
     def _preferred(self, email: str) -> tuple[bytes | None, datetime | None]:
         with self._reading():
@@ -629,13 +669,17 @@ def _time(seconds: float) -> datetime:
 
 def _known(row: tuple[Any, ...]) -> KnownCertificate:
     email, der, origin, believed, first_seen, last_seen = row
+    certificate = _certificate(der, str(email))
+    first, last = _time(first_seen), _time(last_seen)
+    return KnownCertificate(str(email), certificate, str(origin), bool(believed), first, last)
+
+
+def _certificate(der: Any, whose: str) -> Certificate:
     try:
-        certificate = Certificate(bytes(der))
+        return Certificate(bytes(der))
     except (MalformedMessage, TypeError):
         raise UsageError(
-            f"the address book is damaged: what it has for {printable(str(email))[:100]} is no"
+            f"the address book is damaged: what it has for {printable(whose)[:100]} is no"
             " certificate",
             hint="forget the address, and add its certificate again",
         ) from None
-    first, last = _time(first_seen), _time(last_seen)
-    return KnownCertificate(str(email), certificate, str(origin), bool(believed), first, last)

@@ -6,7 +6,7 @@ choice, so each but the signer's own has to validate, for encryption and for the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
@@ -44,11 +44,13 @@ def signer_contact(
     trust: TrustStore,
     policy: Policy = EXCHANGE,
     at: datetime | None = None,
+    revocation: Revocation | None = None,
 ) -> Contact:
     """The Contact of whoever signed a message that was accepted: to write to, encrypted.
 
     `report` is the MessageReport of `examine`, or the Opened of `verify` and `unseal`; `trust`, a
-    TrustStore, `policy`, a Policy, and `at`, a datetime (now), are those that it was judged by.
+    TrustStore, `policy`, a Policy, `at`, a datetime (now), and `revocation`, a Revocation, are
+    those that it was judged by.
 
     Its certificate is the one that the signer prefers (RFC 8551 2.5.3), else the signer's own, else
     another of the same subject in the message; one that is not the signer's own must validate for
@@ -62,14 +64,8 @@ def signer_contact(
     judged = report.report if isinstance(report, Opened) else report
     moment = datetime.now(UTC) if at is None else at
     signer, email = _accepted(judged)
-    certificate = next(_for_encryption(judged, signer, email, trust, policy, moment), None)
-    if certificate is None:
-        raise CertificateRejected(
-            f"the message has no certificate of {printable(email)} that others can encrypt to",
-            judged,
-            hint="ask for a certificate that is for encryption",
-        )
-    return Contact(certificate, capabilities=capabilities_of(signer, moment), email=email)
+    chain = _chain_for_encryption(judged, trust, policy, moment, revocation)
+    return Contact(chain[0], capabilities=capabilities_of(signer, moment), email=email)
 
 
 @checked
@@ -104,10 +100,11 @@ def harvest(
         at=moment,
         revocation=revocation,
     )
-    contact = signer_contact(report, trust=trust, policy=policy, at=moment)
     signer, email = _accepted(report)
     assert signer.certificate is not None  # noqa: S101 - it is accepted
-    contacts.add([contact.certificate], origin=origin, believed=True, emails=[email], at=moment)
+    chain = _chain_for_encryption(report, trust, policy, moment, revocation)
+    contact = Contact(chain[0], capabilities=capabilities_of(signer, moment), email=email)
+    contacts.add(chain, origin=origin, believed=True, emails=[email], at=moment)
     is_own = contact.certificate == signer.certificate
     contacts.announce(
         email,
@@ -174,8 +171,36 @@ def harvest_outlook(
         if not judged.ok:
             findings += judged.errors[:3]
             continue
-        entered += contacts.add([one], origin=origin, believed=True, emails=[email], at=moment)
+        entered += contacts.add(
+            judged.chain, origin=origin, believed=True, emails=[email], at=moment
+        )
+    if found.signed is not None and entered:
+        _announce_outlook(
+            found.signed, {one.email for one in entered}, contacts, trust, policy, moment
+        )
     return tuple(entered), tuple(findings)
+
+
+def _announce_outlook(
+    signed: bytes,
+    emails: Iterable[str],
+    contacts: Contacts,
+    trust: TrustStore,
+    policy: Policy,
+    at: datetime,
+) -> None:
+    """What somebody says of himself in a SignedData that he signed, whatever else is in it."""
+    for email in emails:
+        report = examine(signed, trust=trust, sender=email, policy=policy, at=at)
+        for one in report.signers:
+            if one.trusted and one.matches and one.certificate is not None:
+                contacts.announce(
+                    email,
+                    signer=one.certificate,
+                    signed_at=one.signing_time,
+                    capabilities=capabilities_of(one, at),
+                    at=at,
+                )
 
 
 def capabilities_of(signer: Signer, at: datetime) -> tuple[bytes, ...] | None:
@@ -211,23 +236,25 @@ def _accepted(report: MessageReport) -> tuple[Signer, str]:
     return signer, email
 
 
-def _for_encryption(
+def _chain_for_encryption(
     report: MessageReport,
-    signer: Signer,
-    email: str,
     trust: TrustStore,
     policy: Policy,
     at: datetime,
-) -> Iterator[Certificate]:
-    """Certificates to encrypt to the signer with, the best one first."""
+    revocation: Revocation | None,
+) -> tuple[Certificate, ...]:
+    """The certificate to encrypt to the signer with, and its issuers; CertificateRejected where
+    there is none.
+    """
+    signer, email = _accepted(report)
     own = signer.certificate
-    assert own is not None  # noqa: S101 - by the caller: it is accepted
+    assert own is not None  # noqa: S101 - he is accepted
     layer = next(one for one in report.whole if one.path == signer.layer)
     sent = tuple(dict.fromkeys((own, *layer.certificates)))
     preference = signer.encryption_key_preference
     preferred = [one for one in sent if preference is not None and prefers(preference, one)]
     alike = [one for one in sent if one.subject == own.subject and one not in (own, *preferred)]
-    # The budget of a message was spent on judging it; this is one more round over what came with it
+    # the budget of the message was spent on judging it: this is one more round over what came along
     checks = SignatureChecks(budget=Budget(sum(len(one.der) for one in sent)))
     for one in islice((*preferred, own, *reversed(alike)), _MOST_CANDIDATES):
         if not _is_readable(one):
@@ -242,8 +269,15 @@ def _for_encryption(
             minimum_rsa_bits=policy.minimum_rsa_bits,
             checks=checks,
         )
+        if judged.ok and one != own and revocation is not None:
+            judged = with_revocation(judged, revocation, at=at, certificates=sent)
         if judged.ok and (one == own or not judged.has("pki.address.none")):
-            yield one
+            return judged.chain or (one,)
+    raise CertificateRejected(
+        f"the message has no certificate of {printable(email)} that others can encrypt to",
+        report,
+        hint="ask for a certificate that is for encryption",
+    )
 
 
 def _is_readable(certificate: Certificate) -> bool:

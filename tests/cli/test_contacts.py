@@ -258,6 +258,28 @@ def test_a_contact_brings_what_it_announced(call: Run, here: Path, announced: st
     assert layers_of(call, "x.eml")[0]["cipher"] == "aes256-cbc"
 
 
+@pytest.mark.parametrize("way", ["message", "contact", "file"])
+def test_what_came_along_builds_the_path(call: Run, here: Path, way: str) -> None:
+    """Below an intermediate: without it, --trust could not be kept."""
+    root = CA("Root", key="p256")
+    issuing = root.create_intermediate("Issuing", key="p256")
+    alice = issuing.issue("alice@contoso.com", key="p256")
+    (here / "signed-below.eml").write_bytes(sign(MESSAGE, signer=alice))
+    (here / "below.pem").write_bytes(alice.to_pem())
+    (here / "root.pem").write_bytes(root.trust_pem)
+    (here / "answer.eml").write_bytes(ANSWER)
+    name = "signed-below.eml" if way == "message" else "alice@contoso.com"
+    if way != "message":
+        source = "signed-below.eml" if way == "contact" else "below.pem"
+        added = call("contacts", "add", source, "--trust", "root.pem")
+        assert added.status == 0, added.err
+    made = call("encrypt", "answer.eml", "--recipient", name, "--trust", "root.pem")
+    assert made.status == 0, made.err
+    refused = call("encrypt", "answer.eml", "--recipient", name, "--trust", "roots.pem")
+    assert refused.status == 1
+    assert refused.out == b""
+
+
 def test_a_changed_message_adds_nobody(call: Run, here: Path) -> None:
     for trust in ((), ("--trust",), ("--trust", "roots.pem")):
         refused = call("contacts", "add", "changed.eml", *trust)

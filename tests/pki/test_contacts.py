@@ -326,6 +326,35 @@ def test_a_revoked_one_is_dropped_when_that_is_known(book: Contacts, ca: CA, now
     assert codes_of(found) == ["pki.revocation.revoked"]
 
 
+def test_issuers_that_came_along_build_paths_and_are_not_believed(
+    book: Contacts, now: datetime
+) -> None:
+    root = CA("Root", key="p256", at=now)
+    issuing = root.create_intermediate("Issuing", key="p256", at=now)
+    bob = certificate(issuing, now)
+    book.add([bob], at=now)
+    assert book.find(BOB, at=now, trust=root.trust).contact is None
+    book.add([bob, issuing.certificate], at=now)
+    found = book.find(BOB, at=now, trust=root.trust)
+    assert found.contact is not None
+    assert issuing.certificate in found.issuers
+    assert book.issuers() == (issuing.certificate,)
+    other = CA("Other", key="p256", at=now)
+    assert book.find(BOB, at=now, trust=other.trust).contact is None
+    assert len(book.entries()) == 1
+
+
+def test_issuers_are_bounded(book: Contacts, now: datetime) -> None:
+    root = CA("Root", key="p256", at=now)
+    bob = certificate(root, now)
+    base, serial = root.certificate.der, root.certificate.serial
+    at = base.index(serial) + len(serial) - 4
+    many = [Certificate(base[:at] + number.to_bytes(4) + base[at + 4 :]) for number in range(500)]
+    for start in (0, 250):
+        book.add([bob, *many[start : start + 250]], at=now)
+    assert len(book.issuers()) == 200
+
+
 def test_its_owner_prefers_one_while_it_is_fit(book: Contacts, ca: CA, now: datetime) -> None:
     preferred, newer = certificate(ca, now, days=-20), certificate(ca, now, days=-1)
     book.add([preferred, newer], at=now)

@@ -23,11 +23,13 @@ from smime_graph import (
     Identity,
     MalformedMessage,
     PolicyRefusal,
+    Revocation,
     SmimeGraphError,
     TrustStore,
     VerificationFailed,
     examine,
     harvest,
+    harvest_outlook,
     inspect,
     oids,
     seal,
@@ -41,6 +43,7 @@ from smime_graph.authority.issue import CA
 from smime_graph.cms import attributes, capabilities, signed_data
 from smime_graph.pki.identity import read_capabilities
 from smime_graph.smime.harvest import prefers
+from tests.pki.test_contacts import revoking
 
 ALICE = "alice@contoso.com"
 CBC = ber.sequence(ber.oid(oids.AES256_CBC))
@@ -180,6 +183,57 @@ def test_the_certificate_that_the_signer_prefers(
     assert book.find(ALICE, at=now).contact == contact
 
 
+def test_the_issuers_of_a_signer_are_kept_to_build_paths(
+    book: Contacts, message: bytes, now: datetime
+) -> None:
+    root = CA("Root", key="p256", at=now)
+    issuing = root.create_intermediate("Issuing", key="p256", at=now)
+    alice = issuing.issue(ALICE, key="p256", at=now)
+    other = CA("Other", key="p256", at=now)
+    raw = with_certificates(sign(message, signer=alice, at=now), [other.certificate])
+    taken(raw, book, root.trust, now)
+    assert issuing.certificate in book.issuers()
+    assert other.certificate not in book.issuers()
+    assert book.find(ALICE, at=now, trust=root.trust).contact is not None
+
+
+def test_what_outlook_signed_itself_is_announced(
+    book: Contacts, alice: Identity, trust: TrustStore, now: datetime
+) -> None:
+    """[MS-OXOABK] 4.2: a SignedData around nothing, with what its owner reads."""
+    policy = EXCHANGE.but("mine", announce=("aes128-cbc",))
+    der, _ = signed_data.sign(b"Empty Body", [alice], detached=False, policy=policy, at=now)
+    entered, findings = harvest_outlook(
+        der, emails=["x@contoso.com", ALICE], contacts=book, trust=trust, at=now
+    )
+    assert [one.email for one in entered] == [ALICE]
+    assert findings == ()
+    found = book.find(ALICE, at=now)
+    assert found.announced is not None
+    assert found.announced.capabilities == (ber.sequence(ber.oid(oids.AES128_CBC)),)
+
+
+def test_what_outlook_carries_and_nobody_signed_announces_nothing(
+    book: Contacts, alice: Identity, mallory: Identity, trust: TrustStore, now: datetime
+) -> None:
+    policy = EXCHANGE.but("mine", announce=("aes128-cbc",))
+    der, _ = signed_data.sign(b"Empty Body", [mallory], detached=False, policy=policy, at=now)
+    content_type, explicit = ber.read(der, "ContentInfo")
+    (signed,) = explicit
+    parts = [
+        ber.tlv(0xA0, bytes(one.contents), alice.certificate.der)
+        if one.tag == 0xA0
+        else bytes(one.raw)
+        for one in signed
+    ]
+    mixed = ber.sequence(bytes(content_type.raw), ber.tlv(0xA0, ber.sequence(*parts)))
+    for value in (mixed, der.replace(b"Empty Body", b"Other Body")):
+        harvest_outlook(value, emails=[ALICE], contacts=book, trust=trust, at=now)
+    assert book.find(ALICE, at=now).contact is not None
+    assert book.announcement(ALICE) is None
+    assert book.find("mallory@contoso.com", at=now).contact is None
+
+
 # --- what is not ----------------------------------------------------------------------------------
 
 
@@ -293,6 +347,20 @@ def test_a_forged_certificate_of_the_preferred_name_is_not_taken(
     )
     with pytest.raises(CertificateRejected, match="others can encrypt to"):
         signer_contact(examine(alone, trust=trust, at=now), trust=trust, at=now)
+
+
+def test_an_encryption_certificate_that_is_revoked_is_not_taken(
+    book: Contacts, message: bytes, ca: CA, trust: TrustStore, now: datetime
+) -> None:
+    alice = ca.issue(ALICE, key="ed25519", at=now)
+    assert alice.encryption is not None
+    raw = sign(message, signer=alice, at=now)
+    known = Revocation(crls=(revoking(ca, now, alice.encryption.certificate),))
+    report = examine(raw, trust=trust, at=now, revocation=known)
+    assert report.accepted
+    assert signer_contact(report, trust=trust, at=now)
+    with pytest.raises(CertificateRejected, match="others can encrypt to"):
+        signer_contact(report, trust=trust, at=now, revocation=known)
 
 
 def test_a_preference_for_somebody_elses_certificate_is_not_followed(
