@@ -9,6 +9,7 @@ and nothing else; how many there are of each is said at the end.
 from __future__ import annotations
 
 import csv
+import functools
 import re
 import time
 from collections import Counter
@@ -25,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 
 from smime_graph import (
     ARCHIVE,
+    CA,
     EXCHANGE,
     Identity,
     MalformedMessage,
@@ -47,7 +49,7 @@ from smime_graph.cms import enveloped_data, signature_check, signed_data
 from smime_graph.cms.recipients.shared_secret import Password, SharedKey
 from smime_graph.pki.identity import load_identities, read_certificates, read_key_file
 from smime_graph.pki.path import build_path
-from smime_graph.pki.revocation import Revocation
+from smime_graph.pki.revocation import Revocation, revocation_findings
 from smime_graph.pki.validate import validate
 from smime_graph.smime.context import VerificationContext
 from smime_graph.smime.layers import parse_layers
@@ -77,6 +79,7 @@ SETS = (
     "08c_openssl_fuzz_cms",
     "08d_derived_attacks",
     "09a_pkits",
+    "09c_pyca_x509",
 )
 ROW_SECONDS = 15  # a PKCS#12 file may ask for seconds of iterations, twice that on a busy machine
 
@@ -391,12 +394,25 @@ def _load(case: Case) -> None:
     if case.row["want"] == "any":
         with suppress(SmimeGraphError):
             read_key_file(case.path, passwords=passwords)
+        if case.row["form"] == "cert":
+            with suppress(SmimeGraphError):
+                for certificate in read_certificates(case.path):
+                    _judge_every_way(certificate)
+        if case.row["form"] == "crl":
+            with suppress(UsageError):
+                _no_evidence(*Revocation.load(crls=[case.path]).crls)
         return
     if case.row["form"] == "cert":
-        assert len(read_certificates(case.path)) == 1
+        certificates = read_certificates(case.path)
+        assert len(certificates) == max(1, case.path.read_bytes().count(b"-----BEGIN CERT"))
+        for certificate in certificates:
+            _judge_every_way(certificate)
         return
     if case.row["form"] == "crl":
         (der,) = Revocation.load(crls=[case.path]).crls
+        _no_evidence(der)
+        if not case.extra:
+            return
         issuer: Any = case.extra[0].x509.public_key()
         crl = x509.load_der_x509_crl(der)
         scheme = (padding.PKCS1v15(),) if "rsa" in case.tokens else ()
@@ -422,6 +438,28 @@ def _load(case: Case) -> None:
     if passwords and case.password and found.keys:
         with pytest.raises(SmimeGraphError, match="password"):
             read_key_file(case.path, passwords=("not the password",))
+
+
+def _judge_every_way(certificate: Certificate) -> None:
+    """A report, whatever the certificate holds; nobody is trusted where there are no anchors."""
+    for trust in (TrustStore(()), TrustStore((certificate,))):
+        report = validate(certificate, use="sign", trust=trust, at=certificate.not_before)
+        assert report.findings or report.ok
+        assert not (report.ok and not trust.roots)
+
+
+@functools.cache
+def _somebody() -> tuple[Certificate, ...]:
+    ca = CA("Somebody's", key="p256")
+    return (ca.issue("alice@contoso.com", key="p256").certificate, ca.certificate)
+
+
+def _no_evidence(*evidence: bytes) -> None:
+    """What another authority says, or what is no evidence at all, says nothing of somebody."""
+    known = Revocation(mode="hard", crls=evidence, ocsp=evidence)
+    found = revocation_findings(_somebody(), revocation=known, at=datetime.now(UTC))
+    assert {one.code for one in found} <= {"pki.revocation.unknown", "pki.revocation.invalid"}
+    assert found
 
 
 def _path(case: Case) -> None:
@@ -467,6 +505,8 @@ def _parse(case: Case) -> None:
             _compare_why(case, [type(caught.value).__name__])
         case _:
             _read_every_way(case)
+            if "ocsp" in case.tokens:
+                _no_evidence(case.raw)
 
 
 def _read_every_way(case: Case) -> None:

@@ -12,11 +12,15 @@ import java.security.KeyPairGenerator;
 import java.security.PrivateKey;
 import java.security.Provider;
 import java.security.Security;
+import java.security.cert.CertPathBuilder;
+import java.security.cert.CertPathBuilderException;
 import java.security.cert.CertStore;
 import java.security.cert.CertificateFactory;
 import java.security.cert.CollectionCertStoreParameters;
+import java.security.cert.PKIXBuilderParameters;
 import java.security.cert.PKIXParameters;
 import java.security.cert.TrustAnchor;
+import java.security.cert.X509CertSelector;
 import java.security.cert.X509Certificate;
 import java.security.interfaces.ECPublicKey;
 import java.security.spec.MGF1ParameterSpec;
@@ -132,6 +136,8 @@ public final class BouncyCastle {
                         .getContent(new ZlibExpanderProvider());
             case "validate-mail":
                 return validateMail(octets(words[1]), octets(words[2])).getBytes("UTF-8");
+            case "path":
+                return path(words).getBytes("UTF-8");
             case "seal-mail":
                 return sealMail(words);
             case "open-mail":
@@ -404,6 +410,38 @@ public final class BouncyCastle {
             }
         }
         return found.toString();
+    }
+
+    // path MILLISECONDS ANCHOR CERTIFICATE,... CRL,...: "good", or what speaks against the path of
+    // the first certificate
+    private static String path(String[] words) throws Exception {
+        List<Object> held = new ArrayList<>();
+        for (String one : words[3].split(",")) {
+            held.add(certificate(one));
+        }
+        CertificateFactory factory = CertificateFactory.getInstance("X.509", BC);
+        for (String one : words[4].split(",")) {
+            held.add(factory.generateCRL(new ByteArrayInputStream(octets(one))));
+        }
+        X509CertSelector target = new X509CertSelector();
+        target.setCertificate((X509Certificate) held.get(0));
+        PKIXBuilderParameters parameters =
+                new PKIXBuilderParameters(
+                        Collections.singleton(new TrustAnchor(certificate(words[2]), null)), target);
+        parameters.addCertStore(
+                CertStore.getInstance("Collection", new CollectionCertStoreParameters(held)));
+        parameters.setRevocationEnabled(true);
+        parameters.setDate(new Date(Long.parseLong(words[1])));
+        try {
+            CertPathBuilder.getInstance("PKIX", BC).build(parameters);
+            return "good";
+        } catch (CertPathBuilderException failure) {
+            Throwable cause = failure;
+            while (cause.getCause() != null && cause.getCause() != cause) {
+                cause = cause.getCause();
+            }
+            return String.valueOf(cause.getMessage()).replaceAll("\\s+", " ");
+        }
     }
 
     // The texts live in resource files; the identifier is what a test can compare

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
@@ -143,6 +144,14 @@ class BouncyCastle:
     def validate_mail(self, raw: bytes, anchor: bytes) -> list[str]:
         """What SignedMailValidator says, one line for each signer, error and notification."""
         return self.resident.ask("validate-mail", word(raw), word(anchor)).decode().splitlines()
+
+    def path(
+        self, at: datetime, anchor: bytes, chain: Sequence[bytes], crls: Sequence[bytes]
+    ) -> str:
+        """The word good, or what its path validator has against the first certificate."""
+        words = [",".join(map(word, part)) for part in (chain, crls)]
+        moment = str(int(at.timestamp() * 1000))
+        return self.resident.ask("path", moment, word(anchor), *words).decode()
 
     def seal_mail(
         self, text: str, signing: SigningCase, signer: Person, case: EncryptionCase, reader: Person
