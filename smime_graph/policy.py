@@ -49,6 +49,9 @@ class Policy:
     encrypt_to_self: bool = True  # `seal` lets the signer read the sent mail
     compress: bool = False  # `seal` compresses what it signed (RFC 8551 3.6)
     accept_weak_certificates: bool = False  # SHA-1 and MD5 in a path: a warning, not an error
+    # anyExtendedKeyUsage is as good as emailProtection, in a certificate and above it (RFC 8550
+    # 4.4.4, RFC 5280 4.2.1.12: an application may refuse it)
+    accept_any_purpose: bool = True
     accept_unsigned: bool = False  # a message without any signature is accepted
 
     def __post_init__(self) -> None:

@@ -157,7 +157,11 @@ def _value(path: Path, table: str, key: str, value: Any, option: click.Option) -
         if "" in items:
             raise ConfigurationError(f"{path}: [{table}] {key} is empty, wanted a file")
         may_be_address = getattr(option.type, "may_be_address", False)
-        items = [_beside(path, item, may_be_address=may_be_address) for item in items]
+        words = getattr(option.type, "words", ())
+        items = [
+            item if item in words else _beside(path, item, may_be_address=may_be_address)
+            for item in items
+        ]
     return items if option.multiple else items[0]
 
 

@@ -180,8 +180,16 @@ def _from_terminal(path: str) -> str | None:
 
 
 def trust_store(paths: Sequence[str]) -> TrustStore | None:
-    """The store of `--trust`; None where it was not given."""
-    return TrustStore.load(*paths) if paths else None
+    """The store of `--trust`; None where it was not given. `system` is no file (`./system` is)."""
+    if "system" not in paths:
+        return TrustStore.load(*paths) if paths else None
+    store = TrustStore.system()
+    count = len(store.anchors)
+    terminal.complain("note", f"believing {count} roots of {store.origin}")
+    if named := [one for one in paths if one != "system"]:
+        own = TrustStore.load(*named).anchors
+        store = TrustStore(tuple(dict.fromkeys((*own, *store.anchors))), origin=store.origin)
+    return store
 
 
 def certificates(paths: Sequence[str]) -> list[Certificate]:

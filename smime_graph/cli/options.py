@@ -33,6 +33,7 @@ class FilePath(click.ParamType):  # type: ignore[type-arg]
 
     name = "file"
     is_path = True
+    words: tuple[str, ...] = ()  # that are no path
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002
         return str(value)
@@ -80,6 +81,10 @@ class Recipient(FilePath):
     """A file or a folder; or an address, where nothing of that name is there."""
 
     may_be_address = True
+
+
+class TrustPath(FilePath):
+    words = ("system",)
 
 
 FILE = FilePath()  # ParamType is generic in new versions of click only, hence the ignores
@@ -131,10 +136,11 @@ policy = option(
 
 trust = option(
     "--trust",
-    type=FILE,
+    type=TrustPath(),
     multiple=True,
     metavar="FILE",
-    help="Root certificates that are believed (PEM, DER, .p7b), or a folder of them.",
+    help="Root certificates that are believed (PEM, DER, .p7b), or a folder of them; or 'system':"
+    " those of certifi or of the platform, which were chosen for TLS.",
 )
 
 _signing = combine(

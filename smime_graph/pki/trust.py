@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
 from hashlib import sha256
 from os import PathLike
+from pathlib import Path
 
 from ..arguments import check_fields, checked, file_name
 from ..errors import UsageError
@@ -22,14 +24,15 @@ class TrustStore:
 
     An anchor is believed as it is: its own signature is not checked, and it may be an intermediate
     authority or one person's certificate, which vouches for itself alone. `certificates` are not
-    believed, only used to build paths. Nothing is ever taken from the operating system, and nothing
-    is fetched. Revocation evidence (CRLs and OCSP responses) belongs here as well, as given by the
-    caller.
+    believed, only used to build paths. Nothing is taken from the operating system but by `system`,
+    and nothing is fetched.
     """
 
     anchors: tuple[Certificate, ...]
     _: KW_ONLY
     certificates: tuple[Certificate, ...] = ()
+    # where a store came from that nobody put together, as `system` says it; else ""
+    origin: str = field(default="", compare=False)
     # asked for with every message: the anchors, all that it holds, a digest of it in its order
     roots: frozenset[Certificate] = field(
         default=frozenset(), init=False, repr=False, compare=False
@@ -51,7 +54,8 @@ class TrustStore:
     def __repr__(self) -> str:
         first = f"{self.anchors[0]!r:.200}" if self.anchors else "none"
         more = f" and {len(self.anchors) - 1} more" if len(self.anchors) > 1 else ""
-        return f"TrustStore(anchors: {first}{more}; {len(self.certificates)} certificates)"
+        whose = f" of {self.origin}" if self.origin else ""
+        return f"TrustStore(anchors{whose}: {first}{more}; {len(self.certificates)} certificates)"
 
     @classmethod
     @checked
@@ -70,7 +74,47 @@ class TrustStore:
             anchors.update(dict.fromkeys(_load(source)))
         return cls(tuple(anchors), certificates=tuple(certificates))
 
+    @classmethod
+    def system(cls) -> TrustStore:
+        """The roots that others chose: those of the package certifi where it is installed, else the
+        platform's, in the file where it keeps them; `origin` says which. Never the default.
+
+        They were chosen for TLS, except in the file for mail that Fedora and its kin have, the
+        first of the platform's: whether such a root may vouch for mail as well nobody has asked.
+        Name the roots of those who write to you (`load`) where you can. Raises UsageError where
+        there are none, as on Windows without certifi.
+        """
+        for origin, place in _system_places():
+            if place.is_file():
+                anchors = dict.fromkeys(_load(place))
+                return cls(tuple(anchors), origin=f"{origin} ({place})")
+        raise UsageError(
+            "no roots of the system are found",
+            hint="install certifi, or give the roots that you believe as files",
+        )
+
     from_pem = load  # the name under which it began
+
+
+# as Go's crypto/x509 looks for them
+_FOR_MAIL = "/etc/pki/ca-trust/extracted/pem/email-ca-bundle.pem"
+_FOR_TLS = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+
+
+def _system_places() -> Iterator[tuple[str, Path]]:
+    with suppress(ImportError):
+        import certifi
+
+        yield f"certifi {certifi.__version__}, chosen for TLS", Path(certifi.where())
+    yield "the platform, chosen for mail", Path(_FOR_MAIL)
+    for bundle in _FOR_TLS:
+        yield "the platform, chosen for TLS", Path(bundle)
 
 
 def _load(source: Source) -> list[Certificate]:

@@ -23,9 +23,10 @@ _Kind = TypeVar("_Kind", bound=x509.ExtensionType)
 
 MINIMUM_RSA_BITS = 2048  # RFC 8550 4.3, RFC 8551 4.2 to 4.4
 
+_EMAIL_PROTECTION = x509.ObjectIdentifier(oids.EMAIL_PROTECTION)
 _MAIL_PURPOSES = frozenset(
     (
-        x509.ObjectIdentifier(oids.EMAIL_PROTECTION),
+        _EMAIL_PROTECTION,
         x509.ObjectIdentifier(oids.ANY_EXTENDED_KEY_USAGE),
     )
 )
@@ -147,6 +148,23 @@ def chain_findings(chain: Sequence[Certificate]) -> list[Finding]:
                     "anyExtendedKeyUsage",
                 )
             )
+    return findings
+
+
+def any_purpose_findings(chain: Sequence[Certificate]) -> list[Finding]:
+    """Certificates below the anchor that are for mail only because they are for everything.
+
+    RFC 5280 4.2.1.12 lets an application want the purpose itself; a pinned certificate is the last
+    of its chain, and held to it as well.
+    """
+    findings: list[Finding] = []
+    for number, one in enumerate(chain[:-1] or chain):
+        purposes = _extension(one, x509.ExtendedKeyUsage)
+        if purposes is None or _EMAIL_PROTECTION in purposes or _MAIL_PURPOSES.isdisjoint(purposes):
+            continue
+        code = "pki.usage.extended-key-usage" + ("-chain" if number else "")
+        text = "extended key usage is any, and the policy wants emailProtection itself"
+        findings.append(finding(code, one.description, text))
     return findings
 
 

@@ -11,7 +11,14 @@ from ..x509.certificate import Certificate
 from .address import addresses, addresses_are_known, mailbox, mailboxes
 from .path import PathReport, SignatureChecks, build_path
 from .trust import TrustStore
-from .usage import MINIMUM_RSA_BITS, Use, require_aware, usage_findings, validity_findings
+from .usage import (
+    MINIMUM_RSA_BITS,
+    Use,
+    any_purpose_findings,
+    require_aware,
+    usage_findings,
+    validity_findings,
+)
 
 
 def validate(
@@ -24,6 +31,7 @@ def validate(
     address: str | None = None,
     minimum_rsa_bits: int = MINIMUM_RSA_BITS,
     accept_weak: bool = False,
+    accept_any_purpose: bool = True,
     checks: SignatureChecks | None = None,
 ) -> PathReport:
     """Everything that speaks against `certificate` for mail, at the time `at`.
@@ -32,7 +40,8 @@ def validate(
     recipient. With `trust=None` no path is judged, only the certificate itself; a store without
     anchors is an error of its own. `address` is the addr-spec it should belong to: an error if it
     names others only, a warning if it names none (RFC 8550 3). `accept_weak` is for reading old
-    mail: SHA-1, MD5 and keys from 1024 bits become warnings. Pass the same `checks` for all
+    mail: SHA-1, MD5 and keys from 1024 bits become warnings. Without `accept_any_purpose` an
+    extended key usage must name emailProtection itself. Pass the same `checks` for all
     certificates of one message. Raises UsageError where `at` has no time zone, and for nothing that
     a certificate holds.
     """
@@ -49,7 +58,12 @@ def validate(
             checks=checks,
         )
     report = with_usage(
-        certificate, path, use=use, minimum_rsa_bits=minimum_rsa_bits, accept_weak=accept_weak
+        certificate,
+        path,
+        use=use,
+        minimum_rsa_bits=minimum_rsa_bits,
+        accept_weak=accept_weak,
+        accept_any_purpose=accept_any_purpose,
     )
     if address is None:
         return report
@@ -64,6 +78,7 @@ def with_usage(
     use: Use,
     minimum_rsa_bits: int = MINIMUM_RSA_BITS,
     accept_weak: bool = False,
+    accept_any_purpose: bool = True,
 ) -> PathReport:
     """The report on a certificate's path, and what speaks against using the certificate so."""
     if path.chain:
@@ -71,6 +86,8 @@ def with_usage(
     against = usage_findings(
         certificate, use=use, minimum_rsa_bits=minimum_rsa_bits, accept_weak=accept_weak
     )
+    if not accept_any_purpose:
+        against = (*against, *any_purpose_findings(path.chain or (certificate,)))
     if not against and not path.findings:
         return path
     return PathReport(tuple(dict.fromkeys((*path.findings, *against))), path.chain)

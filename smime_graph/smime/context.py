@@ -123,6 +123,7 @@ class VerificationContext(NamedTuple):
             use="sign",
             minimum_rsa_bits=policy.minimum_rsa_bits,
             accept_weak=policy.accept_weak_certificates,
+            accept_any_purpose=policy.accept_any_purpose,
         )
         if self.revocation is None or not report.ok:
             return PathReport((*report.findings, *faults), report.chain)
@@ -153,6 +154,7 @@ class VerificationContext(NamedTuple):
             use="sign",
             minimum_rsa_bits=self.policy.minimum_rsa_bits,
             accept_weak=self.policy.accept_weak_certificates,
+            accept_any_purpose=self.policy.accept_any_purpose,
         )
         if not against.ok:
             return [], []

@@ -229,6 +229,7 @@ class Outgoing:
             at=self.at,
             minimum_rsa_bits=self.policy.minimum_rsa_bits,
             accept_weak=self.policy.accept_weak_certificates,
+            accept_any_purpose=self.policy.accept_any_purpose,
         )
         if not report.ok:
             texts = "; ".join(f.text for f in report.errors)

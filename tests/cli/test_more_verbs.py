@@ -249,3 +249,22 @@ def test_that_bcc_recipients_can_be_seen_is_said_once(call: Run, verb: str) -> N
     (line,) = result.err.splitlines()
     assert line.startswith("smime-graph: warning: the message has Bcc recipients")
     assert call(*asked, stdin=MESSAGE).err == ""
+
+
+def test_the_system_s_roots_are_believed_where_they_are_named_and_it_is_said(
+    here: Path, call: Run
+) -> None:
+    asked = ("verify", "signed.eml", "--json")
+    told = call(*asked, "--trust", "system")
+    assert told.status == 1
+    assert "note: believing" in told.err
+    assert "certifi" in told.err
+    assert "pki.path.none" in told.err
+    both = call(*asked, "--trust", "system", "--trust", "roots.pem")
+    assert json.loads(both.out)["verdict"] == "accepted"
+    # from a configuration, too; a file of that name is ./system
+    (here / "c.toml").write_text('[defaults]\ntrust = ["system", "roots.pem"]\n')
+    assert call("--config", "c.toml", *asked).status == 0
+    (here / "system").write_bytes((here / "roots.pem").read_bytes())
+    alone = call(*asked, "--trust", "./system")
+    assert (alone.status, alone.err) == (0, "")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import functools
+import sys
 from datetime import datetime
 from pathlib import Path
 
+import certifi
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -114,3 +116,26 @@ def test_any_bytes_are_a_store_or_a_usage_error(noise: bytes, armoured: bool) ->
         TrustStore.from_pem(block if armoured else noise)
     except UsageError:
         pass
+
+
+def test_the_system_s_roots_are_asked_for_and_say_whose_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = TrustStore.system()
+    assert f"certifi {certifi.__version__}, chosen for TLS" in store.origin
+    assert store.origin in repr(store)
+    assert store.anchors == TrustStore.load(certifi.where()).anchors
+    assert TrustStore.load(certifi.where()).origin == ""
+    # without certifi those of the platform, the ones for mail first; and none where there are none
+    monkeypatch.setitem(sys.modules, "certifi", None)
+    mail, tls = tmp_path / "mail.pem", tmp_path / "tls.pem"
+    monkeypatch.setattr("smime_graph.pki.trust._FOR_MAIL", str(mail))
+    monkeypatch.setattr("smime_graph.pki.trust._FOR_TLS", (str(tmp_path / "none"), str(tls)))
+    with pytest.raises(UsageError, match="no roots of the system") as caught:
+        TrustStore.system()
+    assert "certifi" in str(caught.value.hint)
+    tls.write_bytes(pem("Root"))
+    assert TrustStore.system().origin == f"the platform, chosen for TLS ({tls})"
+    mail.write_bytes(tls.read_bytes())
+    assert TrustStore.system().origin == f"the platform, chosen for mail ({mail})"
+    assert len(TrustStore.system().anchors) == 1

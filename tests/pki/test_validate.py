@@ -420,6 +420,36 @@ def test_an_authority_unfit_to_issue_for_mail_is_found(ca: Plan, wanted: set[str
     assert chained(ca) == wanted
 
 
+ANY = (x509.ExtendedKeyUsage([Purpose.ANY_EXTENDED_KEY_USAGE]), False)
+BOTH = (
+    x509.ExtendedKeyUsage([Purpose.ANY_EXTENDED_KEY_USAGE, Purpose.EMAIL_PROTECTION]),
+    False,
+)
+
+
+@pytest.mark.parametrize("use", ["sign", "encrypt"])
+def test_a_policy_may_want_the_purpose_of_mail_itself(use: Use) -> None:
+    """RFC 8550 4.4.4 takes any purpose; RFC 5280 4.2.1.12 lets an application refuse it."""
+
+    def leaf(purpose: Any) -> Plan:
+        return Plan(person(""), extensions=((san(ALICE), True), (purpose, False)))
+
+    any_leaf, mail_leaf = leaf(ANY[0]), leaf(MAIL)
+    code = "pki.usage.extended-key-usage"
+    for strict in (False, True):
+        asked: dict[str, Any] = {"use": use, "accept_any_purpose": not strict}
+        assert chained(authority(), any_leaf, **asked) == ({code} if strict else set())
+        assert chained(authority(), mail_leaf, **asked) == set()
+        assert chained(authority(more=[ANY]), mail_leaf, **asked) == (
+            {f"{code}-chain"} if strict else set()
+        )
+        assert chained(authority(more=[BOTH]), leaf(BOTH[0]), **asked) == set()
+        # without a path, too
+        made = any_leaf.make(issuing())
+        report = validate(made.certificate, trust=None, at=NOW, **asked)
+        assert errors(report) == ({code} if strict else set())
+
+
 def test_a_path_longer_than_an_authority_allows_is_refused() -> None:
     upper = authority("Upper", length=0).make(root(), key_name="upper")
     lower = authority("Lower").make(upper, key_name="lower")
