@@ -226,7 +226,10 @@ class Contacts:
             ) from None
         except sqlite3.ProgrammingError:
             raise UsageError("the address book is closed", hint="open it again") from None
-        except sqlite3.Error as error:
+        except (
+            sqlite3.Error,
+            UnicodeDecodeError,
+        ) as error:  # the latter of its words for the former
             raise UsageError(
                 f"{self._name} is no address book, or damaged: {error}",
                 hint="name another file; this one was left as it is",
@@ -321,7 +324,7 @@ class Contacts:
                 ).fetchone()
                 for (local, domain), _, one in entered
             ]
-        return tuple(_known(row) for row in rows)
+        return tuple(_known(row) for row in rows if row is not None)  # None: of a damaged index
 
     def _keep_issuers(self, issuers: Sequence[Certificate], seen: float) -> None:
         self._db.executemany(

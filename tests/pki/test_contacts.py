@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from smime_graph import Certificate, Contacts, Revocation, UsageError, oids
@@ -161,8 +161,9 @@ def test_a_closed_book_says_so(tmp_path: Path) -> None:
         book.entries()
 
 
-@settings(max_examples=40, deadline=None)
-@given(places=st.lists(st.integers(0, 40_000), max_size=40), octet=st.integers(0, 255))
+@settings(max_examples=80, deadline=None)
+@given(places=st.lists(st.integers(0, 100_000), max_size=40), octet=st.integers(0, 255))
+@example(places=[3360], octet=128)  # in the text of the schema
 def test_a_damaged_book_gives_a_value_or_an_error_of_ours(
     tmp_path_factory: pytest.TempPathFactory, ca: CA, now: datetime, places: list[int], octet: int
 ) -> None:
@@ -177,8 +178,9 @@ def test_a_damaged_book_gives_a_value_or_an_error_of_ours(
     try:
         with Contacts(path) as book:
             book.entries()
-            book.find(BOB, at=now)
+            book.find(BOB, at=now, trust=ca.trust)
             book.announcement(BOB)
+            book.add([certificate(ca, now)], at=now)
             book.forget(BOB)
     except UsageError:
         pass
