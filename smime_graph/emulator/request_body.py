@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -14,6 +15,8 @@ from .context import Call
 from .mime import Summary, UnusableMime, summarise
 from .mime_writer import lower_keys
 from .refusal import Refusal
+
+_BLANK = re.compile(rb"[ \t\r\n]")
 
 
 def body_kind(call: Call, *, optional: bool = False) -> Literal["json", "mime", "none"]:
@@ -53,7 +56,7 @@ def read_mime(call: Call, text: bytes, *, raw_allowed: bool) -> tuple[bytes, Sum
     """
     candidates = []
     try:
-        packed = text.translate(None, b" \t\r\n")
+        packed = text.translate(None, b" \t\r\n") if _BLANK.search(text) else text
         candidates.append(pybase64.b64decode(packed, validate=True))
     except binascii.Error:
         pass

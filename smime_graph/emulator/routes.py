@@ -140,11 +140,13 @@ def _dispatch(
 
 
 def _segments(path: str) -> list[str]:
-    path = re.sub(r"\A[A-Za-z][A-Za-z0-9+.-]*://[^/]*", "", path)  # RFC 9112 3.2.2: absolute form
+    if not path.startswith("/"):
+        path = re.sub(r"\A[A-Za-z][A-Za-z0-9+.-]*://[^/]*", "", path)  # RFC 9112 3.2.2
     segments: list[str] = []
     for part in path.split("/"):
         text = unquote(part, errors="replace")
-        key = re.fullmatch(r"(\w{1,40})\('(.*)'\)", text, re.DOTALL)  # OData keys: messages('...')
+        # OData keys: messages('...')
+        key = re.fullmatch(r"(\w{1,40})\('(.*)'\)", text, re.DOTALL) if "('" in text else None
         if key:
             segments += [key[1], key[2].replace("''", "'")]
         elif text:

@@ -317,6 +317,8 @@ def _without(text: str, secret: str | None) -> str:
     text = re.sub(rf"(?i)\b(bearer\W+){re.escape(secret)}", r"\1***", text)
     known, folded = secret.lower(), text.lower()
     size = max(6, min(_PIECE, len(known)))
+    if len(known) < size:
+        return text
     if len(folded) != len(text):  # some letter has another length in lower case
         folded = text
     kept: list[str] = []
