@@ -10,7 +10,7 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from ..buffers import Data, Octets, Rope, chunks
+from ..buffers import CHUNK, Data, Octets, Rope, chunks
 
 
 # Rows are singletons: eq=False, compared by identity
@@ -56,9 +56,13 @@ class Digest(Identified):
     forgeable: bool = False
 
     def compute(self, data: Octets) -> bytes:
-        state = hashlib.new(self.engine or self.name, usedforsecurity=False)
-        for chunk in chunks(data):
-            state.update(chunk)
+        name = self.engine or self.name
+        if isinstance(data, bytes) and len(data) <= CHUNK:
+            state = hashlib.new(name, data, usedforsecurity=False)
+        else:
+            state = hashlib.new(name, usedforsecurity=False)
+            for chunk in chunks(data):
+                state.update(chunk)
         return state.digest(self.size) if self.extendable else state.digest()  # type: ignore[call-arg]
 
 

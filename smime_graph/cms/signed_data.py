@@ -314,8 +314,16 @@ class SignedData(NamedTuple):
 
 
 def describe_issuer_and_serial(der: bytes) -> str:
+    return _describe_lately(der) if len(der) <= _MAX_DESCRIBED else _describe(der)
+
+
+def _describe(der: bytes) -> str:
     issuer, serial = read_issuer_and_serial(der)
     return f"{names.text(issuer)};{text_of_serial(serial)}"
+
+
+_MAX_DESCRIBED = 1024  # octets
+_describe_lately = lru_cache(maxsize=256)(_describe)
 
 
 def is_named_by(certificate: Certificate, issuer_and_serial: bytes) -> bool:

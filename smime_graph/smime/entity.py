@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass
 from email.utils import collapse_rfc2231_value, decode_params, unquote
 from functools import lru_cache
@@ -187,8 +186,10 @@ class Entity(Generic[D]):
 
     def without_body(self) -> Entity[D]:
         """The header alone: what is kept of a layer, whose body would be the message once more."""
-        alone = copy(self)
-        alone.raw = self.header
+        alone: Entity[D] = Entity.__new__(Entity)
+        alone.raw, alone._body_start = self.header, self._body_start
+        alone.fields, alone.has_blank_line = self.fields, self.has_blank_line
+        alone._by_name, alone._content_type = self._by_name, self._content_type
         return alone
 
     def narrowed(self, fields: Sequence[HeaderField], end: bytes, body: bytes) -> Entity[bytes]:
@@ -280,8 +281,7 @@ def _read_header(raw: bytes) -> tuple[tuple[HeaderField, ...], int, bool]:
     return tuple(fields), stop if end is None else end.end(), end is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Multipart(Generic[D]):
+class Multipart(NamedTuple, Generic[D]):
     """The pieces of a multipart body (RFC 2046 5.1.1); a delimiter takes the line end before it.
 
     A part is None where two delimiters share a line end: some readers see an empty part there,

@@ -16,7 +16,7 @@ from .. import oids
 from ..asn1.ber import Node
 from ..budget import Budget
 from ..buffers import Data, Octets, held, own, same
-from ..cms import compressed_data, encrypted_data, enveloped_data, parameters
+from ..cms import compressed_data, encrypted_data, enveloped_data
 from ..cms.encrypted_data import EncryptedData
 from ..cms.enveloped_data import EnvelopedData
 from ..cms.signed_data import SignedData
@@ -275,9 +275,9 @@ def _weak(layer: ReadLayer, context: VerificationContext) -> list[Finding]:
     if not isinstance(layer.value, EnvelopedData | EncryptedData):
         return []
     where, policy = f"layer {layer.described.path}", context.policy
-    cipher = parameters.read_cipher(layer.value.algorithm, where).cipher
     # whichever recipient it was read as: the weakest way to the content key is everybody's
-    used = dict.fromkeys((cipher.name, *(one.algorithm for one in layer.described.recipients)))
+    ways = [one.algorithm for one in layer.described.recipients]
+    used = dict.fromkeys((layer.described.cipher, *ways))
     return [
         finding("alg.weak", where, f"policy {policy.name} reads {name} and flags it as weak")
         for name in used

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..buffers import Data
 from ..errors import MalformedMessage
@@ -35,8 +35,7 @@ _SHOWN = re.compile(r"(?<![^\s<>()\[\],;:\\\"'@])[^\s<>()\[\],;:\\\"'@]++@[^\s<>
 _NO_NAME = re.compile(rb"[^!-~]")
 
 
-@dataclass(frozen=True, slots=True)
-class Senders:
+class Senders(NamedTuple):
     """Whom the signer must be: the address given, or From and Sender of the message.
 
     `authors` are the addresses of the From that is shown, `inside` those of each From that stands

@@ -47,7 +47,7 @@ from .header_protection import (
     shown_fields,
 )
 from .layers import ParsedMessage, SignedLayer, header_findings
-from .lines import crlf, has_bare_cr
+from .lines import crlf, has_bare_cr, has_crlf_only
 from .report import ENCRYPTED, Layer, MessageReport, Opened, Signer, Summary
 from .sender import Senders
 
@@ -217,9 +217,9 @@ def _whole(context: VerificationContext) -> tuple[Certificate, ...]:
     a path to an anchor goes through: those of any other could be made for a forged signature.
     """
     found: list[Certificate] = []
-    for one in dict.fromkeys(context.certificates):
-        if one.inherits_parameters:
-            found += context.build_path(one).chain[:1]
+    lacking = [one for one in context.certificates if one.inherits_parameters]
+    for one in dict.fromkeys(lacking):
+        found += context.build_path(one).chain[:1]
     return tuple(found)
 
 
@@ -433,13 +433,20 @@ def header_of(
         text = printable(f"the protected From is {both[0]}, and outside it is {both[1]}")
         found = [finding("smime.outer-header", "message", text), *found]
     fields = shown_fields(protected, outer, outer_from=is_from_of_outside)
-    return b"".join(map(_unambiguous, fields)), differ, found
+    return _joined(fields), differ, found
 
 
 def outer_header(entity: Entity[Data] | None) -> bytes:
     """The fields of the message that are no MIME fields, with CRLF; nothing for a bare CMS."""
     fields = () if entity is None else entity.fields
-    return b"".join(_unambiguous(f) for f in fields if f.name and not is_mime_field(f))
+    return _joined([one for one in fields if one.name and not is_mime_field(one)])
+
+
+def _joined(fields: Sequence[HeaderField]) -> bytes:
+    header = b"".join([one.raw for one in fields])
+    if has_crlf_only(header) and all(one.raw[len(one.name)] == 0x3A for one in fields):
+        return header  # nothing of which is ambiguous
+    return b"".join(map(_unambiguous, fields))
 
 
 def _unambiguous(field: HeaderField) -> bytes:
