@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import mailbox
+import pickle
 from collections.abc import Callable
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from smime_graph.batch.jobs import Job, KeyFile, messages_in, read_jobs
+from smime_graph.batch.jobs import Job, KeyFile, Outcome, messages_in, read_jobs
 from smime_graph.errors import UsageError
 
 LINE = {"key": "1", "from": "a@b.org", "to": "c@d.org", "signer": "a.p12", "recipient": "c.pem"}
@@ -127,3 +130,23 @@ def test_messages_of_a_folder_a_maildir_and_an_mbox(tmp_path: Path) -> None:
 def test_a_source_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         list(messages_in(tmp_path / "absent"))
+
+
+def test_what_another_process_gets_is_what_was_sent() -> None:
+    """Every field of everything that travels, however few of them are set."""
+    key = KeyFile("a.p12", password_file="word")
+    job = Job(key="1", verb="sign", message=b"m", signers=(key, key))
+    written = Job(
+        key="2", sender="a@b.org", signers=(key,), recipients=("c.pem",), values={"a": "b"}
+    )
+    failed = Outcome(key="1", digest="d", status="failed", error={"type": "E"})
+    done = Outcome(key="2", digest="e", status="done", raw=b"r", message_id="<1@b>", signer="a@b")
+    sent = (key, job, written, failed, done)
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        arrived = pickle.loads(pickle.dumps(sent, protocol))
+        assert arrived == sent
+        assert [one.digest for one in arrived[1:3]] == [job.digest, written.digest]
+        with pytest.raises(FrozenInstanceError):
+            arrived[1].key = "3"
+    assert copy.deepcopy(done) == done
+    assert replace(copy.copy(job), key="4").message == b"m"
