@@ -66,6 +66,7 @@ class _Inquiry:
         self._cache = cache
         self._allowance = Allowance()
         self._answers: dict[str, bytes | Fault] = {}
+        self._responses: dict[tuple[str, str], Evidence] = {}
 
     def evidence(
         self, certificate: Certificate, issuer: Certificate, *, at: datetime
@@ -112,12 +113,14 @@ class _Inquiry:
         if (held := self._known(f"ocsp {name}", at)) is not None:
             yield Evidence(ocsp=(held,))
         for url in places:
-            try:
-                data, until = self._ask_responder(url, certificate, issuer)
-            except Fault as fault:
-                yield Evidence(fault=f"{shown(url)}: {fault}")
-                continue
-            yield Evidence(ocsp=(data,), keep=self._keep(f"ocsp {name}", data, until))
+            if (url, name) not in self._responses:
+                try:
+                    data, until = self._ask_responder(url, certificate, issuer)
+                    keep = self._keep(f"ocsp {name}", data, until)
+                    self._responses[url, name] = Evidence(ocsp=(data,), keep=keep)
+                except Fault as fault:
+                    self._responses[url, name] = Evidence(fault=f"{shown(url)}: {fault}")
+            yield self._responses[url, name]
 
     def _ask_responder(
         self, url: str, certificate: Certificate, issuer: Certificate

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from .. import oids
 from ..arguments import check_fields, checked, file_name
@@ -26,6 +26,9 @@ from ..findings import Finding, Severity, finding
 from ..text import printable
 from ..x509.certificate import Certificate
 from .path import PathReport
+
+if TYPE_CHECKING:
+    from cryptography.x509 import ocsp
 
 RevocationMode: TypeAlias = Literal["none", "soft", "hard"]
 """What missing, stale or unusable evidence is: not looked at, a warning, an error (RFC 8550 4.2).
@@ -263,6 +266,7 @@ class _Case:
 
     def judge(self, known: _Known) -> Finding | None:
         """What the evidence has against the certificate; None where it says that it is good."""
+        from cryptography.x509 import ocsp
         from pyhanko_certvalidator.errors import RevokedError
 
         chain, at = self.chain, self.at
@@ -287,9 +291,29 @@ class _Case:
             return self._finding(
                 "invalid", f"what is there of its revocation cannot be used: {said}"
             )
-        if known.ocsp and _is_unknown(known.ocsp, chain[0]):
-            return self._finding("unknown", "its OCSP responder does not know it")
-        return self._finding("unknown", "no CRL and no OCSP response says whether it is revoked")
+        text = "no CRL and no OCSP response says whether it is revoked"
+        for one in _responses_about(chain[0], known.ocsp):
+            if one.certificate_status is ocsp.OCSPCertStatus.UNKNOWN:
+                text = "its OCSP responder does not know it"
+            elif self._was_good_before(one.revocation_time_utc, known):
+                return None
+        return self._finding("unknown", text)
+
+    def _was_good_before(self, revoked_at: datetime | None, known: _Known) -> bool:
+        """Whether a response that says that it was revoked later is good: then it was not before.
+
+        The validator takes such a response for one that does not tell.
+        """
+        from pyhanko_certvalidator.errors import RevokedError
+
+        if revoked_at is None or revoked_at <= self.at:
+            return False
+        responses = _Known([], known.ocsp)
+        try:
+            _look_up(self.chain, responses, revoked_at, self.certificates, strict=False)
+        except RevokedError as revoked:
+            return bool(revoked.revocation_dt > self.at)
+        return False
 
     def inquire(self, known: _Known, inquiry: Inquiry, found: Finding) -> list[Finding]:
         """What is found after asking, where what was at hand was not enough."""
@@ -321,18 +345,18 @@ class _Case:
         return finding(f"pki.revocation.{code}", where, text, severity=severity)
 
 
-def _is_unknown(responses: Iterable[bytes], certificate: Certificate) -> bool:
-    """Whether a responder says that it does not know the certificate (RFC 6960 2.2)."""
+def _responses_about(
+    certificate: Certificate, responses: Iterable[bytes]
+) -> Iterator[ocsp.OCSPSingleResponse]:
+    """What responses say of a certificate's number; nobody has checked whose they are."""
     from cryptography.x509 import ocsp
 
     for der in responses:
         try:
-            for one in ocsp.load_der_ocsp_response(der).responses:
-                if one.serial_number == certificate.serial_number:
-                    return one.certificate_status is ocsp.OCSPCertStatus.UNKNOWN
+            found = list(ocsp.load_der_ocsp_response(der).responses)
         except ValueError:
             continue
-    return False
+        yield from (one for one in found if one.serial_number == certificate.serial_number)
 
 
 def _look_up(

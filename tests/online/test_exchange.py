@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import gzip
 import socket
+import ssl
+import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 
+from smime_graph import CA
 from smime_graph.online import exchange as module
 from smime_graph.online.addresses import Fault, is_allowed
 from smime_graph.online.exchange import Allowance, exchange
@@ -348,3 +354,54 @@ def test_octets_and_seconds_are_of_the_whole_message(
     monkeypatch.setattr(Allowance, "SECONDS", 0.0)
     with pytest.raises(Fault, match="seconds of asking for one message are over"):
         ask(service.url("/x"))
+
+
+# --- https ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def secure(tmp_path: Path) -> Iterator[tuple[Service, bytes]]:
+    """A service behind TLS, and the root of its certificate, which is for localhost."""
+    root = CA("TLS", key="p256")
+    named = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+    made = root.issue(
+        "localhost@contoso.com",
+        key="p256",
+        eku=("1.3.6.1.5.5.7.3.1",),
+        extensions=[x509.Extension(named.oid, False, named)],
+    )
+    (tmp_path / "tls.pem").write_bytes(made.to_pem())
+    server = Service()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "tls.pem")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    yield server, root.trust_pem
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_server_that_nobody_vouches_for(secure: tuple[Service, bytes]) -> None:
+    server, _ = secure
+    with pytest.raises(Fault, match="certificate verify failed"):
+        ask(f"https://localhost:{server.server_address[1]}/x")
+    assert server.log == []
+
+
+def test_https_is_for_the_name_and_not_left_again(
+    secure: tuple[Service, bytes], service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, roots = secure
+    port = server.server_address[1]
+    context = ssl.create_default_context(cadata=roots.decode())
+    monkeypatch.setattr(module, "_tls", lambda: context)
+    server.answers |= {"/x": b"octets", "/a": moved(service.url("/b"))}
+    service.answers["/b"] = b"in the clear"
+    assert ask(f"https://localhost:{port}/x") == b"octets"
+    with pytest.raises(Fault, match="from https to http is not followed"):
+        ask(f"https://localhost:{port}/a")
+    with pytest.raises(Fault, match="certificate verify failed"):
+        ask(f"https://127.0.0.1:{port}/x")
+    assert service.log == []

@@ -110,6 +110,31 @@ def test_revoked_before_and_after_signing_are_told_apart(
         )
 
 
+@pytest.mark.parametrize("place", ["/ocsp", "/crl"])
+@pytest.mark.parametrize("mode", ["soft", "hard"])
+@pytest.mark.parametrize(("days", "then"), [(5, False), (1, True)])
+def test_trusted_at_signing_goes_by_what_was_fetched(
+    service: Service, place: str, mode: str, days: int, then: bool
+) -> None:
+    where: Any = {place.strip("/"): service.url(place)}
+    world = World.of(service, at_leaf=asking(**where))
+    world.responds(REVOKED, revoked_at=world.now - days * DAY)
+    service.answers["/crl"] = world.crl(revoked={world.serial: world.now - days * DAY})
+    (signer,) = world.examine(mode=mode).signers
+    assert (signer.trusted, signer.trusted_at_signing) == (False, then)
+    assert sorted(service.log) == sorted(
+        [f"{'POST' if place == '/ocsp' else 'GET'} {place}"] + ["GET /root.crl"]
+    )
+
+
+def test_nobody_is_asked_whether_an_expired_signer_was_revoked_then(world: World) -> None:
+    """It was trusted when it signed, as far as is known; that is not worth a question."""
+    report = world.examine(at=world.alice.certificate.not_after + DAY)
+    (signer,) = report.signers
+    assert (signer.trusted, signer.trusted_at_signing) == (False, True)
+    assert world.service.log == []
+
+
 # --- answers that are not what was asked for ------------------------------------------------------
 
 

@@ -223,3 +223,15 @@ def test_what_was_remembered_is_refused_once_revoked(responder: Responder, tmp_p
     with responder.serving("-nmin", "120"):
         assert said(responder.ask(fetch=fetch, at=later)) == ["revoked"]
     assert said(responder.ask(fetch=fetch, at=later)) == ["revoked"]
+
+
+def test_without_next_update(responder: Responder, tmp_path: Path) -> None:
+    """Newer information is there at any time (RFC 6960 4.2.2.1): good for now, and not kept."""
+    fetch = Fetcher(allow_local=True, cache=tmp_path / "kept" / "cache.sqlite")
+    responder.database(alice="V")
+    with responder.serving():
+        assert said(responder.ask(fetch=fetch)) == ["accepted"]
+    assert said(responder.ask(fetch=fetch)) == ["unknown", "not-fetched"]
+    responder.database(alice=f"R,{ago(DAY)}")
+    with responder.serving():
+        assert said(responder.ask(fetch=fetch)) == ["revoked"]

@@ -248,6 +248,16 @@ def test_what_is_revoked_later_was_good_before(pki: Authority) -> None:
     assert pki.judge(crls=crls, at=NOW - DAY) == ["revoked error"]
 
 
+def test_what_a_responder_says_is_revoked_later_was_good_before(pki: Authority) -> None:
+    gone = pki.ocsp(ocsp.OCSPCertStatus.REVOKED, revoked_at=NOW - 2 * DAY)
+    upper = pki.crl(pki.root)
+    assert pki.judge(ocsp=(gone,), crls=(upper,), at=NOW - 3 * DAY) == []
+    assert pki.judge(ocsp=(gone,), crls=(upper,), at=NOW - 2 * DAY) == ["revoked error"]
+    signature = ocsp.load_der_ocsp_response(gone).signature
+    forged = gone.replace(signature, signature[:-1] + bytes([signature[-1] ^ 1]))
+    assert pki.judge(ocsp=(forged,), crls=(upper,), at=NOW - 3 * DAY) == ["invalid error"]
+
+
 def test_a_certificate_on_hold_is_revoked(pki: Authority) -> None:
     crls = both(pki, revoked={pki.alice: NOW - DAY}, reason=x509.ReasonFlags.certificate_hold)
     assert pki.judge(crls=crls) == ["revoked error"]
