@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import cProfile
+import io
 import json
 import os
 import platform
+import pstats
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -19,7 +22,7 @@ from cryptography.hazmat.backends.openssl.backend import backend
 from smime_graph import __version__
 
 from . import chart, messages, processes
-from .measure import measured
+from .measure import Row, measured
 from .messages import Chain
 from .peers import Peers
 from .processes import Launcher, LeftOut
@@ -46,11 +49,32 @@ def machine() -> dict[str, Any]:
     }
 
 
+def profiled(name: str, row: Row, path: Path, seconds: float) -> str:
+    """Where the time of ours goes: the functions that take the most of it by themselves."""
+    work = row.contestants["ours"]
+    count = max(1, round(5 * seconds / max(work(1).cpu, 1e-6)))
+    path.unlink(missing_ok=True)
+    with cProfile.Profile() as found:
+        work(count)
+    out = io.StringIO()
+    # of a process that was started what it wrote
+    stats = (
+        pstats.Stats(str(path), stream=out) if path.exists() else pstats.Stats(found, stream=out)
+    )
+    stats.strip_dirs().sort_stats("tottime").print_stats(16)
+    lines = [line for line in out.getvalue().splitlines() if line.strip()]
+    start = next(number for number, line in enumerate(lines) if "tottime" in line)
+    return "\n".join([f"--- {name}: {lines[start - 3].strip()}", *lines[start:]])
+
+
 def run(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="below a minute, no large files")
     parser.add_argument("--only", default="", help="the rows whose names hold these words")
     parser.add_argument("--out", type=Path, default=Path("build"), help="where the files go")
+    parser.add_argument(
+        "--profile", action="store_true", help="where our own time goes in each row, instead"
+    )
     parser.add_argument("--without-peers", action="store_true", help="us and the primitives")
     given = parser.parse_args(words)
     rounds, seconds = (5, 0.02) if given.quick else (11, 0.1)
@@ -60,12 +84,14 @@ def run(words: list[str]) -> int:
         folder = Path(temporary)
         people = Chain(folder)
         every = ("openssl", "gpgsm", "bouncy castle")
-        peers = Peers.start(people, folder, without=every if given.without_peers else ())
+        alone = given.without_peers or given.profile
+        peers = Peers.start(people, folder, without=every if alone else ())
+        profile = folder / "profile" if given.profile else None
         launcher = Launcher(folder)
         try:
             rows = chain(
                 messages.rows(people, peers, quick=given.quick),
-                processes.rows(people, launcher, quick=given.quick),
+                processes.rows(people, launcher, quick=given.quick, profile=profile),
             )
             for name, make in rows:
                 if given.only not in name:
@@ -73,6 +99,9 @@ def run(words: list[str]) -> int:
                 print(f"{name} ...", file=sys.stderr, flush=True)
                 try:
                     row = make()
+                    if profile is not None:
+                        print(profiled(name, row, profile, seconds), flush=True)
+                        continue
                     spreads = measured(row, rounds=rounds, seconds=seconds)
                 except LeftOut as error:
                     print(f"left out: {error}", file=sys.stderr)
@@ -82,6 +111,8 @@ def run(words: list[str]) -> int:
             launcher.close()
             peers.close()
         known["peers"] = peers.labels()
+    if given.profile:
+        return 0
     text = "; ".join(f"{key} {value}" for key, value in known.items())
     print(f"\n{text}\n", file=sys.stderr)
     print(chart.table(found))

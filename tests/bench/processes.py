@@ -75,8 +75,9 @@ class Launcher:
         self._process.wait()
 
 
-def rows(people: Chain, launcher: Launcher, *, quick: bool) -> Rows:
-    files = _Files(people, launcher)
+def rows(people: Chain, launcher: Launcher, *, quick: bool, profile: Path | None = None) -> Rows:
+    """With `profile` each process of ours writes there where its time goes."""
+    files = _Files(people, launcher, profile)
     both = "click, cryptography.x509"
     yield "--version / import click", partial(files.start, ["--version"], "click", 1.3)
     yield "--help / import click", partial(files.start, ["--help"], "click", 1.3)
@@ -102,12 +103,14 @@ _LARGE = {  # the bounds of the project
 
 
 class _Files:
-    def __init__(self, people: Chain, launcher: Launcher) -> None:
+    def __init__(self, people: Chain, launcher: Launcher, profile: Path | None) -> None:
         self._launcher = launcher
         self._people = people
         self._folder = people.folder / "files"
         self._folder.mkdir()
-        self._us = str(Path(sys.executable).with_name("smime-graph"))
+        self._us = [str(Path(sys.executable).with_name("smime-graph"))]
+        if profile is not None:
+            self._us = [sys.executable, "-m", "cProfile", "-o", str(profile), "-m", "smime_graph"]
         self._me, self._reader = people.of("rsa-2048"), people.of("rsa-3072")
         self._signer = self._folder / "signer.pem"
         chain = b"".join(one.read_bytes() for one in (self._me.key_file, self._me.certificate_file))
@@ -138,11 +141,11 @@ class _Files:
         return str(self._folder / f"{name}-{size}")
 
     def sign(self, size: int) -> list[str]:
-        words = [self._us, "sign", str(self._raw(size)), "--signer", str(self._signer)]
+        words = [*self._us, "sign", str(self._raw(size)), "--signer", str(self._signer)]
         return [*words, "-o", self._out("signed", size)]
 
     def _seal(self, size: int) -> list[str]:
-        words = [self._us, "seal", str(self._raw(size)), "--signer", str(self._signer)]
+        words = [*self._us, "seal", str(self._raw(size)), "--signer", str(self._signer)]
         words += ["--recipient", str(self._reader.certificate_file)]
         return [*words, "-o", self._out("sealed", size)]
 
@@ -154,9 +157,9 @@ class _Files:
         return {
             "sign": lambda: self.sign(size),
             "seal": lambda: self._seal(size),
-            "verify": lambda: [self._us, "verify", signed, *trust, *out],
-            "decrypt": lambda: [self._us, "decrypt", sealed, *identity, *out],
-            "unseal": lambda: [self._us, "unseal", sealed, *identity, *trust, *out],
+            "verify": lambda: [*self._us, "verify", signed, *trust, *out],
+            "decrypt": lambda: [*self._us, "decrypt", sealed, *identity, *out],
+            "unseal": lambda: [*self._us, "unseal", sealed, *identity, *trust, *out],
         }[verb]()
 
     def _theirs(self, verb: str, size: int) -> list[list[str]]:
@@ -190,7 +193,7 @@ class _Files:
         return Row(contestants, beside="openssl", ratio=ratio, peak=48)
 
     def start(self, words: list[str], modules: str, ratio: float) -> Row:
-        ours = words if words[0] == self._us else [self._us, *words]
+        ours = words if words[0] == self._us[0] else [*self._us, *words]
         imports = [sys.executable, "-c", f"import {modules}"]
         contestants = {
             "ours": self._launcher.work(ours),

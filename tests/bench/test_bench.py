@@ -92,3 +92,16 @@ def test_one_row_from_the_message_to_the_files(
     picture = ElementTree.fromstring((tmp_path / "bench.svg").read_text())
     assert any(text.text == name for text in picture.iter("{http://www.w3.org/2000/svg}text"))
     assert name in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["clear-sign 10 KB, p256", "sign 1 KB"])
+def test_where_the_time_of_a_row_goes_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Of what this process does, and of one that it starts."""
+    assert run(["--quick", "--profile", "--only", name, "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert name in said
+    assert "tottime" in said
+    assert ("{method 'sign' of" in said) or ("load_der_private_key" in said) or ("loads" in said)
+    assert list(tmp_path.iterdir()) == []
