@@ -280,6 +280,36 @@ def test_nobody_is_taken_from_what_is_not_accepted(
     assert book.announcement(ALICE) is None
 
 
+def test_beside_a_broken_signature_nobody_is_taken(
+    book: Contacts,
+    message: bytes,
+    alice: Identity,
+    mallory: Identity,
+    trust: TrustStore,
+    now: datetime,
+) -> None:
+    """Alice's own signature is accepted, and the message all the same is not (RFC 5652 5.1)."""
+    raw = sign(message, signer=[alice, mallory], at=now)
+    head, mark, rest = raw.rpartition(b'filename="smime.p7s"\r\n\r\n')
+    body, boundary, end = rest.partition(b"\r\n--")
+    der = base64.b64decode(body)
+    his = next(
+        one.signature
+        for one in signed_data.read(der).signers
+        if list(one.among([mallory.certificate]))
+    )
+    broken = der.replace(his, his[:-1] + bytes((his[-1] ^ 1,)))
+    raw = head + mark + base64.encodebytes(broken) + boundary + end
+    report = examine(raw, trust=trust, at=now)
+    assert [one.accepted for one in report.signers if one.emails == (ALICE,)] == [True]
+    with pytest.raises(VerificationFailed):
+        taken(raw, book, trust, now)
+    assert book.entries() == ()
+    worth = {one.emails: one.capabilities for one in report.signers}
+    assert worth[(ALICE,)] is not None
+    assert worth[("mallory@contoso.com",)] is None
+
+
 def test_without_an_address_to_compare_nobody_is_taken(
     book: Contacts, alice: Identity, trust: TrustStore, now: datetime
 ) -> None:
