@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from ..arguments import check_fields
 from ..errors import UsageError
-from ..pki.contacts import is_address
+from ..pki.address import is_address
 
 T = TypeVar("T")
 JobVerb: TypeAlias = Literal["seal", "sign", "encrypt", "unseal", "re-encrypt"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import SmimeGraphError, UsageError
-from ..pki.contacts import is_address, look_up
+from ..pki.address import is_address
 from ..pki.identity import Contact, Identity, load_identities
 from ..pki.trust import TrustStore
 from ..policy import POLICIES, Policy
@@ -193,6 +193,8 @@ def _contact(name: str, job: Job) -> Contact:
 
 
 def _known_contact(book: str, email: str, policy: Policy) -> Contact:
+    from ..pki.contacts import look_up
+
     contact = look_up(email, book, policy=policy).contact
     assert contact is not None  # noqa: S101 - or it raises
     return contact

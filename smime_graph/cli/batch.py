@@ -15,7 +15,7 @@ from ..batch.jobs import Job, KeyFile, jobs_for, read_jobs
 from ..batch.journal import Journal
 from ..batch.run import CHUNK, seal_many
 from ..errors import UsageError
-from ..pki.contacts import is_address
+from ..pki.address import is_address
 from . import files, options, terminal
 from .context import run_of
 from .keys import contacts_path

@@ -171,7 +171,7 @@ def _beside(path: Path, item: Any, *, may_be_address: bool) -> str:
         return text
     found = path.resolve().parent / Path(text).expanduser()
     if may_be_address and not found.exists():
-        from ..pki.contacts import is_address
+        from ..pki.address import is_address
 
         if is_address(text):
             return text

@@ -14,8 +14,7 @@ from ..buffers import Data
 from ..cms.recipients.kinds import AnyKey, AnyRecipient
 from ..cms.recipients.shared_secret import Password
 from ..errors import MalformedMessage, SmimeGraphError, UsageError, VerificationFailed
-from ..pki.address import Mailbox, addresses, mailbox, mailboxes, parse_header_addresses
-from ..pki.contacts import is_address, look_up
+from ..pki.address import Mailbox, addresses, is_address, mailbox, mailboxes, parse_header_addresses
 from ..pki.identity import (
     Contact,
     Identity,
@@ -259,6 +258,8 @@ class RecipientFinder:
     def _from_contacts(
         self, email: str, at: datetime | None, policy: Policy, trust: TrustStore | None
     ) -> Contact:
+        from ..pki.contacts import look_up
+
         book = contacts_path(self._contacts)
         choice = look_up(email, book, policy=policy, at=at, trust=trust)
         contact = choice.contact

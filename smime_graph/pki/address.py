@@ -7,10 +7,12 @@ kin).
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 from cryptography import x509
@@ -275,6 +277,11 @@ def mailbox(address: str) -> Mailbox | None:
 def mailboxes(addresses: tuple[str, ...]) -> frozenset[Mailbox]:
     """Those of the addresses that are addr-specs, in the form in which they are compared."""
     return frozenset(one for address in addresses if (one := mailbox(address)) is not None)
+
+
+def is_address(text: str) -> bool:
+    """Whether what names a recipient is an address to look up: an addr-spec, and no file."""
+    return os.sep not in text and mailbox(text) is not None and not Path(text).exists()
 
 
 # --- certificates ---------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ step for which SQLite does not wait when two processes make a new file at the sa
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -554,11 +553,6 @@ class Contacts:
             if known is None or one.certificate.not_after > known.certificate.not_after:
                 latest[key] = one
         return tuple(one for one in latest.values() if one.certificate.not_after < end)
-
-
-def is_address(text: str) -> bool:
-    """Whether what names a recipient is an address to look up: an addr-spec, and no file."""
-    return os.sep not in text and mailbox(text) is not None and not Path(text).exists()
 
 
 @checked
