@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from os import PathLike
 from pathlib import Path
@@ -44,6 +44,7 @@ _SHORT_LIST = 16 * 1024
 _MAX_INDIRECT = 1 << 20  # a list with entries of several issuers is read whole, or not at all
 _MAX_FOUND = 10_000  # places where the octets of a serial number stand, by chance or as an entry
 
+_ANY_TIME = timedelta(days=50 * 365)
 _SILENT = logging.NullHandler()
 _SEVERITY = {"soft": Severity.WARNING, "hard": Severity.ERROR}
 
@@ -269,21 +270,17 @@ class _Case:
         from cryptography.x509 import ocsp
         from pyhanko_certvalidator.errors import RevokedError
 
-        chain, at = self.chain, self.at
         try:
-            # Whoever signs evidence in the place of the issuer must not be revoked either, and that
-            # must be known. The issuer itself is judged as part of the path.
-            stale, failures = _look_up(chain, known, at, self.certificates, strict=True)
-            if stale is None and failures is not None:
-                again = _look_up(chain, known, at, chain[1:-1], strict=False)
-                stale, failures = again if again[1] is None else (stale, failures)
-            if stale is not None:  # what was revoked by then has not become good again
-                _look_up(chain, known, min(at, stale), self.certificates, strict=False)
+            stale, failures = self._look_up(known, timedelta(0))
+            # what was revoked when the evidence ran out, whichever of it, has not become good again
+            late = self._look_up(known, _ANY_TIME) if failures else (None, failures)
         except RevokedError as revoked:
-            return self._finding("revoked", _sentence(revoked, at, self.signed_at))
+            return self._finding("revoked", _sentence(revoked, self.at, self.signed_at))
         if stale is not None:
             text = f"what is known of its revocation was good until {_time(stale)} only"
             return self._finding("stale", text)
+        if failures and late[1] is None:
+            return self._finding("stale", "what is known of its revocation has run out in part")
         if failures is None:
             return None
         if failures:
@@ -292,7 +289,7 @@ class _Case:
                 "invalid", f"what is there of its revocation cannot be used: {said}"
             )
         text = "no CRL and no OCSP response says whether it is revoked"
-        for one in _responses_about(chain[0], known.ocsp):
+        for one in _responses_about(self.chain[0], known.ocsp):
             if one.certificate_status is ocsp.OCSPCertStatus.UNKNOWN:
                 text = "its OCSP responder does not know it"
             elif self._was_good_before(one.revocation_time_utc, known):
@@ -314,6 +311,24 @@ class _Case:
         except RevokedError as revoked:
             return bool(revoked.revocation_dt > self.at)
         return False
+
+    def _look_up(
+        self, known: _Known, tolerance: timedelta
+    ) -> tuple[datetime | None, list[str] | None]:
+        """What `_look_up` says; evidence may be older than it should be by the tolerance.
+
+        Whoever signs evidence in the place of the issuer must not be revoked either, and that must
+        be known. The issuer itself is judged as part of the path.
+        """
+        chain, at = self.chain, self.at
+        stale, failures = _look_up(
+            chain, known, at, self.certificates, strict=True, tolerance=tolerance
+        )
+        if stale is None and failures is not None:
+            again = _look_up(chain, known, at, chain[1:-1], strict=False, tolerance=tolerance)
+            if again[1] is None:
+                return again
+        return stale, failures
 
     def inquire(self, known: _Known, inquiry: Inquiry, found: Finding) -> list[Finding]:
         """What is found after asking, where what was at hand was not enough."""
@@ -366,6 +381,7 @@ def _look_up(
     certificates: Iterable[Certificate],
     *,
     strict: bool,
+    tolerance: timedelta = timedelta(0),
 ) -> tuple[datetime | None, list[str] | None]:
     """When the evidence on the first certificate ran out, and what is wrong with it; no failures at
     all (None) where it says that the certificate is good.
@@ -393,6 +409,7 @@ def _look_up(
             trust_roots=[anchor],
             other_certs=[asn1.Certificate.load(c.der, strict=True) for c in certificates],
             moment=at,
+            time_tolerance=tolerance,
             allow_fetching=False,
             crls=crls,
             ocsps=list(known.ocsp),

@@ -189,6 +189,20 @@ def test_what_was_revoked_when_the_evidence_ran_out_has_not_become_good(pki: Aut
     assert pki.judge(ocsp=(gone,), crls=(pki.crl(pki.root),)) == ["revoked error"]
 
 
+@pytest.mark.parametrize("upper", [NOW + DAY, NOW - DAY, NOW - 3 * DAY])
+@pytest.mark.parametrize("mode", ["soft", "hard"])
+def test_though_all_evidence_ran_out_who_was_revoked_is_refused(
+    pki: Authority, upper: datetime, mode: str
+) -> None:
+    """That the list of the authority above ran out as well is no way around."""
+    old = pki.crl(since=NOW - 9 * DAY, until=NOW - 2 * DAY, revoked={pki.alice: NOW - 10 * DAY})
+    above = pki.crl(pki.root, since=NOW - 9 * DAY, until=upper)
+    assert pki.judge(crls=(old, above), mode=mode)[0] == "revoked error"
+    good = pki.crl(since=NOW - 9 * DAY, until=NOW - 2 * DAY)
+    severity = "error" if mode == "hard" else "warning"
+    assert pki.judge(crls=(good, above), mode=mode)[0] == f"stale {severity}"
+
+
 def test_a_forged_crl_proves_nothing(pki: Authority) -> None:
     other = Authority()
     forged = pki.crl(key=other.issuing.private_key)
@@ -378,7 +392,7 @@ def small() -> Authority:
     return pki
 
 
-@settings(max_examples=200)
+@settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_octets_are_no_list_and_no_crash(data: bytes) -> None:
     pki = small()
