@@ -25,13 +25,13 @@ _USUAL_HEADER = 1 << 16
 MAX_HEADER_LINES = 20_000  # of one header block: some 10,000 recipients on a line each
 _MAX_PARAMETERS = 4096  # characters of one Content-Type that are looked at
 MESSAGES = ("message/rfc822", "message/global")  # what carries a message
-_FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:")
+# a field, or a line that is none, in either case with what is folded under it; and its name
+_FIELD = re.compile(rb"((?:([!-9;-~]++)[ \t]*+:)?+[^\n]*+\n(?:[ \t][^\n]*+\n)*+)")
 _UNPRINTABLE = re.compile(rb"[^\t -~]")
 _COMMENT_OR_STRING = re.compile(r'\(|"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _IN_TOKEN = re.compile(r'[^\s;=/"()]')
 _FOLDING = re.compile(r"\r?\n(?=[ \t])")
-_BETWEEN_FIELDS = re.compile(rb"(?<=\n)(?![ \t])")
-_BLANK_LINE = re.compile(rb"(?:\A|(?<=\n))\r?\n")
+_BLANK_LINE = re.compile(rb"\n(\r?\n)")  # but for one that a text begins with
 _AFTER_DELIMITER = re.compile(rb"(--)?[ \t]*(?:\r?\n|\Z)")
 # possessive, and a name begins behind a separator only: linear whatever the text is
 _PARAMETER = re.compile(
@@ -257,28 +257,34 @@ class Entity(Generic[D]):
 def _beginning(raw: memoryview) -> bytes:
     """As much of a large entity as holds its header: of nearly every one a few KB."""
     start = bytes(raw[:_USUAL_HEADER])
-    return start if _BLANK_LINE.search(start) is not None else bytes(raw[: MAX_HEADER + 1])
+    return start if _blank_line(start) is not None else bytes(raw[: MAX_HEADER + 1])
+
+
+def _blank_line(raw: bytes) -> tuple[int, int] | None:
+    """Where the line that ends the header begins and ends."""
+    if raw.startswith((b"\n", b"\r\n")):
+        return 0, raw.index(b"\n") + 1
+    found = _BLANK_LINE.search(raw, 0, MAX_HEADER)
+    return None if found is None else found.span(1)
 
 
 def _read_header(raw: bytes) -> tuple[tuple[HeaderField, ...], int, bool]:
-    end = _BLANK_LINE.search(raw, 0, MAX_HEADER)
+    end = _blank_line(raw)
     if end is None and len(raw) > MAX_HEADER:
         raise MalformedMessage(f"the header is longer than {MAX_HEADER} octets")
-    stop = len(raw) if end is None else end.start()
+    stop = len(raw) if end is None else end[0]
     if raw.count(b"\n", 0, stop) > MAX_HEADER_LINES:
         raise MalformedMessage(f"the header has more than {MAX_HEADER_LINES} lines")
-    header = raw[:stop] if end is not None or raw[-1:] in (b"", b"\n") else raw + b"\n"
+    header = raw[:stop]
+    if header and header[-1:] != b"\n":
+        header += b"\n"
     fields: list[HeaderField] = []
     is_readable = True
-    for field in _BETWEEN_FIELDS.split(header):
-        if not field:
-            continue
-        match = _FIELD.match(field)
-        if match is None and has_unprintable_name(field):
+    for field, name in _FIELD.findall(header):
+        if not name and has_unprintable_name(field):
             is_readable = False
-        name = match[1].decode() if match is not None and is_readable else ""
-        fields.append(HeaderField(name, field))
-    return tuple(fields), stop if end is None else end.end(), end is not None
+        fields.append(HeaderField(name.decode() if is_readable else "", field))
+    return tuple(fields), stop if end is None else end[1], end is not None
 
 
 class Multipart(NamedTuple, Generic[D]):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from email import message_from_bytes
 from email import policy as email_policy
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from smime_graph.errors import MalformedMessage
 from smime_graph.smime.canonical import canonical_entity, encode_base64
@@ -338,3 +341,46 @@ def test_comments_cost_no_more_than_their_length(piece: str) -> None:
 def test_base64_is_written_in_lines_of_76_that_end_in_crlf() -> None:
     lines = encode_base64(bytes(200)).split(b"\r\n")
     assert [len(line) for line in lines] == [76, 76, 76, 40, 0]
+
+
+def _read_line_by_line(raw: bytes) -> tuple[list[tuple[str, bytes]], bytes]:
+    """The fields and the body, read in the way that the RFC tells it (RFC 5322 2.1 and 2.2)."""
+    lines = re.findall(rb"[^\n]*\n|[^\n]+\Z", raw)
+    fields: list[bytes] = []
+    for number, line in enumerate(lines):
+        if line in (b"\n", b"\r\n"):
+            lines = lines[number + 1 :]
+            break
+        line += b"" if line.endswith(b"\n") else b"\n"
+        if fields and line[:1] in (b" ", b"\t"):
+            fields[-1] += line
+        else:
+            fields.append(line)
+    else:
+        lines = []
+    named: list[tuple[str, bytes]] = []
+    is_readable = True
+    for field in fields:
+        name, colon, _ = field.partition(b":")
+        printable = all(octet in b"\t" or 32 <= octet < 127 for octet in name)
+        is_readable = is_readable and (not colon or printable)
+        name = name.rstrip(b" \t")
+        is_field = colon and name and b" " not in name and b"\t" not in name and is_readable
+        named.append((name.decode() if is_field else "", field))
+    return named, b"".join(lines)
+
+
+@hypothesis.given(
+    st.lists(
+        st.sampled_from(
+            [b"From", b":", b" ", b"\t", b"\n", b"\r\n", b"\r", b"X: y\r\n", b"X\xe9: y\n", b"\0"]
+            + [b" folded\r\n", b"\r\n\r\n", b"\n\n", b"a", b"\x7f"]
+        ),
+        max_size=16,
+    ).map(b"".join)
+)
+def test_a_header_is_read_as_line_by_line(raw: bytes) -> None:
+    entity = Entity(raw)
+    fields, body = _read_line_by_line(raw)
+    assert [tuple(field) for field in entity.fields] == fields
+    assert entity.body == body
