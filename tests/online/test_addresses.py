@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smime_graph.online.addresses import MAX_URL, Fault, Place, is_allowed, place_of, shown
@@ -64,6 +64,7 @@ def test_what_is_not_asked(url: str) -> None:
         place_of(url)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_is_a_place_or_a_fault(text: str) -> None:
     for url in (text, f"http://{text}", f"http://example.com/{text}"):
@@ -130,6 +131,7 @@ def test_always(address: str) -> None:
     assert is_allowed(address, local=True)
 
 
+@settings(deadline=None)
 @given(st.ip_addresses())
 def test_whatever_is_allowed_is_global(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address,
@@ -139,6 +141,7 @@ def test_whatever_is_allowed_is_global(
         assert not address.is_multicast
 
 
+@settings(deadline=None)
 @given(st.ip_addresses(v=4))
 def test_an_address_in_disguise_is_judged_as_what_it_is(address: ipaddress.IPv4Address) -> None:
     for local in (False, True):

@@ -92,7 +92,7 @@ def test_places_that_cannot_be_used(tmp_path: Path) -> None:
             Cache(wrong)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.binary(min_size=1, max_size=300))
 def test_a_broken_file_is_made_anew(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     place = tmp_path_factory.mktemp("broken") / "cache.sqlite"
