@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization as ser
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from smime_graph import oids
 from smime_graph.asn1 import ber
@@ -18,6 +19,7 @@ from smime_graph.authority.profile import key_of
 from smime_graph.errors import UsageError
 from smime_graph.pki.identity import Identity, load_identities, read_key_file
 from smime_graph.pki.keyfiles import pkcs12
+from smime_graph.pki.keyfiles.private_key import load_private_key
 
 VECTORS = Path(__file__).parents[3].parent / "shared" / "vectors"
 PQC = VECTORS / "06_pqc"
@@ -256,3 +258,43 @@ def test_every_key_of_the_vectors_is_read(row: dict[str, str]) -> None:
             key.private_bytes(ser.Encoding.DER, ser.PrivateFormat.PKCS8, ser.NoEncryption()),
             None,
         )
+
+
+# --- RSA: the numbers of one key (RFC 8017 3.2) -----------------------------------------------
+
+NUMBERS = ("n", "e", "d", "p", "q", "dmp1", "dmq1", "iqmp")
+
+
+def rsa_der(changed: dict[str, Any]) -> bytes:
+    key = rsa.generate_private_key(65537, 2048).private_numbers()
+    public = key.public_numbers
+    found = {"n": public.n, "e": public.e} | {name: getattr(key, name) for name in NUMBERS[2:]}
+    found |= {name: change(found[name]) for name, change in changed.items()}
+    return ber.sequence(ber.integer(0), *(ber.integer(found[name]) for name in NUMBERS))
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda number: number + 2,
+        lambda number: number ^ 1 << number.bit_length() // 2,
+        lambda number: 2 * number,
+        lambda _: 0,
+        lambda _: 1,
+        lambda number: -number,
+    ],
+    ids=["other", "one bit", "twice", "zero", "one", "negative"],
+)
+def test_an_rsa_key_whose_numbers_are_not_of_one_key_is_refused(name: str, change: Any) -> None:
+    with pytest.raises(UsageError, match="malformed or of an unknown kind"):
+        load_private_key(rsa_der({name: change}))
+
+
+def test_an_rsa_key_is_read_as_it_was_made() -> None:
+    assert load_private_key(rsa_der({})).key_size == 2048
+    for bits in (1024, 2048, 3072):
+        key = rsa.generate_private_key(65537, bits)
+        for form in (ser.PrivateFormat.PKCS8, ser.PrivateFormat.TraditionalOpenSSL):
+            der = key.private_bytes(ser.Encoding.DER, form, ser.NoEncryption())
+            assert load_private_key(der).private_numbers() == key.private_numbers()
