@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import mailbox
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
@@ -307,7 +308,8 @@ def _key_name(text: str, folder: Path) -> str:
 def _recipient_name(text: str, folder: Path) -> str:
     """An address that no file has as its name stays one."""
     file = folder / text
-    return text if is_address(text) and not file.exists() else str(file)
+    is_file = os.path.exists(file)  # noqa: PTH110 - Path raises for a long name
+    return text if is_address(text) and not is_file else str(file)
 
 
 def _read_text(path: Path) -> str:

@@ -12,7 +12,6 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 from cryptography import x509
@@ -281,7 +280,8 @@ def mailboxes(addresses: tuple[str, ...]) -> frozenset[Mailbox]:
 
 def is_address(text: str) -> bool:
     """Whether what names a recipient is an address to look up: an addr-spec, and no file."""
-    return os.sep not in text and mailbox(text) is not None and not Path(text).exists()
+    # not Path.exists, which raises where a text is too long to be a path
+    return os.sep not in text and mailbox(text) is not None and not os.path.exists(text)  # noqa: PTH110
 
 
 # --- certificates ---------------------------------------------------------------------------------

@@ -171,6 +171,19 @@ def test_a_file_of_that_name_is_the_file(call: Run, here: Path) -> None:
     assert call("decrypt", "x.eml", "--identity", "bob.key").status == 0
 
 
+@pytest.mark.parametrize("name", ["a" * 300 + "@contoso.com", "a" * 5000 + "@b.c"])
+def test_an_address_that_no_file_could_have_as_its_name(call: Run, here: Path, name: str) -> None:
+    (here / "c.toml").write_text(f'[encrypt]\nrecipient = "{name}"\n')
+    jobs = {"key": "1", "verb": "encrypt", "message": "m.eml", "recipient": name}
+    (here / "jobs.jsonl").write_text(json.dumps(jobs) + "\n")
+    assert call("encrypt", "m.eml", "--recipient", name).status == 2
+    assert call("encrypt", "m.eml", "--config", "c.toml").status == 2
+    with pytest.raises(SystemExit):  # a job that failed
+        call("batch", "jobs.jsonl", "-o", "out", "--workers", "1")
+    assert call("contacts", "list", "--contacts", name).status == 2
+    assert call("contacts", "add", "bob.pem", "--contacts", name).status == 2
+
+
 def test_why_nobody_is_found_is_said(call: Run, here: Path) -> None:
     assert call("contacts", "add", "expired.pem", "--trust").status == 0
     missing = call(*SEAL, "--recipient", "bob@contoso.com")

@@ -110,7 +110,8 @@ def choose_cipher(recipients: Sequence[AnyRecipient], policy: Policy) -> Content
                 f"{', '.join(cipher.name for cipher in left)}",
                 rule="encrypt.no-common-cipher",
                 policy=policy.name,
-                hint="send to this recipient separately, or ask for newer capabilities",
+                hint="send to this recipient separately, or ask for newer capabilities; a bare"
+                " certificate says nothing of them, if you know better than they say",
             )
         left = remaining
     return left[0]
