@@ -66,7 +66,8 @@ def verify(
     `part` is the path of an errant layer, as `inspect` lists it: that layer is opened instead, as a
     message of its own, whose sender is that of the message around it (RFC 9787 6.2).
     `revocation` is a Revocation: the CRLs and OCSP responses to judge by, beside those that the
-    message brings (nobody is asked whether a certificate was revoked without it).
+    message brings (nobody is asked whether a certificate was revoked without it); with
+    `fetch=Fetcher()` the services that certificates name are asked for what is missing.
 
     The Opened has the content, its signer, and the report about them. Raises UsageError where
     there is no layer at `part`; SignatureInvalid or CertificateRejected,
