@@ -20,6 +20,7 @@ from ..policy import POLICIES, Policy
 from ..smime.entity import HeaderField
 from ..smime.examine import decrypt, unseal
 from ..smime.wrap import encrypt, seal, sign
+from ..x509.certificate import Certificate
 from .jobs import Job, KeyFile, Outcome
 
 T = TypeVar("T")
@@ -69,7 +70,7 @@ def _protect(job: Job) -> bytes:
     policy = _policy(job)
     signers = [_identity(one) for one in job.signers]
     recipients = [_contact(one, job) for one in job.recipients]
-    trust = _trust(job) if job.trust else None
+    trust = _trust_for_recipients(job) if job.trust else None
     if job.verb == "sign":
         return sign(message, signer=signers, policy=policy)
     if job.verb == "encrypt":
@@ -202,6 +203,22 @@ def _known_contact(book: str, email: str, policy: Policy) -> Contact:
 
 def _trust(job: Job) -> TrustStore:
     return _remembered(_load_trust, job.trust[0], job.trust)
+
+
+def _trust_for_recipients(job: Job) -> TrustStore:
+    """With the issuers that the address book has, to build paths with."""
+    trust = _trust(job)
+    if job.contacts is None or not any(map(is_address, job.recipients)):
+        return trust
+    issuers = _remembered(_known_issuers, job.contacts)
+    return TrustStore(trust.anchors, certificates=(*trust.certificates, *issuers))
+
+
+def _known_issuers(book: str) -> tuple[Certificate, ...]:
+    from ..pki.contacts import Contacts
+
+    with Contacts(book) as opened:
+        return opened.issuers()
 
 
 def _load_trust(path: str, paths: tuple[str, ...]) -> TrustStore:

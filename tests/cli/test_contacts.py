@@ -288,6 +288,12 @@ def test_what_came_along_builds_the_path(call: Run, here: Path, way: str) -> Non
         assert added.status == 0, added.err
     made = call("encrypt", "answer.eml", "--recipient", name, "--trust", "root.pem")
     assert made.status == 0, made.err
+    if way != "message":
+        path = contacts_file()
+        job = {"key": "1", "verb": "encrypt", "message": "answer.eml", "recipient": name}
+        (here / "jobs.jsonl").write_text(json.dumps({**job, "trust": "root.pem", "contacts": path}))
+        done = call("batch", "jobs.jsonl", "-o", "out", "--workers", "1")
+        assert done.status == 0, done.err
     refused = call("encrypt", "answer.eml", "--recipient", name, "--trust", "roots.pem")
     assert refused.status == 1
     assert refused.out == b""
