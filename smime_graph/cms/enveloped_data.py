@@ -34,6 +34,7 @@ from ..errors import (
     MalformedMessage,
     NoMatchingIdentity,
     PolicyRefusal,
+    SmimeGraphError,
     UnsupportedAlgorithm,
     UsageError,
     fresh,
@@ -225,6 +226,7 @@ def decrypt(
         raise DecryptionFailed
     known: UnsupportedAlgorithm | PolicyRefusal | MalformedMessage | None = None
     tried = 0
+    deciphered = False
     opening = Opening(encryption.key_size, policy, enveloped.originator_certificates, budget)
     asked: Counter[RecipientKind] = Counter()
     for kind, recipient, key in pairs[:MAX_ATTEMPTS]:
@@ -238,6 +240,7 @@ def decrypt(
             if len(cek) != opening.size:
                 raise ValueError
             tried += 1
+            deciphered = True
             return encryption.decrypt(cek, enveloped.ciphertext, enveloped.mac, enveloped.aad)
         except LimitReached:
             raise
@@ -249,4 +252,18 @@ def decrypt(
             tried += 1  # whatever the primitive says
     if known is not None and not tried:
         raise fresh(known)
+    if not deciphered:
+        # a content key that does not come out takes as long as one that is wrong
+        _decipher_in_vain(encryption, enveloped)
     raise DecryptionFailed
+
+
+def _decipher_in_vain(encryption: ContentEncryption, enveloped: EnvelopedData) -> None:
+    """Decrypt with a key by chance, and forget what comes of it."""
+    cek = os.urandom(encryption.key_size)
+    try:
+        encryption.decrypt(cek, enveloped.ciphertext, enveloped.mac, enveloped.aad)
+    except UsageError:
+        raise  # there is no room for it
+    except (ValueError, TypeError, SmimeGraphError):
+        return
