@@ -258,12 +258,15 @@ class _Source:
     def node(self, pos: int, limit: int) -> Node:
         body = pos + 2
         if body <= limit and self.left > 0:
-            # what nearly every element is: a tag of one octet, a length of one or three
+            # what nearly every element is: a tag of one octet, a length of at most three
             buffer = self.buffer
             tag, length = buffer[pos], buffer[pos + 1]
             if tag & 0x1F != 0x1F:
                 if length < 0x80:
                     stop = body + length
+                elif length == 0x81 and body < limit:
+                    stop = body + 1 + buffer[body]
+                    body += 1
                 elif length == 0x82 and body + 2 <= limit:
                     stop = body + 2 + (buffer[body] << 8 | buffer[body + 1])
                     body += 2
@@ -288,6 +291,9 @@ class _Source:
                 tag, length = buffer[pos], buffer[pos + 1]
                 if length < 0x80:
                     stop = body + length
+                elif length == 0x81 and body < limit:
+                    stop = body + 1 + buffer[body]
+                    body += 1
                 elif length == 0x82 and body + 2 <= limit:
                     stop = body + 2 + (buffer[body] << 8 | buffer[body + 1])
                     body += 2
@@ -359,6 +365,10 @@ class Node:
         if not self.tag & CONSTRUCTED:
             raise self.fault("a constructed ASN.1 element was expected")
         return self._source.spans(self.body, self.stop)
+
+    def pay_for(self, elements: int) -> None:
+        """Count elements inside that need not be read again."""
+        self._source.pay_for(elements, self.start)
 
     def at(self, span: Span) -> Node:
         """The node of an element that stands somewhere inside."""
@@ -571,7 +581,7 @@ def remembered(read: Callable[[Node], T], *, entries: int, longest: int) -> Call
         known = read_copy(node.raw) if is_kept else None
         if known is None:
             return read(node)
-        node._source.pay_for(known[1], node.start)
+        node.pay_for(known[1])
         return known[0]
 
     return call

@@ -80,6 +80,27 @@ def encryption_key_preference(certificate: Certificate) -> bytes:
 # --- read ---------------------------------------------------------------------------------
 
 
+# of the many attributes whose type has 9 octets, and whose one value has few: what is in front of
+# the value, and how many elements stand inside
+_FRAME = 17
+_INSIDE_FRAME = 3
+
+
+@lru_cache(maxsize=128)
+def _read_frame(frame: bytes, length: int) -> str | None:
+    """The type of an attribute of so many octets that begins so; None where it is another kind."""
+    usual = (ber.SEQUENCE, length - 2, ber.OBJECT_IDENTIFIER, 9)
+    inside = (ber.SET, length - 15, length - _FRAME)
+    if len(frame) < _FRAME or (*frame[:4],) != usual or (*frame[13:15], frame[16]) != inside:
+        return None
+    if frame[15] & 0x1F == 0x1F:
+        return None
+    try:
+        return ber.read(frame[2:13], "attrType", tag=ber.OBJECT_IDENTIFIER).as_oid()
+    except MalformedMessage:
+        return None  # what is wrong with it is said where it stands
+
+
 class Attributes:
     """A SET OF Attribute as received. Raises MalformedMessage where it is not one."""
 
@@ -94,7 +115,14 @@ class Attributes:
         buffer, start = node.contents, node.body
         for span in node.spans():
             tag, begin, _, _, end = span
-            self.raws.append(buffer[begin - start : end - start])
+            raw = buffer[begin - start : end - start]
+            self.raws.append(raw)
+            usual = _read_frame(raw[:_FRAME], len(raw)) if len(raw) < 0x80 else None
+            if usual is not None and usual not in self._values:
+                node.pay_for(_INSIDE_FRAME)
+                value = begin + _FRAME
+                self._values[usual] = [[(raw[_FRAME - 2], value - 2, value, end, end)]]
+                continue
             parts = node.spans_in(span) if tag == ber.SEQUENCE else []
             if len(parts) != 2:
                 element = node.at(span).expect(ber.SEQUENCE, "Attribute")

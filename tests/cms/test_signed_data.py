@@ -21,6 +21,7 @@ from smime_graph.asn1.content_info import content_info, read_content_info
 from smime_graph.authority.issue import CA
 from smime_graph.budget import Budget
 from smime_graph.cms import attributes, countersign, parameters, signature_check, signed_data
+from smime_graph.cms.attributes import Attributes
 from smime_graph.cms.signature_check import Check
 from smime_graph.errors import MalformedMessage, UnsupportedAlgorithm, UsageError
 from smime_graph.findings import Severity, codes
@@ -654,3 +655,34 @@ def test_readers_find_the_signer_wherever_the_certificate_stands(
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout == CONTENT
+
+
+@pytest.mark.parametrize("octets", [0, 13, 32, 64, 109, 110, 111, 127, 128, 300])
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_an_attribute_costs_and_gives_the_same_in_whatever_form_it_is(
+    octets: int, count: int
+) -> None:
+    """Short ones are known by what they begin with; the same in indefinite lengths never are."""
+    values = [ber.octet_string(bytes([n]) * octets) for n in range(1, count + 1)]
+    types = (oids.MESSAGE_DIGEST, oids.SIGNING_CERTIFICATE_V2, oids.MESSAGE_DIGEST)
+    short = [ber.sequence(ber.oid(oid), ber.set_of(*values)) for oid in types]
+    long = [b"\x30\x80" + ber.oid(oid) + b"\x31\x80" + b"".join(values) + bytes(4) for oid in types]
+    for number in (1, 2, 3):
+        found = []
+        for form in (short, long):
+            node = ber.read(ber.context(0, *form[:number]), "signedAttrs", tag=0xA0)
+            found.append(Attributes(node))
+            assert found[-1].raws == form[:number]
+        one, other = found
+        for oid in types:
+            assert [v.raw for v in one.values(oid)] == [v.raw for v in other.values(oid)]
+            assert one.is_repeated(oid) == other.is_repeated(oid)
+            single, same = one.single(oid), other.single(oid)
+            is_once = types[:number].count(oid) == 1 and count == 1
+            assert (single is not None) == is_once
+            assert (None if single is None else single.raw) == (None if same is None else same.raw)
+    budgets = [Budget(0), Budget(0)]
+    for budget in budgets:  # the second time it is remembered
+        budget.spend("digests", 1)
+        Attributes(ber.read(ber.context(0, *short), "signedAttrs", tag=0xA0, budget=budget))
+    assert budgets[0].spent == budgets[1].spent
