@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from smime_graph.cli.context import contacts_file
 from smime_graph.cms import capabilities, signed_data
 from smime_graph.emulator import Emulator
 from smime_graph.pki.outlook import CHAIN_CERTIFICATE, KEY_EXCHANGE_CERTIFICATE
+from tests.pki.test_contacts import revoking
 
 from .conftest import MESSAGE, PASSWORD, Result, Run
 
@@ -306,6 +308,38 @@ def test_a_changed_message_adds_nobody(call: Run, here: Path) -> None:
     assert told(call("contacts", "list", "--json"))["contacts"] == []
 
 
+def test_without_roots_a_good_signature_adds_its_signer_unbelieved(
+    call: Run, here: Path, announced: str
+) -> None:
+    added = told(call("contacts", "add", announced, "--json"))["added"]
+    assert [(one["email"], one["believed"]) for one in added] == [("alice@contoso.com", False)]
+    known = told(call("contacts", "find", "alice@contoso.com", "--json"))
+    assert known["capabilities"] == ["aes256-cbc"]
+    assert not known["believed"]
+    assert call("contacts", "forget", "alice@contoso.com").status == 0
+    raw = (here / announced).read_bytes()
+    (here / "forged.eml").write_bytes(raw.replace(b"alice@contoso.com", b"eve@contoso.com", 1))
+    for trust in ((), ("--trust",), ("--trust", "roots.pem")):
+        assert call("contacts", "add", "forged.eml", *trust).status in (1, 2)
+    assert told(call("contacts", "list", "--json"))["contacts"] == []
+
+
+def test_what_is_revoked_is_not_found(call: Run, here: Path) -> None:
+    now = datetime.now(UTC)
+    ca = CA("Root", key="p256", at=now - timedelta(days=9))
+    bob = ca.issue("bob@contoso.com", key="p256", at=now - timedelta(days=2))
+    (here / "b.pem").write_bytes(bob.to_pem())
+    (here / "root.pem").write_bytes(ca.trust_pem)
+    (here / "a.crl").write_bytes(revoking(ca, now, bob.certificate))
+    assert call("contacts", "add", "b.pem", "--trust").status == 0
+    find = ("contacts", "find", "bob@contoso.com", "--json")
+    assert call(*find, "--trust", "root.pem").status == 0
+    refused = call(*find, "--trust", "root.pem", "--crl", "a.crl")
+    assert refused.status == 1
+    assert [one["code"] for one in json.loads(refused.out)["dropped"]] == ["pki.revocation.revoked"]
+    assert call(*find, "--crl", "a.crl").status == 2
+
+
 # --- over Graph -----------------------------------------------------------------------------------
 
 
@@ -381,6 +415,24 @@ def test_outlooks_contacts_give_what_validates(
     assert set(codes) >= {"pki.certificate.malformed", "pki.address.mismatch"}
     assert codes.count("pki.certificate.malformed") == 8  # four values, of two contacts
     assert any(one.startswith("pki.path.") for one in codes)
+
+
+def test_a_message_that_is_too_large_is_passed_over(
+    call: Run, here: Path, mailbox: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smime_graph.cli.contacts._LARGEST_MESSAGE", 500)
+    found = told(call("contacts", "harvest", "--json", *mailbox))
+    assert found["harvested"] == []
+    assert found["read"] == 1
+    assert len(found["skipped"]) == 5
+
+
+def test_a_mailbox_that_cannot_be_read_is_an_error_of_graphs(call: Run, here: Path) -> None:
+    refused = call(
+        *("contacts", "harvest", "--trust", "roots.pem", "--folder", "nowhere"),
+        *("--emulator-data", "mail.db", "--user", "bob@contoso.com"),
+    )
+    assert refused.status == 3
 
 
 def test_a_harvest_wants_roots(call: Run, here: Path) -> None:
