@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from ..arguments import checked
-from ..buffers import B, Readable, Rope, Writable, chunks, joined, write_to
+from ..buffers import B, Octets, Readable, Rope, Writable, chunks, joined, write_to
 from ..cms import compressed_data, enveloped_data, signed_data
 from ..cms.ess import ReceiptRequest
 from ..cms.keys import SigningKey
@@ -308,11 +308,10 @@ def signed_entity(
     if not detached:
         return pkcs7_mime(SIGNED, der)
     micalg = ",".join(dict.fromkeys(digest.micalg for digest in digests))
+    # of 128 random bits, made after the entity: nothing in it has them
     boundary = f"----{os.urandom(16).hex()}"
-    while isinstance(entity, bytes) and boundary.encode() in entity:
-        boundary = f"----{os.urandom(16).hex()}"
     quoted = f'"{micalg}"' if "," in micalg else micalg
-    parts = [
+    parts: list[Octets] = [
         'Content-Type: multipart/signed; protocol="application/pkcs7-signature";\r\n'
         f' micalg={quoted}; boundary="{boundary}"\r\n\r\n--{boundary}\r\n'.encode(),
         entity,

@@ -13,10 +13,15 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smime_graph import EXCHANGE, RFC_8551, Policy, UsageError, oids
+from smime_graph import EXCHANGE, RFC_8551, Contact, Policy, UsageError, algorithms, oids
+from smime_graph.algorithms import KeyTransport
 from smime_graph.asn1 import ber
+from smime_graph.asn1.algorithm_identifier import AlgorithmIdentifier
 from smime_graph.authority.issue import CA
 from smime_graph.cms import attributes, signed_data
+from smime_graph.cms.parameters import read_transport, write_transport
+from smime_graph.cms.recipients import key_transport
+from smime_graph.cms.recipients.recipient_info import write_identifier
 from smime_graph.errors import PolicyRefusal
 from smime_graph.x509.certificate import Certificate
 
@@ -156,3 +161,58 @@ def test_large_chains_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     signed_data._frame.cache_clear()
     signed_data.sign(b"x", [one], detached=True, policy=EXCHANGE, at=NOW)
     assert signed_data._frame.cache_info().currsize == 0
+
+
+@functools.cache
+def readers() -> tuple[Contact, ...]:
+    """Two certificates for one key; of each one who announced OAEP, and one who did not."""
+    key = rsa.generate_private_key(65537, 2048)
+    found = [
+        CA(name, key="p256", at=NOW - timedelta(days=9)).issue("bob@contoso.com", key=key, at=NOW)
+        for name in ("Root", "Other")
+    ]
+    announced = (ber.sequence(ber.oid(oids.RSAES_OAEP)),)
+    return tuple(
+        Contact(one.certificate, capabilities=said) for one in found for said in (None, announced)
+    )
+
+
+RIDS: tuple[Literal["issuer", "ski"], ...] = ("issuer", "ski")
+KEY_TRANSPORTS = (EXCHANGE, EXCHANGE.but("exchange", key_transports=("rsaes-oaep",)))
+
+
+@settings(deadline=None)
+@given(
+    number=st.sampled_from(range(4)),
+    rid=st.sampled_from(RIDS),
+    policy=st.sampled_from(KEY_TRANSPORTS),
+)
+def test_a_recipient_is_named_as_when_nothing_is_remembered(
+    number: int, rid: Literal["issuer", "ski"], policy: Policy
+) -> None:
+    to = readers()[number]
+    der, version = key_transport.wrap(to, bytes(32), policy, rid)
+    read = ber.read(der, "KeyTransRecipientInfo").children()
+    is_oaep = to.capabilities is not None or policy is not EXCHANGE
+    transport = algorithms.by_name(KeyTransport, "rsaes-oaep" if is_oaep else "rsaes-pkcs1v15")
+    oaep = read_transport(AlgorithmIdentifier.read(read[2], "algorithm"), "recipient")[1]
+    assert version == (2 if rid == "ski" else 0)
+    assert read[0].raw == ber.integer(version)
+    assert read[1].raw == write_identifier(to.certificate, rid)
+    assert read[2].raw == write_transport(transport, oaep)
+
+
+def test_of_a_recipient_who_comes_again_nothing_is_written_but_the_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    to = CA("Again", key="p256").issue("bob@contoso.com", key="rsa-2048").contact
+    written: list[Certificate] = []
+
+    def counting(certificate: Certificate, rid: Literal["issuer", "ski"]) -> bytes:
+        written.append(certificate)
+        return write_identifier(certificate, rid)
+
+    monkeypatch.setattr(key_transport, "write_identifier", counting)
+    made = [key_transport.wrap(to, bytes(32), EXCHANGE, "issuer")[0] for _ in range(5)]
+    assert len(set(made)) == 5  # another encrypted key each time
+    assert written == [to.certificate]

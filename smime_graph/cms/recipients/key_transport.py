@@ -17,6 +17,7 @@ from ...asn1.algorithm_identifier import AlgorithmIdentifier
 from ...asn1.ber import Fields, Node
 from ...errors import PolicyRefusal, UsageError
 from ...policy import Policy
+from ...x509.certificate import Certificate, remembered
 from .. import parameters
 from ..capabilities import Capabilities
 from ..keys import DecryptionKey, Recipient
@@ -62,14 +63,30 @@ def wrap(
             f"{certificate.description}: its RSA key cannot carry a key with {transport.name}",
             hint="the key is too short; ask the recipient for a certificate with RSA-2048 or more",
         ) from None
-    version = 2 if rid == "ski" else 0  # of the RecipientInfo, and what that asks for
-    der = ber.sequence(
-        ber.integer(version),
-        write_identifier(certificate, rid),
-        parameters.write_transport(transport, oaep),
-        ber.octet_string(encrypted),
+    before = _before_key(certificate, rid=rid, transport=transport, oaep=oaep)
+    version = _version(rid)
+    return ber.sequence(before, ber.octet_string(encrypted)), version
+
+
+def _version(rid: RecipientIdentifierForm) -> int:
+    """That of the RecipientInfo, and what that asks for."""
+    return 2 if rid == "ski" else 0
+
+
+@remembered
+def _before_key(
+    certificate: Certificate,
+    *,
+    rid: RecipientIdentifierForm,
+    transport: KeyTransport,
+    oaep: OaepParameters | None,
+) -> bytes:
+    """What is the same in every RecipientInfo of a certificate: all but the encrypted key."""
+    return (
+        ber.integer(_version(rid))
+        + write_identifier(certificate, rid)
+        + parameters.write_transport(transport, oaep)
     )
-    return der, version
 
 
 def read(node: Node) -> list[RecipientInfo]:
