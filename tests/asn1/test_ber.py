@@ -209,9 +209,11 @@ def _texts(node: Node) -> tuple[bytes, ...]:
     return tuple(bytes(one.as_octets("text")) for one in node.expect(ber.SEQUENCE, "Texts"))
 
 
-def _within(inner: bytes, budget: Budget | None = None) -> Node:
+def _within(inner: bytes, budget: Budget | None = None, *, is_definite: bool = True) -> Node:
     """The element in the middle of another one, as it is in a message."""
     whole = ber.sequence(ber.integer(1), inner)
+    if not is_definite:
+        whole = b"\x30\x80" + ber.integer(1) + inner + bytes(2)
     return ber.read(whole, "Whole", budget=budget).children()[1]
 
 
@@ -266,16 +268,21 @@ def test_what_is_remembered_costs_what_it_costs_to_read(count: int) -> None:
 def test_what_is_not_remembered_is_read_where_it_stands(one: bytes) -> None:
     lately = ber.remembered(_texts, entries=4, longest=99)
 
-    def told(read: Callable[[Node], tuple[bytes, ...]]) -> tuple[object, object]:
+    def told(
+        read: Callable[[Node], tuple[bytes, ...]], *, is_definite: bool
+    ) -> tuple[object, object]:
         budget = Budget(0)
-        node = _within(one, budget)
+        node = _within(one, budget, is_definite=is_definite)
         try:
             found: object = read(node)
         except MalformedMessage as error:
             found = str(error)
         return found, (budget.spent, node._source.left)
 
-    assert told(lately) == told(lately) == told(_texts)
+    for definite in (True, False):
+        expected = told(_texts, is_definite=definite)
+        assert told(lately, is_definite=definite) == expected
+        assert told(lately, is_definite=definite) == expected
 
 
 def test_spans_are_where_the_elements_are() -> None:

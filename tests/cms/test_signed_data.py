@@ -673,9 +673,12 @@ def test_an_attribute_costs_and_gives_the_same_in_whatever_form_it_is(
             node = ber.read(ber.context(0, *form[:number]), "signedAttrs", tag=0xA0)
             found.append(Attributes(node))
             assert found[-1].raws == form[:number]
+            if form is short:  # the set, and of each attribute it, its type, its set and its values
+                assert ber.MAX_ELEMENTS - node._source.left == 1 + number * (3 + count)
         one, other = found
         for oid in types:
             assert [v.raw for v in one.values(oid)] == [v.raw for v in other.values(oid)]
+            assert [v.contents for v in one.values(oid)] == [v.contents for v in other.values(oid)]
             assert one.is_repeated(oid) == other.is_repeated(oid)
             single, same = one.single(oid), other.single(oid)
             is_once = types[:number].count(oid) == 1 and count == 1
