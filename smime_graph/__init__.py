@@ -106,6 +106,7 @@ if TYPE_CHECKING:
     from .policy import RFC_8551 as RFC_8551
     from .policy import Policy as Policy
     from .smime.answer import answer as answer
+    from .smime.answer import reference_hcp as reference_hcp
     from .smime.attachments import Attachment as Attachment
     from .smime.bcc import SealedCopy as SealedCopy
     from .smime.context import Clearance as Clearance
@@ -119,6 +120,8 @@ if TYPE_CHECKING:
     from .smime.harvest import harvest as harvest
     from .smime.harvest import harvest_outlook as harvest_outlook
     from .smime.harvest import signer_contact as signer_contact
+    from .smime.header_confidentiality import HeaderConfidentiality as HeaderConfidentiality
+    from .smime.header_confidentiality import HeaderConfidentialityName as HeaderConfidentialityName
     from .smime.header_protection import FieldProtection as FieldProtection
     from .smime.header_protection import FieldState as FieldState
     from .smime.header_protection import HeaderProtection as HeaderProtection
@@ -218,13 +221,14 @@ _HOME = {
     ),
     ".pki.trust": ("TrustStore",),
     ".policy": ("ARCHIVE", "EXCHANGE", "POLICIES", "POST_QUANTUM", "Policy", "RFC_8551"),
-    ".smime.answer": ("answer",),
+    ".smime.answer": ("answer", "reference_hcp"),
     ".smime.attachments": ("Attachment",),
     ".smime.bcc": ("SealedCopy",),
     ".smime.context": ("Clearance",),
     ".smime.examine": ("decompress", "decrypt", "examine", "inspect", "unseal", "verify"),
     ".smime.entity": ("HeaderField",),
     ".smime.harvest": ("harvest", "harvest_outlook", "signer_contact"),
+    ".smime.header_confidentiality": ("HeaderConfidentiality", "HeaderConfidentialityName"),
     ".smime.header_protection": (
         "FieldProtection",
         "FieldState",

@@ -12,7 +12,7 @@ import reprlib
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from . import algorithms
 from .algorithms import KeyAgreement, KeyKind, KeyTransport, Row, SignatureScheme
@@ -53,6 +53,10 @@ class Policy:
     # 4.4.4, RFC 5280 4.2.1.12: an application may refuse it)
     accept_any_purpose: bool = True
     accept_unsigned: bool = False  # a message without any signature is accepted
+    # RFC 9788: what is signed has the header fields in it, too; and what of them an encrypted
+    # message hides outside: nothing, or as hcp_baseline or hcp_shy (3.2)
+    header_protection: bool = True
+    header_confidentiality: Literal["none", "baseline", "shy"] = "none"
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -65,6 +69,11 @@ class Policy:
             used.add(self.rsa_signature)
         if not used <= self.accept:
             raise UsageError(f"policy {self.name} uses what it does not accept")
+        if self.header_confidentiality != "none" and not self.header_protection:
+            raise UsageError(
+                f"policy {self.name} hides header fields, and protects none",
+                hint="what is hidden outside has to be inside: leave header_protection on",
+            )
 
     def __repr__(self) -> str:
         """The name; of a policy of one's own also what differs from the default, in one line."""
@@ -122,6 +131,7 @@ _QUANTUM_PRONE = _CURRENT & {
 EXCHANGE = Policy(
     # AES-CBC only: Outlook is reported not to open AuthEnvelopedData (MimeKit#1149), and Graph to
     # break smime-type=authEnveloped-data whoever the recipient is (msgraph-sdk-java#2544)
+    # header_confidentiality is off: Outlook shows the outer Subject
     "exchange",
     digest="sha256",
     rsa_signature="rsassa-pkcs1v15",

@@ -11,6 +11,7 @@ import pytest
 from smime_graph.authority.issue import CA
 from smime_graph.pki.identity import Contact, Identity
 from smime_graph.pki.trust import TrustStore
+from smime_graph.policy import EXCHANGE
 from smime_graph.x509.certificate import Certificate
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -86,6 +87,10 @@ def to_bob_rsa(bob_rsa: Identity) -> Contact:
     return contact(bob_rsa)
 
 
+# signs the content and no header fields, as everybody did before RFC 9788
+BARE = EXCHANGE.but("bare", header_protection=False)
+
+
 @pytest.fixture
 def message() -> bytes:
     return (
@@ -98,3 +103,14 @@ def message() -> bytes:
         b"\r\n"
         b"the figures\r\n"
     )
+
+
+def signed_content(message: bytes, intent: str = "clear") -> bytes:
+    """What is signed of a message of short lines: its header fields, too (RFC 9788 5.2.1)."""
+    header, _, body = message.partition(b"\r\n\r\n")
+    fields = [line + b"\r\n" for line in header.split(b"\r\n")]
+    own = [one for one in fields if not one.startswith((b"Content-", b"MIME-"))]
+    hp = b'text/plain; hp="%s"' % intent.encode()
+    mime = [one.replace(b"text/plain", hp) for one in fields if one not in own]
+    outer = [b"HP-Outer: " + one for one in own] if intent == "cipher" else []
+    return b"".join([*own, *outer, *mime, b"\r\n", body])

@@ -112,6 +112,7 @@ def protected_into(out: Writable | None, raw: Data, how: Protection) -> bytes:
                 policy=policy,
                 at=at,
                 rid=how.rid,
+                header_confidentiality=how.confidentiality,
                 out=out,
             )
         return wrap.seal(
@@ -123,6 +124,7 @@ def protected_into(out: Writable | None, raw: Data, how: Protection) -> bytes:
             at=at,
             sid=how.sid,
             rid=how.rid,
+            header_confidentiality=how.confidentiality,
             receipt_request=asked,
             label=label,
             out=out,

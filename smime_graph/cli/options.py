@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..pki.revocation import Revocation, RevocationMode
     from ..pki.trust import TrustStore
     from ..policy import Policy
+    from ..smime.header_confidentiality import HeaderConfidentiality
     from .keys import KeyRing, RecipientFinder
 
 G = TypeVar("G")
@@ -171,6 +172,11 @@ _signing = combine(
         metavar="OID[:N[:MARK]]",
         help="Sign a security label: its policy, the classification's number, a privacy mark.",
     ),
+    option(
+        "--no-header-protection",
+        is_flag=True,
+        help="Sign the content alone, and not From, To, Subject and the other header fields.",
+    ),
 )
 
 opaque = option(
@@ -227,6 +233,12 @@ sealing = combine(
         is_flag=True,
         help="Compress what was signed before it is encrypted. Not every program reads that:"
         " Thunderbird 153 and 157 show an empty body.",
+    ),
+    option(
+        "--header-confidentiality",
+        type=click.Choice(["none", "baseline", "shy"]),
+        help="What of the header stands inside alone: nothing, Subject, Comments and Keywords, or"
+        " names beside addresses and the time zone as well. Outlook shows what stands outside.",
     ),
 )
 
@@ -381,6 +393,7 @@ class Protection:
     opaque: bool = False
     receipt_to: tuple[str, ...] = ()
     label: str | None = None
+    confidentiality: HeaderConfidentiality | None = None  # of an answer, instead of the policy's
 
     @classmethod
     def of(cls, given: Mapping[str, Any], keys: Keys | None = None) -> Protection:
@@ -459,4 +472,8 @@ def _policy(given: Mapping[str, Any]) -> Policy:
         changes["encrypt_to_self"] = False
     if given.get("compress"):
         changes["compress"] = True
+    if given.get("no_header_protection"):
+        changes["header_protection"] = False
+    if given.get("header_confidentiality"):
+        changes["header_confidentiality"] = given["header_confidentiality"]
     return found.but(found.name, **changes) if changes else found

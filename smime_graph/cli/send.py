@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ..graph.models import MessageRef
     from ..smime.answer import Kind
     from ..smime.bcc import SealedCopy
+    from ..smime.report import Opened
 
 save = option(
     "--save-to-sent-items/--no-save-to-sent-items",
@@ -317,7 +318,7 @@ def _check(kind: Kind, original: bytes, message: bytes, how: Protection) -> None
 
 
 def _build(graph: GraphClient, wanted: _Answer, user: str) -> bytes:
-    from ..smime.answer import answer
+    from ..smime.answer import answer, reference_hcp
 
     text = ""
     if wanted.body is not None:
@@ -334,17 +335,19 @@ def _build(graph: GraphClient, wanted: _Answer, user: str) -> bytes:
             hint="name the certificates of its recipients with --recipient, or give a finished"
             " MESSAGE that quotes nothing",
         )
+    sender = wanted.sender_address or _sender(opened.raw, how.keys, user)
     made = answer(
-        opened,
+        opened.raw,
         kind=wanted.kind,
-        sender=wanted.sender_address or _sender(opened, how.keys, user),
+        sender=sender,
         text=text,
         attachments=attachments,
         to=wanted.to,
         at=how.at,
     ).as_bytes()
     _check(wanted.kind, original, made, how)
-    return prepare(made, how)
+    hidden = reference_hcp(opened, kind=wanted.kind, sender=sender, to=wanted.to, policy=how.policy)
+    return prepare(made, replace(how, confidentiality=hidden))
 
 
 def _attachment(path: str) -> Any:
@@ -361,7 +364,7 @@ def _attachment(path: str) -> Any:
     )
 
 
-def _open_original(raw: bytes, how: Reading) -> tuple[bytes, bool]:
+def _open_original(raw: bytes, how: Reading) -> tuple[Opened, bool]:
     """The original in the clear, and whether it was encrypted."""
     from ..policy import ARCHIVE
     from ..smime.context import VerificationContext
@@ -374,7 +377,7 @@ def _open_original(raw: bytes, how: Reading) -> tuple[bytes, bool]:
 
     layers = [layer for layer in inspect(raw) if not layer.errant]
     if not layers:
-        return raw, False
+        return Opened(raw, b"", MessageReport()), False
     encrypted = any(layer.type in ENCRYPTED for layer in layers)
     if encrypted and not how.keys.identity:
         raise UsageError(
@@ -385,7 +388,7 @@ def _open_original(raw: bytes, how: Reading) -> tuple[bytes, bool]:
     if encrypted or how.keys.trust:
         # an answer that quotes what nobody checked is an oracle for whoever changed it on its way
         opened = open_message(raw, how)
-        return opened.raw, any(layer.type in ENCRYPTED for layer in opened.report.whole)
+        return opened, any(layer.type in ENCRYPTED for layer in opened.report.whole)
     terminal.complain(
         "warning", "the signature of the original is not checked: no --trust is given"
     )
@@ -395,7 +398,7 @@ def _open_original(raw: bytes, how: Reading) -> tuple[bytes, bool]:
     protected, _ = read_protected_header(parsed.payload, parsed.outer, is_encrypted=False)
     # whom an answer goes to is read from protected fields alone (RFC 9788 4.4.4, 6.2)
     header, _, _ = header_of(parsed, protected, is_signed=True)
-    return Opened(parsed.content, header, MessageReport(), protected).raw, False
+    return Opened(parsed.content, header, MessageReport(), protected), False
 
 
 def _sender(opened: bytes, named: Keys, user: str) -> str:

@@ -2,7 +2,8 @@
 
 What is given is the opened message: its layers are taken off before. What is quoted from a message
 that was encrypted may leave only encrypted (RFC 9787, "Composing and sending a reply"): whoever
-calls this has to see to it, because nothing here knows how the original came.
+calls this has to see to it, because nothing here knows how the original came. What of its header
+was encrypted must not stand outside either (RFC 9788 6.1): `reference_hcp` says what that is.
 
 Whom an answer goes to, Microsoft Graph decides: a reply in MIME goes to the sender of the original
 (documented), and whether Reply-To and the answer's own To and Cc count is not. So a reply that is
@@ -34,8 +35,10 @@ from .canonical import canonical_entity
 from .entity import MAX_DEPTH, Entity, split_multipart
 from .examine import inspect
 from .fields import decode_words
+from .header_confidentiality import POLICIES as HCPS
+from .header_confidentiality import HeaderConfidentiality
 from .outgoing import emails
-from .report import ENCRYPTED
+from .report import ENCRYPTED, Opened
 
 Kind = Literal["reply", "reply-all", "forward"]
 
@@ -112,6 +115,57 @@ def answer(
         # the whole of it, because HTML and attachments would be lost in the quoted text
         _attach(made, original)
     return made
+
+
+@checked
+def reference_hcp(
+    original: Opened,
+    *,
+    kind: Literal["reply", "reply-all", "forward"],
+    sender: str,
+    to: Sequence[str] = (),
+    policy: Policy = EXCHANGE,
+) -> HeaderConfidentiality | None:
+    """What the answer to `original` has to hide, as `seal` takes it; None where it is nothing.
+
+    `original` is the Opened of `unseal` or `decrypt`; `kind`, `sender` and `to` are those of
+    `answer`. A field that would tell what stood in the original under its encryption alone gets the
+    value that it would have if the original had been what its sender put outside: the Subject is
+    "Re: [...]". RFC 9788 6.1.2 has this as ReferenceHCP; here it holds for the field, so that a
+    Subject that was edited is hidden as well. Before it `policy`, a Policy, is asked what it hides.
+    """
+    protected = original.protected
+    if protected is None or protected.outer is None:
+        return None
+
+    def respond(raw: bytes) -> dict[str, str]:
+        try:
+            made = answer(raw, kind=kind, sender=sender, to=to)
+        except (MalformedMessage, UsageError):
+            return {}  # from what stands outside alone nobody could answer it
+        return {name.lower(): str(value) for name, value in made.items()}
+
+    inside = respond(original.header + b"\r\n")
+    fields = "".join(f"{name}: {value}\r\n" for name, value in protected.outer)
+    outside = respond(fields.encode() + b"\r\n")
+    hidden = {
+        name: outside.get(name)
+        for name, value in inside.items()
+        if name not in _OWN and outside.get(name) != value
+    }
+    if not hidden:
+        return None
+    own = HCPS.get(policy.header_confidentiality)
+
+    def hcp(name: str, value: str) -> str | None:
+        shown = value if own is None else own(name, value)
+        return hidden.get(name.lower(), value) if shown == value else shown
+
+    return hcp
+
+
+# of an answer, whatever it answers
+_OWN = ("from", "date", "message-id", "mime-version", "content-type", "content-transfer-encoding")
 
 
 def _attach(made: EmailMessage, original: bytes) -> None:

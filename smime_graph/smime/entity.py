@@ -192,12 +192,15 @@ class Entity(Generic[D]):
         alone._by_name, alone._content_type = self._by_name, self._content_type
         return alone
 
-    def narrowed(self, fields: Sequence[HeaderField], end: bytes, body: bytes) -> Entity[bytes]:
+    def narrowed(
+        self, fields: Sequence[HeaderField], end: bytes, body: bytes, *, above: bytes = b""
+    ) -> Entity[bytes]:
         """Only these fields of it, all with a name and its Content-Type among them, and a blank
-        line in front of its body: what would come of it if that were read again.
+        line in front of its body: what would come of it if that were read again. `above` are fields
+        that are no MIME fields, which stand above them.
         """
         made: Entity[bytes] = Entity.__new__(Entity)
-        header = b"".join([*[field.raw for field in fields], end])
+        header = b"".join([above, *[field.raw for field in fields], end])
         made.raw, made._body_start = header + body, len(header)
         made.fields, made.has_blank_line = tuple(fields), True
         made._by_name, made._content_type = None, self.content_type

@@ -14,8 +14,6 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC
-from email.errors import MessageError
-from email.header import decode_header, make_header
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
@@ -25,6 +23,7 @@ from ..findings import Finding, finding
 from ..pki.address import mailboxes, parse_header_addresses
 from ..text import printable
 from .entity import MESSAGES, ContentType, Entity, HeaderField, is_mime_field, split_multipart
+from .fields import decode_words
 
 HeaderProtection = Literal["clear", "cipher"]
 FieldState = Literal["unprotected", "signed-only", "encrypted-only", "signed-and-encrypted"]
@@ -266,20 +265,24 @@ def _pairs(fields: Iterable[HeaderField]) -> tuple[tuple[str, str], ...]:
     )
 
 
-def differing(one: Iterable[tuple[str, str]], other: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """The names of the fields that say something else here and there, or stand in one alone.
+def differing(
+    wanted: Iterable[tuple[str, str]], actual: Iterable[tuple[str, str]]
+) -> dict[str, bool]:
+    """The names of the fields that are not what is wanted, and whether they are there at all.
 
     Of addresses only the addr-specs count, of a Date the moment: relays write both anew. What was
     added on the way is left out, unless readers act upon it.
     """
-    here, there = _by_name(one), _by_name(other)
-    return tuple(
-        spelled
-        for name, (spelled, values) in {**there, **here}.items()
-        if (name in here or name in _ACTED_UPON)
-        and name not in _ADDED_IN_TRANSIT
-        and not _is_same(name, values, there.get(name, ("", []))[1] if name in here else [])
-    )
+    inside, outside = _by_name(wanted), _by_name(actual)
+    found: dict[str, bool] = {}
+    for name, (spelled, values) in inside.items():
+        there = outside.get(name, ("", []))[1]
+        if name not in _ADDED_IN_TRANSIT and not _is_same(name, values, there):
+            found[spelled] = bool(there)
+    for name, (spelled, _) in outside.items():
+        if name in _ACTED_UPON and name not in inside and not name.startswith(_ADDED_BEGIN):
+            found[spelled] = True
+    return found
 
 
 def _by_name(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, list[str]]]:
@@ -306,18 +309,16 @@ def _meaning(name: str, text: str) -> Hashable:
         if name == "date":
             moment = parsedate_to_datetime(text[:200])
             return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-        if "=?" in text:
-            return _plain(str(make_header(decode_header(text))))
-    except (MalformedMessage, MessageError, ValueError, LookupError, TypeError, OverflowError):
+        return _plain(decode_words(text))
+    except (MalformedMessage, ValueError, TypeError, OverflowError):
         return text  # it says what its octets say
-    return text
 
 
 def compare_outside(
     protected: ProtectedHeader, outer: Entity[Data] | None
 ) -> tuple[tuple[str, ...], list[Finding]]:
-    """The names of the fields that say something else outside than the protected ones do; and a
-    finding where that is not what the sender put there.
+    """The names of the fields that say something else outside than the protected ones do, or
+    nothing; and a finding where a reader is shown there what the sender did not write.
     """
     actual = () if outer is None else _pairs(outer.fields)
     if not actual:
@@ -325,14 +326,14 @@ def compare_outside(
     inside = _pairs(protected.fields)
     different = differing(inside, actual)
     wanted = inside if protected.outer is None else protected.outer
-    changed = different if wanted is inside else differing(wanted, actual)
+    changed = [name for name, is_there in differing(wanted, actual).items() if is_there]
     found: list[Finding] = []
     if changed:
         names = printable(", ".join(changed[:10]))
         more = f" and {len(changed) - 10} more" if len(changed) > 10 else ""
         text = f"outside the protection the message has another {names}{more} than its sender wrote"
         found.append(finding("smime.outer-header", "message", text))
-    return different, found
+    return tuple(different), found
 
 
 def differing_from(
@@ -381,3 +382,22 @@ def shown_fields(
         if name in _SINGLE:
             single.add(name)
     return found
+
+
+def without_hp(field: HeaderField) -> bytes:
+    """A Content-Type without what header protection put there: that was said of the message as it
+    was protected.
+    """
+    raw = field.raw
+    if field.name.lower() != "content-type" or _NAMED.search(raw) is None:
+        return raw
+    return _OF_PROTECTION.sub(lambda match: b"" if match[0][:1] == b";" else match[0], raw)
+
+
+_NAMED = re.compile(rb"[hH][pP]|[pP][rR][oO][tT][eE][cC][tT][eE][dD]-")
+# possessive, and a quoted string is passed over as a whole
+_OF_PROTECTION = re.compile(
+    rb'"(?:[^"\\]|\\.)*+"?'
+    rb'|;\s*+(?:hp|hp-legacy-display|protected-headers)\s*+=\s*+(?:"[^"\\]*+"|[^;\s"]*+)(?=\s*+(?:;|\Z))',
+    re.IGNORECASE | re.DOTALL,
+)

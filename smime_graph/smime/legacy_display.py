@@ -1,4 +1,4 @@
-"""The text for those who do not read protected fields: taken out where they are read.
+"""The text for those who do not read protected fields: taken out where they are, and put in.
 
 A Legacy Display Element repeats in the body what is hidden outside (RFC 9788 4.5.3, 5.2.2, 5.2.3).
 """
@@ -6,16 +6,19 @@ A Legacy Display Element repeats in the body what is hidden outside (RFC 9788 4.
 from __future__ import annotations
 
 import re
+from html import escape
 
 from ..buffers import Data, part
 from ..errors import MalformedMessage
 from .canonical import WIDE_CHARSETS, encode_base64, quoted_printable
-from .entity import Entity, HeaderField, is_mime_field, split_multipart
-from .header_protection import ProtectedHeader, legacy_part
+from .entity import Entity, is_mime_field, split_multipart
+from .header_confidentiality import with_parameter
+from .header_protection import ProtectedHeader, legacy_part, without_hp
 from .lines import crlf
 
 _MAX_DEPTH = 10  # of multiparts in one another
 _MAX_PARTS = 300
+_CLASS_NAME = "header-protection-legacy-display"  # RFC 9788 5.2.3
 
 
 def shown_entity(content: Data, protected: ProtectedHeader) -> list[Data]:
@@ -33,25 +36,8 @@ def shown_entity(content: Data, protected: ProtectedHeader) -> list[Data]:
         pieces += _body_without_part(root)
     else:
         pieces.append(root.body)
-    header = [_without_parameters(field) for field in fields]
+    header = [without_hp(field) for field in fields]
     return [b"".join([*header, b"\r\n"]), *pieces]
-
-
-def _without_parameters(field: HeaderField) -> bytes:
-    """A Content-Type without what header protection put there: that was said of the message as it
-    was protected.
-    """
-    if field.name.lower() != "content-type":
-        return field.raw
-    return _PARAMETER.sub(lambda match: b"" if match[0][:1] == b";" else match[0], field.raw)
-
-
-# possessive, and a quoted string is passed over as a whole
-_PARAMETER = re.compile(
-    rb'"(?:[^"\\]|\\.)*+"?'
-    rb'|;\s*+(?:hp|hp-legacy-display|protected-headers)\s*+=\s*+(?:"[^"\\]*+"|[^;\s"]*+)(?=\s*+(?:;|\Z))',
-    re.IGNORECASE | re.DOTALL,
-)
 
 
 def _body_without_part(root: Entity[Data]) -> list[Data]:
@@ -112,7 +98,7 @@ def _part_without_display(entity: Entity[Data], depth: int) -> list[Data] | None
     if not entity.has_blank_line:
         return None
     end = b"\r\n" if entity.header.endswith(b"\r\n") else b"\n"
-    header = b"".join([*map(_without_parameters, entity.fields), end])
+    header = b"".join([*map(without_hp, entity.fields), end])
     return [header, *_body_without_display(entity.body, entity, depth)]
 
 
@@ -161,4 +147,86 @@ def _is_display(tag: bytes) -> bool:
     match = _CLASS.search(tag)
     if match is None:
         return False
-    return b"header-protection-legacy-display" in b"".join(filter(None, match.groups())).split()
+    return _CLASS_NAME.encode() in b"".join(filter(None, match.groups())).split()
+
+
+# --- made ---------------------------------------------------------------------------------------
+
+
+def add_display(raw: bytes, text: str, depth: int = 0) -> bytes:
+    """The entity with a Legacy Display Element in every Main Body Part that is text: `text` are its
+    lines (RFC 9788 5.2.2 to 5.2.4).
+    """
+    entity = Entity(raw)
+    kind = entity.content_type
+    disposition = (entity.get("Content-Disposition") or "").strip().lower()
+    if disposition.startswith("attachment") or not entity.has_blank_line:
+        return raw
+    if kind.value in ("text/plain", "text/html"):
+        return _with_element(entity, text)
+    if kind.value not in ("multipart/alternative", "multipart/mixed", "multipart/related"):
+        return raw
+    body = entity.body
+    try:
+        spans = split_multipart(body, kind.parameters.get("boundary", "")).spans
+    except MalformedMessage:
+        return raw
+    found: list[bytes] = []
+    position = 0
+    chosen = spans[:_MAX_PARTS] if kind.value == "multipart/alternative" else spans[:1]
+    for start, stop in chosen if depth < _MAX_DEPTH else ():
+        found += [body[position:start], add_display(body[start:stop], text, depth + 1)]
+        position = stop
+    return b"".join([entity.header, *found, body[position:]])
+
+
+def _with_element(entity: Entity[bytes], text: str) -> bytes:
+    """A text part with the element at its beginning, and with the mark that it has one."""
+    kind = entity.content_type
+    given = next(iter(entity.all("Content-Type")), None)
+    if given is None:
+        return entity.raw
+    end = "\r\n" if entity.header.endswith(b"\r\n") else "\n"
+    charset = kind.parameters.get("charset", "us-ascii").lower()
+    changed = with_parameter(given, b'hp-legacy-display="1"')
+    if charset in ("us-ascii", "ascii") and not text.isascii():
+        charset = "utf-8"  # of which ASCII is a part
+        changed = changed._replace(raw=_CHARSET.sub(b"", changed.raw))
+        changed = with_parameter(changed, b'hp-legacy-display="1"; charset="utf-8"')
+    try:
+        data = bytes(entity.decoded_body())
+        if kind.value == "text/html":
+            made = _html_with_element(data, text, charset, end)
+        else:
+            made = _text_with_element(data, text.replace("\n", end) + 2 * end, charset)
+    except (MalformedMessage, LookupError, ValueError):
+        return entity.raw  # of a charset, or an encoding, that nobody can write
+    encoding = entity.transfer_encoding
+    if encoding == "base64":
+        made = encode_base64(made)
+    elif encoding == "quoted-printable":
+        made = quoted_printable(crlf(made))
+    header = [changed.raw if field is given else field.raw for field in entity.fields]
+    return b"".join([*header, end.encode(), made])
+
+
+_CHARSET = re.compile(rb';\s*+charset\s*+=\s*+(?:"[^"\\]*+"|[^;\s"]*+)', re.IGNORECASE)
+
+
+def _text_with_element(data: bytes, element: str, charset: str) -> bytes:
+    if charset.startswith(WIDE_CHARSETS):
+        return (element + data.decode(charset)).encode(charset)
+    return element.encode(charset, "replace") + data
+
+
+def _html_with_element(data: bytes, text: str, charset: str, end: str) -> bytes:
+    """RFC 9788 5.2.3.1: the first child of the body; where no body begins, before all else."""
+    if charset.startswith(WIDE_CHARSETS):
+        raise ValueError("the tags of a wide charset are not looked for")
+    at = next((match.end() for match in _BODY.finditer(data) if match[0][:2] != b"<!"), 0)
+    element = f'<div class="{_CLASS_NAME}">\n<pre>{escape(text)}</pre></div>'
+    octets = element.replace("\n", end).encode(charset, "xmlcharrefreplace")
+    return data[:at] + octets + data[at:]
+
+
+_BODY = re.compile(rb"<!--.*?(?:-->|\Z)|<body(?=[\s>])[^<>]*+>", re.IGNORECASE | re.DOTALL)

@@ -32,7 +32,19 @@ from ..x509.certificate import Certificate
 from .canonical import canonical_entity, encode_base64, has_data_lines
 from .entity import MAX_HEADER, MESSAGES, Entity, HeaderField, is_mime_field
 from .fields import folded_field
+from .header_confidentiality import (
+    HeaderConfidentiality,
+    check_size,
+    display_lines,
+    hidden_fields,
+    inner_fields,
+    is_to_protect,
+    outer_records,
+    with_hp,
+)
+from .header_protection import HeaderProtection, without_hp
 from .large import canonical_large
+from .legacy_display import add_display
 
 # What a sender should know and need not change. Not by `warnings`: whoever makes errors of them
 # would lose a message that is right. Without any set-up Python writes these to standard error.
@@ -59,9 +71,15 @@ def without_certificate(wanted: Sequence[str], everyone: Sequence[AnyRecipient])
 
 
 class Outgoing:
-    """A message taken apart: the fields that stay outside, and the entity that goes inside."""
+    """A message taken apart: the fields that stay outside, and the entity that goes inside.
 
-    __slots__ = ("_inner", "_one", "_outer", "at", "message", "policy")
+    `protect` copies the first into the second.
+    """
+
+    __slots__ = (
+        *("_display", "_inner", "_intent", "_one", "_outer", "_protected", "_shown"),
+        *("at", "message", "policy"),
+    )
 
     def __init__(self, message: Entity[Data], policy: Policy, at: datetime) -> None:
         self.message = message
@@ -70,6 +88,10 @@ class Outgoing:
         self._one: str | None = None  # whom alone it is for, of Bcc
         self._outer: list[HeaderField] = []
         self._inner: list[HeaderField] = []
+        self._protected = b""
+        self._intent: HeaderProtection | None = None
+        self._display = ""
+        self._shown: list[HeaderField] | None = None  # what stands outside what is protected
         for field in message.fields:
             (self._inner if is_mime_field(field) else self._outer).append(field)
 
@@ -254,28 +276,64 @@ class Outgoing:
             found.append(security_label(label))
         return tuple(found)
 
+    def protect(
+        self, intent: HeaderProtection, confidentiality: HeaderConfidentiality | None = None
+    ) -> None:
+        """Copy the fields of outside into what is protected (RFC 9788 5.2.1).
+
+        `intent` is cipher for what will be encrypted, and of that alone something is hidden, as
+        `confidentiality` says. MalformedMessage for a header that cannot be written twice.
+        """
+        self._intent = intent
+        missing = missing_fields(self.message, self.at)
+        added = [HeaderField(one.partition(b":")[0].decode(), one) for one in missing]
+        inside = inner_fields([one for one in (*self._outer, *added) if is_to_protect(one)])
+        self._protected = b"".join([one.raw for one in inside])
+        self._shown = [*self._outside(), *added]
+        if intent == "cipher":
+            hidden: list[HeaderField] = []
+            if confidentiality is not None:
+                self._shown, hidden = hidden_fields(self._shown, confidentiality)
+                self._display = display_lines(hidden)
+            if hidden or self._one is not None:
+                inside = inner_fields([one for one in self._shown if is_to_protect(one)])
+            self._protected += outer_records(inside)
+        check_size(self._protected)
+
     def entity(self, *, clear: bool) -> bytes | Rope:
-        """What goes inside, canonical: the MIME fields and the body."""
+        """What goes inside, canonical: the MIME fields, those that are protected, and the body."""
         end = b"\r\n" if self.message.header.endswith(b"\r\n") else b"\n"
         has_type = bool(self.message.all("Content-Type"))
-        body = self.message.body
-        if has_type and self._one is None and isinstance(body, bytes):
-            return canonical_entity(self.message.narrowed(self._inner, end, body), clear=clear)
-        fields = [field.raw for field in self._inner]
-        if self._one is not None:
-            named = [one.raw for one in self._outer if one.name.lower() in ("to", "cc")]
-            fields = [*named, *fields]
+        body, inner = self.message.body, self._inner
+        above = self._protected
+        if self._one is not None and self._intent is None:
+            above = b"".join([one.raw for one in self._outer if one.name.lower() in ("to", "cc")])
         if not has_type:
             # an entity without a header has been seen to lose its body (Thunderbird bug 1893039)
-            fields.insert(0, _default_content_type(body))
+            inner = [HeaderField("Content-Type", _default_content_type(body)), *inner]
+        if self._intent is not None:
+            inner = [one._replace(raw=without_hp(one)) for one in inner]
+            if self._display and isinstance(body, bytes):
+                raw = b"".join([*[one.raw for one in inner], end, body])
+                shown = Entity(add_display(raw, self._display))
+                body, inner = shown.body, list(shown.fields)
+            typed = next(n for n, one in enumerate(inner) if one.name.lower() == "content-type")
+            inner[typed] = with_hp(inner[typed], self._intent)
+        if has_type and isinstance(body, bytes):
+            made = self.message.narrowed(inner, end, body, above=above)
+            return canonical_entity(made, clear=clear)
+        fields = [above, *[field.raw for field in inner]]
         if isinstance(body, bytes):
             return canonical_entity(b"".join([*fields, end, body]), clear=clear)
         return canonical_large(b"".join([*fields, end]), body, clear=clear)
 
     def assemble(self, entity: B) -> B:
         """The fields that stay outside, those that were missing, and the entity with its own."""
-        fields = [folded_field(field) for field in self._outside()]
-        fields += missing_fields(self.message, self.at)
+        if self._shown is not None:
+            fields = [folded_field(field) for field in self._shown]
+        else:
+            fields = [folded_field(field) for field in self._outside()]
+            fields += missing_fields(self.message, self.at)
         return cast("B", joined([*fields, b"MIME-Version: 1.0\r\n", entity]))
 
 

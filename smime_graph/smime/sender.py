@@ -43,9 +43,8 @@ class Senders(NamedTuple):
     readers may show that one instead (RFC 9788 4.4, RFC 8551 3.1). `is_ambiguous` where readers
     would not agree on which From there is.
 
-    A From that header protection (RFC 9788) protects is the one that is shown, and that of outside
-    no more than what the transport saw. The older forms of it are not read everywhere, so with them
-    both are compared.
+    A From that header protection (RFC 9788) protects is the one that is compared and shown. That of
+    outside has to be the signer's as well: it is what most readers, and Microsoft Graph, show.
     """
 
     addresses: tuple[str, ...]
@@ -59,6 +58,7 @@ class Senders(NamedTuple):
     is_named: bool = False  # by the caller, whatever From says
     header_of_from: ComparedHeader = "outer"
     is_mail: bool = True  # and no CMS alone, of which nobody expects a From
+    outside: tuple[str, ...] = ()  # From and Sender there, where it is a protected one
 
     @classmethod
     def of(
@@ -70,7 +70,8 @@ class Senders(NamedTuple):
         policy = context.policy
         if context.sender is not None:
             return cls((context.sender,), False, None, policy, is_named=True)
-        authors = others = None
+        authors: tuple[str, ...] | None = None
+        others: tuple[str, ...] = ()
         outer, inner = parsed.outer, parsed.inner
         repeated = None if parsed.payload is None else legacy_header(parsed.payload)
         found_in = (outer, *parsed.between, inner, _wrapped(inner), repeated)
@@ -79,14 +80,11 @@ class Senders(NamedTuple):
             return cls((), False, fault, policy, is_ambiguous=True)
         is_protected = protected is not None and protected.form == "hp" and protected.has("from")
         try:
-            if is_protected and _can_be_passed_over(outer):
-                headers = [one for one in headers if one is not outer]
-                outer = inner
             if outer is not None:
-                authors = _from(outer)
-                if len(fields := outer.all("Sender")) == 1:  # of two nobody knows which is shown
-                    others = parse_header_addresses(fields[0].value)
-            inside = tuple(found for one in headers if one is not outer and (found := _from(one)))
+                authors, others = _from(outer), _sender(outer)
+            compared = (outer, inner) if is_protected else (outer,)
+            further = [one for one in headers if not any(one is other for other in compared)]
+            inside = tuple(found for one in further if (found := _from(one)))
             shown = tuple(one for header in headers for one in _addresses_shown(header))
         except MalformedMessage as error:
             return cls((), False, f"From cannot be read: {error}", policy)
@@ -96,13 +94,29 @@ class Senders(NamedTuple):
             if outer is not None and not all(is_mime_field(one) for one in outer.fields):
                 # RFC 5322 3.6: a Sender is one beside the From, and never instead of it
                 return cls((), False, "the header has other fields, but no From", policy)
-            return cls((), True, None, policy, is_mail=outer is not None)
-        header: ComparedHeader = "protected" if outer is inner and is_protected else "outer"
-        first = authors
-        if first is None:
-            first, header = inside[0], "inner"
-        named = (*first, *(others or ()))
-        return cls(named, False, None, policy, first, inside, shown=shown, header_of_from=header)
+            if not inside:
+                return cls((), True, None, policy, is_mail=outer is not None)
+        outside: tuple[str, ...] = ()
+        header: ComparedHeader = "outer"
+        if is_protected and inner is not None:
+            # RFC 9788 4.4; that of outside is what the transport, and most readers, go by
+            outside, header = (*(authors or ()), *others), "protected"
+            authors, others = _from(inner), _sender(inner)
+            if not authors:
+                return cls((), False, "the protected From names nobody", policy)
+        elif authors is None:
+            authors, header = inside[0], "inner"
+        return cls(
+            (*(authors or ()), *others),
+            False,
+            None,
+            policy,
+            authors or (),
+            inside,
+            shown=shown,
+            header_of_from=header,
+            outside=outside,
+        )
 
     @property
     def header(self) -> ComparedHeader | None:
@@ -133,19 +147,21 @@ class Senders(NamedTuple):
             return None, [finding("pki.address.none", where, text, severity=severity)]
         own = mailboxes(held)
         if not own.isdisjoint(mailboxes(self.addresses)):
-            other = next((one for one in self.inside if own.isdisjoint(mailboxes(one))), None)
+            others = (*self.inside, *([self.outside] if self.outside else []))
+            other = next((one for one in others if own.isdisjoint(mailboxes(one))), None)
             if other is None:
                 return True, []
+            where_else = "outside the message has" if other is self.outside else "the content has"
             text = (
-                f"signed by {', '.join(held[:5])}, but the content has a From of its own: "
+                f"signed by {', '.join(held[:5])}, but {where_else} a From of its own: "
                 f"{', '.join(other[:5])}"
             )
             text = printable(text)
             return False, [finding("pki.address.mismatch", where, text, severity=severity)]
         wanted = "the sender must be" if self.is_named else "the message is from"
-        if self.header_of_from == "protected":
-            wanted = "its protected From is"
         text = f"signed by {', '.join(held[:5])}, but {wanted} {self.text or 'nobody'}"
+        if self.header_of_from == "protected":
+            text += ", says its protected header"
         return False, [finding("pki.address.mismatch", where, printable(text), severity=severity)]
 
     def hidden(self, severity: Severity) -> list[Finding]:
@@ -165,7 +181,9 @@ class Senders(NamedTuple):
         believers = dict.fromkeys(signer.emails for signer in signers if signer.accepted)
         held = [one for emails in believers for one in emails]
         believed = mailboxes(tuple(held))
-        named = dict.fromkeys(one for some in (self.authors, *self.inside) for one in some)
+        named = dict.fromkeys(
+            one for some in (self.authors, *self.inside, self.outside) for one in some
+        )
         silent = [one for one in named if mailbox(one) not in believed]
         if not held or not silent:
             return []
@@ -215,11 +233,9 @@ def _from(entity: Entity[Data]) -> tuple[str, ...] | None:
     return parse_header_addresses(fields[0].value) if fields else None
 
 
-def _can_be_passed_over(outer: Entity[Data] | None) -> bool:
-    """Whether the header outside has a From, so that all it can do is to differ from the protected
-    one; or has no fields but those of a part.
-    """
-    return outer is None or bool(_from(outer)) or all(is_mime_field(one) for one in outer.fields)
+def _sender(entity: Entity[Data]) -> tuple[str, ...]:
+    fields = entity.all("Sender")  # of two nobody knows which is shown
+    return parse_header_addresses(fields[0].value) if len(fields) == 1 else ()
 
 
 def _ambiguity(entity: Entity[Data]) -> str | None:

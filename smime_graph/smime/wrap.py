@@ -30,6 +30,11 @@ from ..policy import EXCHANGE, Policy
 from ..x509.certificate import Certificate
 from .bcc import SealedCopy, split
 from .canonical import encode_base64
+from .header_confidentiality import (
+    POLICIES,
+    HeaderConfidentiality,
+    HeaderConfidentialityName,
+)
 from .outgoing import Outgoing
 
 ENVELOPED = "enveloped-data"
@@ -69,7 +74,8 @@ def sign(
     by issuer and serial number, or by its subjectKeyIdentifier. `receipt_request`, a
     ReceiptRequest, asks the recipients for signed receipts, which need the message as it was sent
     to be checked (`verify_receipt`): keep it. `label`, a SecurityLabel, is signed with the content,
-    by every signer.
+    by every signer. Unless the policy's `header_protection` is off, the header fields are signed,
+    too (RFC 9788): all but Bcc and the traces of transport.
 
     Raises MalformedMessage for what is no message, PolicyRefusal for an unfit certificate or a From
     that is nobody's, UnsupportedAlgorithm for a key that cannot sign, UsageError for a request or a
@@ -79,6 +85,8 @@ def sign(
     signers = _as_list(signer)
     outgoing.check_signers(signers)
     further = outgoing.services(receipt_request, label)
+    if policy.header_protection:
+        outgoing.protect("clear")
     entity = outgoing.entity(clear=detached)
     signed = signed_entity(entity, signers, outgoing, detached=detached, sid=sid, further=further)
     return _delivered(outgoing.assemble(signed), out)
@@ -93,6 +101,7 @@ def encrypt(
     policy: Policy = EXCHANGE,
     at: datetime | None = None,
     rid: Literal["issuer", "ski"] = "issuer",
+    header_confidentiality: HeaderConfidentialityName | HeaderConfidentiality | None = None,
     out: Path | Writable | None = None,
 ) -> bytes:
     """The message, encrypted to every recipient: application/pkcs7-mime.
@@ -108,12 +117,16 @@ def encrypt(
 
     Whoever receives the message sees in it whose certificates it was encrypted to, those in Bcc
     among them: the logger "smime_graph" warns of that. `seal_copies` makes a message of their own.
+    `header_confidentiality` is as for `seal`: "none", "baseline", "shy", or a
+    HeaderConfidentiality; where nothing is hidden no field is copied inside.
 
     Raises PolicyRefusal for a To, Cc or Bcc address without a certificate, an unfit certificate, or
     no cipher that all can read.
     """
     outgoing = Outgoing.of(message, policy, at)
     outgoing.check_recipients(recipients, trust)
+    if (hcp := _confidentiality(header_confidentiality, policy)) is not None:
+        outgoing.protect("cipher", hcp)
     encrypted = encrypted_entity(outgoing.entity(clear=False), recipients, policy, rid)
     return _delivered(outgoing.assemble(encrypted), out)
 
@@ -131,6 +144,7 @@ def seal(
     rid: Literal["issuer", "ski"] = "issuer",
     receipt_request: ReceiptRequest | None = None,
     label: SecurityLabel | None = None,
+    header_confidentiality: HeaderConfidentialityName | HeaderConfidentiality | None = None,
     out: Path | Writable | None = None,
 ) -> bytes:
     """The message, signed, then encrypted to its recipients and to the signer's own certificate.
@@ -146,6 +160,10 @@ def seal(
     `sid`, `rid`: how certificates of signers and of recipients are named, by issuer and serial
     number or by subjectKeyIdentifier.
     `receipt_request`: a ReceiptRequest, for signed receipts. `label`: a SecurityLabel.
+    `header_confidentiality`: what of the header is hidden outside (RFC 9788 3): "none", "baseline"
+    (the Subject becomes "[...]"), "shy" (names beside addresses and the time zone as well), or a
+    HeaderConfidentiality; by default the policy's. A text that is the message then begins with what
+    was hidden, for those whose program does not read it inside, if the message is below 1 MB.
 
     More of each, and the errors, stand at `sign` and `encrypt`.
     """
@@ -154,7 +172,8 @@ def seal(
     outgoing.check_signers(signers)
     everyone = with_signers(recipients, signers, policy)
     outgoing.check_recipients(everyone, trust)
-    how = _Sealing(signers, policy, sid, rid, receipt_request, label)
+    hcp = _confidentiality(header_confidentiality, policy)
+    how = _Sealing(signers, policy, sid, rid, receipt_request, label, hcp)
     return _delivered(how.seal(outgoing, everyone), out)
 
 
@@ -171,6 +190,7 @@ def seal_copies(
     rid: Literal["issuer", "ski"] = "issuer",
     receipt_request: ReceiptRequest | None = None,
     label: SecurityLabel | None = None,
+    header_confidentiality: HeaderConfidentialityName | HeaderConfidentiality | None = None,
 ) -> tuple[SealedCopy, ...]:
     """As `seal`, with a message of its own for each person in Bcc (RFC 9787 9.4.1).
 
@@ -182,14 +202,16 @@ def seal_copies(
 
     `message` (bytes, an `email` Message, a Path, a Readable), `signer` (a SigningKey, or several),
     `trust` (a TrustStore), `policy` (a Policy), `at` (a datetime), `sid`, `rid`, `receipt_request`
-    (a ReceiptRequest), `label` (a SecurityLabel) and the errors are those of `seal`. PolicyRefusal
-    as well for a certificate of nobody in the header.
+    (a ReceiptRequest), `label` (a SecurityLabel), `header_confidentiality` (a HeaderConfidentiality
+    or its name) and the errors are those of `seal`. PolicyRefusal as well for a certificate of
+    nobody in the header.
     """
     outgoing = Outgoing.of(message, policy, at)
     signers = _as_list(signer)
     outgoing.check_signers(signers)
     outgoing.check_recipients(with_signers(recipients, signers, policy), trust, is_split=True)
-    how = _Sealing(signers, policy, sid, rid, receipt_request, label)
+    hcp = _confidentiality(header_confidentiality, policy)
+    how = _Sealing(signers, policy, sid, rid, receipt_request, label, hcp)
     return tuple(
         SealedCopy(
             bytes(how.seal(one.outgoing, with_signers(one.recipients, signers, policy))),
@@ -210,9 +232,12 @@ class _Sealing:
     rid: RecipientIdentifierForm
     receipt_request: ReceiptRequest | None
     label: SecurityLabel | None
+    confidentiality: HeaderConfidentiality | None
 
     def seal(self, outgoing: Outgoing, everyone: Sequence[AnyRecipient]) -> bytes | Rope:
         further = outgoing.services(self.receipt_request, self.label)
+        if self.policy.header_protection:
+            outgoing.protect("cipher", self.confidentiality)
         entity = outgoing.entity(clear=False)
         signed = signed_entity(entity, self.signers, outgoing, sid=self.sid, further=further)
         if self.policy.compress:
@@ -237,6 +262,21 @@ def compress(
     outgoing = Outgoing.of(message, policy, at)
     der = compressed_data.compress(outgoing.entity(clear=False))
     return _delivered(outgoing.assemble(pkcs7_mime(COMPRESSED, der)), out)
+
+
+def _confidentiality(
+    given: str | HeaderConfidentiality | None, policy: Policy
+) -> HeaderConfidentiality | None:
+    """What hides header fields; None where they all stand outside as they are."""
+    chosen = policy.header_confidentiality if given is None else given
+    if chosen == "none":
+        return None
+    if not policy.header_protection:
+        raise UsageError(
+            f"policy {policy.name} protects no header fields, so none can be hidden",
+            hint="leave header_protection on",
+        )
+    return POLICIES[chosen] if isinstance(chosen, str) else chosen
 
 
 def _delivered(made: bytes | Rope, out: Path | Writable | None) -> bytes:

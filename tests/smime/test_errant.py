@@ -44,11 +44,12 @@ from smime_graph.smime.entity import Entity
 from smime_graph.smime.report import Layer
 from smime_graph.smime.transfer import decode_base64
 from smime_graph.smime.wrap import SIGNED, certs_only, pkcs7_mime
+from tests.conftest import BARE
 
 FROM = b"From: Alice <alice@contoso.com>\r\nTo: bob@contoso.com\r\n"
 INNER = b"Content-Type: text/plain; charset=us-ascii\r\n\r\nthe figures\r\n"
 FOOTER = b"Content-Type: text/plain\r\n\r\nlist footer\r\n"
-CARELESS = EXCHANGE.but("careless", sender_must_match=False)
+CARELESS = BARE.but("careless", sender_must_match=False)
 
 
 def part_of(message: bytes) -> bytes:
@@ -75,12 +76,12 @@ def places(layers: tuple[Layer, ...]) -> list[tuple[str, str, bool]]:
 
 @pytest.fixture
 def clear(alice: Identity, message: bytes, now: datetime) -> bytes:
-    return sign(message, signer=alice, at=now)
+    return sign(message, signer=alice, at=now, policy=BARE)
 
 
 @pytest.fixture
 def opaque(alice: Identity, message: bytes, now: datetime) -> bytes:
-    return sign(message, signer=alice, at=now, detached=False)
+    return sign(message, signer=alice, at=now, detached=False, policy=BARE)
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def encrypted(to_bob: Contact, message: bytes, now: datetime) -> bytes:
 
 @pytest.fixture
 def sealed(alice: Identity, to_bob: Contact, message: bytes, now: datetime) -> bytes:
-    return seal(message, signer=alice, recipients=[to_bob], at=now)
+    return seal(message, signer=alice, recipients=[to_bob], at=now, policy=BARE)
 
 
 @pytest.mark.parametrize("form", ["clear", "opaque"])
@@ -276,7 +277,7 @@ def test_layers_below_a_layer_are_found_too(
     now: datetime,
 ) -> None:
     message = FROM + mixed(FOOTER, part_of(clear))
-    sealed = seal(message, signer=alice, recipients=[to_bob], at=now)
+    sealed = seal(message, signer=alice, recipients=[to_bob], at=now, policy=BARE)
     assert places(inspect(sealed)) == [("enveloped-data", "1", False)]
     report = examine(sealed, identities=[bob], trust=trust, at=now)
     assert places(report.layers) == [
@@ -289,10 +290,11 @@ def test_layers_below_a_layer_are_found_too(
     assert opened.content == INNER
     with pytest.raises(NoMatchingIdentity):
         unseal(sealed, trust=trust, at=now, part="1.1.1.2")
-    inside = sign(clear, signer=alice, at=now)
+    inside = sign(clear, signer=alice, at=now, policy=BARE)
     assert verify(inside, trust=trust, at=now, part="1.1").content == INNER
     raw = FROM + mixed(
-        part_of(sign(FROM + mixed(part_of(clear)), signer=alice, at=now)), boundary=b"o"
+        part_of(sign(FROM + mixed(part_of(clear)), signer=alice, at=now, policy=BARE)),
+        boundary=b"o",
     )
     assert [one.path for one in inspect(raw)] == ["1.1", "1.1.1.1"]
 

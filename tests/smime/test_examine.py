@@ -44,6 +44,7 @@ from smime_graph.policy import EXCHANGE, POST_QUANTUM, RFC_8551
 from smime_graph.smime.canonical import encode_base64
 from smime_graph.smime.entity import Entity
 from smime_graph.smime.wrap import pkcs7_mime
+from tests.conftest import signed_content
 
 INNER = b"Content-Type: text/plain; charset=us-ascii\r\n\r\nthe figures\r\n"
 
@@ -113,16 +114,16 @@ def test_the_content_of_an_opened_message_is_not_in_its_repr(
 
 
 def test_a_good_message_is_accepted(
-    signed: bytes, sealed: bytes, bob: Identity, trust: TrustStore, now: datetime
+    message: bytes, signed: bytes, sealed: bytes, bob: Identity, trust: TrustStore, now: datetime
 ) -> None:
     opened = verify(signed, trust=trust, at=now)
-    assert opened.content == INNER
+    assert opened.content == signed_content(message)
     assert opened.signer is not None
     assert opened.signer.email == "alice@contoso.com"
     assert opened.report.summary == "signed"
     assert opened.findings == ()
     opened = unseal(sealed, identities=[bob], trust=trust, at=now)
-    assert opened.content == INNER
+    assert opened.content == signed_content(message, "cipher")
     assert opened.report.summary == "signed-and-encrypted"
     assert [(layer.type, layer.path) for layer in opened.layers] == [
         ("enveloped-data", "1"),
@@ -140,15 +141,15 @@ def test_opaque_and_clear_say_the_same(
 ) -> None:
     raw = sign(message, signer=alice, at=now, detached=detached)
     opened = verify(raw, trust=trust, at=now)
-    assert opened.content == INNER
+    assert opened.content == signed_content(message)
     assert opened.layers[0].detached is detached
 
 
 def test_a_file_with_lf_line_ends_still_verifies(
-    signed: bytes, trust: TrustStore, now: datetime
+    message: bytes, signed: bytes, trust: TrustStore, now: datetime
 ) -> None:
     opened = verify(signed.replace(b"\r\n", b"\n"), trust=trust, at=now)
-    assert opened.content == INNER
+    assert opened.content == signed_content(message)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +170,7 @@ def test_the_habits_of_exchange_and_owa_are_recognised(
     ).replace(b'Content-Disposition: attachment; filename="smime.p7m"\r\n', b"", 1)
     if b"Content-Disposition" in kind:
         odd = raw.replace(b'application/pkcs7-mime; smime-type=signed-data; name="smime.p7m"', kind)
-    assert verify(odd, trust=trust, at=now).content == INNER
+    assert verify(odd, trust=trust, at=now).content == signed_content(message)
 
 
 def test_a_saved_attachment_is_read_as_it_is(
@@ -179,7 +180,7 @@ def test_a_saved_attachment_is_read_as_it_is(
     der = bytes(Entity(raw).decoded_body())
     pem = b"-----BEGIN CMS-----\n" + encode_base64(der) + b"-----END CMS-----\n"
     for form in (der, pem):
-        assert verify(form, trust=trust, at=now).content == INNER
+        assert verify(form, trust=trust, at=now).content == signed_content(message)
         assert inspect(form)[0].type == "signed-data"
 
 
@@ -204,7 +205,7 @@ def test_a_person_with_two_key_pairs_signs_with_one_and_reads_with_the_other(
     raw = message.replace(b"To: Bob <bob@contoso.com>", b"To: alice@contoso.com")
     sealed = seal(raw, signer=alice, recipients=[Contact(reading.certificate)], at=now)
     opened = unseal(sealed, identities=[alice], trust=trust, at=now)
-    assert opened.content == INNER
+    assert opened.content == signed_content(raw, "cipher")
     carried = opened.layers[1].certificates
     assert set(carried) == {signing.certificate, reading.certificate}
 
@@ -444,11 +445,11 @@ def test_a_signature_around_ciphertext_does_not_cover_the_text(
 
 
 def test_a_triple_wrap_is_accepted_for_its_inner_signature(
-    alice: Identity, bob: Identity, sealed: bytes, trust: TrustStore, now: datetime
+    alice: Identity, bob: Identity, message: bytes, sealed: bytes, trust: TrustStore, now: datetime
 ) -> None:
     raw = sign(sealed, signer=alice, at=now)
     opened = unseal(raw, identities=[bob], trust=trust, at=now)
-    assert opened.content == INNER
+    assert opened.content == signed_content(message, "cipher")
     assert [s.accepted for s in opened.signers] == [False, True]
     assert [layer.path for layer in opened.layers] == ["1", "1.1", "1.1.1"]
 
@@ -582,7 +583,8 @@ def test_another_content_than_the_one_given_is_not_taken_for_it(
     trust: TrustStore,
     now: datetime,
 ) -> None:
-    assert verify(signed, content=INNER, trust=trust, at=now).content == INNER
+    own = signed_content(message)
+    assert verify(signed, content=own, trust=trust, at=now).content == own
     sealed = seal(message, signer=alice, recipients=[to_bob], at=now)
     opaque = sign(message, signer=alice, detached=False, at=now)
     for raw in (signed, sealed, opaque):

@@ -43,6 +43,7 @@ from smime_graph.buffers import Rope
 from smime_graph.cms import signed_data
 from smime_graph.smime import entity, transfer
 from smime_graph.smime.entity import Entity
+from tests.conftest import BARE
 
 from ..conftest import NOW
 
@@ -178,7 +179,7 @@ def test_a_detached_content_may_be_a_file(
     alice: Identity, trust: TrustStore, tmp_path: Path
 ) -> None:
     content = tmp_path / "content"
-    signed = sign(HEAD + TEXT, signer=alice, at=NOW)
+    signed = sign(HEAD + TEXT, signer=alice, at=NOW, policy=BARE)
     der = transfer.decode_base64(
         signed[signed.rindex(b"\r\n\r\n", 0, -60) :].partition(b"\r\n--")[0]
     )

@@ -30,6 +30,7 @@ from smime_graph.smime.canonical import canonical_entity
 from smime_graph.smime.entity import Entity
 from smime_graph.smime.layers import count_from_lines
 from smime_graph.smime.wrap import pkcs7_mime
+from tests.conftest import BARE
 
 INNER = b"Content-Type: text/plain; charset=us-ascii\r\n\r\nthe figures\r\n"
 FROM = b"From: Alice <alice@contoso.com>\r\n"
@@ -63,7 +64,7 @@ DISGUISES = {
 @pytest.fixture
 def entity(alice: Identity, message: bytes, now: datetime) -> bytes:
     """What is signed and has only MIME fields: a part, no message."""
-    signed = sign(message, signer=alice, at=now)
+    signed = sign(message, signer=alice, at=now, policy=BARE)
     return signed[signed.index(b"MIME-Version:") :]
 
 
@@ -289,7 +290,7 @@ def test_nothing_behind_an_unprintable_name_is_header(
     trust: TrustStore,
     now: datetime,
 ) -> None:
-    signed = sign(message, signer=alice, at=now)
+    signed = sign(message, signer=alice, at=now, policy=BARE)
     start = signed.index(b"Subject:")
     raw = (
         signed[signed.index(b"MIME-Version") : signed.index(b"\r\n\r\n") + 2]

@@ -34,6 +34,7 @@ from smime_graph.pki.identity import Contact, Identity
 from smime_graph.pki.trust import TrustStore
 from smime_graph.policy import ARCHIVE, EXCHANGE, POST_QUANTUM, RFC_8551
 from smime_graph.smime.entity import Entity, split_multipart
+from tests.conftest import signed_content
 
 
 def test_a_clear_signature_has_the_shape_of_rfc_8551(
@@ -47,7 +48,7 @@ def test_a_clear_signature_has_the_shape_of_rfc_8551(
     assert kind.parameters["micalg"] == "sha-256"
     pieces = split_multipart(signed.body, kind.parameters["boundary"])
     content, signature = pieces.parts
-    assert content == b"Content-Type: text/plain; charset=us-ascii\r\n\r\nthe figures\r\n"
+    assert content == signed_content(message)
     assert signature is not None
     last = Entity(signature)
     assert last.content_type.value == "application/pkcs7-signature"
