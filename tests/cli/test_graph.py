@@ -141,6 +141,35 @@ def test_a_reply_is_built_from_the_original_and_sealed(
     assert attached.get_content() == b"%PDF-1.4\x00\xff"
 
 
+@pytest.mark.parametrize("signer", [(), ("--signer", "bob.key")], ids=["encrypted", "sealed"])
+def test_a_reply_does_not_show_a_subject_that_was_hidden(
+    here: Path, call: Run, signer: tuple[str, ...]
+) -> None:
+    seal = ("--signer", "alice.key", "--recipient", "bob.pem")
+    hidden = ("--header-confidentiality", "baseline")
+    sent = call("send", "m.eml", *seal, *hidden, *DATA)
+    assert sent.status == 0, sent.err
+    (message,) = inbox(call, "bob@contoso.com")
+    asked = ("reply", message["id"], *DATA, "--body", "text", *OPEN_BOB, "--recipient", "alice.pem")
+    result = call(*asked, *signer, "--from", "bob@contoso.com")
+    assert result.status == 0, result.err
+    (reply,) = inbox(call, "alice@contoso.com")
+    raw = call("fetch", reply["id"], *DATA).out
+    assert parsed(raw)["Subject"] == "Re: [...]"
+    assert b"Figures" not in raw
+    opened = call("decrypt", "--identity", "alice.key", "--json", stdin=raw)
+    assert opened.status == 0, opened.err
+    if signer:
+        fetched = ("fetch", reply["id"], *DATA, "--unseal", "--trust", "roots.pem")
+        assert parsed(call(*fetched, "--identity", "alice.key").out)["Subject"] == "Re: Figures"
+    else:
+        states = {one["name"]: one["state"] for one in json.loads(opened.out)["headers"]}
+        assert states["Subject"] == "encrypted-only"
+    bare = call(*asked, *signer, "--from", "bob@contoso.com", "--no-header-protection")
+    assert bare.status == 2
+    assert "so none can be hidden" in bare.err
+
+
 def test_decrypted_text_is_not_quoted_in_the_clear(call: Run, received: str) -> None:
     for signer in ((), ("--signer", "bob.key")):
         asked = ("reply", received, *DATA, "--body", "m.eml", *OPEN_BOB, *signer)
@@ -170,7 +199,7 @@ def test_a_header_with_bare_crs_moves_nothing_into_the_body(
     (message,) = inbox(call, "bob@contoso.com")
     # our client sends no such header: another one did
     note = b"X-Note: see below\r\rpay 666\r\nX-Name : a\r\r"
-    raw = signed.replace(b"Subject: ", note + b"\r\nSubject: ")
+    raw = signed.replace(b"Subject: ", note + b"\r\nSubject: ", 1)
     monkeypatch.setattr(graph_client, "original", lambda _graph, _id: raw)
     asked = ("forward", message["id"], *DATA, "--to", "carol@contoso.com", *trust)
     result = call(*asked, "--from", "bob@contoso.com")

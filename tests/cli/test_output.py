@@ -110,10 +110,56 @@ def test_the_report_has_the_keys_of_the_contract(call: Run) -> None:
     for key in ("intact", "valid", "trusted", "trusted_at_signing", "accepted"):
         assert signer[key] is True
     assert signer["sender"] == {"compared": "alice@contoso.com", "matches": True}
-    assert signer["covers"] == {"body": True, "headers": []}
+    names = ["From", "To", "Subject", "Message-ID", "Date"]
+    assert signer["covers"] == {"body": True, "headers": names}
+    assert signer["compared_header"] == "protected"
+    assert (found["header_protection"], found["outer_headers_differ"]) == ("cipher", [])
+    assert found["headers"] == [{"name": one, "state": "signed-only"} for one in names]
     assert set(signer) >= {"subject", "issuer", "serial", "sha256", "scheme", "digest"}
     assert signer["serial"].startswith("0x")
     assert all(set(f) == {"code", "severity", "where", "text", "source"} for f in found["findings"])
+
+
+def test_what_is_hidden_of_the_header_and_what_is_protected_are_options(call: Run) -> None:
+    seal = ("seal", "m.eml", "--signer", "alice.key", "--recipient", "bob.pem")
+    asked = ("--identity", "bob.key", "--trust", "roots.pem")
+    for name, outside in (("none", "Figures"), ("baseline", "[...]"), ("shy", "[...]")):
+        sealed = call(*seal, "--header-confidentiality", name)
+        assert sealed.status == 0, sealed.err
+        assert message_from_bytes(sealed.out)["Subject"] == outside
+        opened = call("unseal", *asked, stdin=sealed.out)
+        message = message_from_bytes(opened.out)
+        assert (message.get_all("Subject"), message.get_payload()) == (
+            ["Figures"],
+            "the figures\r\n",
+        )
+        assert message["From"] == "Alice <alice@contoso.com>"
+        found = json.loads(call("unseal", "--json", *asked, stdin=sealed.out).out)
+        assert found["outer_headers_differ"] == ([] if name == "none" else ["Subject"])
+        text = call("examine", *asked, stdin=sealed.out).out.decode()
+        state = "signed-only" if name == "none" else "signed-and-encrypted"
+        assert f"  Subject: {state}" in text
+    bare = call("sign", "m.eml", "--signer", "alice.key", "--no-header-protection").out
+    assert bare.count(b"Figures") == 1
+    found = json.loads(call("verify", "--json", "--trust", "roots.pem", stdin=bare).out)
+    assert (found["header_protection"], found["headers"]) == (None, [])
+    assert found["signers"][0]["covers"] == {"body": True, "headers": []}
+    both = call(*seal, "--no-header-protection", "--header-confidentiality", "shy")
+    assert both.status == 2
+    assert "hides header fields, and protects none" in both.err
+
+
+def test_a_header_that_was_changed_on_the_way_is_named(call: Run) -> None:
+    sealed = call("seal", "m.eml", "--signer", "alice.key", "--recipient", "bob.pem").out
+    asked = ("unseal", "--identity", "bob.key", "--trust", "roots.pem")
+    other = sealed.replace(b"Subject: Figures", b"Subject: Pay now")
+    result = call(*asked, stdin=other)
+    assert result.status == 0
+    assert message_from_bytes(result.out)["Subject"] == "Figures"
+    assert "another Subject than its sender wrote [smime.outer-header]" in result.err
+    assert json.loads(call(*asked, "--json", stdin=other).out)["outer_headers_differ"] == [
+        "Subject"
+    ]
 
 
 def test_examine_judges_and_yet_succeeds(call: Run) -> None:

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smime_graph import CA, Attachment, Contact, Identity, Password, TrustStore, seal, sign, verify
+from smime_graph import (
+    CA,
+    EXCHANGE,
+    Attachment,
+    Contact,
+    Identity,
+    Opened,
+    Password,
+    Policy,
+    TrustStore,
+    seal,
+    sign,
+    unseal,
+    verify,
+)
 from smime_graph.errors import MalformedMessage, PolicyRefusal, SmimeGraphError, UsageError
-from smime_graph.smime.answer import Kind, answer, check_addressees, subject_of
+from smime_graph.smime.answer import Kind, answer, check_addressees, reference_hcp, subject_of
 
 ORIGINAL = (
     b"From: Alice <alice@contoso.com>\r\nTo: Bob <bob@contoso.com>, dave@contoso.com\r\n"
@@ -415,3 +431,120 @@ def test_any_original_gives_an_answer_or_an_error(original: bytes, kind: Kind) -
     parsed = message_from_bytes(message.as_bytes())
     assert parsed["From"] == "bob@contoso.com"
     assert parsed["Bcc"] is None
+
+
+# --- what was encrypted of the header stays so (RFC 9788 6.1) -------------------------------------
+
+
+SECRET = (
+    b"From: Alice Lovelace <alice@contoso.com>\r\nTo: bob@contoso.com\r\nCc: carol@contoso.com\r\n"
+    b"Subject: the takeover\r\nMessage-ID: <1@contoso.com>\r\n"
+    b"Date: Sun, 22 Nov 2026 13:00:00 +0100\r\n\r\nhello\r\n"
+)
+ANYBODY = EXCHANGE.but("anybody", every_recipient_must_read=False)
+KINDS: tuple[Kind, ...] = ("reply", "reply-all", "forward")
+
+
+class Exchange:
+    """A message from Alice to Bob, and his answer."""
+
+    def __init__(
+        self, alice: Identity, bob: Identity, to_bob: Contact, trust: TrustStore, now: datetime
+    ) -> None:
+        self.alice, self.bob, self.to_bob, self.trust, self.now = alice, bob, to_bob, trust, now
+
+    def received(self, hcp: Any) -> Opened:
+        sealing: Any = {"policy": ANYBODY, "at": self.now, "header_confidentiality": hcp}
+        made = seal(SECRET, signer=self.alice, recipients=[self.to_bob], **sealing)
+        return unseal(made, identities=[self.bob], trust=self.trust, at=self.now)
+
+    def answered(self, original: Opened, kind: Kind, own: Policy = ANYBODY) -> bytes:
+        how: Any = {"kind": kind, "sender": "bob@contoso.com"}
+        if kind == "forward":
+            how["to"] = ["erin@contoso.com"]
+        made = answer(original.raw, at=self.now, **how)
+        hcp = reference_hcp(original, policy=own, **how)
+        to_alice = Contact(self.alice.certificate)
+        return seal(
+            made,
+            signer=self.bob,
+            recipients=[to_alice],
+            at=self.now,
+            policy=own,
+            header_confidentiality=hcp,
+        )
+
+    def read(self, made: bytes) -> EmailMessage:
+        return unseal(made, identities=[self.alice], trust=self.trust, at=self.now).message
+
+
+@pytest.fixture
+def exchange(
+    alice: Identity, bob: Identity, to_bob: Contact, trust: TrustStore, now: datetime
+) -> Exchange:
+    return Exchange(alice, bob, to_bob, trust, now)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("hcp", ["baseline", "shy"])
+def test_an_answer_hides_outside_what_the_original_hid(
+    exchange: Exchange, kind: Kind, hcp: str
+) -> None:
+    made = exchange.answered(exchange.received(hcp), kind)
+    prefix = "Fwd:" if kind == "forward" else "Re:"
+    outer = message_from_bytes(made, policy=policy.default)
+    assert outer["Subject"] == f"{prefix} [...]"
+    assert b"takeover" not in made
+    inner = exchange.read(made)
+    assert inner["Subject"] == f"{prefix} the takeover"
+    for name in ("From", "To", "Cc", "In-Reply-To", "References"):
+        assert outer[name] == inner[name]
+
+
+def test_an_answer_to_what_hid_nothing_hides_nothing(exchange: Exchange, trust: TrustStore) -> None:
+    original = exchange.received("none")
+    asked: Any = {"kind": "reply", "sender": "bob@contoso.com"}
+    assert reference_hcp(original, **asked) is None
+    outer = message_from_bytes(exchange.answered(original, "reply"), policy=policy.default)
+    assert outer["Subject"] == "Re: the takeover"
+    signed = verify(
+        sign(SECRET, signer=exchange.alice, at=exchange.now), trust=trust, at=exchange.now
+    )
+    assert reference_hcp(signed, **asked) is None
+
+
+def test_what_a_policy_hides_comes_before_what_the_original_hid(exchange: Exchange) -> None:
+    own = ANYBODY.but("own", header_confidentiality="baseline")
+    made = exchange.answered(exchange.received("baseline"), "reply", own)
+    assert message_from_bytes(made)["Subject"] == "[...]"
+
+
+def test_a_subject_that_was_edited_is_hidden_as_well(exchange: Exchange) -> None:
+    hcp = reference_hcp(exchange.received("baseline"), kind="reply", sender="bob@contoso.com")
+    assert hcp is not None
+    assert hcp("Subject", "Re: the takeover, tomorrow") == "Re: [...]"
+    assert hcp("X-Note", "x") == "x"
+
+
+def test_what_was_removed_outside_is_removed_from_an_answer(exchange: Exchange) -> None:
+    def without(name: str, value: str) -> str | None:
+        return None if name in ("Cc", "Message-ID") else value
+
+    made = exchange.answered(exchange.received(without), "reply-all")
+    outer, inner = message_from_bytes(made), exchange.read(made)
+    assert (outer["Cc"], outer["In-Reply-To"], outer["References"]) == (None, None, None)
+    assert inner["Cc"] == "carol@contoso.com"
+    assert inner["In-Reply-To"] == "<1@contoso.com>"
+    assert inner["Subject"] == outer["Subject"] == "Re: the takeover"
+
+
+def test_an_original_that_hid_its_from_lets_an_answer_show_nothing_of_it(
+    exchange: Exchange,
+) -> None:
+    original = exchange.received("baseline")
+    assert original.protected is not None
+    bare = replace(original, protected=replace(original.protected, outer=()))
+    hcp = reference_hcp(bare, kind="reply", sender="bob@contoso.com")
+    assert hcp is not None
+    assert [hcp(name, "x") for name in ("To", "Subject", "In-Reply-To")] == [None] * 3
+    assert hcp("From", "bob@contoso.com") == "bob@contoso.com"
