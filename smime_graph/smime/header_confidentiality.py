@@ -32,7 +32,7 @@ _NOT_PROTECTED = frozenset(
     ("received", "received-spf", "return-path", "delivered-to", "dkim-signature")
     + ("authentication-results", "bcc", "resent-bcc", HP_OUTER)
 )
-_MANY_LINES = 1000
+_MANY_LINES = 5000  # which are fewer where they are as long as they may be
 _MUCH = 1 << 16  # octets of a header
 _NOT_IN_A_LINE = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
 
@@ -73,14 +73,15 @@ def is_to_protect(field: HeaderField) -> bool:
 def inner_fields(fields: Sequence[HeaderField]) -> list[HeaderField]:
     """The fields as they stand inside: in CRLF, in 7 bits, without what a relay changes."""
     whole = b"".join([field.raw for field in fields])
-    if is_safe(whole, True) and whole.count(b"\n") < _MANY_LINES:
+    has_many_lines = whole.count(b"\n") > _MANY_LINES
+    if is_safe(whole, True) and not has_many_lines:
         return list(fields)
-    return [HeaderField(field.name, _inner(field)) for field in fields]
+    return [HeaderField(one.name, _inner(one, refold=has_many_lines)) for one in fields]
 
 
-def _inner(field: HeaderField) -> bytes:
+def _inner(field: HeaderField, *, refold: bool) -> bytes:
     raw = canonical_field(field)
-    if raw.count(b"\n") > _MANY_LINES // 10:
+    if refold:
         raw = folded_field(HeaderField(field.name, re.sub(rb"\r\n(?=[ \t])", b"", raw)))
     lines = raw.removesuffix(b"\r\n").split(b"\r\n")
     kept = [_NOT_IN_A_LINE.sub(b" ", line).rstrip(b" \t") for line in lines]

@@ -178,7 +178,7 @@ def _doubled(fields: Sequence[HeaderField]) -> list[Finding]:
     doubled = sorted(name for name, number in counted.items() if number > 1 and name in _SINGLE)
     if not doubled:
         return []
-    return [_odd(f"more than one protected field is called {', '.join(doubled)}: the first counts")]
+    return [_odd(f"more than one protected field is called {', '.join(doubled)}")]
 
 
 def _read_outer(field: HeaderField) -> tuple[str, str] | None:
@@ -360,28 +360,25 @@ def _addresses(text: str) -> str:
 def shown_fields(
     protected: ProtectedHeader, outer: Entity[Data] | None, *, outer_from: bool
 ) -> list[HeaderField]:
-    """The fields of the message as it is shown (RFC 9788 4): the protected ones, each once, below
-    what was added on the way; the From of outside where the protected one is nobody's word (4.4.3).
+    """The fields of the message as it is shown (RFC 9788 4): the protected ones, in the order that
+    they have outside, and what was added on the way; the From of outside where the protected one is
+    nobody's word (4.4.3).
     """
-    outside = () if outer is None else outer.fields
-    kept = {name.lower() for name in protected.names}
-    found = [
-        field
-        for field in outside
-        if field.name
-        and (name := field.name.lower()) not in kept
-        and (name in _ADDED_IN_TRANSIT or name.startswith(_ADDED_BEGIN))
-    ]
-    if outer_from and outer is not None:
-        found += outer.all("From")[:1]
-    single: set[str] = {"from"} if outer_from else set()
+    left: dict[str, list[HeaderField]] = {}
     for field in protected.fields:
+        left.setdefault(field.name.lower(), []).append(field)
+    if outer_from and outer is not None:
+        left["from"] = outer.all("From")[:1]
+    found: list[HeaderField] = []
+    for field in () if outer is None else outer.fields:
         name = field.name.lower()
-        if name not in single:
+        if (own := left.get(name)) is not None:
+            found += own[:1]
+            del own[:1]
+        elif name in _ADDED_IN_TRANSIT or name.startswith(_ADDED_BEGIN):
             found.append(field)
-        if name in _SINGLE:
-            single.add(name)
-    return found
+    rest = {id(field) for fields in left.values() for field in fields}
+    return [*found, *(field for field in protected.fields if id(field) in rest)]
 
 
 def without_hp(field: HeaderField) -> bytes:

@@ -45,6 +45,7 @@ from .header_confidentiality import (
 from .header_protection import HeaderProtection, without_hp
 from .large import canonical_large
 from .legacy_display import add_display
+from .recognition import claims_to_be_cms
 
 # What a sender should know and need not change. Not by `warnings`: whoever makes errors of them
 # would lose a message that is right. Without any set-up Python writes these to standard error.
@@ -282,8 +283,17 @@ class Outgoing:
         """Copy the fields of outside into what is protected (RFC 9788 5.2.1).
 
         `intent` is cipher for what will be encrypted, and of that alone something is hidden, as
-        `confidentiality` says. MalformedMessage for a header that cannot be written twice.
+        `confidentiality` says. What is signed or encrypted already is no Cryptographic Payload (RFC
+        9787 4.3), and gets no fields. MalformedMessage for a header that cannot be written twice,
+        UsageError where nothing can be hidden.
         """
+        if claims_to_be_cms(self.message):
+            if confidentiality is not None:
+                raise UsageError(
+                    "the message is signed or encrypted already, so no field of it can be hidden",
+                    hint="seal the message as it was before, or hide nothing",
+                )
+            return
         self._intent = intent
         missing = missing_fields(self.message, self.at)
         added = [HeaderField(one.partition(b":")[0].decode(), one) for one in missing]

@@ -222,6 +222,24 @@ def test_shy_leaves_a_date_that_is_none(value: str) -> None:
     assert hcp_shy("Date", value) == value
 
 
+def test_what_is_signed_already_is_no_payload_to_protect(
+    alice: Identity,
+    bob: Identity,
+    to_bob: Contact,
+    trust: TrustStore,
+    message: bytes,
+    now: datetime,
+) -> None:
+    signed = sign(message, signer=alice, at=now)
+    arguments: Any = {"signer": alice, "recipients": [to_bob], "at": now}
+    opened = unseal(seal(signed, **arguments), identities=[bob], trust=trust, at=now)
+    assert opened.content == signed_content(message)
+    assert opened.report.header_protection == "clear"
+    assert b"hp-outer" not in opened.raw.lower()
+    with pytest.raises(UsageError, match="already"):
+        seal(signed, **arguments, header_confidentiality="baseline")
+
+
 # --- what stands in the way -----------------------------------------------------------------------
 
 

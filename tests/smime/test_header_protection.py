@@ -152,7 +152,8 @@ def test_what_was_changed_outside_is_named_and_not_shown(
     raw = signed(payload(), alice, now, FIELDS.replace(old, new))
     opened = unseal(raw, trust=trust, at=now)
     assert opened.report.outer_headers_differ == (name,)
-    assert opened.raw.partition(b"MIME-Version")[0] == FIELDS
+    shown = opened.raw.partition(b"MIME-Version")[0]
+    assert sorted(shown.splitlines()) == sorted(FIELDS.splitlines())
     if how == "removed":  # nobody is shown another one
         assert opened.findings == ()
         return
@@ -418,15 +419,15 @@ def test_hp_outer_outside_or_in_a_signed_message_is_ignored(
     assert opened.findings == ()
 
 
-def test_fields_of_which_there_is_one_are_shown_once(
+def test_fields_of_which_there_should_be_one_are_shown_as_they_were_signed(
     alice: Identity, trust: TrustStore, now: datetime
 ) -> None:
-    content = payload(
-        fields=FIELDS + b"Subject: another\r\nCC: a@contoso.com\r\nX-A: 1\r\nX-A: 2\r\n"
-    )
+    more = b"Subject: another\r\nCC: a@contoso.com\r\nX-A: 1\r\nX-A: 2\r\n"
+    content = payload(fields=FIELDS + more)
     opened = unseal(signed(content, alice, now), trust=trust, at=now)
-    assert opened.header == FIELDS + b"CC: a@contoso.com\r\nX-A: 1\r\nX-A: 2\r\n"
-    assert "smime.header-protection" in codes(opened.findings)
+    assert opened.header == FIELDS + more
+    (odd,) = [one for one in opened.findings if one.code == "smime.header-protection"]
+    assert "subject" in odd.text
     two = payload(fields=FIELDS + FROM)
     assert codes(examine(signed(two, alice, now), trust=trust, at=now).errors) == [
         "pki.address.mismatch"
