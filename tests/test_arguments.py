@@ -139,6 +139,10 @@ class _Calls:
                 s.examine_receipt,
                 {"raw": self.receipt, "original": self.asking, "trust": trust, "at": NOW},
             ),
+            "reference_hcp": Call(
+                s.reference_hcp,
+                {"original": self.opened, "kind": "reply", "sender": "bob@contoso.com"},
+            ),
             "answer": Call(s.answer, {"original": MESSAGE, "kind": "reply", "sender": "b@c.de"}),
             "Attachment": Call(s.Attachment, {"name": "x", "data": b"x"}),
             "Certificate": Call(Certificate, {"der": certificate.der}),

@@ -117,8 +117,8 @@ def encrypt(
 
     Whoever receives the message sees in it whose certificates it was encrypted to, those in Bcc
     among them: the logger "smime_graph" warns of that. `seal_copies` makes a message of their own.
-    `header_confidentiality` is as for `seal`: "none", "baseline", "shy", or a
-    HeaderConfidentiality; where nothing is hidden no field is copied inside.
+    `header_confidentiality`, a HeaderConfidentialityName or a HeaderConfidentiality, is as for
+    `seal`; where nothing is hidden no field is copied inside.
 
     Raises PolicyRefusal for a To, Cc or Bcc address without a certificate, an unfit certificate, or
     no cipher that all can read.
@@ -160,10 +160,11 @@ def seal(
     `sid`, `rid`: how certificates of signers and of recipients are named, by issuer and serial
     number or by subjectKeyIdentifier.
     `receipt_request`: a ReceiptRequest, for signed receipts. `label`: a SecurityLabel.
-    `header_confidentiality`: what of the header is hidden outside (RFC 9788 3): "none", "baseline"
-    (the Subject becomes "[...]"), "shy" (names beside addresses and the time zone as well), or a
-    HeaderConfidentiality; by default the policy's. A text that is the message then begins with what
-    was hidden, for those whose program does not read it inside, if the message is below 1 MB.
+    `header_confidentiality`: what of the header is hidden outside (RFC 9788 3), by default what the
+    policy says: a HeaderConfidentialityName, "none", "baseline" (the Subject becomes "[...]") or
+    "shy" (names beside addresses and the time zone as well), or a HeaderConfidentiality. A text
+    that is the message then begins with what was hidden, for those whose program does not read it
+    inside, if the message is below 1 MB.
 
     More of each, and the errors, stand at `sign` and `encrypt`.
     """
@@ -202,9 +203,9 @@ def seal_copies(
 
     `message` (bytes, an `email` Message, a Path, a Readable), `signer` (a SigningKey, or several),
     `trust` (a TrustStore), `policy` (a Policy), `at` (a datetime), `sid`, `rid`, `receipt_request`
-    (a ReceiptRequest), `label` (a SecurityLabel), `header_confidentiality` (a HeaderConfidentiality
-    or its name) and the errors are those of `seal`. PolicyRefusal as well for a certificate of
-    nobody in the header.
+    (a ReceiptRequest), `label` (a SecurityLabel), `header_confidentiality` (a
+    HeaderConfidentialityName or a HeaderConfidentiality) and the errors are those of `seal`.
+    PolicyRefusal as well for a certificate of nobody in the header.
     """
     outgoing = Outgoing.of(message, policy, at)
     signers = _as_list(signer)
