@@ -126,7 +126,7 @@ def reference_hcp(
     to: Sequence[str] = (),
     policy: Policy = EXCHANGE,
 ) -> HeaderConfidentiality | None:
-    """What the answer to `original` must hide, a HeaderConfidentiality for `seal`; None for nothing.
+    """What the answer to `original` must hide: a HeaderConfidentiality for `seal`, or None.
 
     `original` is the Opened of `unseal` or `decrypt`; `kind`, `sender` and `to` are those of
     `answer`. A field that would tell what stood in the original under its encryption alone gets the
