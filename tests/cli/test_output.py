@@ -49,7 +49,9 @@ def test_the_program_runs(program: Run) -> None:
     assert message_from_bytes(result.out).get_content_type() == "multipart/signed"
     checked = program("verify", "-", "--trust", "roots.pem", stdin=result.out)
     assert (checked.status, checked.err) == (0, "")
-    assert checked.out == b"Content-Type: text/plain; charset=us-ascii\r\n\r\nthe figures\r\n"
+    fields = MESSAGE.partition(b"\n\n")[0].replace(b"\n", b"\r\n") + b"\r\n"
+    kind = b'Content-Type: text/plain; hp="clear"; charset=us-ascii\r\n\r\n'
+    assert checked.out == fields + kind + b"the figures\r\n"
 
 
 def test_what_is_sealed_comes_back(call: Run) -> None:
