@@ -77,7 +77,7 @@ def run(words: list[str]) -> int:
     )
     parser.add_argument("--without-peers", action="store_true", help="us and the primitives")
     given = parser.parse_args(words)
-    rounds, seconds = (5, 0.02) if given.quick else (11, 0.1)
+    rounds, seconds = (5, 0.02) if given.quick else (9, 0.05)
     found: list[dict[str, Any]] = []
     known = machine()
     with TemporaryDirectory(prefix="bench") as temporary:

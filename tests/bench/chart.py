@@ -60,7 +60,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def _lines(rows: list[dict[str, Any]]) -> Iterator[str]:
     yield (
-        f"{'CPU in microseconds, medians (quartiles)':52}{'ours':>24}{'beside':>12}{'own':>10}"
+        f"{'CPU in microseconds, medians (quartiles)':52}{'ours':>24}{'beside':>12}{'own':>12}"
         f"{'ratio':>8}{'wanted':>8}  the others"
     )
     for row in rows:
@@ -77,7 +77,7 @@ def _lines(rows: list[dict[str, Any]]) -> Iterator[str]:
             if "peak_octets" in one:
                 rest.append(f"{whose} {one['peak_octets'] / 1e6:,.0f} MB")
         yield (
-            f"{row['name']:52}{measured:>24}{beside:>12}{row['own_us']:>10,.0f}{ratio:>8}"
+            f"{row['name']:52}{measured:>24}{beside:>12}{row['own_us']:>12,.0f}{ratio:>8}"
             f"{wanted:>6}{mark:2}  {', '.join(rest)}"
         )
 
