@@ -17,6 +17,8 @@ PACKAGE = TESTS.parent / "smime_graph"
 ELSEWHERE = {
     "deadlines": "graph/test_deadline",
     "algorithms.rows": "algorithms/test_table",
+    "authority.recipes": "authority/test_family",
+    "authority.variants": "authority/test_family",
     "batch.processes": "batch/test_run",
     "batch.work": "batch/test_run",
     "batch.worker": "batch/test_run",
