@@ -203,19 +203,6 @@ def _address_names(address: str) -> bytes:
     return ber.sequence(ber.context(0, ber.oid(oids.SMTP_UTF8_MAILBOX), other))
 
 
-def content_identifier(octets: bytes) -> bytes:
-    return attribute(oids.CONTENT_IDENTIFIER, ber.octet_string(octets))
-
-
-def content_reference(value: ContentReference) -> bytes:
-    reference = ber.sequence(
-        ber.oid(value.content_type),
-        ber.octet_string(value.identifier),
-        ber.octet_string(value.signature),
-    )
-    return attribute(oids.CONTENT_REFERENCE, reference)
-
-
 def content_hints(value: ContentHints) -> bytes:
     fields = [ber.oid(value.content_type)]
     if value.description:
@@ -225,27 +212,6 @@ def content_hints(value: ContentHints) -> bytes:
 
 def message_signature_digest(digest: bytes) -> bytes:
     return attribute(oids.MESSAGE_SIGNATURE_DIGEST, ber.octet_string(digest))
-
-
-def expansion_history(values: Sequence[Expansion]) -> bytes:
-    """The attribute, the latest expansion last. UsageError for none or more than 64."""
-    if not 1 <= len(values) <= _MAX_EXPANSIONS:
-        raise UsageError(f"an expansion history has 1 to {_MAX_EXPANSIONS} entries")
-    return attribute(oids.ML_EXPANSION_HISTORY, ber.sequence(*map(_write_expansion, values)))
-
-
-def _write_expansion(value: Expansion) -> bytes:
-    moment = value.time.astimezone(UTC)
-    fields = [
-        value.list_id,
-        ber.tlv(ber.GENERALIZED_TIME, f"{moment.year:04}{moment:%m%d%H%M%S}Z".encode()),
-    ]
-    if value.receipts == "none":
-        fields.append(ber.tlv(0x80))
-    elif value.receipts is not None:
-        number = 1 if value.receipts == "instead-of" else 2
-        fields.append(ber.context(number, *(_address_names(address) for address in value.to)))
-    return ber.sequence(*fields)
 
 
 # --- read ---------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ The module has IMPLICIT tags; a tag on ANY is EXPLICIT all the same (X.680 31.2.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
@@ -84,13 +83,6 @@ class SecurityLabel:
 def security_label(value: SecurityLabel) -> bytes:
     """The attribute. UsageError for a label outside the limits of RFC 2634 3.2."""
     return attribute(oids.SECURITY_LABEL, _write_label(value))
-
-
-def equivalent_labels(values: Sequence[SecurityLabel]) -> bytes:
-    """The attribute. UsageError unless there is a label, each of another policy (3.4.1)."""
-    if not values or len({value.policy for value in values}) != len(values):
-        raise UsageError("equivalent labels are one or more, each of another security policy")
-    return attribute(oids.EQUIVALENT_LABELS, ber.sequence(*map(_write_label, values)))
 
 
 def _write_label(value: SecurityLabel) -> bytes:

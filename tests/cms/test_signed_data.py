@@ -20,7 +20,7 @@ from smime_graph.asn1.algorithm_identifier import AlgorithmIdentifier
 from smime_graph.asn1.content_info import content_info, read_content_info
 from smime_graph.authority.issue import CA
 from smime_graph.budget import Budget
-from smime_graph.cms import attributes, countersign, parameters, signature_check, signed_data
+from smime_graph.cms import attributes, parameters, signature_check, signed_data
 from smime_graph.cms.attributes import Attributes
 from smime_graph.cms.signature_check import Check
 from smime_graph.errors import MalformedMessage, UnsupportedAlgorithm, UsageError
@@ -30,6 +30,7 @@ from smime_graph.pki.trust import TrustStore
 from smime_graph.policy import ARCHIVE, EXCHANGE, Policy
 from smime_graph.x509.certificate import Certificate
 from tests.der import is_der
+from tests.unsigned import countersign
 
 CONTENT = b"Content-Type: text/plain\r\n\r\nhello\r\n"
 
@@ -615,7 +616,7 @@ def test_certificates_stand_in_the_order_of_der(
     for made in (
         several,
         signed_data.carry([below_two.certificate, alice.certificate, bob.certificate]),
-        countersign.countersign(der, signer=bob, policy=EXCHANGE, at=now),
+        countersign(der, signer=bob, policy=EXCHANGE, at=now),
     ):
         assert certificates_of(made) == sorted(certificates_of(made))
         assert read_content_info(made)[1].children()[3].raw[:1] == b"\xa0"
@@ -626,7 +627,7 @@ def test_a_countersignature_that_adds_no_certificate_leaves_their_order(
 ) -> None:
     der, _ = signed_data.sign(CONTENT, [below_two, alice], detached=False, policy=EXCHANGE, at=now)
     for one in in_every_order(der)[:4]:
-        again = countersign.countersign(one, signer=alice, policy=EXCHANGE, at=now)
+        again = countersign(one, signer=alice, policy=EXCHANGE, at=now)
         assert certificates_of(again) == certificates_of(one)
 
 

@@ -45,7 +45,7 @@ from smime_graph import (
     verify,
 )
 from smime_graph.asn1 import ber
-from smime_graph.cms import countersign, enveloped_data, signature_check, signed_data
+from smime_graph.cms import enveloped_data, signature_check, signed_data
 from smime_graph.cms.recipients.shared_secret import Password, SharedKey
 from smime_graph.pki.address import addresses, parse_header_addresses
 from smime_graph.pki.identity import load_identities, read_certificates
@@ -58,6 +58,7 @@ from smime_graph.smime.lines import crlf
 from smime_graph.smime.receipts import examine_receipt, receipt, receipt_recipients
 from smime_graph.smime.wrap import SIGNED, certs_only, compress, pkcs7_mime
 from smime_graph.x509.certificate import Certificate
+from tests.unsigned import add_unsigned, countersign
 
 SECONDS = 2.0  # of processor time for one call, by far more than any of these inputs needs
 MEMORY = 1500 << 20  # of address space, in the long form
@@ -166,8 +167,8 @@ class World:
 def _beside(alice: Identity, bob: Identity) -> bytes:
     """A message with a countersignature, and a timestamp that is none."""
     der, _ = signed_data.sign(PLAIN, [alice], detached=False, policy=EXCHANGE, at=datetime.now(UTC))
-    der = countersign.countersign(der, signer=bob, policy=EXCHANGE, at=datetime.now(UTC))
-    der = countersign.add_unsigned(der, oids.TIMESTAMP_TOKEN, der)
+    der = countersign(der, signer=bob, policy=EXCHANGE, at=datetime.now(UTC))
+    der = add_unsigned(der, oids.TIMESTAMP_TOKEN, der)
     return HEAD + pkcs7_mime(SIGNED, der)
 
 

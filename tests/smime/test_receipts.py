@@ -43,6 +43,7 @@ from smime_graph.smime.receipts import (
 )
 from smime_graph.smime.report import Opened
 from smime_graph.smime.wrap import SIGNED_RECEIPT, encrypted_entity, pkcs7_mime, signed_entity
+from tests.ess import expansion_history
 
 REQUEST = ReceiptRequest(("alice@contoso.com",))
 LIST = ber.octet_string(b"the list's key identifier")
@@ -318,7 +319,7 @@ def through_list(
 ) -> bytes:
     """The message as a mailing list sends it on, in a signature of its own (RFC 2634 4.2)."""
     outgoing = Outgoing.of(raw, EXCHANGE, now)
-    extra = (ess.expansion_history(expansions),) if expansions else ()
+    extra = (expansion_history(expansions),) if expansions else ()
     entity = bytes(outgoing.entity(clear=True))
     more = (*extra, further) if further else extra
     return outgoing.assemble(
@@ -373,8 +374,8 @@ def test_histories_that_differ_stop_the_message(
     alice: Identity, lister: Identity, mallory: Identity, asking: bytes, opened: Open, now: datetime
 ) -> None:
     pairs = [
-        (lister, ess.expansion_history([Expansion(LIST, now, "none")])),
-        (mallory, ess.expansion_history([Expansion(LIST, now)])),
+        (lister, expansion_history([Expansion(LIST, now, "none")])),
+        (mallory, expansion_history([Expansion(LIST, now)])),
     ]
     with pytest.raises((SignatureInvalid, CertificateRejected), match="histories"):
         opened(_signed_by(asking, pairs, now))
@@ -417,7 +418,7 @@ def test_a_history_in_a_receipt_and_a_receipts_digest_elsewhere_are_noticed(
 ) -> None:
     confirmation = _confirmation(opened(asking))
     digest = ess.message_signature_digest(confirmation.message_signature_digest)
-    history = ess.expansion_history([Expansion(LIST, now)])
+    history = expansion_history([Expansion(LIST, now)])
     raw = hand_made(confirmation.receipt.der, bob, now, digest, history)
     report = examine_receipt(raw, original=asking, trust=trust, at=now)
     assert codes(report.findings) == ["cms.ess.misplaced"]

@@ -10,11 +10,12 @@ import pytest
 
 from smime_graph import CA, EXCHANGE, Identity, examine, oids, sign
 from smime_graph.asn1 import ber
-from smime_graph.cms import countersign, labels, signed_data
+from smime_graph.cms import labels, signed_data
 from smime_graph.cms.labels import SecurityLabel
 from smime_graph.findings import Severity
 from smime_graph.smime.wrap import SIGNED, pkcs7_mime
 from smime_graph.x509.certificate import Certificate
+from tests.unsigned import countersign
 
 from ..properties.large import of_parts, opaque, signed_parts
 
@@ -232,7 +233,7 @@ def test_a_bad_signature_around_an_accepted_one_is_an_error(people: People) -> N
 
 def test_a_countersigner_is_no_signer(people: People) -> None:
     """Alice's word on Mallory's signature makes nothing of it Alice's."""
-    der = countersign.countersign(
+    der = countersign(
         opaque(TEXT, people.mallory), signer=people.alice, policy=EXCHANGE, at=datetime.now(UTC)
     )
     report = examine(

@@ -21,13 +21,10 @@ from smime_graph.asn1 import ber
 from smime_graph.asn1.content_info import content_info, read_content_info
 from smime_graph.authority.issue import CA
 from smime_graph.cms import attributes, labels, parameters, signed_data, timestamp
-from smime_graph.cms.countersign import add_unsigned, countersign
 from smime_graph.cms.labels import SecurityLabel
 from smime_graph.errors import (
     CertificateRejected,
-    MalformedMessage,
     SignatureInvalid,
-    UsageError,
     VerificationFailed,
 )
 from smime_graph.findings import codes
@@ -37,6 +34,8 @@ from smime_graph.policy import ARCHIVE, EXCHANGE
 from smime_graph.smime.outgoing import Outgoing
 from smime_graph.smime.report import MessageReport, Signer
 from smime_graph.smime.wrap import pkcs7_mime, signed_entity
+from tests.ess import equivalent_labels
+from tests.unsigned import add_unsigned, countersign
 
 CONTENT = b"Content-Type: text/plain\r\n\r\nhello\r\n"
 SECRET = SecurityLabel("1.3.6.1.4.1.99.1", classification=4)
@@ -174,7 +173,7 @@ def test_inner_and_outer_labels_are_both_asked_about(
 def test_equivalent_labels_are_shown_and_never_acted_upon(
     alice: Identity, trust: TrustStore, now: datetime
 ) -> None:
-    equivalent = labels.equivalent_labels([SecurityLabel("1.2.3", classification=0)])
+    equivalent = equivalent_labels([SecurityLabel("1.2.3", classification=0)])
     for further in ((equivalent,), (equivalent, labels.security_label(SECRET))):
         raw, _ = signed_data.sign(
             CONTENT, [alice], detached=False, policy=EXCHANGE, at=now, further=further
@@ -459,16 +458,6 @@ def test_countersignatures_cost_a_bounded_number_of_checks(
     report = report_on(content_info(oids.SIGNED_DATA, parts))
     assert len(the_signer(report).countersigners) == 16
     assert "more countersignatures than are checked" in report.findings[0].text
-
-
-def test_there_must_be_a_signature_to_countersign(
-    plain: bytes, bob: Identity, now: datetime
-) -> None:
-    for index in (1, -1):
-        with pytest.raises(UsageError, match="there is no signer"):
-            countersign(plain, signer=bob, policy=EXCHANGE, at=now, index=index)
-    with pytest.raises(MalformedMessage):
-        countersign(b"\x30\x00", signer=bob, policy=EXCHANGE, at=now)
 
 
 # --- timestamps ---------------------------------------------------------------------------

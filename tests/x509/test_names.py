@@ -19,7 +19,6 @@ from smime_graph.asn1 import ber
 from smime_graph.asn1.content_info import content_info
 from smime_graph.authority.issue import CA
 from smime_graph.cms import attributes, enveloped_data, parameters, signed_data
-from smime_graph.cms.countersign import add_unsigned
 from smime_graph.cms.ess import ReceiptRequest
 from smime_graph.cms.recipients import kinds as recipients
 from smime_graph.cms.recipients.recipient_info import Opening
@@ -31,6 +30,7 @@ from smime_graph.policy import EXCHANGE
 from smime_graph.smime.receipts import receipt_recipients
 from smime_graph.x509 import names
 from smime_graph.x509.certificate import Certificate
+from tests.unsigned import add_unsigned
 
 CONTENT = b"Content-Type: text/plain\r\n\r\nhello\r\n"
 Spelling = Callable[[bytes], bytes]
