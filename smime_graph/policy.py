@@ -75,6 +75,10 @@ class Policy:
                 hint="what is hidden outside has to be inside: leave header_protection on",
             )
 
+    def __hash__(self) -> int:
+        # those that are equal have one name; all fields are over twenty, asked for in every message
+        return hash(self.name)
+
     def __repr__(self) -> str:
         """The name; of a policy of one's own also what differs from the default, in one line."""
         if self == POLICIES.get(self.name):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import sha1
 from itertools import chain
 from typing import Any
@@ -54,12 +54,17 @@ def pss_verify(key: Any, signature: bytes, data: Data, _: Any, parameters: Any) 
     key.verify(signature, data, pss, parameters.digest.hash)
 
 
+@lru_cache(maxsize=16)  # more than there are digests
+def _ecdsa(digest: Any) -> ec.ECDSA:
+    return ec.ECDSA(digest.hash)
+
+
 def ecdsa_sign(key: Any, data: bytes, digest: Any) -> bytes:
-    return bytes(key.sign(data, ec.ECDSA(digest.hash)))
+    return bytes(key.sign(data, _ecdsa(digest)))
 
 
 def ecdsa_verify(key: Any, signature: bytes, data: Data, digest: Any, _: Any) -> None:
-    key.verify(signature, data, ec.ECDSA(digest.hash))
+    key.verify(signature, data, _ecdsa(digest))
 
 
 def dsa_verify(key: Any, signature: bytes, data: Data, digest: Any, _: Any) -> None:

@@ -147,8 +147,12 @@ _MAX_FRAME = 128 * 1024  # octets of certificates: those of as many signers as a
 
 
 def _is_small(who: tuple[_Who, ...]) -> bool:
-    every = [one for own, other, chain in who for one in (own, other, *chain) if one is not None]
-    return sum([len(one.der) for one in every]) <= _MAX_FRAME
+    size = 0
+    for own, other, chain in who:
+        size += len(own.der) + (0 if other is None else len(other.der))
+        for one in chain:
+            size += len(one.der)
+    return size <= _MAX_FRAME
 
 
 @lru_cache(maxsize=32)

@@ -20,6 +20,8 @@ from .usage import (
     validity_findings,
 )
 
+_NOTHING_AGAINST = PathReport(())
+
 
 def validate(
     certificate: Certificate,
@@ -47,7 +49,8 @@ def validate(
     """
     require_aware(at)
     if trust is None:
-        path = PathReport(tuple(validity_findings(certificate, at=at)))
+        findings = validity_findings(certificate, at=at)
+        path = PathReport(tuple(findings)) if findings else _NOTHING_AGAINST
     else:
         path = build_path(
             certificate,
@@ -67,8 +70,8 @@ def validate(
     )
     if address is None:
         return report
-    findings = (*report.findings, *_address_findings(certificate, address))
-    return PathReport(tuple(dict.fromkeys(findings)), path.chain)
+    every = (*report.findings, *_address_findings(certificate, address))
+    return PathReport(tuple(dict.fromkeys(every)), path.chain)
 
 
 def with_usage(

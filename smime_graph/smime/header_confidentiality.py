@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC
 from email.utils import format_datetime, parsedate_to_datetime
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Literal
 
@@ -138,7 +139,15 @@ def outer_records(fields: Sequence[HeaderField]) -> bytes:
 
 def with_hp(field: HeaderField, intent: HeaderProtection) -> HeaderField:
     """A Content-Type that says how the fields beside it are protected (RFC 9788 2.1.1)."""
+    return _lately(field, intent) if len(field.raw) <= _MAX_KEPT else _with_hp(field, intent)
+
+
+def _with_hp(field: HeaderField, intent: HeaderProtection) -> HeaderField:
     return with_parameter(field, b'hp="' + intent.encode() + b'"')
+
+
+_MAX_KEPT = 100  # octets: most that hold no boundary are the same in all messages
+_lately = lru_cache(maxsize=32)(_with_hp)
 
 
 def with_parameter(field: HeaderField, parameter: bytes) -> HeaderField:

@@ -386,12 +386,14 @@ def without_hp(field: HeaderField) -> bytes:
     was protected.
     """
     raw = field.raw
-    if field.name.lower() != "content-type" or _NAMED.search(raw) is None:
+    if field.name.lower() != "content-type":
+        return raw
+    lowered = raw.lower()
+    if b"hp" not in lowered and b"protected-" not in lowered:
         return raw
     return _OF_PROTECTION.sub(lambda match: b"" if match[0][:1] == b";" else match[0], raw)
 
 
-_NAMED = re.compile(rb"[hH][pP]|[pP][rR][oO][tT][eE][cC][tT][eE][dD]-")
 # possessive, and a quoted string is passed over as a whole
 _OF_PROTECTION = re.compile(
     rb'"(?:[^"\\]|\\.)*+"?'

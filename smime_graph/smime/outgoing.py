@@ -322,7 +322,10 @@ class Outgoing:
             # an entity without a header has been seen to lose its body (Thunderbird bug 1893039)
             inner = [HeaderField("Content-Type", _default_content_type(body)), *inner]
         if self._intent is not None:
-            inner = [one._replace(raw=without_hp(one)) for one in inner]
+            inner = [
+                one._replace(raw=without_hp(one)) if one.name.lower() == "content-type" else one
+                for one in inner
+            ]
             if self._display and isinstance(body, bytes):
                 raw = b"".join([*[one.raw for one in inner], end, body])
                 shown = Entity(add_display(raw, self._display))
