@@ -109,7 +109,14 @@ class VerificationContext(NamedTuple):
         what is missing (the inquiry).
         """
         policy, certificates = self.policy, self.certificates
-        path = self.build_path(certificate, at=at)
+        path = build_path(
+            certificate,
+            trust=self.trust,
+            certificates=certificates,
+            at=at or self.at,
+            accept_weak=policy.accept_weak_certificates,
+            checks=self.checks,
+        )
         inquiry = self.inquiry if may_ask else None
         faults: list[Finding] = []
         if inquiry is not None and path.dead_end is not None:
@@ -174,11 +181,7 @@ class VerificationContext(NamedTuple):
         return found, []
 
     def build_path(
-        self,
-        certificate: Certificate,
-        certificates: Iterable[Certificate] = (),
-        *,
-        at: datetime | None = None,
+        self, certificate: Certificate, certificates: Iterable[Certificate] = ()
     ) -> PathReport:
         """The path of a certificate to an anchor, whatever it is for; `certificates` are others."""
         further = tuple(certificates)
@@ -187,7 +190,7 @@ class VerificationContext(NamedTuple):
             trust=self.trust,
             # one and the same where there are no others: they are read once for a message
             certificates=(*further, *self.certificates) if further else self.certificates,
-            at=at or self.at,
+            at=self.at,
             accept_weak=self.policy.accept_weak_certificates,
             checks=self.checks,
         )
