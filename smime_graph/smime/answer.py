@@ -21,7 +21,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 from html import unescape
-from typing import Literal
+from typing import Any, Literal
 
 from ..arguments import checked
 from ..buffers import Data
@@ -89,7 +89,7 @@ def answer(
         made["To"] = ", ".join(receivers)
         if copies:
             made["Cc"] = ", ".join(copies)
-        made["Subject"] = subject_of(kind, source.text("Subject"))
+        made["Subject"] = _writable(made, subject_of(kind, source.text("Subject")))
         made["Date"] = format_datetime(moment.astimezone(UTC))
         domain = mine.rpartition("@")[2]
         domain = a_labels(domain) or "localhost"
@@ -360,6 +360,17 @@ def _text_of_html(html: str) -> str:
     text = _TAG.sub("", _BREAK.sub("\n", re.sub(r"\s+", " ", text)))
     lines = (" ".join(line.split()) for line in unescape(text).split("\n"))
     return "\n".join(line for line in lines if line)
+
+
+def _writable(made: EmailMessage, subject: str) -> str:
+    """`email` decodes what still looks like an encoded-word, and cannot always write the result."""
+    header: Any = made.policy.header_factory("Subject", subject)  # type: ignore[attr-defined]
+    try:
+        header.fold(policy=made.policy).encode()
+    except UnicodeError:
+        text = str(header).encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+        return _clean(text.replace("=?", "= ?"))
+    return subject
 
 
 def _clean(text: str) -> str:

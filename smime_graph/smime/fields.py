@@ -20,13 +20,16 @@ def decode_words(value: str) -> str:
     As it is where they cannot be. Only the beginning of a long one is looked at.
     """
     from email.errors import MessageError
-    from email.header import decode_header, make_header
+    from email.header import Header, decode_header
 
     start, rest = value[:_MAX_DECODED], value[_MAX_DECODED:]
     if "=?" not in start:
         return value
+    decoded = Header()
     try:
-        return str(make_header(decode_header(start))) + rest
+        for octets, charset in decode_header(start):
+            decoded.append(octets, charset, errors="replace")
+        return str(decoded) + rest
     except (ValueError, LookupError, IndexError, MessageError):
         return value  # a charset that nobody knows
 

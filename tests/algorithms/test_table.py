@@ -286,7 +286,8 @@ class World:
         return self.ca.issue(email, key=key, at=self.at)
 
     def signed(self, signer: Identity, by: Policy, read: Policy) -> Trip:
-        raw = sign(self.message, signer=signer, detached=False, policy=by, at=self.at)
+        bare = by.but(by.name, header_protection=False)
+        raw = sign(self.message, signer=signer, detached=False, policy=bare, at=self.at)
         der = _der(raw)
 
         def opened(changed: bytes) -> bytes:

@@ -231,6 +231,25 @@ def test_an_encoded_subject_is_read_and_cannot_bring_a_field_along() -> None:
     assert message["Bcc"] is None
 
 
+@pytest.mark.parametrize(
+    "subject",
+    [
+        b"=?utf-8?q?Figures_=C3=AC3=AC3=A4?=",  # octets that are no UTF-8
+        b"=?utf-8?q?=C3=AC?= =?x-nobody?q?=AC=FF?=",
+        b"=?x-nobody?q?=AC=FF?= =?utf-8?q?=C3=AC?=",
+        b"=?utf-8?q?=C3=AC_=3D=3Futf-8=3Fq=3F=AC=3F=3D?=",  # an encoded-word in another
+        b"=?utf-8?q?=C3=AC_=3D=3Fx-nobody=3Fq=3F=3D3D=3D3Futf-8=3D3Fq=3D3F=AC=3D3F=3D3D=3F=3D?=",
+        b"\xc3\xac =?utf-8?q?=AC?=",
+        "=?utf-8?b?7KzsrA==?= ü".encode(),
+    ],
+)
+def test_an_answer_to_any_subject_can_be_written(subject: bytes) -> None:
+    message = built(ORIGINAL.replace(b"Figures", subject))
+    again = message_from_bytes(message.as_bytes(), policy=policy.SMTP)
+    assert again["Subject"].startswith("Re: ")
+    assert not any("\ud800" <= c <= "\udfff" for c in again["Subject"])
+
+
 def test_a_forward_shows_the_text_and_carries_what_is_more_than_text() -> None:
     message = built(kind="forward", to=["eve@contoso.com"], text="see below")
     assert (message["To"], message["In-Reply-To"]) == ("eve@contoso.com", None)
