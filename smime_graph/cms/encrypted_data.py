@@ -9,12 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .. import oids
 from ..asn1 import ber
 from ..asn1.algorithm_identifier import AlgorithmIdentifier
 from ..asn1.ber import Fields, Node
-from ..asn1.content_info import read_content_info
-from ..budget import Budget
 from ..buffers import Data
 from ..errors import DecryptionFailed, NoMatchingIdentity, UsageError
 from ..policy import Policy
@@ -29,11 +26,6 @@ class EncryptedData:
 
     algorithm: AlgorithmIdentifier
     ciphertext: memoryview
-
-
-def read(der: Data, *, budget: Budget | None = None) -> EncryptedData:
-    """The EncryptedData in a ContentInfo, BER or DER. Raises MalformedMessage."""
-    return read_content(read_content_info(der, oids.ENCRYPTED_DATA, budget=budget)[1])
 
 
 def read_content(node: Node) -> EncryptedData:

@@ -42,7 +42,7 @@ from smime_graph.algorithms import (
 )
 from smime_graph.asn1 import ber
 from smime_graph.asn1.algorithm_identifier import AlgorithmIdentifier
-from smime_graph.asn1.content_info import content_info
+from smime_graph.asn1.content_info import content_info, read_content_info
 from smime_graph.budget import ITERATION, Budget
 from smime_graph.cms import encrypted_data, enveloped_data, parameters
 from smime_graph.cms.recipients import key_transport, shared_secret
@@ -534,7 +534,8 @@ def encrypted(name: str, key: bytes, *, derived_from: bytes | None = None) -> by
 
 
 def decrypted(der: bytes, keys: list[Any], policy: Policy) -> bytes:
-    return bytes(encrypted_data.decrypt(encrypted_data.read(der), keys, policy=policy))
+    encrypted = encrypted_data.read_content(read_content_info(der, oids.ENCRYPTED_DATA)[1])
+    return bytes(encrypted_data.decrypt(encrypted, keys, policy=policy))
 
 
 def test_encrypted_data_is_read_with_the_key_of_its_size() -> None:
