@@ -152,9 +152,11 @@ def _identity(key: KeyFile) -> Identity:
 
 
 def _open(path: str, password_file: str | None) -> Identity:
-    from ..pki.pkcs11 import keys as pkcs11
+    from ..pki.pkcs11.uri import is_uri
 
-    if pkcs11.is_uri(path):
+    if is_uri(path):
+        from ..pki.pkcs11 import keys as pkcs11
+
         return pkcs11.load(path, pin=_password(password_file))
     return Identity.load(path, password=_password(password_file))
 

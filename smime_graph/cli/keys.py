@@ -25,8 +25,7 @@ from ..pki.identity import (
     read_certificates,
 )
 from ..pki.keyfiles.read import files_of, is_folder
-from ..pki.pkcs11 import keys as pkcs11
-from ..pki.pkcs11.uri import TokenUri
+from ..pki.pkcs11.uri import TokenUri, is_uri
 from ..pki.trust import TrustStore
 from ..policy import EXCHANGE, Policy
 from ..smime.entity import Entity
@@ -77,9 +76,7 @@ class KeyRing:
 
     def _open_signers(self) -> list[Identity]:
         return [
-            self._open_token(path, number)
-            if pkcs11.is_uri(path)
-            else self._open(path, number, _load_one)
+            self._open_token(path, number) if is_uri(path) else self._open(path, number, _load_one)
             for number, path in enumerate(self._signers)
         ]
 
@@ -87,7 +84,7 @@ class KeyRing:
         """Every key of every file, the encryption keys of people with two among them."""
         found: list[AnyKey] = list(self._passwords)
         for number, path in enumerate(self._identities, len(self._signers)):
-            if pkcs11.is_uri(path):
+            if is_uri(path):
                 found.append(self._open_token(path, number))
                 continue
             opened = self._open(path, number, _load_all)
@@ -96,6 +93,8 @@ class KeyRing:
 
     def _open_token(self, uri: str, number: int) -> Identity:
         """The PIN comes from where passwords come from, or from the source that the URI names."""
+        from ..pki.pkcs11 import keys as pkcs11  # few have a token
+
         known = self._known(uri, number)
         pin = known[0] if known else None
         if pin is None and TokenUri.parse(uri).pin() is None:
@@ -151,7 +150,7 @@ def _from_keyring(path: str) -> str | None:
     except ImportError:
         return None
     try:
-        name = path if pkcs11.is_uri(path) else str(Path(path).resolve())
+        name = path if is_uri(path) else str(Path(path).resolve())
         password: Any = keyring.get_password("smime-graph", name)
     except Exception:  # noqa: BLE001 - its back ends raise what they like; then it knows nothing
         return None

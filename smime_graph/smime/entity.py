@@ -25,6 +25,8 @@ _USUAL_HEADER = 1 << 16
 MAX_HEADER_LINES = 20_000  # of one header block: some 10,000 recipients on a line each
 _MAX_PARAMETERS = 4096  # characters of one Content-Type that are looked at
 MESSAGES = ("message/rfc822", "message/global")  # what carries a message
+PKCS7_MIME = ("application/pkcs7-mime", "application/x-pkcs7-mime")
+PKCS7_SIGNATURE = ("application/pkcs7-signature", "application/x-pkcs7-signature")
 # a field, or a line that is none, in either case with what is folded under it; and its name
 _FIELD = re.compile(rb"((?:([!-9;-~]++)[ \t]*+:)?+[^\n]*+\n(?:[ \t][^\n]*+\n)*+)")
 _UNPRINTABLE = re.compile(rb"[^\t -~]")
@@ -255,6 +257,15 @@ class Entity(Generic[D]):
         raise MalformedMessage(
             "the transfer encoding is not known"
         )  # it may be of what was encrypted
+
+
+def claims_to_be_cms(entity: Entity[Data]) -> bool:
+    """Whether the header says that this is S/MIME, or a multipart/signed of any kind."""
+    kind = entity.content_type.value
+    if kind == "application/octet-stream":
+        suffix = entity.filename.lower().rpartition(".")[2]
+        return suffix in ("p7m", "p7c", "p7z", "p7s")
+    return kind in (*PKCS7_MIME, *PKCS7_SIGNATURE, "multipart/signed")
 
 
 def _beginning(raw: memoryview) -> bytes:

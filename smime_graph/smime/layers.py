@@ -35,16 +35,16 @@ from .context import VerificationContext
 from .entity import (
     MAX_HEADER,
     MESSAGES,
+    PKCS7_MIME,
     Entity,
+    claims_to_be_cms,
     has_unprintable_name,
     is_mime_field,
     split_multipart,
 )
 from .lines import crlf
 from .recognition import (
-    PKCS7_MIME,
     ReadLayer,
-    claims_to_be_cms,
     entity_of,
     read_layer,
     recognise,

@@ -30,7 +30,7 @@ from ..pki.validate import validate
 from ..policy import Policy
 from ..x509.certificate import Certificate
 from .canonical import canonical_entity, encode_base64, has_data_lines
-from .entity import MAX_HEADER, MESSAGES, Entity, HeaderField, is_mime_field
+from .entity import MAX_HEADER, MESSAGES, Entity, HeaderField, claims_to_be_cms, is_mime_field
 from .fields import folded_field
 from .header_confidentiality import (
     HeaderConfidentiality,
@@ -44,8 +44,6 @@ from .header_confidentiality import (
 )
 from .header_protection import HeaderProtection, without_hp
 from .large import canonical_large
-from .legacy_display import add_display
-from .recognition import claims_to_be_cms
 
 # What a sender should know and need not change. Not by `warnings`: whoever makes errors of them
 # would lose a message that is right. Without any set-up Python writes these to standard error.
@@ -327,6 +325,8 @@ class Outgoing:
                 for one in inner
             ]
             if self._display and isinstance(body, bytes):
+                from .legacy_display import add_display  # of few messages
+
                 raw = b"".join([*[one.raw for one in inner], end, body])
                 shown = Entity(add_display(raw, self._display))
                 body, inner = shown.body, list(shown.fields)

@@ -17,12 +17,10 @@ from ..cms.enveloped_data import EnvelopedData, cipher_name
 from ..cms.signed_data import SignedData, SignerInfo
 from ..errors import MalformedMessage, UnsupportedAlgorithm
 from ..findings import Finding, finding
-from .entity import Entity, split_multipart
+from .entity import PKCS7_SIGNATURE, Entity, claims_to_be_cms, split_multipart
 from .report import Layer, LayerRecipient, LayerSigner, LayerType
 from .transfer import split_base64, strict_base64
 
-PKCS7_MIME = ("application/pkcs7-mime", "application/x-pkcs7-mime")
-_PKCS7_SIGNATURE = ("application/pkcs7-signature", "application/x-pkcs7-signature")
 # RFC 7468 5 and 8, and what gpgsm writes
 _LABELS = (b"CMS", b"PKCS7", b"SIGNED MESSAGE", b"ENCRYPTED MESSAGE")
 _ARMOUR = tuple(b"-----BEGIN %b-----" % label for label in _LABELS)
@@ -96,15 +94,6 @@ def recognise(raw: Data, path: str, entity: Entity[Data] | None = None) -> Cms |
     return None
 
 
-def claims_to_be_cms(entity: Entity[Data]) -> bool:
-    """Whether the header says that this is S/MIME, or a multipart/signed of any kind."""
-    kind = entity.content_type.value
-    if kind == "application/octet-stream":
-        suffix = entity.filename.lower().rpartition(".")[2]
-        return suffix in ("p7m", "p7c", "p7z", "p7s")
-    return kind in (*PKCS7_MIME, *_PKCS7_SIGNATURE, "multipart/signed")
-
-
 def _unarmoured(raw: Data) -> Data:
     if isinstance(raw, bytes):
         return next(pem.read_blocks(raw)).der()
@@ -144,9 +133,9 @@ def _recognise_clear(entity: Entity[Data], path: str) -> Cms | None:
     signature = Entity(last)
     found: list[Finding] = []
     named = signature.content_type.value
-    if named not in _PKCS7_SIGNATURE and not signature.filename.lower().endswith(".p7s"):
+    if named not in PKCS7_SIGNATURE and not signature.filename.lower().endswith(".p7s"):
         return None
-    if protocol not in _PKCS7_SIGNATURE:
+    if protocol not in PKCS7_SIGNATURE:
         text = f"protocol is {protocol[:60]!r}, the signature is {named}"
         found.append(finding("smime.protocol", f"layer {path}", text))
     der, findings = _decoded(signature, path)

@@ -82,6 +82,22 @@ def test_help_is_instant_because_nothing_heavy_is_imported(words: tuple[str, ...
     assert done.stderr == ""
 
 
+def test_a_signature_imports_nothing_of_reading_and_of_tokens(here: Path) -> None:
+    code = (
+        "import sys; from smime_graph.cli import main; ended = main(sys.argv[1:]);"
+        "others = ('smime.report', 'smime.recognition', 'smime.legacy_display', 'pki.pkcs11.keys');"
+        "late = {f'smime_graph.{name}' for name in others} | {'html', 'email.policy'};"
+        "sys.exit(ended or ', '.join(late & set(sys.modules)) or 0)"
+    )
+    key = ("--signer", "alice.p12", "--password-file", "password")
+    words = ("sign", "m.eml", *key, "-o", "out.eml")
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (here / "out.eml").read_bytes()
+
+
 # --- environment and configuration ----------------------------------------------------------------
 
 

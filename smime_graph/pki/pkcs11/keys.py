@@ -37,7 +37,7 @@ from .token import (
     safe,
     search,
 )
-from .uri import SCHEME, TokenUri
+from .uri import TokenUri
 
 _MAX_CERTIFICATES = 500
 
@@ -58,11 +58,6 @@ _MECHANISMS = {"sha1": "SHA_1", "sha224": "SHA224", "sha256": "SHA256"} | {
     "sha384": "SHA384",
     "sha512": "SHA512",
 }
-
-
-def is_uri(text: str) -> bool:
-    """Whether this is a PKCS#11 URI rather than the name of a file."""
-    return text[: len(SCHEME)].lower() == SCHEME
 
 
 def load(

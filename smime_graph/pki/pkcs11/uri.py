@@ -33,6 +33,11 @@ _QUERY = ("pin-source", "pin-value", "module-name", "module-path")
 _MAX_PIN = 1024
 
 
+def is_uri(text: str) -> bool:
+    """Whether this is a PKCS#11 URI rather than the name of a file."""
+    return text[: len(SCHEME)].lower() == SCHEME
+
+
 @dataclass(frozen=True, slots=True)
 class TokenUri:
     """A PKCS#11 URI taken apart; what it does not say is None.
@@ -56,7 +61,7 @@ class TokenUri:
         were meant; an unknown one of the query is passed over. A library's module must be named by
         its absolute path: where `module-name` would be looked for, others may be able to write.
         """
-        if uri[: len(SCHEME)].lower() != SCHEME:
+        if not is_uri(uri):
             raise UsageError("this is not a PKCS#11 URI", hint="it begins with pkcs11:")
         path, _, query = uri[len(SCHEME) :].partition("?")
         if "#" in uri:

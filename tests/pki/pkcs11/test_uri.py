@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from smime_graph.errors import UsageError
 from smime_graph.pki.pkcs11 import keys as pkcs11
-from smime_graph.pki.pkcs11.uri import TokenUri
+from smime_graph.pki.pkcs11.uri import TokenUri, is_uri
 
 
 def test_a_uri_is_taken_apart_and_decoded() -> None:
@@ -96,6 +96,6 @@ def test_the_pin_is_read_from_the_first_line_of_a_file(tmp_path: Path) -> None:
 
 
 def test_what_is_a_uri_is_told_from_a_file_name() -> None:
-    assert pkcs11.is_uri("pkcs11:object=a")
-    assert pkcs11.is_uri("PKCS11:")
-    assert not pkcs11.is_uri("pkcs11/alice.p12")
+    assert is_uri("pkcs11:object=a")
+    assert is_uri("PKCS11:")
+    assert not is_uri("pkcs11/alice.p12")
