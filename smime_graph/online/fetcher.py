@@ -37,6 +37,7 @@ _MAX_POINTS = 4  # distribution points of one certificate
 _MAX_NAMESAKES = 10  # certificates of an issuer in one answer
 _NONCE = 32  # octets (RFC 9654 2.1)
 _KEEP_ISSUERS = timedelta(days=1)  # nothing says how long
+_NO_CRL = (ValueError, TypeError, x509.InvalidVersion)  # of octets that are none
 
 
 class Fetcher:
@@ -268,7 +269,7 @@ def _freshest_of(crl: bytes) -> list[str]:
     """Where the CRL says that its delta is (RFC 5280 5.2.6)."""
     try:
         found = x509.load_der_x509_crl(crl).extensions
-    except (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except (*_NO_CRL, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         return []
     return _freshest(next((e.value for e in found if isinstance(e.value, x509.FreshestCRL)), None))
 
@@ -281,7 +282,7 @@ def _next_update(crl: bytes) -> datetime | None:
     """When the CRL runs out. Raises Fault where it is none."""
     try:
         return x509.load_der_x509_crl(crl).next_update_utc
-    except ValueError:
+    except _NO_CRL:
         raise Fault("the answer is no CRL in DER") from None
 
 

@@ -134,7 +134,7 @@ class Revocation:
                 for der in _octets(path, kind):
                     try:
                         parse(der)
-                    except ValueError:
+                    except (ValueError, x509.InvalidVersion):
                         raise UsageError(
                             f"{file_name(path)} holds no {kind}",
                             hint="CRLs are DER or PEM, OCSP responses DER",

@@ -45,6 +45,18 @@ def test_a_crl_is_asked_for_where_no_responder_is_named(service: Service) -> Non
     assert list(world.said()) == ["revoked"]
 
 
+def test_a_crl_of_a_version_that_is_none_is_no_crl(service: Service, tmp_path: Path) -> None:
+    """RFC 5280 5.1.2.1: its octets are DER, and pyca has an exception of its own for them."""
+    world = World.of(service, at_leaf=asking(crl=service.url("/crl")))
+    unknown = world.crl().replace(b"\x02\x01\x01", b"\x02\x01\x05", 1)
+    service.answers["/crl"] = unknown
+    assert not world.examine(mode="hard").accepted
+    assert any("the answer is no CRL in DER" in text for text in world.said(mode="hard").values())
+    (tmp_path / "crl").write_bytes(unknown)
+    with pytest.raises(UsageError, match="holds no CRL"):
+        Revocation.load(crls=[tmp_path / "crl"])
+
+
 def test_a_crl_is_asked_for_where_the_responder_does_not_tell(world: World) -> None:
     world.responds(UNKNOWN)
     world.service.answers["/crl"] = world.crl()
