@@ -175,9 +175,8 @@ def harvest_outlook(
             judged.chain, origin=origin, believed=True, emails=[email], at=moment
         )
     if found.signed is not None and entered:
-        _announce_outlook(
-            found.signed, {one.email for one in entered}, contacts, trust, policy, moment
-        )
+        emails = sorted({one.email for one in entered})
+        _announce_outlook(found.signed, emails, contacts, trust, policy, moment, revocation)
     return tuple(entered), tuple(findings)
 
 
@@ -188,10 +187,13 @@ def _announce_outlook(
     trust: TrustStore,
     policy: Policy,
     at: datetime,
+    revocation: Revocation | None,
 ) -> None:
     """What somebody says of himself in a SignedData that he signed, whatever else is in it."""
     for email in emails:
-        report = examine(signed, trust=trust, sender=email, policy=policy, at=at)
+        report = examine(
+            signed, trust=trust, sender=email, policy=policy, at=at, revocation=revocation
+        )
         for one in report.signers:
             if one.trusted and one.matches and one.certificate is not None:
                 contacts.announce(

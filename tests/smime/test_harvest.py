@@ -234,6 +234,24 @@ def test_what_outlook_carries_and_nobody_signed_announces_nothing(
     assert book.find("mallory@contoso.com", at=now).contact is None
 
 
+def test_what_was_signed_with_a_revoked_certificate_announces_nothing(
+    book: Contacts, ca: CA, now: datetime
+) -> None:
+    """The certificate to encrypt to is good: what came along with it was signed by another one."""
+    alice = ca.issue(ALICE, key="p256", at=now)
+    stolen = ca.issue(ALICE, key="p256", at=now)
+    policy = EXCHANGE.but("mine", announce=("aes128-cbc",))
+    der, _ = signed_data.sign(b"Empty Body", [stolen], detached=False, policy=policy, at=now)
+    revocation = Revocation(crls=(revoking(ca, now, stolen.certificate),))
+    value = beside(der, [alice.certificate])
+    for known, announces in ((revocation, False), (None, True)):
+        entered, _ = harvest_outlook(
+            value, emails=[ALICE], contacts=book, trust=ca.trust, at=now, revocation=known
+        )
+        assert alice.certificate in [one.certificate for one in entered]
+        assert (book.announcement(ALICE) is not None) is announces
+
+
 # --- what is not ----------------------------------------------------------------------------------
 
 
@@ -328,15 +346,19 @@ def with_certificates(raw: bytes, more: list[Certificate]) -> bytes:
     """The same signature, with other certificates beside it: anybody on the way can do that."""
     head, mark, rest = raw.rpartition(b'filename="smime.p7s"\r\n\r\n')
     body, boundary, end = rest.partition(b"\r\n--")
-    content_type, explicit = ber.read(base64.b64decode(body), "ContentInfo")
+    der = beside(base64.b64decode(body), more)
+    return head + mark + base64.encodebytes(der) + boundary + end
+
+
+def beside(der: bytes, more: list[Certificate]) -> bytes:
+    content_type, explicit = ber.read(der, "ContentInfo")
     (signed,) = explicit
     added = b"".join(one.der for one in more)
     parts = [
         ber.tlv(0xA0, bytes(one.contents), added) if one.tag == 0xA0 else bytes(one.raw)
         for one in signed
     ]
-    der = ber.sequence(bytes(content_type.raw), ber.tlv(0xA0, ber.sequence(*parts)))
-    return head + mark + base64.encodebytes(der) + boundary + end
+    return ber.sequence(bytes(content_type.raw), ber.tlv(0xA0, ber.sequence(*parts)))
 
 
 def test_certificates_that_come_along_are_nobodys(
