@@ -42,7 +42,7 @@ from .header_confidentiality import (
     outer_records,
     with_hp,
 )
-from .header_protection import HeaderProtection, without_hp
+from .header_protection import HP_OUTER, HeaderProtection, without_hp
 from .large import canonical_large
 
 # What a sender should know and need not change. Not by `warnings`: whoever makes errors of them
@@ -92,7 +92,9 @@ class Outgoing:
         self._display = ""
         self._shown: list[HeaderField] | None = None  # what stands outside what is protected
         for field in message.fields:
-            (self._inner if is_mime_field(field) else self._outer).append(field)
+            # it means nothing outside (RFC 9788 2.2), and may name what is to be hidden
+            if field.name.lower() != HP_OUTER:
+                (self._inner if is_mime_field(field) else self._outer).append(field)
 
     @classmethod
     def of(

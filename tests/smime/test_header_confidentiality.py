@@ -21,6 +21,7 @@ from smime_graph import (
     decrypt,
     encrypt,
     seal,
+    seal_copies,
     sign,
     unseal,
     verify,
@@ -238,6 +239,25 @@ def test_what_is_signed_already_is_no_payload_to_protect(
     assert b"hp-outer" not in opened.raw.lower()
     with pytest.raises(UsageError, match="already"):
         seal(signed, **arguments, header_confidentiality="baseline")
+
+
+@pytest.mark.parametrize("spelled", ["HP-Outer:", "hp-outer :", "HP-OUTER:\r\n"])
+def test_what_another_message_had_outside_is_not_said_of_this_one(
+    bob: Identity, alice: Identity, to_bob: Contact, trust: TrustStore, now: datetime, spelled: str
+) -> None:
+    """HP-Outer is for inside alone (RFC 9788 2.2): outside it would say what is to be hidden."""
+    records = f"{spelled} Subject: the figures\r\n{spelled} Bcc: carol@contoso.com\r\n"
+    raw = records.encode() + RICH + TEXT
+    arguments: Any = {"signer": alice, "at": now}
+    hidden: Any = {**arguments, "recipients": [to_bob], "header_confidentiality": "baseline"}
+    sealed = seal(raw, **hidden)
+    assert b"figures" not in sealed
+    for made in (sealed, seal_copies(raw, **hidden)[0].message, sign(raw, **arguments)):
+        assert "hp-outer" not in [name.lower() for name in names(made)]
+        assert b"carol" not in made
+    opened = unseal(sealed, identities=[bob], trust=trust, at=now)
+    assert b"carol" not in opened.raw
+    assert opened.findings == ()
 
 
 # --- what stands in the way -----------------------------------------------------------------------
