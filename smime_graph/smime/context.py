@@ -109,11 +109,12 @@ class VerificationContext(NamedTuple):
         what is missing (the inquiry).
         """
         policy, certificates = self.policy, self.certificates
+        at = at or self.at
         path = build_path(
             certificate,
             trust=self.trust,
             certificates=certificates,
-            at=at or self.at,
+            at=at,
             accept_weak=policy.accept_weak_certificates,
             checks=self.checks,
         )
@@ -123,7 +124,7 @@ class VerificationContext(NamedTuple):
             fetched, faults = self._fetch_issuers(certificate, path.dead_end, inquiry)
             if fetched:
                 certificates = (*certificates, *fetched)
-                path = self.build_path(certificate, fetched)
+                path = self.build_path(certificate, fetched, at=at)
         report = with_usage(
             certificate,
             path,
@@ -145,7 +146,7 @@ class VerificationContext(NamedTuple):
         return with_revocation(
             report,
             self.revocation,
-            at=at or self.at,
+            at=at,
             certificates=certificates,
             signed_at=signed_at,
             inquiry=inquiry,
@@ -181,7 +182,11 @@ class VerificationContext(NamedTuple):
         return found, []
 
     def build_path(
-        self, certificate: Certificate, certificates: Iterable[Certificate] = ()
+        self,
+        certificate: Certificate,
+        certificates: Iterable[Certificate] = (),
+        *,
+        at: datetime | None = None,
     ) -> PathReport:
         """The path of a certificate to an anchor, whatever it is for; `certificates` are others."""
         further = tuple(certificates)
@@ -190,7 +195,7 @@ class VerificationContext(NamedTuple):
             trust=self.trust,
             # one and the same where there are no others: they are read once for a message
             certificates=(*further, *self.certificates) if further else self.certificates,
-            at=self.at,
+            at=at or self.at,
             accept_weak=self.policy.accept_weak_certificates,
             checks=self.checks,
         )

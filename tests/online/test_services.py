@@ -19,8 +19,21 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from smime_graph import CA, Fetcher, Identity, MessageReport, Revocation, examine, sign
+from smime_graph import (
+    CA,
+    EXCHANGE,
+    Evidence,
+    Fetcher,
+    Identity,
+    MessageReport,
+    Revocation,
+    TrustStore,
+    examine,
+    sign,
+)
 from smime_graph.pki.keyfiles.read import armour
+from smime_graph.smime.context import VerificationContext
+from smime_graph.x509.certificate import Certificate
 
 from .conftest import DAY, HOUR, MESSAGE, Service, asking
 
@@ -235,3 +248,28 @@ def test_without_next_update(responder: Responder, tmp_path: Path) -> None:
     responder.database(alice=f"R,{ago(DAY)}")
     with responder.serving():
         assert said(responder.ask(fetch=fetch)) == ["revoked"]
+
+
+def test_with_fetched_issuers_the_time_that_was_asked_about_is_judged() -> None:
+    """Not the time of the judgement: an authority that was renewed since was none before."""
+    now = datetime.now(UTC)
+    root = CA("Root", key="p256", at=now - 30 * DAY)
+    issuing = root.create_intermediate("Issuing", key="p256", at=now - 5 * DAY)
+    alice = issuing.issue("alice@contoso.com", key="p256", use="sign", at=now - 20 * DAY)
+
+    class Bringing:
+        def evidence(self, *_: object, at: datetime) -> Iterator[Evidence]:
+            return iter(())
+
+        def issuers(self, certificate: Certificate, *, at: datetime) -> Evidence:
+            return Evidence(certificates=(issuing.certificate,))
+
+    context = VerificationContext.of(
+        0, trust=TrustStore((root.certificate,)), policy=EXCHANGE, at=now
+    )._replace(inquiry=Bringing())
+    judged = {
+        days: context.validate(alice.certificate, now - days * DAY, may_ask=True)
+        for days in (0, 10)
+    }
+    assert judged[0].ok
+    assert [one.code for one in judged[10].errors] == ["pki.path.not-yet-valid"]
