@@ -20,6 +20,9 @@ except ImportError:  # Windows: nobody keeps a second run from the same folder t
     fcntl = None  # type: ignore[assignment]
 
 
+_BEGINNING = b'{"key": "'  # of each line
+
+
 class Journal:
     """The folder with what a batch made: a message for each job, and one line for each outcome.
 
@@ -73,20 +76,20 @@ class Journal:
     def _read(self) -> None:
         whole = 0
         for number, line in enumerate(self._file, 1):
-            if not line.endswith(b"\n"):
+            if not line.endswith(b"\n") and line.startswith(_BEGINNING[: len(line)]):
                 break  # it was being written when the run was killed
             whole += len(line)
             try:
                 found = json.loads(line)
-                key, digest, status = found["key"], found["digest"], found["status"]
-                mark = bytes.fromhex(digest)
-            except (ValueError, TypeError, KeyError, RecursionError):
+                key, mark = _mark(found["key"]), bytes.fromhex(found["digest"])
+                status = found["status"]
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 raise UsageError(
                     f"{self._results}: line {number} is no outcome of a batch",
                     hint="name another file of results, or another folder",
                 ) from None
             if status == "done":
-                self._done[_mark(key)] = mark
+                self._done[key] = mark
         self._file.truncate(whole)
 
     def still_to_do(self, jobs: Iterable[Job]) -> Iterator[Job]:

@@ -65,15 +65,21 @@ def test_a_half_written_line_is_as_good_as_none(letter: Callable[..., Job], tmp_
         assert results.read_bytes() == whole
 
 
+@pytest.mark.parametrize("end", ["\n", ""])
 @pytest.mark.parametrize(
-    "line", ["x", "[]", '{"key": "1"}', '{"key": 1, "digest": "zz"}', "[" * 99999]
+    "line",
+    [
+        *("x", "[]", '{"key": 1, "digest": "zz"}', '{"key": 1, "digest": "", "status": "done"}'),
+        *('{"verb": "sign"}', "[" * 99999),
+    ],
 )
-def test_a_file_of_something_else_is_left_alone(tmp_path: Path, line: str) -> None:
+def test_a_file_of_something_else_is_left_alone(tmp_path: Path, line: str, end: str) -> None:
+    line += end
     results = tmp_path / "results.jsonl"
-    results.write_text(line + "\n")
+    results.write_text(line)
     with pytest.raises(UsageError, match="line 1 is no outcome"):
         Journal(tmp_path)
-    assert results.read_text() == line + "\n"
+    assert results.read_text() == line
 
 
 @pytest.mark.parametrize("key", ["../x", "a/b", ".", "..", "", "a" * 101, "é", "x\0y", "con.", "-"])
