@@ -22,8 +22,6 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .authority.family import Family as Family
-    from .authority.family import family as family
     from .authority.issue import CA as CA
     from .batch.jobs import Job as Job
     from .batch.jobs import JobVerb as JobVerb
@@ -156,7 +154,6 @@ if TYPE_CHECKING:
 _HOME = {
     ".batch.jobs": ("Job", "JobVerb", "KeyFile", "Outcome"),
     ".batch.run": ("encrypt_many_anew", "seal_many", "unseal_many"),
-    ".authority.family": ("Family", "family"),
     ".authority.issue": ("CA",),
     ".buffers": ("Readable", "Writable"),
     ".cms.ess": (

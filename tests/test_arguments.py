@@ -205,10 +205,6 @@ class _Calls:
             "Identity.to_pkcs12": Call(
                 self.alice.to_pkcs12, {"password": "x", "encryption": "3des"}
             ),
-            "family": Call(s.family, {"only": "p256"}),
-            "Family.write": Call(
-                s.family(only="p256", seed=1).write, {"directory": "/dev/null/nowhere"}
-            ),
             "CA": Call(CA, {"key": "p256"}),
             "CA.from_key": Call(
                 CA.from_key, {"private_key": ca.private_key, "certificate": ca.certificate}
