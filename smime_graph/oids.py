@@ -174,8 +174,13 @@ OCSP_NOCHECK = "1.3.6.1.5.5.7.48.1.5"  # RFC 6960
 RI_OCSP_RESPONSE = "1.3.6.1.5.5.7.16.2"  # RFC 5940
 ANY_EXTENDED_KEY_USAGE = "2.5.29.37.0"
 EMAIL_PROTECTION = "1.3.6.1.5.5.7.3.4"
+SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
+CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
+CODE_SIGNING = "1.3.6.1.5.5.7.3.3"
+MS_DOCUMENT_SIGNING = "1.3.6.1.4.1.311.10.3.12"
 SMTP_UTF8_MAILBOX = "1.3.6.1.5.5.7.8.9"
 ANY_POLICY = "2.5.29.32.0"
+MAILBOX_LEGACY = "2.23.140.1.5.1.1"  # as above, legacy
 MAILBOX_STRICT = "2.23.140.1.5.1.3"  # S/MIME BR 7.1.6.1: mailbox-validated, strict
 
 # Attributes of a name (RFC 4519; X.520 for the organization's identifier)
@@ -251,3 +256,6 @@ WITHOUT_PRIMITIVE = {
     DIGESTED_DATA: "DigestedData",
     AUTHENTICATED_DATA: "AuthenticatedData",
 }
+
+# Nobody's: what a test certificate has that no reader knows
+UNKNOWN_EXTENSION = "1.3.6.1.4.1.55555.1"

@@ -24,6 +24,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.x509.oid import AuthorityInformationAccessOID as Aia
 
+from .. import oids
 from ..arguments import checked
 from ..cms.signed_data import carry
 from ..errors import UsageError
@@ -233,7 +234,7 @@ class _Maker:
             made += [
                 *self._from(recipe.parent),
                 *profile.purposes_extension(recipe.eku),
-                *profile.policies_extension(("2.5.29.32.0",)),
+                *profile.policies_extension((oids.ANY_POLICY,)),
             ]
         certificate = self._build(
             name, recipe, recipe.parent, issuer, key, subject=subject, extensions=made

@@ -49,7 +49,9 @@ def _constraints(
 
 
 def _directory(organization: str) -> x509.DirectoryName:
-    name = x509.Name([x509.NameAttribute(x509.ObjectIdentifier("2.5.4.10"), organization)])
+    name = x509.Name(
+        [x509.NameAttribute(x509.ObjectIdentifier(oids.ORGANIZATION_NAME), organization)]
+    )
     return x509.DirectoryName(name)
 
 
@@ -58,11 +60,11 @@ def _distribution_point(url: str) -> x509.CRLDistributionPoints:
     return x509.CRLDistributionPoints([x509.DistributionPoint(names, None, None, None)])
 
 
-_SERVER, _CLIENT, _CODE = (f"1.3.6.1.5.5.7.3.{n}" for n in (1, 2, 3))
+_SERVER, _CLIENT, _CODE = oids.SERVER_AUTH, oids.CLIENT_AUTH, oids.CODE_SIGNING
 _MAIL, _HOST = x509.RFC822Name, "contoso.com"
 _DAY = timedelta(days=1)
 _UTF8_MAILBOX = "müller@contoso.com"
-_PRIVATE = "1.3.6.1.4.1.55555.1"
+_PRIVATE = oids.UNKNOWN_EXTENSION
 
 AUTHORITIES: dict[str, Authority] = {
     "root": Authority(parent=None),
@@ -102,9 +104,7 @@ AUTHORITIES: dict[str, Authority] = {
     ),
     "unknown-critical": Authority(
         extensions=(
-            _critical(
-                x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.55555.1"), ber.null())
-            ),
+            _critical(x509.UnrecognizedExtension(x509.ObjectIdentifier(_PRIVATE), ber.null())),
         )
     ),
     "sha1": Authority(digest="sha1"),
@@ -143,8 +143,7 @@ _BY_CRL = {
     "crl-forged": ("pki.revocation.invalid",),
 }
 
-_CN, _EMAIL, _ORGANIZATION = "2.5.4.3", "1.2.840.113549.1.9.1", "2.5.4.10"
-_MS_MAIL = "1.3.6.1.4.1.311.10.3.12"
+_CN, _EMAIL, _ORGANIZATION = oids.COMMON_NAME, oids.EMAIL_ADDRESS, oids.ORGANIZATION_NAME
 
 
 def _rows(group: str, *rows: tuple[Any, ...]) -> tuple[Variant, ...]:
@@ -335,7 +334,7 @@ _PURPOSES = _rows(
         "eku-mail-microsoft",
         "Microsoft's purposes beside emailProtection",
         "SBR-7.1.2.3-f2",
-        Leaf(eku=(oids.EMAIL_PROTECTION, _MS_MAIL)),
+        Leaf(eku=(oids.EMAIL_PROTECTION, oids.MS_DOCUMENT_SIGNING)),
     ),
     (
         "eku-critical",
@@ -836,7 +835,7 @@ _SYNTAX = _rows(
         "no-subject-key-identifier",
         "it does not name its own key",
         "SBR-7.1.2.3-n",
-        Leaf(without=("2.5.29.14",)),
+        Leaf(without=(oids.SUBJECT_KEY_IDENTIFIER,)),
     ),
     ("no-policy", "it states no policy", "SBR-7.1.2.3-a1", Leaf(policies=())),
     ("any-policy", "it states any policy", "SBR-7.1.2.3-a2", Leaf(policies=(oids.ANY_POLICY,))),
@@ -844,7 +843,7 @@ _SYNTAX = _rows(
         "policy-legacy",
         "it states the legacy profile, which has ended",
         "SBR-7.1.6.1-1",
-        Leaf(policies=("2.23.140.1.5.1.1",)),
+        Leaf(policies=(oids.MAILBOX_LEGACY,)),
     ),
 )
 

@@ -252,8 +252,8 @@ class Certificate:
             f"certificate of serial {self.serial_text} is malformed: {_plain(error)}"
         )
 
-    def _quietly(self, read: Callable[[], T]) -> T:
-        if self.serial_number > 0:
+    def _quietly(self, read: Callable[[], T], *, always: bool = False) -> T:
+        if self.serial_number > 0 and not always:
             return read()
         with warnings.catch_warnings():
             # `cryptography` deprecates such serial numbers; here it is somebody's old mail
@@ -275,6 +275,8 @@ class Certificate:
         kind = find(KeyKind, self.key_algorithm)
         load = load_der_public_key if kind is None else kind.load
         try:
+            if kind is None:  # Diffie-Hellman over finite fields is deprecated, and old mail has it
+                return self._quietly(lambda: load(self.whole_key_info), always=True)
             return load(self.whole_key_info)
         except _Unsupported:
             oid, parameters, _ = self._key_identifier

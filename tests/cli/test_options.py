@@ -413,7 +413,7 @@ def test_the_groups_of_options_say_what_click_gives(commands: list[click.Command
                     seen.add((group, option.name))
                     assert is_typed(command, option, annotation), (command.name, option.name)
     named = {(group, name) for group in GROUPS for name in group.__annotations__}
-    assert {name for _, name in named - seen} == {"keys"}
+    assert {name for _, name in named - seen} == {"keys", "confidentiality"}
 
 
 def test_a_verb_takes_what_its_options_give(commands: list[click.Command]) -> None:
