@@ -72,7 +72,7 @@ class Policy:
         if self.header_confidentiality != "none" and not self.header_protection:
             raise UsageError(
                 f"policy {self.name} hides header fields, and protects none",
-                hint="what is hidden outside has to be inside: leave header_protection on",
+                hint="what is hidden outside has to be inside: leave header protection on",
             )
 
     def __hash__(self) -> int:

@@ -165,7 +165,9 @@ def family(
     """
     at = when or (_SEEDED_AT if seed is not None else datetime.now(UTC))
     if at.utcoffset() is None:
-        raise UsageError(f"{at.isoformat()} has no time zone", hint="use tzinfo=UTC")
+        raise UsageError(
+            f"{at.isoformat()} has no time zone", hint="use a datetime with tzinfo=UTC"
+        )
     wanted = [v for v in VARIANTS if fnmatch.fnmatchcase(v.id, only)]
     if not wanted:
         raise UsageError(f"no variant fits {only!r}", hint="'*' is all of them")

@@ -123,7 +123,7 @@ def _ask(policy: HeaderConfidentiality, name: str, value: str) -> str | None:
     if shown is not None and not isinstance(shown, str):
         raise UsageError(
             f"header_confidentiality gives a {type(shown).__name__} for {name[:60]}",
-            hint="give what stands outside as str, or None for nothing",
+            hint="give what stands outside as text, or nothing at all",
         )
     return shown
 

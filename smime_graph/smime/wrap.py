@@ -275,7 +275,7 @@ def _confidentiality(
     if not policy.header_protection:
         raise UsageError(
             f"policy {policy.name} protects no header fields, so none can be hidden",
-            hint="leave header_protection on",
+            hint="leave header protection on",
         )
     return POLICIES[chosen] if isinstance(chosen, str) else chosen
 

@@ -61,7 +61,9 @@ def _signals_end_a_program() -> Iterator[None]:
         if signal.getsignal(number) is signal.SIG_IGN
     ]
     for number in ignored:
-        signal.signal(number, signal.SIG_DFL)
+        # Ctrl-C is an exception of Python's, in the process of the tests as well
+        own = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        signal.signal(number, own)
     yield
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)
