@@ -192,6 +192,7 @@ class Entity(Generic[D]):
         alone.raw, alone._body_start = self.header, self._body_start
         alone.fields, alone.has_blank_line = self.fields, self.has_blank_line
         alone._by_name, alone._content_type = self._by_name, self._content_type
+        alone._default = self._default
         return alone
 
     def narrowed(

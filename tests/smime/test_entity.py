@@ -384,3 +384,11 @@ def test_a_header_is_read_as_line_by_line(raw: bytes) -> None:
     fields, body = _read_line_by_line(raw)
     assert [tuple(field) for field in entity.fields] == fields
     assert entity.body == body
+
+
+@pytest.mark.parametrize("default", ["text/plain", "message/rfc822"])
+def test_a_header_alone_has_the_type_that_the_entity_has(default: str) -> None:
+    for raw in (b"A: b\r\n\r\nbody", b"Content-Type: text/html\r\n\r\nbody"):
+        alone = Entity(raw, default=default).without_body()
+        assert alone.content_type.value == Entity(raw, default=default).content_type.value
+        assert alone.raw == raw.removesuffix(b"body")
