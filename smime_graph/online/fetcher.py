@@ -24,7 +24,7 @@ from ..arguments import checked
 from ..errors import MalformedMessage
 from ..pki.revocation import Evidence, Inquiry
 from ..x509.certificate import Certificate
-from ..x509.certificate_set import read_certs_only
+from ..x509.certificate_set import read_carried
 from .addresses import Fault, shown
 from .cache import Cache
 from .exchange import Allowance, exchange
@@ -309,8 +309,10 @@ def _check_response(data: bytes, certificate: Certificate, nonce: bytes) -> date
 
 
 def _certificates_in(data: bytes) -> tuple[Certificate, ...]:
-    """A certificate, or a certs-only PKCS#7 message (RFC 5280 4.2.2.1), both in DER."""
+    """A certificate, or a PKCS#7 message that carries some (RFC 5280 4.2.2.1), both in DER; whether
+    somebody has signed that makes no difference.
+    """
     try:
         return (Certificate(data),)
     except MalformedMessage:
-        return read_certs_only(data)
+        return read_carried(data)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
@@ -372,7 +373,7 @@ def without_issuer(service: Service) -> tuple[World, bytes]:
     return world, sign(b"From: alice@contoso.com\n\ntext\n", signer=alone, at=world.now - DAY)
 
 
-@pytest.mark.parametrize("form", ["der", "pkcs7"])
+@pytest.mark.parametrize("form", ["der", "pkcs7", "signed"])
 def test_a_missing_issuer_is_fetched(service: Service, form: str) -> None:
     world, raw = without_issuer(service)
     assert not examine(raw, trust=world.trust).accepted
@@ -383,6 +384,13 @@ def test_a_missing_issuer_is_fetched(service: Service, form: str) -> None:
         service.answers["/issuing.cer"] = pkcs7.serialize_certificates(
             [world.root.certificate.x509, issuer.x509], Encoding.DER
         )
+    elif form == "signed":  # by whom makes no difference: what it carries is anybody's choice
+        from cryptography.hazmat.primitives.serialization import pkcs7
+
+        key = world.issuing.private_key
+        builder = pkcs7.PKCS7SignatureBuilder().set_data(b"x")
+        made = builder.add_signer(issuer.x509, key, hashes.SHA256()).sign(Encoding.DER, [])
+        service.answers["/issuing.cer"] = made
     else:
         service.answers["/issuing.cer"] = issuer.der
     report = world.examine(raw, mode="hard")
