@@ -11,7 +11,7 @@ from ..smime.report import time_text
 from . import files, graph_client, options, terminal
 from .context import run_of
 from .graph_client import Place
-from .open import open_message, report_to_show
+from .open import report_to_show, unseal_message
 from .options import Reading, option, verb
 
 
@@ -35,7 +35,7 @@ def fetch(message_id: str, unseal: bool, output: str | None, **given: Any) -> No
     json: dict[str, Any] | None = {"id": message_id}
     report = None
     if unseal:
-        opened = open_message(data, Reading.of(given))
+        opened = unseal_message(data, Reading.of(given))
         data, report = opened.raw, report_to_show(opened.report)
     if not run_of(click.get_current_context()).json:
         json = None

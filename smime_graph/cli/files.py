@@ -31,7 +31,7 @@ def open_message(path: str, *, what: str = "message") -> Data:
 
     UsageError if it cannot be read.
     """
-    with _open_original(path, what) as file:
+    with _open_file(path, what) as file:
         return read_file(file)
 
 
@@ -41,7 +41,7 @@ def read(path: str, *, what: str, limit: int = MESSAGE_LIMIT, hint: str | None =
     UsageError as well, with the hint, if they are more than `limit`: of a file nothing is read
     then, and of a pipe no more than shows it.
     """
-    with _open_original(path, what) as file:
+    with _open_file(path, what) as file:
         is_larger = _rest_of(file) > limit
         data = b"" if is_larger else _read(file, _named(path), limit)
     if is_larger or len(data) > limit:
@@ -66,7 +66,7 @@ def _named(path: str) -> str:
 
 
 @contextmanager
-def _open_original(path: str, what: str) -> Iterator[BinaryIO]:
+def _open_file(path: str, what: str) -> Iterator[BinaryIO]:
     if path == "-":
         if sys.stdin is None:
             raise UsageError("standard input is closed", hint=f"name a file with the {what}")

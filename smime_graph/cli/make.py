@@ -134,7 +134,6 @@ def protected_into(out: Writable | None, raw: Data, how: Protection) -> bytes:
 def sealed_copies(raw: Data, how: Protection) -> tuple[SealedCopy, ...]:
     """The message sealed, with a copy for each person in Bcc. Raises what `seal_copies` raises."""
     from ..smime import wrap
-    from . import keys
 
     if not (how.keys.signer and how.keys.has_recipient):
         raise UsageError(
@@ -147,8 +146,8 @@ def sealed_copies(raw: Data, how: Protection) -> tuple[SealedCopy, ...]:
         return wrap.seal_copies(
             Held(raw),
             signer=how.keys.ring.signers(),
-            recipients=how.keys.recipients(raw, at=how.at),
-            trust=keys.trust_store(how.keys.trust),
+            recipients=how.keys.recipients(raw, at=how.at, policy=how.policy),
+            trust=how.keys.trust_for_recipients(),
             policy=how.policy,
             at=how.at,
             sid=how.sid,

@@ -96,7 +96,7 @@ def _keep_layers_on_error(raw: Held) -> Iterator[None]:
         raise
 
 
-def open_message(raw: bytes | Held, how: Reading) -> Opened:
+def unseal_message(raw: bytes | Held, how: Reading) -> Opened:
     """The message without its layers; raises unless it is accepted. Warnings are shown."""
     from ..smime.examine import unseal
     from .report import warn
@@ -238,7 +238,7 @@ def unseal(message: str, output: str | None, save_certificates: str | None, **gi
     from ..smime.report import whole
 
     with files.spooling(output):
-        opened = open_message(Held(files.open_message(message)), Reading.of(given))
+        opened = unseal_message(Held(files.open_message(message)), Reading.of(given))
     _deliver(opened, whole(opened), output, save_certificates=save_certificates)
 
 

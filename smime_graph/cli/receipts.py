@@ -10,7 +10,7 @@ from ..errors import PolicyRefusal, UsageError
 from . import files, options, terminal
 from .context import run_of
 from .make import write
-from .open import judgement, keep_report_on_error, open_message
+from .open import judgement, keep_report_on_error, unseal_message
 from .options import FILE, Reading, message, option, verb
 
 
@@ -37,20 +37,19 @@ def receipt(message: str, output: str | None, **given: Any) -> None:
     receipt.eml
     """
     from ..smime import receipts
-    from . import keys
 
     how = Reading.of(given)
     signers = how.keys.ring.signers()
     if len(signers) != 1:
         raise UsageError("one person confirms a message", hint="name one key file: --signer FILE")
     raw = files.read(message, what="message")
-    opened = open_message(raw, how)
+    opened = unseal_message(raw, how)
     with terminal.progress("signing the receipt"):
         made = receipts.receipt(
             opened,
             signer=signers[0],
             recipients=how.keys.recipients(raw, at=how.at, policy=how.policy),
-            trust=keys.trust_store(how.keys.trust),
+            trust=how.keys.trust_for_recipients(),
             policy=how.policy,
             at=how.at,
         )

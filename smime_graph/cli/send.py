@@ -373,7 +373,7 @@ def _open_original(raw: bytes, how: Reading) -> tuple[Opened, bool]:
     from ..smime.layers import parse_layers
     from ..smime.report import ENCRYPTED, MessageReport, Opened
     from ..smime.verification import header_of
-    from .open import open_message
+    from .open import unseal_message
 
     layers = [layer for layer in inspect(raw) if not layer.errant]
     if not layers:
@@ -387,7 +387,7 @@ def _open_original(raw: bytes, how: Reading) -> tuple[Opened, bool]:
         )
     if encrypted or how.keys.trust:
         # an answer that quotes what nobody checked is an oracle for whoever changed it on its way
-        opened = open_message(raw, how)
+        opened = unseal_message(raw, how)
         return opened, any(layer.type in ENCRYPTED for layer in opened.report.whole)
     terminal.complain(
         "warning", "the signature of the original is not checked: no --trust is given"

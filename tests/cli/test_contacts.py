@@ -296,6 +296,11 @@ def test_what_came_along_builds_the_path(call: Run, here: Path, way: str) -> Non
         (here / "jobs.jsonl").write_text(json.dumps({**job, "trust": "root.pem", "contacts": path}))
         done = call("batch", "jobs.jsonl", "-o", "out", "--workers", "1")
         assert done.status == 0, done.err
+    sealing = ("seal", "answer.eml", "--signer", "bob.key", "--password-file", "password")
+    for folder in (("-o", "sealed.eml"), ("--split-bcc", "copies")):
+        under = ("--recipient", name, "--trust", "root.pem", "--no-encrypt-to-self")
+        sealed = call(*sealing, *under, *folder)
+        assert sealed.status == 0, sealed.err
     refused = call("encrypt", "answer.eml", "--recipient", name, "--trust", "roots.pem")
     assert refused.status == 1
     assert refused.out == b""
