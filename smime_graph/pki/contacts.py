@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from os import PathLike
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from ..arguments import checked, file_name
@@ -169,12 +168,7 @@ class Contacts:
     def __enter__(self) -> Contacts:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -456,6 +450,7 @@ class Contacts:
         certificates: Sequence[Certificate] = (),
         revocation: Revocation | None = None,
         minimum_rsa_bits: int = MINIMUM_RSA_BITS,
+        accept_any_purpose: bool = True,
     ) -> ContactChoice:
         """The certificate to encrypt to for an address: a ContactChoice, which says why.
 
@@ -463,7 +458,7 @@ class Contacts:
         datetime (now), and with `trust`, a TrustStore, what does not validate; `certificates`, each
         a Certificate, may stand in between, and `revocation`, a Revocation, tells what is revoked.
         Of what is left comes first what is believed, then what its owner prefers (RFC 8551
-        2.5.3.1), then the newest. `minimum_rsa_bits` is that of a policy.
+        2.5.3.1), then the newest. The last two are those of a policy.
         """
         moment = _moment(at)
         with self._lock:
@@ -484,6 +479,7 @@ class Contacts:
                 certificates=certificates,
                 at=moment,
                 minimum_rsa_bits=minimum_rsa_bits,
+                accept_any_purpose=accept_any_purpose,
                 checks=checks,
             )
             if report.ok and trust is not None and revocation is not None:
@@ -576,7 +572,11 @@ def look_up(
     if book is not None and os.path.exists(book):  # noqa: PTH110 - Path raises for a long name
         with Contacts(book) as opened:
             choice = opened.find(
-                email, at=at, trust=trust, minimum_rsa_bits=policy.minimum_rsa_bits
+                email,
+                at=at,
+                trust=trust,
+                minimum_rsa_bits=policy.minimum_rsa_bits,
+                accept_any_purpose=policy.accept_any_purpose,
             )
         if choice.contact is not None:
             return choice

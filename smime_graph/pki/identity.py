@@ -239,7 +239,7 @@ class Contact:
     def __post_init__(self) -> None:
         check_fields(self)
         if self.capabilities is None:
-            object.__setattr__(self, "capabilities", _read_capabilities(self.certificate))
+            object.__setattr__(self, "capabilities", _announced_in(self.certificate))
 
     def __repr__(self) -> str:
         announced = "nothing" if self.capabilities is None else f"{len(self.capabilities)} kinds"
@@ -287,7 +287,7 @@ def read_capabilities(der: bytes) -> tuple[bytes, ...]:
     return tuple(bytes(element.raw) for element in elements)
 
 
-def _read_capabilities(certificate: Certificate) -> tuple[bytes, ...] | None:
+def _announced_in(certificate: Certificate) -> tuple[bytes, ...] | None:
     # RFC 4262 2
     try:
         found = certificate.extensions.get_extension_for_oid(

@@ -164,6 +164,7 @@ def harvest_outlook(
             certificates=sent,
             at=moment,
             minimum_rsa_bits=policy.minimum_rsa_bits,
+            accept_any_purpose=policy.accept_any_purpose,
             checks=checks,
         )
         if judged.ok and revocation is not None:
@@ -269,6 +270,7 @@ def _chain_for_encryption(
             at=at,
             address=email,
             minimum_rsa_bits=policy.minimum_rsa_bits,
+            accept_any_purpose=policy.accept_any_purpose,
             checks=checks,
         )
         if judged.ok and one != own and revocation is not None:

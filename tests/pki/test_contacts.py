@@ -458,3 +458,17 @@ def test_expiring_are_those_that_were_not_renewed(book: Contacts, ca: CA, now: d
         "soon@contoso.com",
     ]
     assert [one.email for one in book.expiring(timedelta(days=5), at=now)] == ["over@contoso.com"]
+
+
+def test_a_certificate_for_every_purpose_is_used_only_where_the_policy_takes_it(
+    book: Contacts, ca: CA, now: datetime
+) -> None:
+    """Or sealing would refuse the one that was chosen, though another one is fit."""
+    older = certificate(ca, now, days=-20)
+    newer = certificate(ca, now, days=-10, eku=(oids.ANY_EXTENDED_KEY_USAGE,))
+    book.add([older, newer], at=now)
+    for accepted, chosen in ((True, newer), (False, older)):
+        choice = book.find(BOB, at=now, accept_any_purpose=accepted)
+        assert choice.contact is not None
+        assert choice.contact.certificate == chosen
+    assert codes_of(choice) == ["pki.usage.extended-key-usage"]
