@@ -51,7 +51,6 @@ class Member:
 
     variant: Variant
     identity: Identity
-    anchors: tuple[Certificate, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,21 +183,15 @@ class _Maker:
         self.revoked: dict[str, list[tuple[Certificate, Signed]]] = {}
 
     def make(self, variants: list[Variant]) -> Family:
-        members = {}
-        for variant in variants:
-            identity = self._leaf(variant)
-            members[variant.id] = Member(variant, identity, self._anchors())
-        trust = TrustStore(self._anchors())
-        members = {i: Member(m.variant, m.identity, trust.anchors) for i, m in members.items()}
-        crls = {i: crl for i in self.authorities if (crl := self._crl(i)) is not None}
-        return Family(self.name, self.at, members, dict(self.authorities), crls, trust)
-
-    def _anchors(self) -> tuple[Certificate, ...]:
-        return tuple(
+        members = {variant.id: Member(variant, self._leaf(variant)) for variant in variants}
+        anchors = [
             made
             for i, made in self.authorities.items()
             if AUTHORITIES[i].parent is None and AUTHORITIES[i].believed
-        )
+        ]
+        crls = {i: crl for i in self.authorities if (crl := self._crl(i)) is not None}
+        trust = TrustStore(tuple(anchors))
+        return Family(self.name, self.at, members, dict(self.authorities), crls, trust)
 
     # --- certificates ---
 

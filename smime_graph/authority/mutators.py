@@ -32,13 +32,9 @@ _DIGESTS: dict[str, tuple[type[hashes.HashAlgorithm], str, str | None]] = {
 }
 
 
-def _fields(certificate: Certificate) -> tuple[Fields, bytes, bytes]:
-    tbs, algorithm, signature = ber.read(certificate.der, "certificate").children()
-    return (
-        [bytes(child.raw) for child in tbs.children()],
-        bytes(algorithm.raw),
-        bytes(signature.raw),
-    )
+def _fields(certificate: Certificate) -> Fields:
+    tbs = ber.read(certificate.der, "certificate").children()[0]
+    return [bytes(child.raw) for child in tbs.children()]
 
 
 def _algorithm(signer: Any, digest: str) -> tuple[Any, bytes]:
@@ -67,7 +63,7 @@ def sign_anew(
     wants both the same); `spoil` changes the last bit of the signature.
     """
     hash_, algorithm = _algorithm(signer, digest)
-    fields, _, _ = _fields(certificate)
+    fields = _fields(certificate)
     fields[_SIGNATURE] = algorithm
     for change in changes:
         fields = change(fields)

@@ -48,11 +48,10 @@ class VerificationContext(NamedTuple):
     identities: tuple[AnyKey, ...] = ()
     revocation: Revocation | None = None
     evidence_sent: int = 0  # octets of evidence that the message brought
+    inquiry: Inquiry | None = None  # what may be asked of others for this message
 
     def __repr__(self) -> str:
         return f"VerificationContext({self.policy.name}, {self.at})"  # nothing of the keys
-
-    inquiry: Inquiry | None = None  # what may be asked of others for this message
 
     @classmethod
     def of(

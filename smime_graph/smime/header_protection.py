@@ -122,6 +122,7 @@ def read_protected_header(
     kind = payload.content_type
     if "hp" in kind.parameters:
         return _read_hp(payload, kind, is_encrypted)
+    form: HeaderProtectionForm
     if kind.value in MESSAGES:
         form, header = "message/rfc822", _message_inside(payload)
     elif kind.parameters.get("protected-headers") == "v1":
@@ -136,14 +137,7 @@ def read_protected_header(
     # RFC 9788 4.10.2: what these say of their confidentiality is but inferred from outside
     found = _pairs(() if outer is None else outer.fields) if is_encrypted else None
     intent: HeaderProtection = "cipher" if is_encrypted else "clear"
-    made = ProtectedHeader(
-        "message/rfc822" if form == "message/rfc822" else "protected-headers",
-        intent,
-        fields,
-        found,
-        is_encrypted,
-    )
-    return made, _doubled(fields)
+    return ProtectedHeader(form, intent, fields, found, is_encrypted), _doubled(fields)
 
 
 def _read_hp(

@@ -43,12 +43,7 @@ from .entity import (
     split_multipart,
 )
 from .lines import crlf
-from .recognition import (
-    ReadLayer,
-    entity_of,
-    read_layer,
-    recognise,
-)
+from .recognition import ReadLayer, entity_of, read_layer, recognise
 from .report import ENCRYPTED, Layer, LayerType
 
 MAX_LAYERS = 16  # a triple wrap has three
