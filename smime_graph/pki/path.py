@@ -573,7 +573,8 @@ def _engine_findings(
                     break
                 code = "expired" if isinstance(error, ExpiredError) else "not-yet-valid"
             culprit = _culprit(chain, parsed, context)
-            findings.append(finding(f"pki.path.{code}", culprit.description, _plain(error)))
+            text = _NO_A_LABEL if isinstance(error, UnicodeError) else _plain(error)
+            findings.append(finding(f"pki.path.{code}", culprit.description, text))
             if code == "invalid":
                 break
     return [f for f in findings if (f.code, f.where) not in said]
@@ -634,6 +635,10 @@ def _anchor_qualifiers(root: Any) -> Any:
         max_path_length=length,
         max_aa_path_length=None if length is None else MAX_CHAIN,
     )
+
+
+# RFC 5280 7.5: what is constrained has to be read, and so has every name on the way
+_NO_A_LABEL = "a domain in its names cannot be read: it begins with xn-- and is no A-label"
 
 
 def _plain(error: Exception) -> str:

@@ -24,6 +24,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from smime_graph import oids
 from smime_graph.asn1 import ber
+from smime_graph.authority.issue import CA
 from smime_graph.errors import UsageError
 from smime_graph.findings import codes
 from smime_graph.pki import path
@@ -663,3 +664,15 @@ def _needs_no_crl(row: dict[str, str]) -> bool:
 def test_pkits(row: dict[str, str]) -> None:
     (name,) = [n for n in row["extra"].split(";") if n.endswith("EE.crt")]
     holds(row, load(name)[0])
+
+
+@pytest.mark.parametrize("domain", ["xn--cntoso-9za.com", "xn--a.com", "xn--.com"])
+def test_a_domain_that_is_no_a_label_is_called_that(domain: str) -> None:
+    authority = CA(key="p256")
+    name = x509.SubjectAlternativeName([x509.RFC822Name(f"alice@{domain}")])
+    own = x509.Extension(name.oid, False, name)
+    leaf = authority.issue("alice@contoso.com", key="p256", extensions=[own]).certificate
+    report = build_path(leaf, trust=authority.trust, at=datetime.now(UTC))
+    assert [one.code for one in report.errors] == ["pki.path.invalid"]
+    assert "no A-label" in report.errors[0].text
+    assert "codec" not in report.errors[0].text
