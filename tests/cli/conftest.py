@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -124,7 +125,8 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def here(people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of one's own with the people's files in it; the current one, and the home."""
     for path in people.iterdir():
-        (tmp_path / path.name).symlink_to(path)
+        # a copy: a test that writes over one changes nobody else's
+        shutil.copy(path, tmp_path)
     for name in list(os.environ):
         if name.startswith("SMIME_GRAPH_"):
             monkeypatch.delenv(name)
