@@ -76,6 +76,7 @@ ELSEWHERE = {
     "graph._settle": "graph/test_sending",
     "graph._wire": "graph/test_answers",
     "graph.models": "graph/test_requests",
+    "loopback.exchange": "emulator/test_any_bytes",
     "pki.keyfiles.pbe": "pki/keyfiles/test_pkcs12",
     "pki.pkcs11.token": "pki/pkcs11/test_keys",
     "smime.attestations": "smime/test_services",

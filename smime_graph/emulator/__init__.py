@@ -15,7 +15,7 @@ The rules of this package:
 - No token is kept or logged.
 """
 
-from .exchange import Exchange, Request, Response
+from ..loopback.exchange import Exchange, Request, Response
 from .faults import Fault, Faults
 from .service import Emulator, LogEntry, Mailbox, Message
 from .store import Outbound

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ..loopback.exchange import Request
 from . import resources
-from .exchange import Request
 from .mime import Summary, is_address
 from .refusal import Refusal
 from .store import Account, Item, Store

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
+from ..loopback.exchange import Response
 from . import metadata, resources
 from .context import Call, account_for, context_of, folder_for, item_for, not_found
-from .exchange import Response, json_response
+from .exchange import json_response
 from .refusal import Refusal
 from .store import FOLDERS, Account
 

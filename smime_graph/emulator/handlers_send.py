@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
+from ..loopback.exchange import Response
 from .context import Call, account_for, entity, folder_for, item_for, no_resource
 from .delivery import add_message_id, submit, unique
-from .exchange import Response, json_response
+from .exchange import json_response
 from .mime import Person, Summary, UnusableMime, summarise
 from .mime_writer import Draft, read_message, read_people, write_message
 from .refusal import Refusal

@@ -15,9 +15,10 @@ from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from urllib.parse import parse_qsl, unquote
 
+from ..loopback.exchange import Request, Response
 from . import metadata, resources
 from .context import Call, Rules, no_resource
-from .exchange import Request, Response, json_response
+from .exchange import json_response
 from .faults import WWW_AUTHENTICATE
 from .handlers_read import (
     delete_message,

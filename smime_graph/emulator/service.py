@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from smime_graph.errors import UsageError
 
+from ..loopback.exchange import Exchange, Request, Response
 from .context import Rules
-from .exchange import Exchange, Request, Response
 from .faults import Fault, Faults
 from .mime import UnusableMime, is_address, summarise
 from .refusal import Refusal
@@ -27,7 +27,7 @@ from .store import FOLDERS, Account, Item, Outbound, Store
 if TYPE_CHECKING:
     import httpx
 
-    from .server import Server
+    from ..loopback.server import Server
 
 REQUEST_LIMIT = 4 * 1024 * 1024  # of the HTTP body, so after base64 (DC#682, python-o365#472)
 MESSAGE_LIMIT = 35 * 1024 * 1024  # a usual setting of a mailbox; 25 to 150 MB are seen
@@ -373,9 +373,17 @@ class Emulator:
 
         Raises `UsageError` if the port is taken.
         """
-        from .server import Server
+        from ..loopback.server import Server
 
-        return Server(self.exchange, port=port, request_limit=self.request_limit)
+        return Server(
+            self.exchange, port=port, request_limit=self.request_limit, refuse=self._refuse
+        )
+
+    def _refuse(self, status: int, text: str) -> Response:
+        """The answer to what is no request for a Graph."""
+        code = "InternalServerError" if status == 500 else "BadRequest"
+        refusal = Refusal(status, code, text)
+        return refused(refusal, now=self._rules.clock(), request_id="", client_request_id="")
 
 
 def _well_known(folder: str) -> str:

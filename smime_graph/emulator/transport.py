@@ -10,7 +10,7 @@ import anyio
 import anyio.to_thread
 import httpx
 
-from .exchange import Exchange, Handler, Request, Response
+from ..loopback.exchange import Exchange, Handler, Request, Response
 
 
 def _request(request: httpx.Request, body: bytes) -> Request:

@@ -13,9 +13,10 @@ import httpx
 import pytest
 
 from smime_graph.emulator import Emulator, Fault
-from smime_graph.emulator import server as server_module
-from smime_graph.emulator.server import Server
 from smime_graph.errors import UsageError
+from smime_graph.loopback import server as server_module
+from smime_graph.loopback.exchange import Response
+from smime_graph.loopback.server import Server
 
 from .conftest import Post
 
@@ -31,7 +32,13 @@ def server(emulator: Emulator) -> Iterator[Server]:
 @pytest.fixture
 def impatient(emulator: Emulator) -> Iterator[Server]:
     limit = emulator.request_limit
-    with Server(emulator.exchange, port=0, request_limit=limit, request_seconds=0.3) as server:
+    with Server(
+        emulator.exchange,
+        port=0,
+        request_limit=limit,
+        request_seconds=0.3,
+        refuse=lambda status, text: Response(status, body=b'{"error": {}}'),
+    ) as server:
         yield server
 
 

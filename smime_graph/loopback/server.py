@@ -1,4 +1,4 @@
-"""The emulator behind a socket, on 127.0.0.1 only; HTTP itself is h11's business.
+"""A handler behind a socket, on 127.0.0.1 only; HTTP itself is h11's business.
 
 Every connection is bounded: the time for a request as a whole (not for each read of it), the
 bytes kept, the bytes thrown away, and the number of connections. A web page in a browser
@@ -13,16 +13,15 @@ import socketserver
 import struct
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, cast
 
 import h11
 
-from smime_graph.errors import UsageError
-
+from ..errors import UsageError
 from .exchange import Handler, Request, Response
-from .refusal import Refusal
-from .routes import refused
 
 REQUEST_SECONDS = 30.0
 CONNECTION_LIMIT = 64
@@ -33,7 +32,12 @@ CLOSE_SECONDS = 5.0
 
 
 class Server:
-    """A running server: `url` is what a client needs, `close()` ends it. Also a context manager."""
+    """A running server: `url` is what a client needs, `close()` ends it. Also a context manager.
+
+    `refuse` makes the answer to what is no request for the handler, of a status and a sentence.
+    With `bare_host` the Host field may be without the port, and missing in HTTP/1.0: no browser
+    sends that, but OpenSSL does.
+    """
 
     def __init__(
         self,
@@ -41,10 +45,13 @@ class Server:
         *,
         port: int,
         request_limit: int,
+        refuse: Callable[[int, str], Response],
         request_seconds: float = REQUEST_SECONDS,
+        bare_host: bool = False,
     ) -> None:
+        rules = _Rules(exchange, refuse, request_limit, request_seconds, bare_host)
         try:
-            self._tcp = _TCPServer(exchange, port, request_limit, request_seconds)
+            self._tcp = _TCPServer(rules, port)
         except (OSError, OverflowError) as error:
             raise UsageError(f"port {port}: cannot be served: {error}") from None
         self.port: int = self._tcp.server_address[1]
@@ -53,7 +60,7 @@ class Server:
         self._thread = threading.Thread(
             target=self._tcp.serve_forever,
             kwargs={"poll_interval": 0.05},
-            name=f"emulator:{self.port}",
+            name=f"loopback:{self.port}",
             daemon=True,
         )
         self._thread.start()
@@ -76,18 +83,35 @@ class Server:
         self._thread.join()
 
 
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What a server was made with."""
+
+    exchange: Handler
+    refuse: Callable[[int, str], Response]
+    request_limit: int
+    request_seconds: float
+    bare_host: bool
+
+    def is_host(self, named: str, port: int) -> bool:
+        """Whether a Host field names the loopback address."""
+        if self.bare_host and named in ("", "127.0.0.1", "localhost"):
+            return True
+        return named in (f"127.0.0.1:{port}", f"localhost:{port}")
+
+
+class _Refusal(Exception):
+    """What is answered instead of asking the handler: a status and a sentence."""
+
+
 class _TCPServer(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
     block_on_close = False  # cut_all() waits, with a limit
     request_queue_size = 32
 
-    def __init__(
-        self, exchange: Handler, port: int, request_limit: int, request_seconds: float
-    ) -> None:
-        self.exchange = exchange
-        self.request_limit = request_limit
-        self.request_seconds = request_seconds
+    def __init__(self, rules: _Rules, port: int) -> None:
+        self.rules = rules
         self.origin = ""
         self.closing = threading.Event()
         self._open: set[socket.socket] = set()
@@ -134,14 +158,14 @@ class _Connection(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_LIMIT)
         while not self._server.closing.is_set():
-            self._deadline = time.monotonic() + self._server.request_seconds
+            self._deadline = time.monotonic() + self._server.rules.request_seconds
             try:
                 request = self._read_request()
-            except Refusal as refusal:
-                self._write(_refusal(refusal))
+            except _Refusal as refusal:
+                self._write(self._server.rules.refuse(*refusal.args))
                 return
             except h11.RemoteProtocolError:
-                self._write(_refusal(Refusal(400, "BadRequest", "The request is not valid HTTP.")))
+                self._write(self._server.rules.refuse(400, "The request is not valid HTTP."))
                 return
             except TimeoutError:
                 return  # not even a whole header: there is nothing to answer
@@ -157,11 +181,9 @@ class _Connection(socketserver.BaseRequestHandler):
 
     def _answer(self, request: Request) -> bool:
         try:
-            exchange = self._server.exchange(request)
-        except Exception:  # noqa: BLE001 - a bug of ours or a closed emulator, and yet an answer
-            self._write(
-                _refusal(Refusal(500, "InternalServerError", "The emulator failed.")), last=True
-            )
+            exchange = self._server.rules.exchange(request)
+        except Exception:  # noqa: BLE001 - a bug of ours or a closed service, and yet an answer
+            self._write(self._server.rules.refuse(500, "The service failed."), last=True)
             return False
         if exchange.delay:
             self._server.closing.wait(exchange.delay)
@@ -192,14 +214,14 @@ class _Connection(socketserver.BaseRequestHandler):
         fields = head.headers.raw_items()
         names = [name.lower() for name, _ in fields]
         if len(fields) > FIELD_LIMIT:
-            raise Refusal(400, "BadRequest", "The request has too many header fields.")
+            raise _Refusal(400, "The request has too many header fields.")
         if b"content-length" in names and b"transfer-encoding" in names:
             # RFC 9112 6.3: both together are how requests are smuggled; h11 takes one of them
-            raise Refusal(400, "BadRequest", "The length of the request is ambiguous.")
+            raise _Refusal(400, "The length of the request is ambiguous.")
         port = self._server.server_address[1]
         host = dict(head.headers).get(b"host", b"").decode("latin-1").lower()
-        if host not in (f"127.0.0.1:{port}", f"localhost:{port}"):
-            raise Refusal(421, "BadRequest", "The Host field does not name this server.")
+        if not self._server.rules.is_host(host, port):
+            raise _Refusal(421, "The Host field does not name this server.")
         return Request(
             method=head.method.decode(),
             target=head.target.decode(),
@@ -210,24 +232,24 @@ class _Connection(socketserver.BaseRequestHandler):
 
     def _read_body(self) -> bytes:
         """One byte more than the limit at most, for the handler to answer 413."""
-        room = self._server.request_limit + 1
+        room = self._server.rules.request_limit + 1
         kept = bytearray()
         left = room + DISCARD_LIMIT
         while left > 0:
             try:
                 event = self._next_event()
             except TimeoutError:
-                raise Refusal(408, "BadRequest", "The request took too long.") from None
+                raise _Refusal(408, "The request took too long.") from None
             if isinstance(event, h11.EndOfMessage):
                 if len(event.headers) > FIELD_LIMIT:
-                    raise Refusal(400, "BadRequest", "The request has too many trailer fields.")
+                    raise _Refusal(400, "The request has too many trailer fields.")
                 break
             kept += event.data[: room - len(kept)]
             left -= len(event.data)
         return bytes(kept)
 
     def _write(self, response: Response, *, last: bool = False) -> None:
-        self.request.settimeout(self._server.request_seconds)
+        self.request.settimeout(self._server.rules.request_seconds)
         fields = [(n.encode(), v.encode("latin-1")) for n, v in response.headers]
         if response.status >= 200 and response.status != 204:
             fields.append((b"Content-Length", str(len(response.body)).encode()))
@@ -240,7 +262,3 @@ class _Connection(socketserver.BaseRequestHandler):
 
     def _send(self, event: Any) -> None:
         self.request.sendall(self._http.send(event) or b"")
-
-
-def _refusal(refusal: Refusal) -> Response:
-    return refused(refusal, now=time.time(), request_id="", client_request_id="")
