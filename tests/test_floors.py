@@ -25,6 +25,7 @@ DRIVERS = {
     "smime_graph.graph._client",
     "smime_graph.deadlines",
     "smime_graph.graph.auth",
+    "smime_graph.harness",
     "smime_graph.loopback",
     "smime_graph.loopback.server",
     "smime_graph.online",
