@@ -42,6 +42,7 @@ Remedy: TypeAlias = Literal[
     "identities",
     "load-each",
     "part",
+    "part-without-footer",
     "password",
     "policy",
     "recipients",

@@ -147,6 +147,7 @@ CATALOGUE: dict[str, tuple[Severity, str]] = {
     "smime.outer-header": (_W, "RFC 9788 4"),
     "smime.limit": (_E, "RFC 8551 3.7"),
     "smime.signing-time": (_W, "RFC 8551 2.5.1"),
+    "smime.date-differs": (_N, "RFC 5322 3.6.1, RFC 8551 2.5.1"),
     "smime.inner-type": (_E, "RFC 8551 2.4.1"),
     "smime.bcc": (_W, "RFC 9787 9.4.1"),
     "smime.label": (_N, "RFC 2634 3.1.2"),

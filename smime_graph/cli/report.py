@@ -30,6 +30,8 @@ def layer_lines(layer: Layer) -> list[str]:
         head += f", micalg {layer.micalg}"
     if layer.errant:
         head += ", of this part alone"
+    if layer.has_list_footer:
+        head += ", with a footer that a mailing list may have added"
     lines = [head]
     lines += [f"{indent}  for {one.id} ({one.kind}, {one.algorithm})" for one in layer.recipients]
     lines += [f"{indent}  signed by {one.id} ({one.scheme}, {one.digest})" for one in layer.signers]

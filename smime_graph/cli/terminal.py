@@ -120,6 +120,9 @@ _HINTS: dict[Remedy, str] = {
     "send-draft": "it stays unsent in Drafts, and draft-send {0} sends it",
     "get-draft": "list --folder drafts shows it if it was not sent",
     "part": "a part of it is {0}: give --part {1} to open it alone",
+    "part-without-footer": (
+        "text was added to {0}, as mailing lists do: give --part {1} to open it alone"
+    ),
 }
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 import pybase64
 
@@ -11,6 +13,7 @@ from .entity import HeaderField
 from .lines import MAX_LINE, crlf, has_long_line
 
 _MAX_DECODED = 2000  # characters of a value that are searched for encoded-words
+_MAX_DATE = 200  # characters: the parser takes time that grows with the square of them
 
 
 def decode_words(value: str) -> str:
@@ -32,6 +35,15 @@ def decode_words(value: str) -> str:
         return str(decoded) + rest
     except (ValueError, LookupError, IndexError, MessageError):
         return value  # a charset that nobody knows
+
+
+def moment_of(date: str) -> datetime | None:
+    """When the value of a Date is, in UTC; None where it says nothing that can be read."""
+    try:
+        moment = parsedate_to_datetime(date[:_MAX_DATE])
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def is_unreadable(field: HeaderField) -> bool:

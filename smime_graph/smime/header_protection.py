@@ -13,8 +13,6 @@ import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Literal
 
 from ..buffers import Data, find
@@ -23,7 +21,7 @@ from ..findings import Finding, finding
 from ..pki.address import mailboxes, parse_header_addresses
 from ..text import printable
 from .entity import MESSAGES, ContentType, Entity, HeaderField, is_mime_field, split_multipart
-from .fields import decode_words
+from .fields import decode_words, moment_of
 
 HeaderProtection = Literal["clear", "cipher"]
 FieldState = Literal["unprotected", "signed-only", "encrypted-only", "signed-and-encrypted"]
@@ -301,10 +299,9 @@ def _meaning(name: str, text: str) -> Hashable:
         if name in _WITH_ADDRESSES:
             return mailboxes(parse_header_addresses(text))
         if name == "date":
-            moment = parsedate_to_datetime(text[:200])
-            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+            return moment_of(text) or text
         return _plain(decode_words(text))
-    except (MalformedMessage, ValueError, TypeError, OverflowError):
+    except MalformedMessage:
         return text  # it says what its octets say
 
 

@@ -36,6 +36,7 @@ from .entity import (
     MAX_HEADER,
     MESSAGES,
     PKCS7_MIME,
+    ContentType,
     Entity,
     claims_to_be_cms,
     has_unprintable_name,
@@ -50,6 +51,7 @@ MAX_LAYERS = 16  # a triple wrap has three
 MAX_ERRANT = 20  # layers that are listed; a digest of a mailing list holds as many messages
 _MAX_PARTS = 300  # that are looked at for them
 _MAX_DEPTH = 10  # of multiparts and messages in one another
+_MAX_BESIDE = 5  # texts that one list after the other put around a message
 
 _LAST: tuple[LayerType, ...] = ("certs-only", "signed-receipt")  # inside is no MIME
 
@@ -332,6 +334,7 @@ def find_errant(
     found: list[Finding] = []
     pending: list[tuple[Data, str, int, str]] = [(raw, path, 0, "text/plain")]
     seen = 0
+    footed = ""
     is_cut = False
     while pending:
         part, where, depth, default = pending.pop()
@@ -347,10 +350,16 @@ def find_errant(
             cms = recognise(part, where, entity) if depth else None
             if cms is None:
                 inside = () if entity is None else _children(entity)
+                if not depth and entity is not None:
+                    footed = _beside_text(entity, inside, path)
             else:
                 layer = read_layer(cms, where, budget)
-                layers.append(replace(layer.described, errant=True))
-                text = f"a part is {layer.described.type}: it does not protect the message"
+                described = layer.described
+                has_footer = where == footed and described.type not in _LAST
+                layers.append(replace(described, errant=True, has_list_footer=has_footer))
+                text = f"a part is {described.type}: it does not protect the message"
+                if has_footer:
+                    text += ", to which text was added, as mailing lists do: nobody vouches for it"
                 found.append(finding("smime.errant-layer", f"part {where}", text))
                 inside = (layer.visible_content,)
         except LimitReached:
@@ -371,6 +380,25 @@ def find_errant(
         text = "there are more parts than are looked at for layers of their own"
         found.append(finding("smime.errant-layer", "message", text))
     return layers, found
+
+
+def _beside_text(entity: Entity[Data], parts: Sequence[Data | None], path: str) -> str:
+    """The path of the one part beside which there is nothing but plain text, as a mailing list
+    makes it that adds a footer (RFC 9787 6.2.1); nothing where there is none.
+    """
+    if entity.content_type.value != "multipart/mixed" or not 1 < len(parts) <= _MAX_BESIDE:
+        return ""
+    others = [n for n, one in enumerate(parts, 1) if one is None or not _is_plain_text(one)]
+    return f"{path}.{others[0]}" if len(others) == 1 else ""
+
+
+def _is_plain_text(raw: Data) -> bool:
+    try:
+        entity = Entity(raw)
+        disposition = ContentType.read(entity.get("Content-Disposition") or "inline").value
+        return entity.content_type.value == "text/plain" and disposition == "inline"
+    except MalformedMessage:
+        return False
 
 
 def _kind_of(raw: Data) -> str:

@@ -68,7 +68,8 @@ class Layer:
     its layer, or the first part of its multipart, or the message attached. `errant`: it does not
     wrap the whole message but a part of it, and so protects nothing else (RFC 9787 6.2). `size` is
     that of the CMS in octets. `cipher` and `recipients` belong to encrypted layers, the rest to
-    signed ones.
+    signed ones. `has_list_footer`: an errant one beside which there is nothing but text, as mailing
+    lists append it (RFC 9787 6.2.1); that text is under no protection.
     """
 
     type: LayerType
@@ -81,6 +82,7 @@ class Layer:
     signers: tuple[LayerSigner, ...] = ()
     certificates: tuple[Certificate, ...] = ()
     errant: bool = False
+    has_list_footer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,6 +373,7 @@ def layer_json(layer: Layer) -> dict[str, Any]:
         "path": layer.path,
         "size": layer.size,
         "errant": layer.errant,
+        "list_footer": layer.has_list_footer,
     }
     if layer.type in ("enveloped-data", "auth-enveloped-data"):
         found["cipher"] = layer.cipher

@@ -39,6 +39,7 @@ from . import attestations
 from .context import VerificationContext
 from .entity import Entity, HeaderField, is_mime_field
 from .ess_rules import Verified, compare, judge_labels
+from .fields import moment_of
 from .header_protection import (
     ProtectedHeader,
     compare_outside,
@@ -48,7 +49,7 @@ from .header_protection import (
 )
 from .layers import ParsedMessage, SignedLayer, header_findings
 from .lines import crlf, has_bare_cr, has_crlf_only
-from .report import ENCRYPTED, Layer, MessageReport, Opened, Signer, Summary
+from .report import ENCRYPTED, Layer, MessageReport, Opened, Signer, Summary, time_text
 from .sender import Senders
 
 # Clocks differ; Thunderbird, too, allows for an hour between Date and signingTime (bug 1865647)
@@ -141,6 +142,7 @@ def judge(parsed: ParsedMessage, context: VerificationContext) -> Opened:
     )
     found += findings
     found += [*senders.find_silent_authors(signers), *senders.find_shown_names()]
+    found += _compare_date(parsed, protected, signers)
     if any(signer.accepted for signer in signers):
         # another signer who is not believed does not take anything from one who is
         others = {signer.where for signer in signers if not signer.accepted}
@@ -354,6 +356,35 @@ def _judge_signer(
     return signer, found
 
 
+def _compare_date(
+    parsed: ParsedMessage, protected: ProtectedHeader | None, signers: Sequence[Signer]
+) -> list[Finding]:
+    """Where a signer claims another time than the Date that is shown, which may be nobody's word:
+    an old message can be sent again under a new Date.
+    """
+    moments = [one for one in signers if one.signing_time is not None and one.intact and one.valid]
+    if not moments:
+        return []
+    if protected is not None:  # RFC 9788 4.8.1: what stands outside of it means nothing
+        dates = [field.value for field in protected.all("date")[:1]]
+    else:
+        dates = [] if parsed.outer is None else [one.value for one in parsed.outer.all("Date")[:1]]
+    date = moment_of(dates[0]) if dates else None
+    if date is None:
+        return []
+    return [
+        finding(
+            "smime.date-differs",
+            one.where,
+            f"claims to have signed at {time_text(one.signing_time)}, and the Date of the message"
+            f" is {time_text(date)}",
+            scope=one.where,
+        )
+        for one in moments
+        if one.signing_time is not None and abs(one.signing_time - date) > _CLOCK_SKEW
+    ]
+
+
 def _check_micalg(layer: SignedLayer) -> list[Finding]:
     """A mismatch is an error (RFC 1847 2.1), but senders get it wrong and it decides nothing."""
     micalg = layer.described.micalg
@@ -397,6 +428,9 @@ def hint_of_errant(layers: Sequence[Layer]) -> str | None:
     if not layers or not layers[0].errant:
         return None
     path, kind = layers[0].path, layers[0].type
+    if layers[0].has_list_footer:
+        text = f"text was added to {kind}, as mailing lists do: give part='{path}' to open it alone"
+        return Hint(text, "part-without-footer", kind, path)
     text = f"a part of it is {kind}: give part='{path}' to open it alone"
     return Hint(text, "part", kind, path)
 

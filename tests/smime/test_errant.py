@@ -6,6 +6,7 @@ never joined to what stood beside it.
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import datetime
 from typing import Any
@@ -369,6 +370,74 @@ def test_the_from_in_a_layer_around_a_part_counts_as_well(
     raw = outside + by_alice(FROM + mixed(FOOTER, attached(outside + part)))
     [path] = [one.path for one in inspect(raw) if one.errant]
     assert examine(raw, trust=trust, at=now, part=path).accepted
+
+
+FOOTER_TEXT = "as mailing lists do"
+PREFACE = b"Content-Type: text/plain\r\nContent-Disposition: inline\r\n\r\nThe list\r\n"
+
+
+@pytest.mark.parametrize("form", ["clear", "opaque", "encrypted", "sealed"])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [((), (FOOTER,)), ((PREFACE,), ()), ((PREFACE,), (FOOTER,)), ((), (b"\r\nfooter\r\n", FOOTER))],
+)
+def test_the_footer_of_a_mailing_list_is_told_from_other_parts(
+    request: pytest.FixtureRequest,
+    trust: TrustStore,
+    now: datetime,
+    bob: Identity,
+    form: str,
+    before: tuple[bytes, ...],
+    after: tuple[bytes, ...],
+) -> None:
+    raw = FROM + mixed(*before, part_of(request.getfixturevalue(form)), *after)
+    path = f"1.{len(before) + 1}"
+    [layer] = inspect(raw)
+    assert (layer.path, layer.errant, layer.has_list_footer) == (path, True, True)
+    report = examine(raw, identities=[bob], trust=trust, at=now)
+    assert (report.verdict, report.summary, report.authenticated) == (
+        "rejected",
+        "unprotected",
+        False,
+    )
+    assert report.layers == (layer,)
+    assert report.signers == ()
+    assert FOOTER_TEXT in report.findings[0].text
+    assert json.loads(report.to_json())["layers"][0]["list_footer"] is True
+    with pytest.raises(SignatureInvalid) as caught:
+        unseal(raw, identities=[bob], trust=trust, at=now)
+    assert caught.value.hint is not None
+    assert FOOTER_TEXT in caught.value.hint
+    assert f"part='{path}'" in caught.value.hint
+    alone = examine(raw, identities=[bob], trust=trust, at=now, part=path)
+    assert not any(one.errant or one.has_list_footer for one in alone.layers)
+    assert alone.accepted is (form != "encrypted")
+
+
+def test_what_no_mailing_list_makes_has_no_footer(
+    clear: bytes, opaque: bytes, alice: Identity, trust: TrustStore, now: datetime
+) -> None:
+    part = part_of(clear)
+    html = b"Content-Type: text/html\r\n\r\n<p>footer</p>\r\n"
+    file = b"Content-Type: text/plain\r\nContent-Disposition: attachment\r\n\r\nfooter\r\n"
+    others = {
+        "alone": mixed(part),
+        "html": mixed(part, html),
+        "html and text": mixed(part, FOOTER, html),
+        "a file": mixed(part, file),
+        "two layers": mixed(part, part_of(opaque), FOOTER),
+        "certificates": mixed(certs_only([alice.certificate]), FOOTER),
+        "many texts": mixed(part, *[FOOTER] * 20),
+        "alternatives": mixed(part, FOOTER).replace(b"/mixed", b"/alternative", 1),
+        "further in": mixed(mixed(part, FOOTER, boundary=b"i"), FOOTER),
+        "attached": mixed(attached(clear), FOOTER),
+    }
+    for name, raw in others.items():
+        report = examine(FROM + raw, trust=trust, at=now)
+        assert not report.accepted, name
+        assert report.layers, name
+        assert not any(one.has_list_footer for one in report.layers), name
+        assert not any(FOOTER_TEXT in one.text for one in report.findings), name
 
 
 @pytest.mark.parametrize(

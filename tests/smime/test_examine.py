@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import time
 from dataclasses import replace
 from datetime import datetime, timedelta
+from email.utils import format_datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -40,11 +43,12 @@ from smime_graph.findings import Severity, codes
 from smime_graph.pki.identity import Contact, Identity, load_identities
 from smime_graph.pki.keyfiles.read import armour
 from smime_graph.pki.trust import TrustStore
-from smime_graph.policy import EXCHANGE, POST_QUANTUM, RFC_8551
+from smime_graph.policy import EXCHANGE, POST_QUANTUM, RFC_8551, Policy
 from smime_graph.smime.canonical import encode_base64
 from smime_graph.smime.entity import Entity
+from smime_graph.smime.transfer import decode_base64
 from smime_graph.smime.wrap import pkcs7_mime
-from tests.conftest import signed_content
+from tests.conftest import BARE, signed_content
 
 INNER = b"Content-Type: text/plain; charset=us-ascii\r\n\r\nthe figures\r\n"
 
@@ -328,7 +332,75 @@ def test_a_signature_from_the_future_is_noticed(
 ) -> None:
     raw = sign(message, signer=alice, at=now + timedelta(days=2))
     report = examine(raw, trust=trust, at=now)
-    assert codes(report.findings) == ["smime.signing-time"]
+    assert codes(report.findings) == ["smime.signing-time", "smime.date-differs"]
+
+
+def dated(message: bytes, *dates: str) -> bytes:
+    fields = b"".join(b"Date: %b\r\n" % date.encode() for date in dates)
+    return fields + re.sub(rb"(?m)^Date:.*\r?\n", b"", message)
+
+
+def said_of_the_date(raw: bytes, trust: TrustStore, at: datetime) -> list[str]:
+    report = examine(raw, trust=trust, at=at)
+    assert report.accepted
+    found = [one for one in report.findings if one.code == "smime.date-differs"]
+    assert all(one.severity is Severity.NOTICE and one.scope == "signer 0" for one in found)
+    return [one.text for one in found]
+
+
+@pytest.mark.parametrize("policy", [EXCHANGE, BARE], ids=["protected", "bare"])
+@pytest.mark.parametrize("hours", [-1000, -2, -1, 0, 1, 2, 1000])
+def test_a_date_that_is_not_when_it_was_signed_is_told(
+    alice: Identity, message: bytes, trust: TrustStore, now: datetime, hours: int, policy: Policy
+) -> None:
+    date = now + timedelta(hours=hours)
+    raw = sign(dated(message, format_datetime(date)), signer=alice, at=now, policy=policy)
+    found = said_of_the_date(raw, trust, now)
+    assert len(found) == (abs(hours) > 1)
+    assert all(f"{now:%Y-%m-%dT%H:%M:%SZ}" in text for text in found)
+    assert all(f"{date:%Y-%m-%dT%H:%M:%SZ}" in text for text in found)
+
+
+def test_a_message_that_is_sent_again_under_another_date_is_noticed(
+    alice: Identity, message: bytes, trust: TrustStore, now: datetime
+) -> None:
+    old = dated(message, format_datetime(now))
+    today = now + timedelta(days=20)
+    bare = dated(sign(old, signer=alice, at=now, policy=BARE), format_datetime(today))
+    assert len(said_of_the_date(bare, trust, today)) == 1
+    # the protected Date is the one that is shown (RFC 9788 4.8.1), whatever stands outside
+    protected = sign(old, signer=alice, at=now)
+    again = dated(protected[: protected.index(b"\r\n\r\n")], format_datetime(today))
+    again += protected[protected.index(b"\r\n\r\n") :]
+    assert said_of_the_date(again, trust, today) == []
+
+
+@pytest.mark.parametrize("date", ["", "yesterday", "9" * 100_000, "Fri, 99 Foo 99999 99:99:99"])
+def test_a_date_that_nobody_can_read_is_compared_with_nothing(
+    alice: Identity, message: bytes, trust: TrustStore, now: datetime, date: str
+) -> None:
+    bare = sign(message, signer=alice, at=now, policy=BARE)
+    head, gap, rest = bare.partition(b"\r\n\r\n")
+    start = time.process_time()
+    assert said_of_the_date(dated(head, date) + gap + rest, trust, now) == []
+    assert said_of_the_date(dated(head) + gap + rest, trust, now) == []
+    assert time.process_time() - start < 1
+
+
+def test_the_time_of_a_signature_that_is_not_good_is_nobody_s_word(
+    alice: Identity, message: bytes, trust: TrustStore, now: datetime
+) -> None:
+    dates = dated(message, format_datetime(now - timedelta(days=2)))
+    raw = sign(dates, signer=alice, at=now, detached=False, policy=BARE)
+    good = examine(raw, trust=trust, at=now)
+    assert good.has("smime.date-differs")
+    entity = Entity(raw)
+    der = bytearray(decode_base64(entity.body))
+    der[-5] ^= 1
+    bad = entity.header + encode_base64(bytes(der))
+    report = examine(bad, trust=trust, at=now)
+    assert not report.accepted
+    assert not report.has("smime.date-differs")
 
 
 def test_one_broken_signature_spoils_a_good_one(
