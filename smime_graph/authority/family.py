@@ -14,7 +14,7 @@ import fnmatch
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -154,8 +154,9 @@ def family(
     seed: int | None = None,
     only: str = "*",
     url: str = "http://pki.contoso.test",
+    variants: Sequence[Variant] = VARIANTS,
 ) -> Family:
-    """Every variant of the catalogue whose id fits the pattern `only`, issued.
+    """Every one of the variants, those of the catalogue, whose id fits the pattern `only`, issued.
 
     `when` is the time about which validity is counted: now, or a fixed one with a `seed`. With a
     seed the serial numbers are fixed too, so that the octets are the same each time; but for
@@ -167,7 +168,7 @@ def family(
         raise UsageError(
             f"{at.isoformat()} has no time zone", hint="use a datetime with tzinfo=UTC"
         )
-    wanted = [v for v in VARIANTS if fnmatch.fnmatchcase(v.id, only)]
+    wanted = [v for v in variants if fnmatch.fnmatchcase(v.id, only)]
     if not wanted:
         raise UsageError(f"no variant fits {only!r}", hint="'*' is all of them")
     return _Maker(name, at.astimezone(UTC).replace(microsecond=0), seed, url).make(wanted)

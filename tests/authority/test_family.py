@@ -12,8 +12,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from smime_graph import oids
 from smime_graph.authority.family import Family, family
-from smime_graph.authority.recipes import ALICE
+from smime_graph.authority.recipes import ALICE, Leaf
 from smime_graph.authority.variants import AUTHORITIES, VARIANTS, Variant
 from smime_graph.errors import UsageError
 from smime_graph.findings import Severity
@@ -184,3 +185,14 @@ def test_openssl_sees_the_same(corp: Family, tmp_path: Path, variant: str, text:
     )
     assert text in ran.stdout + ran.stderr
     assert (ran.returncode == 0) == (text == "OK")
+
+
+def test_variants_of_ones_own_are_issued_by_the_same_authorities(corp: Family) -> None:
+    own = Variant("mine", "mine", "two purposes", "-", Leaf(eku=(oids.SERVER_AUTH,)))
+    made = family("corp", seed=SEED, variants=[own])
+    assert [one.variant.id for one in made] == ["mine"]
+    assert made.trust == corp.trust
+    found = made["mine"].identity.certificate.extensions
+    assert [
+        one.dotted_string for one in found.get_extension_for_class(x509.ExtendedKeyUsage).value
+    ] == [oids.SERVER_AUTH]
