@@ -75,9 +75,9 @@ if TYPE_CHECKING:
     from .graph import MessageRef as MessageRef
     from .graph import Page as Page
     from .graph import StoredMessage as StoredMessage
-    from .graph._flows import Via as Via
     from .graph._mailbox import Cloud as Cloud
     from .graph._mailbox import Wire as Wire
+    from .graph._outgoing import Via as Via
     from .graph.auth import AccessToken as AccessToken
     from .graph.auth import AsyncTokenCredential as AsyncTokenCredential
     from .graph.auth import Credential as Credential
@@ -198,7 +198,7 @@ _HOME = {
         "Page",
         "StoredMessage",
     ),
-    ".graph._flows": ("Via",),
+    ".graph._outgoing": ("Via",),
     ".graph._mailbox": ("Cloud", "Wire"),
     ".graph.auth": ("AccessToken", "AsyncTokenCredential", "Credential", "TokenCredential"),
     ".graph.models": ("Status",),

@@ -73,7 +73,6 @@ ELSEWHERE = {
     "graph._flows": "graph/test_requests",
     "graph._mailbox": "graph/test_requests",
     "graph._outgoing": "graph/test_requests",
-    "graph._settle": "graph/test_sending",
     "graph._wire": "graph/test_answers",
     "graph.models": "graph/test_requests",
     "loopback.exchange": "emulator/test_any_bytes",

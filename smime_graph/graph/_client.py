@@ -18,13 +18,24 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
+import anyio.to_thread
 import httpx
 
 from .. import deadlines
 from ..errors import GraphError, UsageError
 from . import _answers, _flows
 from ._mailbox import Cloud, Mailbox, Wire, mailbox, seconds
-from ._wire import ERROR_BODY_LIMIT, Effect, Flow, NeedToken, NoAnswer, Pause, Request, Response
+from ._wire import (
+    ERROR_BODY_LIMIT,
+    Effect,
+    Flow,
+    NeedToken,
+    NoAnswer,
+    OnDisk,
+    Pause,
+    Request,
+    Response,
+)
 from .auth import Credential, TokenSource
 
 P = ParamSpec("P")
@@ -63,6 +74,7 @@ class _Operations:
     create_forward = Operation(_flows.create_forward)
     update_draft = Operation(_flows.update_draft)
     send_draft = Operation(_flows.send_draft)
+    settle = Operation(_flows.settle)
     delete = Operation(_flows.delete)
     fetch = Operation(_flows.fetch)
     get = Operation(_flows.get)
@@ -195,6 +207,8 @@ class GraphClient(_Operations):
                 error = failure  # and decides what it means, above all in mid-send
 
     def _carry_out(self, effect: Effect, end: float) -> Any:
+        if isinstance(effect, OnDisk):
+            return effect.work()
         if self._http.is_closed:
             raise _closed()
         if isinstance(effect, NeedToken):
@@ -282,6 +296,8 @@ class AsyncGraphClient(_Operations):
                 error = failure
 
     async def _carry_out(self, effect: Effect, end: float) -> Any:
+        if isinstance(effect, OnDisk):
+            return await anyio.to_thread.run_sync(effect.work)
         if self._http.is_closed:
             raise _closed()
         if isinstance(effect, NeedToken):

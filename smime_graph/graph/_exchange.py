@@ -6,12 +6,13 @@ import random
 import uuid
 from collections.abc import Collection
 from dataclasses import replace
+from functools import partial
 
 from ..errors import GraphError, GraphThrottled, GraphUnreachable
 from . import _answers
 from ._mailbox import Mailbox
 from ._sending import Sending
-from ._wire import ERROR_BODY_LIMIT, Flow, NeedToken, NoAnswer, Pause, Request, Response
+from ._wire import ERROR_BODY_LIMIT, Flow, NeedToken, NoAnswer, OnDisk, Pause, Request, Response
 
 # Seconds. We wait so long when asked to; Exchange's windows are 5 and 10 minutes ("Throttling
 # limits").
@@ -46,7 +47,10 @@ def _once(request: Request, token: str, sending: Sending | None) -> Flow[Respons
     name = str(uuid.uuid4())
     headers = {**request.headers, "client-request-id": name}
     if sending is not None:
-        sending.client_request_id, sending.disposition = name, "unknown"
+        sending.client_request_id = name
+        if sending.journal is not None:
+            yield OnDisk(partial(sending.journal, sending))
+        sending.disposition = "unknown"
     answer: Response | NoAnswer = yield replace(request, token=token, headers=headers)
     if isinstance(answer, Response):
         answer = replace(answer, token=token)

@@ -13,17 +13,18 @@ octets that answer or replace it are a call's subject together: these two may go
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
-from typing import Literal, TypeAlias
+from datetime import datetime
+from typing import Literal
 
 from ..errors import GraphError, GraphUnreachable, Hint, Remedy, SmimeGraphError, UsageError
 from . import _answers, _exchange, _outgoing, _settle
-from ._mailbox import Mailbox
-from ._sending import Sending
+from ._mailbox import Mailbox, named
+from ._outgoing import Via
+from ._sending import LOOK_FIRST, Sending
 from ._wire import Flow, Request, Response
 from .models import Folder, MailboxContact, MessageRef, Page, StoredMessage
-
-Via: TypeAlias = Literal["auto", "sendmail", "draft"]
 
 _PAGE, _MOST_PAGES, _MOST_ITEMS = 100, 200, 10_000
 _FETCH_LIMIT = 150 * 1024 * 1024  # the most that an Exchange Online mailbox can be set to take
@@ -58,19 +59,15 @@ def send(
 def _send(
     box: Mailbox, sending: Sending, raw: bytes, save_to_sent_items: bool, via: Via
 ) -> Flow[MessageRef]:
-    if via not in ("auto", "sendmail", "draft"):
-        raise UsageError(f"via is {via!r}, wanted 'auto', 'sendmail' or 'draft'")
-    fields = _outgoing.header_fields(raw)
-    sending.message_id = _outgoing.check_to_send(fields, recipients=True)
-    if not save_to_sent_items:
-        _check_unsaved(box, via)
+    checked = _outgoing.checked(box, raw, via=via, save_to_sent_items=save_to_sent_items)
+    sending.message_id = checked.message_id
     if via == "draft":
         return (yield from _send_as_draft(box, sending, raw))
     kind, body = _outgoing.body_of_action(box, raw, save=save_to_sent_items)
     request = _exchange.post(box, "sendMail", kind=kind, body=body)
     look: _settle.Look = _settle.nowhere
     if save_to_sent_items:
-        look = _settle.at_sent_items(box, _outgoing.recipients(fields))
+        look = _settle.at_sent_items(box, checked.recipients)
     return (yield from _settle.deliver(box, request, sending, ok=(202,), look=look))
 
 
@@ -140,6 +137,53 @@ def send_draft(box: Mailbox, message_id: str) -> Flow[MessageRef]:
     return (yield from sending.told(_post_draft(box, sending, message_id, known_as_draft=False)))
 
 
+def settle(
+    box: Mailbox,
+    message_id: str,
+    *,
+    since: datetime,
+    recipients: Collection[str] | None = None,
+    draft_id: str | None = None,
+) -> Flow[MessageRef]:
+    """Look once, hours later if need be, whether a send that nobody knew of went out after all.
+
+    `message_id` is the Message-ID with its angle brackets, `since` when the attempt began, by the
+    clock of this machine; what counts is a copy in Sent Items that was made after that, by the
+    server's time, and to just the `recipients` (addresses) if they are given. With `draft_id` that
+    very item tells it. Needs Mail.Read. Raises GraphUnreachable, `unknown`, where the mailbox does
+    not prove it: it may still show it later.
+    """
+    sending = Sending(message_id=message_id, draft_id=draft_id, disposition="unknown")
+    if not isinstance(since, datetime) or since.tzinfo is None:
+        raise UsageError("since is no time with a zone", hint="give a datetime with a time zone")
+    if draft_id is not None:
+        named(draft_id, what="draft_id")
+    people = recipients
+    if people is not None:
+        if isinstance(people, str) or not all(isinstance(one, str) for one in people):
+            raise UsageError("recipients are no list of addresses")
+        people = frozenset(one.strip().lower() for one in people)
+    _settle.by_message_id(message_id)
+    look = _settle.settle(
+        box,
+        message_id,
+        began_by=_settle.since(since.timestamp()),
+        recipients=people,
+        draft_id=draft_id,
+    )
+    return (yield from sending.told(_proven(look, message_id)))
+
+
+def _proven(look: Flow[_settle.Seen], message_id: str) -> Flow[MessageRef]:
+    seen = yield from look
+    if seen.ref is None:
+        raise GraphUnreachable(
+            f"it is not known whether the message was sent: {message_id}: {seen.why}",
+            hint=LOOK_FIRST,
+        )
+    return seen.ref
+
+
 def _send_as_draft(box: Mailbox, sending: Sending, raw: bytes) -> Flow[MessageRef]:
     kind, body = _outgoing.body_of_item(box, raw)
     made = yield from _create(
@@ -165,21 +209,6 @@ def _post_draft(
     request = _exchange.post(box, "messages", draft_id, "send")
     look = _settle.at_draft(box, draft_id, known_as_draft=known_as_draft)
     return (yield from _settle.deliver(box, request, sending, ok=(202,), look=look))
-
-
-def _check_unsaved(box: Mailbox, via: Via) -> None:
-    if box.wire == "text-plain":
-        raise UsageError(
-            "save_to_sent_items=False cannot be told to Graph: its text/plain form has no place for"
-            " it, and the live service has no mimeContent form that would",
-            hint="delete the copy in Sent Items afterwards; wire='mime-content' is the design"
-            " document's form, for services that have it",
-        )
-    if via == "draft":
-        raise UsageError(
-            "save_to_sent_items=False cannot be told when a draft is sent: that is always saved",
-            hint="use via='sendmail'",
-        )
 
 
 # --- drafts --------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import pybase64
 
@@ -26,6 +27,8 @@ _PIECE = re.compile(
 _ADDRESS = re.compile(r"[^\s<>@,;:()]@[^\s<>@,;:()]")
 _MESSAGE_ID = re.compile(r"<[^\s<>\x00-\x1f\x7f]{1,990}>")
 
+Via: TypeAlias = Literal["auto", "sendmail", "draft"]
+
 THREE_LAYERS = (
     "base64 is paid up to three times: for attachments inside the message, for the CMS around them,"
     " and for the whole MIME in the request; compress before signing, send it by SMTP, or raise"
@@ -33,6 +36,46 @@ THREE_LAYERS = (
 )
 
 Fields: TypeAlias = list[tuple[str, str]]  # of a header: name in lower case, unfolded value
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a message that may be sent says of itself: its Message-ID, with its angle brackets, and
+    the addresses of To, Cc and Bcc, in lower case.
+    """
+
+    message_id: str
+    recipients: frozenset[str]
+
+
+def checked(box: Mailbox, raw: bytes, *, via: Via, save_to_sent_items: bool = True) -> Checked:
+    """Hold a message against all that must be right before it is sent; its size is left to the
+    `body_of_...` functions.
+
+    UsageError for arguments that make no sense, MalformedMessage for what nobody could send.
+    """
+    if via not in ("auto", "sendmail", "draft"):
+        raise UsageError(f"via is {via!r}, wanted 'auto', 'sendmail' or 'draft'")
+    fields = header_fields(raw)
+    message_id = check_to_send(fields, recipients=True)
+    if not save_to_sent_items:
+        _check_unsaved(box, via)
+    return Checked(message_id, recipients(fields))
+
+
+def _check_unsaved(box: Mailbox, via: Via) -> None:
+    if box.wire == "text-plain":
+        raise UsageError(
+            "save_to_sent_items=False cannot be told to Graph: its text/plain form has no place for"
+            " it, and the live service has no mimeContent form that would",
+            hint="delete the copy in Sent Items afterwards; wire='mime-content' is the design"
+            " document's form, for services that have it",
+        )
+    if via == "draft":
+        raise UsageError(
+            "save_to_sent_items=False cannot be told when a draft is sent: that is always saved",
+            hint="use via='sendmail'",
+        )
 
 
 def check_to_send(fields: Fields, *, recipients: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..errors import Disposition, GraphUnreachable, SmimeGraphError
@@ -20,7 +21,8 @@ class Sending:
     `disposition` is `unknown` from the moment a request that sends is handed over until an answer
     proves that nothing was done. `repeated` says that the request was made again after such an
     answer. `began_at` is when the first request left, by the clock of
-    `Response.began_at`.
+    `Response.began_at`. `journal` is told, before the first byte of each request that sends leaves,
+    what is about to happen; if it raises, nothing leaves.
     """
 
     message_id: str | None = None
@@ -29,6 +31,7 @@ class Sending:
     disposition: Disposition = "not-sent"
     repeated: bool = False
     began_at: float | None = None
+    journal: Callable[[Sending], None] | None = None
 
     def told(self, flow: Flow[T]) -> Flow[T]:
         """The flow, whose every error says what became of the message.

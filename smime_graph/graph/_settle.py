@@ -10,8 +10,8 @@ the message's own Date). What is not proven is unknown, and unknown is never sen
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from ..errors import GraphUnreachable, SmimeGraphError
@@ -35,16 +35,22 @@ class Seen:
     """What the mailbox showed: the sent message, or why not; `unsent` if it shows that it was not.
 
     An absence proves nothing after an answer that was lost: Graph makes the copy when it gets to
-    it.
+    it. `denied` is the status that said that nobody may look, and `retry_after` the seconds after
+    which to look again, if the answer asks for any.
     """
 
     ref: MessageRef | None
     why: str
     unsent: bool = False
+    denied: int | None = None
+    retry_after: float | None = None
 
 
 Sent: TypeAlias = Response | NoAnswer
 Look: TypeAlias = Callable[[Sending, Sent], Flow[Seen]]
+Judge: TypeAlias = Callable[[Response], Seen]
+# the second in which an attempt began, by the clock of the server that gives this answer
+Began: TypeAlias = Callable[[Response], float | None]
 
 
 def deliver(
@@ -56,21 +62,38 @@ def deliver(
     nothing, and after a refusal if the request had been repeated. Raises GraphThrottled and
     GraphRefused for what was not sent, GraphUnreachable for that and for what nobody knows.
     """
+    got = yield from submit(box, request, sending, ok=ok)
+    if isinstance(got, MessageRef):
+        return got
+    # after a repetition the refusal is of the last attempt; that none was made speaks for itself
+    if sending.disposition == "unknown" or (sending.repeated and isinstance(got, Response)):
+        unsure, sending.disposition = sending.disposition == "unknown", "unknown"
+        seen = yield from look(sending, got)
+        if seen.ref is not None:
+            return seen.ref
+        if unsure or not seen.unsent:
+            raise unknown(got, sending, seen.why)
+        sending.disposition = "refused"
+    raise _exchange.failure(box, got)
+
+
+def submit(
+    box: Mailbox, request: Request, sending: Sending, *, ok: Collection[int]
+) -> Flow[MessageRef | Sent]:
+    """Make the request that sends, without settling what its answer leaves open.
+
+    The message as Graph took it, or the answer that says something else: `sending.disposition` is
+    then `unknown` (see `settle`), or why it was not sent. Raises GraphThrottled, `not-sent`.
+    """
     answer = yield from _exchange.attempt(box, request, safe=False, sending=sending)
     if _accepted(answer, ok):
         request_id = _exchange.request_id(answer)
         return MessageRef(sending.draft_id, sending.message_id, "accepted", request_id=request_id)
-    unsure = uncertain(answer)
-    # after a repetition the refusal is of the last attempt; that none was made speaks for itself
-    if unsure or (sending.repeated and isinstance(answer, Response)):
+    if uncertain(answer):
         sending.disposition = "unknown"
-        seen = yield from look(sending, answer)
-        if seen.ref is not None:
-            return seen.ref
-        if unsure or not seen.unsent:
-            raise _unknown(answer, sending, seen.why)
-    sending.disposition = "refused" if isinstance(answer, Response) else "not-sent"
-    raise _exchange.failure(box, answer)
+    else:
+        sending.disposition = "refused" if isinstance(answer, Response) else "not-sent"
+    return answer
 
 
 def _accepted(answer: Sent, ok: Collection[int]) -> bool:
@@ -100,12 +123,17 @@ def uncertain(answer: Sent) -> bool:
     return status < 300 or status == 408 or status >= 500
 
 
-def _unknown(answer: Sent, sending: Sending, why: str) -> GraphUnreachable:
-    got = answer.reason if isinstance(answer, NoAnswer) else _answers.describe(answer)
+def unknown(answer: Sent, sending: Sending, why: str) -> GraphUnreachable:
+    got = said(answer)
     what = sending.message_id or "the message"
     return GraphUnreachable(
         f"it is not known whether the message was sent: {got}; {what}: {why}", hint=LOOK_FIRST
     )
+
+
+def said(answer: Sent) -> str:
+    """What came back, in a few words for people."""
+    return answer.reason if isinstance(answer, NoAnswer) else _answers.describe(answer)
 
 
 # --- looking -------------------------------------------------------------------------------------
@@ -189,29 +217,32 @@ def _watch_sent_items(
     box: Mailbox, sending: Sending, sent: Sent, to_them: Callable[[Mapping[str, Any]], bool]
 ) -> Flow[Seen]:
     message_id = sending.message_id or ""
-    request = _exchange.get(
+    judge = _in_sent_items(message_id, lambda answer: _began(sending, answer), to_them)
+    return (yield from _watch(_copies_in(box, "sentitems", message_id), sent, judge))
+
+
+def _copies_in(box: Mailbox, folder: str, message_id: str) -> Request:
+    return _exchange.get(
         box,
-        "mailFolders",
-        "sentitems",
-        "messages",
+        *("mailFolders", folder, "messages"),
         filter=by_message_id(message_id),
         top=str(LOOK_PAGE),
         select=_COPY_FIELDS,
     )
 
+
+def _in_sent_items(
+    message_id: str, began_by: Began, to_them: Callable[[Mapping[str, Any]], bool]
+) -> Judge:
+    """What proves that a message was sent: a copy that was made since, to the people meant."""
+
     def judge(answer: Response) -> Seen:
-        items, _ = _answers.collection(answer)
         # The ids are compared again: a service that overlooks $filter lists other messages.
-        copies = [
-            item
-            for item in items
-            if isinstance(item, dict)
-            and item.get("internetMessageId") == message_id
-            and item.get("isDraft") is False
-        ]
+        items, _ = _answers.collection(answer)
+        copies = _of(items, message_id, is_draft=False)
         if not copies:
             return Seen(None, "Sent Items does not show it", unsent=True)
-        began = _began(sending, answer)
+        began = began_by(answer)
         if began is None:
             return Seen(None, "the server does not tell its time, so a copy may be an older one")
         copies = [copy for copy in copies if _is_made_since(began, copy)]
@@ -222,7 +253,70 @@ def _watch_sent_items(
             return Seen(None, "the copy in Sent Items is to others", unsent=True)
         return _confirmed(copies[0], answer)
 
-    return (yield from _watch(request, sent, judge))
+    return judge
+
+
+def _of(items: Iterable[object], message_id: str, *, is_draft: bool) -> list[dict[str, Any]]:
+    return [
+        item
+        for item in items
+        if isinstance(item, dict)
+        and item.get("internetMessageId") == message_id
+        and item.get("isDraft") is is_draft
+    ]
+
+
+def settle(
+    box: Mailbox,
+    message_id: str,
+    *,
+    began_by: Began,
+    recipients: frozenset[str] | None,
+    draft_id: str | None,
+) -> Flow[Seen]:
+    """Look once, at any time later, whether a message was sent by an attempt. Never raises.
+
+    With `draft_id` that item tells it; where it is gone, as without one, Sent Items does, and if
+    that shows nothing, whether the message lies in Drafts is said as well.
+    """
+    if draft_id is not None:
+        seen = yield from _look_at_draft(box, draft_id)
+        if seen.ref is not None or seen.unsent or seen.denied is not None:
+            return seen
+
+    def to_them(copy: Mapping[str, Any]) -> bool:
+        return recipients is None or addresses_of(copy, *_PEOPLE) == recipients
+
+    judge = _in_sent_items(message_id, began_by, to_them)
+    seen = yield from _look(_copies_in(box, "sentitems", message_id), judge)
+    if not seen.unsent:
+        return seen
+
+    def in_drafts(answer: Response) -> Seen:
+        items, _ = _answers.collection(answer)
+        if not _of(items, message_id, is_draft=True):
+            return seen
+        return replace(seen, why=f"{seen.why}, and a copy of it lies in Drafts")
+
+    there = yield from _look(_copies_in(box, "drafts", message_id), in_drafts)
+    return there if there.unsent else seen
+
+
+def _look_at_draft(box: Mailbox, draft_id: str) -> Flow[Seen]:
+    request = _exchange.get(box, "messages", draft_id, select=_answers.MESSAGE_FIELDS)
+    return (yield from _look(request, _item(draft_id)))
+
+
+def since(when: float) -> Began:
+    """The time of an attempt, in Unix seconds of the clock of `Response.received_at`, by the
+    server's clock.
+    """
+
+    def began(look: Response) -> float | None:
+        date = _answers.date_of(look)
+        return None if date is None else math.floor(date - (look.received_at - when))
+
+    return began
 
 
 def drafts_made(box: Mailbox, message_id: str, sent: Sent) -> Flow[tuple[str, ...]]:
@@ -230,28 +324,41 @@ def drafts_made(box: Mailbox, message_id: str, sent: Sent) -> Flow[tuple[str, ..
 
     One look, and nothing where it fails: a draft is made before it is answered for.
     """
-    place = "mailFolders", "drafts", "messages"
-    request = _exchange.get(
-        box, *place, filter=by_message_id(message_id), top=str(LOOK_PAGE), select=_COPY_FIELDS
-    )
     yield Pause(LOOK_PAUSES[0])
+    began = Sending(began_at=sent.began_at)
+    return (yield from drafts_since(box, message_id, began_by=lambda answer: _began(began, answer)))
+
+
+def drafts_since(
+    box: Mailbox,
+    message_id: str,
+    *,
+    began_by: Began,
+    recipients: frozenset[str] | None = None,
+) -> Flow[tuple[str, ...]]:
+    """The ids of the drafts with this Message-ID (to these people) that were made since.
+
+    One look, and nothing where it fails.
+    """
     try:
-        answer = yield from _exchange.ask(request)
+        answer = yield from _exchange.ask(_copies_in(box, "drafts", message_id))
         if isinstance(answer, NoAnswer) or answer.status != 200 or answer.end != "whole":
             return ()
         items, _ = _answers.collection(answer)
-        drafts = [(item, _answers.message_ref(item, request_id=None)) for item in items]
+        drafts = [
+            (item, _answers.message_ref(item, request_id=None).id)
+            for item in _of(items, message_id, is_draft=True)
+        ]
     except SmimeGraphError:
         return ()
-    began = _began(Sending(began_at=sent.began_at), answer)
+    began = began_by(answer)
     if began is None:
         return ()
     return tuple(
-        ref.id
-        for item, ref in drafts
-        if (ref.internet_message_id, ref.status) == (message_id, "draft")
-        and isinstance(item, dict)
-        and _is_made_since(began, item)
+        draft_id
+        for item, draft_id in drafts
+        if _is_made_since(began, item)
+        and (recipients is None or addresses_of(item, *_PEOPLE) == recipients)
     )
 
 
@@ -279,17 +386,9 @@ def at_draft(box: Mailbox, draft_id: str, *, known_as_draft: bool) -> Look:
     either): then it has to lie in Sent Items.
     """
 
-    def judge(answer: Response) -> Seen:
-        data = _answers.resource(answer)
-        if data.get("isDraft") is True:
-            return Seen(None, "it is a draft still", unsent=True)
-        if data.get("isDraft") is not False or data.get("id") != draft_id:
-            return Seen(None, "the mailbox does not say whether it is a draft")
-        return _confirmed(data, answer)
-
     def look(_sending: Sending, sent: Sent) -> Flow[Seen]:
         request = _exchange.get(box, "messages", draft_id, select=_answers.MESSAGE_FIELDS)
-        seen = yield from _watch(request, sent, judge)
+        seen = yield from _watch(request, sent, _item(draft_id))
         if seen.ref is None or known_as_draft:
             return seen
         place = "mailFolders", "sentitems", "messages", draft_id
@@ -301,6 +400,20 @@ def at_draft(box: Mailbox, draft_id: str, *, known_as_draft: bool) -> Look:
         return seen
 
     return look
+
+
+def _item(draft_id: str) -> Judge:
+    """What proves that a draft was sent: this very item is one no longer."""
+
+    def judge(answer: Response) -> Seen:
+        data = _answers.resource(answer)
+        if data.get("isDraft") is True:
+            return Seen(None, "it is a draft still", unsent=True)
+        if data.get("isDraft") is not False or data.get("id") != draft_id:
+            return Seen(None, "the mailbox does not say whether it is a draft")
+        return _confirmed(data, answer)
+
+    return judge
 
 
 def _confirmed(data: object, answer: Response) -> Seen:
@@ -316,7 +429,7 @@ def by_message_id(message_id: str) -> str:
     return f"internetMessageId eq '{quoted}'"
 
 
-def _watch(request: Request, sent: Sent, judge: Callable[[Response], Seen]) -> Flow[Seen]:
+def _watch(request: Request, sent: Sent, judge: Judge) -> Flow[Seen]:
     """Look at the mailbox several times within half a minute, until `judge` sees the sent message.
 
     Never raises: whatever goes wrong here, what is to be told is that nobody knows.
@@ -325,25 +438,29 @@ def _watch(request: Request, sent: Sent, judge: Callable[[Response], Seen]) -> F
     asked = _answers.retry_after(sent) if isinstance(sent, Response) else None
     for pause in LOOK_PAUSES:
         yield Pause(max(pause, min(asked or 0.0, _exchange.LONGEST_WAIT)))
-        asked = None
         # Only the last look counts: what an earlier one saw may have changed since.
-        try:
-            answer = yield from _exchange.ask(request)
-            if isinstance(answer, NoAnswer):
-                seen = Seen(None, f"looking it up failed: {answer.reason}")
-            elif answer.status == 401:
-                return Seen(None, "looking it up failed: the token was refused")
-            elif answer.status == 403:
-                return Seen(None, "no right to look it up (Mail.Read)")
-            elif answer.status == 404:
-                seen = Seen(None, "the mailbox does not show it")
-            elif answer.status == 200 and answer.end == "whole":
-                seen = judge(answer)
-            else:
-                asked = _answers.retry_after(answer)
-                seen = Seen(None, f"looking it up failed: {_answers.describe(answer)}")
-        except SmimeGraphError as error:
-            seen = Seen(None, f"looking it up failed: {error}")
-        if seen.ref is not None:
+        seen = yield from _look(request, judge)
+        if seen.ref is not None or seen.denied is not None:
             break
+        asked = seen.retry_after
     return seen
+
+
+def _look(request: Request, judge: Judge) -> Flow[Seen]:
+    """One look at the mailbox. Never raises."""
+    try:
+        answer = yield from _exchange.ask(request)
+        if isinstance(answer, NoAnswer):
+            return Seen(None, f"looking it up failed: {answer.reason}")
+        if answer.status == 401:
+            return Seen(None, "looking it up failed: the token was refused", denied=401)
+        if answer.status == 403:
+            return Seen(None, "no right to look it up (Mail.Read)", denied=403)
+        if answer.status == 404:
+            return Seen(None, "the mailbox does not show it")
+        if answer.status == 200 and answer.end == "whole":
+            return judge(answer)
+        why = f"looking it up failed: {_answers.describe(answer)}"
+        return Seen(None, why, retry_after=_answers.retry_after(answer))
+    except SmimeGraphError as error:
+        return Seen(None, f"looking it up failed: {error}")

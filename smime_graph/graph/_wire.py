@@ -1,13 +1,13 @@
 """What a flow asks of its driver, and what it is given back.
 
-A flow is a generator: it yields a `Request`, a `Pause` or a `NeedToken`, and receives a `Response`
-or a `NoAnswer`, nothing, or a token. Rule 1: nothing here does I/O or knows who does. Rule 2: a
-token and the content of a message never show in a repr.
+A flow is a generator: it yields a `Request`, a `Pause`, a `NeedToken` or an `OnDisk`, and receives
+a `Response` or a `NoAnswer`, nothing, a token, or what the work gave. Rule 1: nothing here does I/O
+or knows who does. Rule 2: a token and the content of a message never show in a repr.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeVar
 
@@ -79,5 +79,15 @@ class NoAnswer:
     client_request_id: str | None = None
 
 
-Effect: TypeAlias = Request | Pause | NeedToken
+@dataclass(frozen=True, slots=True)
+class OnDisk:
+    """Do this before going on: it may wait for a disk or a lock, and what it gives is the answer.
+
+    Once begun it is done whole, whatever ends the call in the meantime.
+    """
+
+    work: Callable[[], Any]
+
+
+Effect: TypeAlias = Request | Pause | NeedToken | OnDisk
 Flow: TypeAlias = Generator[Effect, Any, T]
