@@ -200,12 +200,15 @@ def _protocol(kind: type) -> _Check:
         if not name.startswith("_")
     ]
 
+    @functools.lru_cache(maxsize=16)
+    def missing(of: type) -> list[str]:
+        return [name for name in names if not hasattr(of, name)]
+
     def convert(check: _Check, value: Any) -> Any:
         # of the class first: a property of a token is not to be computed for this
-        of = type(value)
-        for name in names:
-            if not (hasattr(of, name) or hasattr(value, name)):
-                raise _Wrong(value, check)
+        of: Any = type(value)
+        if not all(hasattr(value, name) for name in missing(of)):
+            raise _Wrong(value, check)
         return value
 
     return _Check(_with_article(kind), convert, hint=_HINTS.get(kind.__name__))

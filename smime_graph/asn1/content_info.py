@@ -21,8 +21,11 @@ def content_info(oid: str, content: Sequence[Data]) -> bytes: ...
 def content_info(oid: str, content: Sequence[Octets]) -> bytes | Rope: ...
 def content_info(oid: str, content: Sequence[Octets]) -> bytes | Rope:
     """ContentInfo around the elements of a SEQUENCE, joined once."""
-    inner = ber.nest(0xA0, ber.nest(ber.SEQUENCE, content))
-    return joined(ber.nest(ber.SEQUENCE, [ber.oid(oid), *inner]))
+    size, kind = sum(map(len, content)), ber.oid(oid)
+    inside = ber.header(ber.SEQUENCE, size)
+    explicit = ber.header(0xA0, len(inside) + size)
+    outside = ber.header(ber.SEQUENCE, len(kind) + len(explicit) + len(inside) + size)
+    return joined([outside, kind, explicit, inside, *content])
 
 
 def read_content_info(

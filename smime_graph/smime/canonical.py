@@ -362,12 +362,14 @@ def is_safe(body: bytes, clear: bool) -> bool:
 
 
 def _changes_on_the_way(body: bytes) -> bool:
-    """RFC 8551 3.1.4: mailbox files quote "From ", gateways cut blanks off the ends of lines."""
+    """Of lines that end in CRLF. RFC 8551 3.1.4: mailbox files quote "From ", gateways cut blanks
+    off the ends of lines.
+    """
     return (
         body.startswith(b"From ")
         or body.endswith((b" ", b"\t"))
         # `rfind` takes half the time of `in`: it looks for the first octet, not the last
-        or body.rfind(b"\nFrom ") >= 0
+        or body.rfind(b"\r\nFrom ") >= 0
         or body.rfind(b" \r\n") >= 0
         or (b"\t" in body and body.rfind(b"\t\r\n") >= 0)
     )

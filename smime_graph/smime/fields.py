@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -10,7 +11,7 @@ import pybase64
 
 from ..errors import MalformedMessage
 from .entity import HeaderField
-from .lines import MAX_LINE, crlf, has_long_line
+from .lines import MAX_LINE, crlf, has_crlf_only, has_long_line
 
 _MAX_DECODED = 2000  # characters of a value that are searched for encoded-words
 _MAX_DATE = 200  # characters: the parser takes time that grows with the square of them
@@ -77,14 +78,19 @@ def canonical_field(field: HeaderField) -> bytes:
     return _folded(field.name.encode() + b": " + value + b"\r\n")
 
 
-def folded_field(field: HeaderField) -> bytes:
-    """The field as it is, with CRLF and no line over 998 octets; MalformedMessage if that cannot
-    be.
+def folded_fields(fields: Sequence[HeaderField]) -> bytes:
+    """The fields as they are, with CRLF and no line over 998 octets; MalformedMessage if that
+    cannot be.
     """
-    raw = field.raw
-    if len(raw) <= MAX_LINE and raw.find(b"\n") == len(raw) - 1 and raw.endswith(b"\r\n"):
-        return raw  # as most are
-    raw = crlf(raw)
+    whole = b"".join([field.raw for field in fields])
+    if has_crlf_only(whole) and not has_long_line(whole):
+        return whole  # as most are
+    return b"".join(map(folded_field, fields))
+
+
+def folded_field(field: HeaderField) -> bytes:
+    """One field so."""
+    raw = crlf(field.raw)
     made = _folded(raw if raw.endswith(b"\r\n") else raw + b"\r\n")
     if has_long_line(made):
         raise unfoldable(field)

@@ -31,7 +31,7 @@ from ..policy import Policy
 from ..x509.certificate import Certificate
 from .canonical import canonical_entity, encode_base64, has_data_lines
 from .entity import MAX_HEADER, MESSAGES, Entity, HeaderField, claims_to_be_cms, is_mime_field
-from .fields import folded_field
+from .fields import folded_fields
 from .header_confidentiality import (
     HeaderConfidentiality,
     check_size,
@@ -345,11 +345,11 @@ class Outgoing:
     def assemble(self, entity: B) -> B:
         """The fields that stay outside, those that were missing, and the entity with its own."""
         if self._shown is not None:
-            fields = [folded_field(field) for field in self._shown]
+            header = folded_fields(self._shown)
         else:
-            fields = [folded_field(field) for field in self._outside()]
-            fields += missing_fields(self.message, self.at)
-        return cast("B", joined([*fields, b"MIME-Version: 1.0\r\n", entity]))
+            missing = missing_fields(self.message, self.at)
+            header = b"".join([folded_fields(self._outside()), *missing])
+        return cast("B", joined([header, b"MIME-Version: 1.0\r\n", entity]))
 
 
 def _hint_for(code: str) -> str:
@@ -415,7 +415,7 @@ def _read(message: bytes | Message | Path | Readable) -> Data:
 
 
 def _with_lines(raw: bytes) -> bytes:
-    if re.match(rb"From [^\r\n]*\r?\n", raw):
+    if raw.startswith(b"From ") and re.match(rb"From [^\r\n]*\r?\n", raw):
         raw = raw[raw.index(b"\n") + 1 :]  # the separator line of a mailbox file
     if b"\n" not in raw:
         raw = raw.replace(b"\r", b"\n")  # line ends of a classic Macintosh
