@@ -2,13 +2,13 @@
 
     from smime_graph import Contact, GraphClient, Identity, TrustStore, seal, unseal
 
-    alice = Identity.from_pkcs12("alice.p12", password=password)
-    sealed = seal(message, signer=alice, recipients=[Contact.from_pem("bob.pem")])
+    alice = Identity.load("alice.p12", password=password)
+    sealed = seal(message, signer=alice, recipients=[Contact.load("bob.pem")])
     with GraphClient(token) as graph:
         graph.send(sealed)
 
-    opened = unseal(graph.fetch(message_id), identities=[bob],
-    trust=TrustStore.from_pem("roots.pem"))
+    roots = TrustStore.load("roots.pem")
+    opened = unseal(graph.fetch(message_id), identities=[bob], trust=roots)
 
 Every name below is loaded when it is first used (PEP 562), so that importing the package costs
 nothing and a program that only signs never imports an HTTP client.

@@ -30,12 +30,14 @@ from .errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_RAW_HINT = "open the file with mode 'rb', or give as_bytes(policy=email.policy.SMTP)"
+_RAW_HINT = "give bytes (text.encode(), as_bytes(policy=email.policy.SMTP)) or a pathlib.Path"
 _HINTS = {
     "SigningKey": "load a key file: Identity.load(path)",
     "DecryptionKey": "load a key file: Identity.load(path)",
-    "Recipient": "wrap the certificate: Contact(certificate)",
-    "TrustStore": "load root certificates: TrustStore.from_pem(path)",
+    "Recipient": "give Contact.load(path), identity.contact, or contacts.find(address).contact",
+    "TrustStore": "load root certificates: TrustStore.load(path); those of a CA are ca.trust",
+    "Revocation": "load what is known: Revocation.load(crls=[path])",
+    "Writable": "give a pathlib.Path, or a file that is open in mode 'wb'",
     "Certificate": "read one: Contact.load(path).certificate",
     "Policy": "use one of EXCHANGE, RFC_8551, POST_QUANTUM, ARCHIVE",
     "datetime": "give a datetime with a time zone",

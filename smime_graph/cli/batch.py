@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 import click
@@ -113,7 +114,16 @@ def _jobs(source: str, given: Mapping[str, Any]) -> Iterable[Job]:
                 f"--{wanted[0].replace('_', '-')} is for --unseal and --encrypt-anew",
                 hint='a job names its own keys; what all share stands in {"defaults": {...}}',
             )
+        if Path(source).is_dir():
+            raise UsageError(
+                f"{source} is a folder, and jobs stand in a file",
+                hint="--unseal and --encrypt-anew take a folder of messages",
+            )
         return (_with_contacts(job, given["contacts"]) for job in read_jobs(source))
+    what = "unseal" if given["unseal"] else "encrypt-anew"
+    for name in ("trust",) if given["unseal"] else ("identity", "recipient"):
+        if not given[name]:
+            raise UsageError(f"--{what} needs --{name}", hint=f"give --{name} FILE")
     passwords = given["password_file"]
     if len(passwords) > 1 and len(passwords) != len(given["identity"]):
         raise UsageError(

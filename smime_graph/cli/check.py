@@ -61,8 +61,8 @@ def check(message: str, **given: Any) -> None:
     else:
         size, headers = facts["size"], facts["headers"]
         lines = [
-            f"{facts['verdict']}: {size['message']} bytes, {size['protected']} when it is"
-            f" protected, {size['request']} as a request (limit {place.size_limit})"
+            f"{facts['verdict']}: {size['message']} bytes, {size['protected']} as it would be"
+            f" sent, {size['request']} as a request (limit {place.size_limit})"
         ]
         lines += [f"problem: {one}" for one in texts]
         lines += [

@@ -25,6 +25,12 @@ class Option(click.Option):
             name = max(self.opts, key=len).lstrip("-").replace("-", "_").upper()
             self.envvar = f"SMIME_GRAPH_{name}"
 
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        record = super().get_help_record(ctx)
+        if record is None or not self.multiple:
+            return record
+        return record[0], f"{record[1]}  [may be repeated]"
+
     def value_from_envvar(self, ctx: click.Context) -> Any:
         if not self.multiple:
             return super().value_from_envvar(ctx)

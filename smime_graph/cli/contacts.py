@@ -119,7 +119,7 @@ def _add_file(
                 if one.certificate == contact.certificate
             ]
         return _add_signer(book, name, data, mine, moment, origin)
-    found = read_certificates(data)
+    found = read_certificates(data, name=files.named(name))
     if roots is None:
         return book.add(found, origin=origin, believed=mine, at=moment)
     entered: list[KnownCertificate] = []
@@ -210,8 +210,8 @@ def list_contacts(expiring: timedelta | None, contacts: str | None, at: datetime
 @verb("find")
 @_address
 @options.trust
-@option("--crl", type=options.FILE, multiple=True, metavar="FILE", help="A CRL (DER or PEM).")
-@option("--ocsp", type=options.FILE, multiple=True, metavar="FILE", help="An OCSP response (DER).")
+@options.crl
+@options.ocsp
 @options.contacts
 @options.at
 def find(
@@ -271,7 +271,7 @@ def _print_choice(choice: Any) -> None:
         )
         return
     if choice.known is not None:
-        files.write_rows([_row(choice.known)])
+        files.write_rows([_row(choice.known, believed=choice.believed)])
     for one in choice.dropped:
         terminal.complain("note", f"not used: {one.certificate.description}: {one.text}")
 
@@ -492,12 +492,14 @@ def _entry_json(one: KnownCertificate) -> dict[str, Any]:
     }
 
 
-def _row(one: KnownCertificate) -> tuple[str, ...]:
+def _row(one: KnownCertificate, *, believed: bool | None = None) -> tuple[str, ...]:
+    """A line of the book; `believed` where more is known now than when it was added."""
     from ..smime.report import time_text
 
     until = time_text(one.certificate.not_after) or ""
-    believed = "believed" if one.believed else "not believed"
-    return one.email, until, believed, one.origin, one.certificate.sha256
+    is_believed = one.believed if believed is None else believed
+    word = "believed" if is_believed else "not believed"
+    return one.email, until, word, one.origin, one.certificate.sha256
 
 
 def _print_entries(

@@ -36,15 +36,25 @@ from .options import FILE, option, verb
     show_default=True,
     help="live: as Graph v1.0 is; design: as the design document has it.",
 )
+@option(
+    "--write-token",
+    type=FILE,
+    metavar="FILE",
+    help="Write the token into this file as well, for --token-file.",
+)
 def emulate(
-    port: int, data: str | None, mailbox: tuple[str, ...], profile: Literal["live", "design"]
+    port: int,
+    data: str | None,
+    mailbox: tuple[str, ...],
+    profile: Literal["live", "design"],
+    write_token: str | None,
 ) -> None:
     """Serve an emulated Graph on this machine until Ctrl-C or SIGTERM; print its URL and a token.
 
     The token is a new one each time. /me is the From of what is sent.
 
     \b
-    smime-graph emulate --port 8025 &
+    smime-graph emulate --port 8025 --write-token token &
     smime-graph send mail.eml --graph-url http://127.0.0.1:8025/v1.0 --token-file token
     """
     from ..emulator import Emulator
@@ -63,6 +73,8 @@ def emulate(
         try:
             with emulator.serve(port) as server:
                 url = f"{server.url}/v1.0"
+                if write_token is not None:
+                    files.deliver(f"{token}\n".encode(), output=write_token, private=True)
                 if run_of(click.get_current_context()).json:
                     files.write_json({"url": url, "token": token, "port": server.port})
                 else:

@@ -43,10 +43,10 @@ def read(path: str, *, what: str, limit: int = MESSAGE_LIMIT, hint: str | None =
     """
     with _open_file(path, what) as file:
         is_larger = _rest_of(file) > limit
-        data = b"" if is_larger else _read(file, _named(path), limit)
+        data = b"" if is_larger else _read(file, named(path), limit)
     if is_larger or len(data) > limit:
         raise UsageError(
-            f"{_named(path)} is larger than {limit} octets: not read as a {what}",
+            f"{named(path)} is larger than {limit} octets: not read as a {what}",
             hint=hint or f"give a smaller {what}: nothing larger is read, or could be read again",
         )
     return data
@@ -61,7 +61,7 @@ def _rest_of(file: BinaryIO) -> int:
     return found.st_size - file.tell() if stat.S_ISREG(found.st_mode) else 0
 
 
-def _named(path: str) -> str:
+def named(path: str) -> str:
     return "standard input" if path == "-" else file_name(path)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..buffers import Held
-from ..errors import SmimeGraphError, UsageError
+from ..errors import MalformedMessage, SmimeGraphError, UsageError
 from ..text import json_text
 from . import files, options, terminal
 from .context import run_of
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ..buffers import Octets
     from ..policy import Policy
     from ..smime.report import MessageReport, Opened
+
+_LOOKED_AT = 1 << 16  # octets: what a file is shows at its start
 
 detached_content = option(
     "--content", type=FILE, metavar="FILE", help="What a detached signature is over."
@@ -294,9 +296,33 @@ def inspect(message: str, output: str | None) -> None:
     from ..smime.report import layer_json
     from .report import layer_lines
 
-    layers = engine.inspect(Held(files.open_message(message)))
+    raw = Held(files.open_message(message))
+    try:
+        layers = engine.inspect(raw)
+    except MalformedMessage as error:
+        if (found := _no_message(raw)) is None:
+            raise
+        raise MalformedMessage(f"this is no message, but {found}", hint=_NO_MESSAGE) from error
+    if not layers and (found := _no_message(raw)) is not None:
+        raise MalformedMessage(f"this is no message, but {found}", hint=_NO_MESSAGE)
     lines = [line for layer in layers for line in layer_lines(layer)]
     _show({"layers": [layer_json(one) for one in layers]}, lines or ["no S/MIME layers"], output)
+
+
+_NO_MESSAGE = "give a message; contacts add reads certificates"
+
+
+def _no_message(raw: Held) -> str | None:
+    """What lies here where somebody took the wrong file; None for a message, and for any text."""
+    from ..pki.keyfiles.read import kind_of
+
+    start = bytes(raw.data[:_LOOKED_AT])
+    kind = kind_of(start)
+    if kind == "pem" and not start.startswith(b"-----BEGIN"):
+        return None  # a message may well have one in its text
+    if kind == "pkcs7":
+        return None  # which is what a message holds: it is looked at as one
+    return kind and ("keys or certificates in PEM" if kind == "pem" else f"a {kind} file in DER")
 
 
 def _show(json: dict[str, Any], lines: list[str], output: str | None) -> None:

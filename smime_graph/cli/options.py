@@ -285,6 +285,15 @@ part = option(
     " part of the message only.",
 )
 
+crl = option(
+    "--crl",
+    type=FILE,
+    multiple=True,
+    metavar="FILE",
+    help="A CRL (DER or PEM), or a folder of them.",
+)
+ocsp = option("--ocsp", type=FILE, multiple=True, metavar="FILE", help="An OCSP response (DER).")
+
 judging = combine(
     option("--sender", metavar="ADDRESS", help="Who must have signed, instead of From."),
     option(
@@ -294,8 +303,8 @@ judging = combine(
         metavar="FILE",
         help="Further certificates to use; not believed.",
     ),
-    option("--crl", type=FILE, multiple=True, metavar="FILE", help="A CRL (DER or PEM)."),
-    option("--ocsp", type=FILE, multiple=True, metavar="FILE", help="An OCSP response (DER)."),
+    crl,
+    ocsp,
     option(
         "--revocation",
         type=click.Choice(["none", "soft", "hard"]),

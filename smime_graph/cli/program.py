@@ -26,7 +26,7 @@ class Program(click.Group):
         if args and args[0] not in MODULE_OF and not args[0].startswith("-"):
             import difflib  # only here: most people know what they type
 
-            near = difflib.get_close_matches(args[0], MODULE_OF, n=1)
+            near = _deeper(args[0]) or difflib.get_close_matches(args[0], MODULE_OF, n=1)
             guess = f", did you mean {near[0]}" if near else ""
             raise click.UsageError(f"there is no verb {args[0]!r}{guess}", ctx)
         return super().resolve_command(ctx, args)
@@ -42,6 +42,12 @@ class Program(click.Group):
         for title, verbs in VERBS.items():
             with formatter.section(title):
                 formatter.write_dl([(verb, text) for verb, (_, text) in verbs.items()])
+
+
+def _deeper(name: str) -> list[str]:
+    """Where a verb of this name stands behind another one: `harvest` is `contacts harvest`."""
+    groups = (one for verb in MODULE_OF if isinstance(one := load(verb), click.Group))
+    return [f"{one.name} {name}" for one in groups if name in one.commands]
 
 
 def places() -> tuple[str, ...]:

@@ -46,8 +46,15 @@ def report_lines(report: MessageReport) -> list[str]:
     for layer in report.layers:
         lines += layer_lines(layer)
     if report.header_protection is not None:
-        lines.append(f"header fields are protected ({report.header_protection}):")
-        lines += [f"  {one.name}: {one.state}" for one in report.header_fields[:_MAX_FIELDS]]
+        shown = report.header_fields[:_MAX_FIELDS]
+        if any(one.state != "unprotected" for one in report.header_fields):
+            lines.append(f"header fields are protected ({report.header_protection}):")
+        else:
+            lines.append(
+                f"header fields stand inside as well ({report.header_protection}), and no signature"
+                " that is accepted protects them:"
+            )
+        lines += [f"  {one.name}: {one.state}" for one in shown]
     if report.outer_headers_differ:
         names = ", ".join(report.outer_headers_differ[:_MAX_FIELDS])
         lines.append(f"outside these say something else: {names}")

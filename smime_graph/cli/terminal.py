@@ -126,9 +126,10 @@ _HINTS: dict[Remedy, str] = {
 }
 
 
-# What to do about a finding that made a message unacceptable
+# What to do about a finding
 _HINTS_BY_CODE = {
-    "smime.unsigned": "inspect shows what the message is",
+    "smime.bcc": "--split-bcc of seal and send gives each of them a message of their own",
+    "smime.unsigned": "inspect shows what it is; decrypt opens what is encrypted and not signed",
     "smime.signature-outside": "ask the sender to sign before encrypting, as seal does",
     "cms.signer.unchecked": "ask the sender for another algorithm",
     "cms.digest.mismatch": "the content was changed on its way: ask for the message again",
@@ -198,6 +199,8 @@ def hint_of(error: BaseException, *, verb: str | None) -> str | None:
         if not isinstance(said, Hint) or said.remedy is None:
             return said
         return f"{said.before}{_HINTS[said.remedy].format(*said.about)}{said.after}"
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        return f"{error.ctx.command_path} --help shows what it takes"
     if isinstance(error, (click.ClickException, UsageError)):
         return f"smime-graph {verb + ' ' if verb else ''}--help shows what it takes"
     if isinstance(error, SmimeGraphError):
@@ -285,7 +288,11 @@ def show_warnings() -> Iterator[None]:
 
     class Complaints(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            complain("warning", record.getMessage())
+            text = record.getMessage()
+            complain("warning", text)
+            code = text.rpartition(" [")[2].removesuffix("]")
+            if code in _HINTS_BY_CODE:
+                hint(_HINTS_BY_CODE[code])
 
     handler = Complaints(logging.WARNING)
     logger = logging.getLogger("smime_graph")

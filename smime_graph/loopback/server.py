@@ -53,7 +53,11 @@ class Server:
         try:
             self._tcp = _TCPServer(rules, port)
         except (OSError, OverflowError) as error:
-            raise UsageError(f"port {port}: cannot be served: {error}") from None
+            reason = error.strerror if isinstance(error, OSError) else None
+            raise UsageError(
+                f"port {port} cannot be served: {reason or error}",
+                hint="choose another port; 0 takes one that is free",
+            ) from None
         self.port: int = self._tcp.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self._tcp.origin = self.url

@@ -25,6 +25,7 @@ from ..errors import LimitReached, MalformedMessage, UsageError
 from ..findings import Finding, Severity, finding
 from ..text import printable
 from ..x509.certificate import Certificate
+from .keyfiles.read import files_of, is_folder
 from .path import PathReport
 
 if TYPE_CHECKING:
@@ -116,10 +117,12 @@ class Revocation:
         ocsp: Sequence[str | PathLike[str]] = (),
         fetch: EvidenceSource | None = None,
     ) -> Revocation:
-        """From files: CRLs in DER or PEM (several in one), OCSP responses in DER. `fetch`, an
-        EvidenceSource, is asked for what they do not tell.
+        """From files: CRLs in DER or PEM (several in one) or folders of them, whose other files are
+        passed over; OCSP responses in DER. `fetch`, an EvidenceSource, is asked for what they do
+        not tell.
 
-        Raises UsageError for a file that cannot be read, or holds something else.
+        Raises UsageError for a file that cannot be read, or holds something else, and for a folder
+        without a CRL.
         """
         from cryptography import x509
         from cryptography.x509 import ocsp as responses
@@ -131,15 +134,16 @@ class Revocation:
         )
         for paths, kind, parse in kinds:
             for path in paths:
-                for der in _octets(path, kind):
-                    try:
-                        parse(der)
-                    except (ValueError, x509.InvalidVersion):
-                        raise UsageError(
-                            f"{file_name(path)} holds no {kind}",
-                            hint="CRLs are DER or PEM, OCSP responses DER",
-                        ) from None
-                    found[kind].append(der)
+                if kind == "CRL" and is_folder(path):
+                    found[kind] += _in_folder(path, parse)
+                    continue
+                ders = _octets(path, kind)
+                if not ders or not all(_is_one(der, parse) for der in ders):
+                    raise UsageError(
+                        f"{file_name(path)} holds no {kind}",
+                        hint="CRLs are DER or PEM, OCSP responses DER",
+                    )
+                found[kind] += ders
         return cls(
             mode=mode, crls=tuple(found["CRL"]), ocsp=tuple(found["OCSP response"]), fetch=fetch
         )
@@ -173,6 +177,33 @@ def _ocsp_response(choice: bytes) -> bytes | None:
         return bytes(fields.any("otherRevInfo").raw)
     except MalformedMessage:
         return None
+
+
+def _is_one(der: bytes, parse: Callable[[bytes], object]) -> bool:
+    from cryptography.x509 import InvalidVersion
+
+    try:
+        parse(der)
+    except (ValueError, InvalidVersion):
+        return False
+    return True
+
+
+def _in_folder(folder: str | PathLike[str], parse: Callable[[bytes], object]) -> list[bytes]:
+    """The CRLs of a folder; beside them may lie certificates, as in that of an authority."""
+    found: list[bytes] = []
+    for path in files_of(folder):
+        if path.stat().st_size > MAX_OCTETS:
+            continue
+        data = path.read_bytes()
+        if pem.BEGIN not in data and data[:1] != b"\x30":
+            continue
+        found += [der for der in _octets(path, "CRL") if _is_one(der, parse)]
+    if not found:
+        raise UsageError(
+            f"{file_name(folder)} holds no CRL", hint="CRLs are DER or PEM, OCSP responses DER"
+        )
+    return found
 
 
 def _octets(path: str | PathLike[str], kind: str) -> list[bytes]:

@@ -175,7 +175,10 @@ def decompress(
         data = read_message(raw)
         parsed = parse_layers(data, VerificationContext.of(len(data), policy=policy), at_most=1)
     if parsed.layers and parsed.layers[0].type != "compressed-data":
-        raise MalformedMessage(f"the message is {parsed.layers[0].type}, not compressed-data")
+        raise MalformedMessage(
+            f"the message is {parsed.layers[0].type}, not compressed-data",
+            hint=Hint("verify reads signed messages", "unseal-others"),
+        )
     if parsed.error is not None:
         raise fresh(parsed.error)
     if not parsed.layers:

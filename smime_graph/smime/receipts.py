@@ -252,8 +252,11 @@ def verify_receipt(
         raise refusal(report.message)
     if not report.accepted:
         texts = "; ".join(item.text for item in report.errors)
-        raise SignatureInvalid(texts, report, hint="give the message that was sent, unchanged")
+        raise SignatureInvalid(texts, report, hint=_ORIGINAL_HINT)
     return report
+
+
+_ORIGINAL_HINT = "give the message that was sent, unchanged, and the key of who can read it"
 
 
 @checked

@@ -157,6 +157,19 @@ TABLE: list[tuple[str, tuple[str, ...], int, str]] = [
     ("no such key", ("ca", "init", "new", "--key", "rsa-1"), 2, "rsa-1"),
     ("configuration missing", ("sign", "m.eml", *SIGN, "--config", "no.toml"), 2, "no.toml"),
     ("configuration is no TOML", ("sign", "m.eml", *SIGN, "--config", "m.eml"), 2, "TOML"),
+    ("certificates are no message", ("inspect", "alice.pem"), 1, "certificates in PEM"),
+    ("a container is no message", ("inspect", "alice.p12"), 1, "a pkcs12 file"),
+    ("a folder of jobs", ("batch", ".", "-o", "made"), 2, "a folder"),
+    ("a batch without roots", ("batch", ".", "--unseal", "-o", "made"), 2, "--trust FILE"),
+    (
+        "a batch without keys",
+        ("batch", ".", "--encrypt-anew", "--recipient", "bob.pem", "-o", "made"),
+        2,
+        "--identity FILE",
+    ),
+    ("decompress of signed mail", ("decompress", "signed.eml"), 1, "verify reads signed"),
+    ("a verb of a verb", ("harvest",), 2, "did you mean contacts harvest"),
+    ("no such verb of a verb", ("ca", "explode"), 2, "smime-graph ca --help"),
     ("port taken or not one", ("emulate", "--port", "70000"), 2, "70000"),
 ]
 

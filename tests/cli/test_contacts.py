@@ -345,6 +345,22 @@ def test_what_is_revoked_is_not_found(call: Run, here: Path) -> None:
     assert call(*find, "--crl", "a.crl").status == 2
 
 
+def test_what_validates_now_is_said_to_be_believed(call: Run, here: Path) -> None:
+    assert call("contacts", "add", "bob.pem").status == 0
+    find = ("contacts", "find", "bob@contoso.com")
+    assert b"\tnot believed\t" in call(*find).out
+    assert b"\tbelieved\t" in call(*find, "--trust", "roots.pem").out
+    assert json.loads(call(*find, "--trust", "roots.pem", "--json").out)["believed"] is True
+
+
+@pytest.mark.parametrize("wrong", ["alice.p12", "m.eml", "alice.key"])
+def test_a_file_without_certificates_is_named(call: Run, here: Path, wrong: str) -> None:
+    (here / "alice.key").write_bytes((here / "alice.key").read_bytes().partition(b"-----END")[0])
+    result = call("contacts", "add", wrong)
+    assert result.status == 2
+    assert wrong in result.err
+
+
 # --- over Graph -----------------------------------------------------------------------------------
 
 

@@ -447,6 +447,24 @@ def served(here: Path) -> Iterator[Served]:
         process.communicate()
 
 
+def test_the_served_emulator_writes_its_token_where_it_is_told(here: Path, call: Run) -> None:
+    (here / "its-token").write_text("that of before")
+    words = ("emulate", "--port", "0", "--write-token", "its-token")
+    process = start(*words, stdout=subprocess.PIPE, cwd=here)
+    try:
+        served = Served(process)
+        assert (here / "its-token").read_text() == f"{served.token}\n"
+        assert (here / "its-token").stat().st_mode & 0o077 == 0
+        at = ("--graph-url", served.url, "--token-file", "its-token")
+        assert call("send", "m.eml", *at).status == 0
+    finally:
+        process.kill()
+        process.communicate()
+    refused = call("emulate", "--port", "0", "--write-token", "alice.key")
+    assert refused.status == 2
+    assert "private key" in refused.err
+
+
 def test_the_served_emulator_takes_mail_by_its_token(here: Path, call: Run, served: Served) -> None:
     (here / "its-token").write_text(served.token)
     at = ("--graph-url", served.url)

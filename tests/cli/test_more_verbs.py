@@ -246,8 +246,9 @@ def test_that_bcc_recipients_can_be_seen_is_said_once(call: Run, verb: str) -> N
     hidden = MESSAGE.replace(b"Subject", b"Bcc: carol@contoso.com\nSubject")
     result = call(*asked, stdin=hidden)
     assert result.status == 0
-    (line,) = result.err.splitlines()
+    line, hint = result.err.splitlines()
     assert line.startswith("smime-graph: warning: the message has Bcc recipients")
+    assert hint.startswith("hint: --split-bcc of seal and send")
     assert call(*asked, stdin=MESSAGE).err == ""
 
 

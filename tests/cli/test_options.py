@@ -55,6 +55,9 @@ def test_every_option_says_what_it_is(words: tuple[str, ...]) -> None:
     for parameter in command.params:
         if isinstance(parameter, click.Option):
             assert parameter.help, parameter.name
+            shown = parameter.get_help_record(click.Context(command))
+            assert shown is not None
+            assert ("may be repeated" in shown[1]) is parameter.multiple
             assert parameter.envvar == "SMIME_GRAPH_" + max(parameter.opts, key=len)[
                 2:
             ].upper().replace("-", "_")

@@ -514,3 +514,11 @@ def test_a_receipt_of_somebody_who_was_not_asked_is_a_warning(call: Run, here: P
     assert [one["code"] for one in json.loads(done.out)["findings"]] == ["smime.receipt.unexpected"]
     assert "smime-graph: warning: " in done.err
     assert "was not asked for a receipt" in done.err
+
+
+def test_a_header_that_nothing_protects_is_not_said_to_be_protected(call: Run, here: Path) -> None:
+    words = ("examine", "signed.eml")
+    assert b"\nheader fields are protected (clear):\n" in call(*words, "--trust", "roots.pem").out
+    out = call(*words).out
+    assert b"\nheader fields stand inside as well (clear), and no signature that is accepted" in out
+    assert b"fields are protected" not in out

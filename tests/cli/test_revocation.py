@@ -84,11 +84,19 @@ def test_nothing_is_known(
 @pytest.mark.parametrize("option", ["--crl", "--ocsp"])
 def test_a_file_that_is_something_else(folder: Path, call: Run, option: str) -> None:
     message, trust = str(folder / "signed.eml"), str(folder / "ca.pem")
-    for wrong in (message, str(folder / "absent")):
+    for wrong in (message, trust, str(folder / "absent")):
         done = call("verify", message, "--trust", trust, option, wrong, "-o", str(folder / "out"))
         assert done.status == 2
         assert Path(wrong).name in done.err
         assert not (folder / "out").exists()
+
+
+def test_a_folder_of_crls(folder: Path, call: Run) -> None:
+    common = ("verify", str(folder / "signed.eml"), "--trust", str(folder / "ca.pem"))
+    (folder / "bad.crl").rename(folder.parent / "bad.crl")
+    assert call(*common, "--crl", str(folder), "--revocation", "hard").status == 0
+    (folder.parent / "bad.crl").rename(folder / "bad.crl")
+    assert call(*common, "--crl", str(folder)).status == 1
 
 
 # --- fetched --------------------------------------------------------------------------------------

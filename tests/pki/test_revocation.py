@@ -25,6 +25,7 @@ from smime_graph.authority.issue import CA
 from smime_graph.errors import CertificateRejected, UsageError
 from smime_graph.pki import chain_cache
 from smime_graph.pki import revocation as module
+from smime_graph.pki.keyfiles.read import armour
 from smime_graph.pki.path import build_path
 from smime_graph.pki.revocation import revocation_findings
 
@@ -588,9 +589,30 @@ def test_a_file_of_something_else(tmp_path: Path, kind: str) -> None:
     wrong: Any = {kind: [tmp_path / "x"]}
     with pytest.raises(UsageError, match="cannot be read"):
         Revocation.load(**wrong)
-    (tmp_path / "x").write_bytes(b"-----BEGIN X509 CRL-----\n" if kind == "crls" else b"x")
-    with pytest.raises(UsageError):
-        Revocation.load(**wrong)
+    certificate = armour(Authority().issuing.certificate)
+    for content in (b"-----BEGIN X509 CRL-----\n", b"x", b"", certificate, certificate + b"x"):
+        (tmp_path / "x").write_bytes(content)
+        with pytest.raises(UsageError):
+            Revocation.load(**wrong)
+
+
+def test_a_folder_of_crls(tmp_path: Path, pki: Authority) -> None:
+    """As an authority has it: certificates, text and keys lie beside them."""
+    folder = tmp_path / "authorities"
+    folder.mkdir()
+    with pytest.raises(UsageError, match="holds no CRL"):
+        Revocation.load(crls=[folder])
+    crl = pki.crl()
+    armoured = x509.load_der_x509_crl(crl).public_bytes(serialization.Encoding.PEM)
+    (folder / "a.der").write_bytes(pki.issuing.certificate.der)
+    (folder / "a.pem").write_bytes(armour(pki.issuing.certificate))
+    (folder / "c.crl").write_bytes(b"0\x03\x02\x01\x01")
+    (folder / "notes").write_bytes(b"where they are from")
+    with pytest.raises(UsageError, match="holds no CRL"):
+        Revocation.load(crls=[folder])
+    (folder / "b.crl").write_bytes(crl)
+    (folder / "b.pem").write_bytes(armour(pki.issuing.certificate) + armoured)
+    assert Revocation.load(crls=[folder, folder / "b.crl"]).crls == (crl,) * 3
 
 
 def test_too_much_is_refused() -> None:

@@ -78,7 +78,7 @@ def test_a_source_without_a_certificate_is_refused_with_advice(
 ) -> None:
     path = tmp_path / "roots.pem"
     path.write_bytes(content)
-    for source, name in ((path, str(path)), (content, "the bytes given")):
+    for source, name in ((path, str(path)), (content, "what was given")):
         with pytest.raises(UsageError, match=text) as caught:
             TrustStore.from_pem(source)
         assert name in str(caught.value)

@@ -84,14 +84,20 @@ def read_key_file(source: Source, *, passwords: Sequence[str | bytes] = ()) -> K
 
 @checked
 def read_certificates(
-    source: Source, *, limit: int = _MAX_FILE, most: int = _MAX_CERTIFICATES
+    source: Source,
+    *,
+    limit: int = _MAX_FILE,
+    most: int = _MAX_CERTIFICATES,
+    name: str | None = None,
 ) -> tuple[Certificate, ...]:
     """The certificates of a file, in its order: PEM, DER, or a certs-only message.
+
+    `name` is what errors call octets that were read from a file.
 
     Keys beside them are left alone. Raises UsageError where there is none, one is broken, there are
     more than `most`, or the file is larger than `limit` octets.
     """
-    name = name_of(source)
+    name = name or name_of(source)
     data = read_bytes(source, limit=limit)
     found = parse(data, None, name, most=most).certificates
     if found:
@@ -132,8 +138,8 @@ def export(key: Any, encoding: ser.Encoding, protection: ser.KeySerializationEnc
 
 def name_of(source: Source) -> str:
     if isinstance(source, bytes):
-        return "the bytes given"
-    return "the text given" if _is_text(source) else file_name(source)
+        return "what was given"
+    return "what was given" if _is_text(source) else file_name(source)
 
 
 def _is_text(source: str | os.PathLike[str]) -> bool:
