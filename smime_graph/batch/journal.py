@@ -134,8 +134,17 @@ def _mark(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()[:16]
 
 
+_IS_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,99}")
+# as other keys are called; and devices of Windows, whatever follows a dot
+_IS_NO_NAME = re.compile(
+    r"[0-9a-f]{32}\Z|(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|\Z)", re.IGNORECASE
+)
+
+
 def file_name(key: str) -> str:
-    """A file name for what a job made: its key, where that is one on every system."""
-    if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,99}", key) and not key.endswith("."):
+    """A file name for what a job made: its key, where that is one on every system, and none that
+    another key's may be.
+    """
+    if _IS_NAME.fullmatch(key) and not key.endswith(".") and not _IS_NO_NAME.match(key):
         return f"{key}.eml"
     return f"{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}.eml"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -87,6 +88,25 @@ def test_no_key_leaves_the_folder(key: str) -> None:
     name = file_name(key)
     assert "/" not in name
     assert len(name) == 36
+
+
+def test_no_key_is_called_as_another_one() -> None:
+    """A key that looks like the name of what another job made, and its name in turn."""
+    keys = ["a/b", "", "\u00e9", "x" * 200, "con", "NUL.txt", "."]
+    for _ in range(3):
+        keys += [file_name(key).removesuffix(".eml") for key in keys]
+        keys += [key.upper() for key in keys]
+    keys = list(dict.fromkeys(keys))
+    assert len(keys) > 20
+    assert len({file_name(key).lower() for key in keys}) == len(keys)
+    assert file_name("0123456789abcdef" * 2) != f"{'0123456789abcdef' * 2}.eml"
+    assert file_name("0123456789abcdef" * 2 + "0") == f"{'0123456789abcdef' * 2}0.eml"
+
+
+@pytest.mark.parametrize("key", ["con", "CON", "nul.eml", "com1", "Lpt9.x.y", "aux."])
+def test_no_key_is_a_device(key: str) -> None:
+    assert re.fullmatch(r"[0-9a-f]{32}\.eml", file_name(key))
+    assert file_name(f"x{key}x") == f"x{key}x.eml"
 
 
 def test_two_runs_do_not_share_a_folder(job_file: JobFile, tmp_path: Path) -> None:
