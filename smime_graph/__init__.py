@@ -23,6 +23,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .authority.issue import CA as CA
+    from .authority.records import RevocationReason as RevocationReason
     from .batch.jobs import Job as Job
     from .batch.jobs import JobVerb as JobVerb
     from .batch.jobs import KeyFile as KeyFile
@@ -155,6 +156,7 @@ _HOME = {
     ".batch.jobs": ("Job", "JobVerb", "KeyFile", "Outcome"),
     ".batch.run": ("encrypt_many_anew", "seal_many", "unseal_many"),
     ".authority.issue": ("CA",),
+    ".authority.records": ("RevocationReason",),
     ".buffers": ("Readable", "Writable"),
     ".cms.ess": (
         "Confirmation",

@@ -212,6 +212,13 @@ class _Calls:
             "CA.load": Call(CA.load, {"directory": "/nowhere/at/all"}),
             "CA.save": Call(ca.save, {"directory": "/dev/null/nowhere"}),
             "CA.issue": Call(ca.issue, {"key": "p256"}, ("a@b.c",)),
+            "CA.revoke": Call(
+                ca.revoke, {"certificate": bob.certificate, "reason": "superseded", "at": NOW}
+            ),
+            "CA.has_issued": Call(ca.has_issued, {"certificate": bob.certificate}),
+            "CA.crl": Call(ca.crl, {"at": NOW, "lifetime": timedelta(1), "base": ca.crl(at=NOW)}),
+            "CA.ocsp": Call(ca.ocsp, {"request": b"x", "at": NOW, "lifetime": timedelta(1)}),
+            "CA.responder": Call(ca.responder, {"at": NOW}),
             "CA.create_intermediate": Call(ca.create_intermediate, {"key": "p256"}),
         }
 

@@ -22,7 +22,6 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization as ser
-from cryptography.x509.oid import AuthorityInformationAccessOID as Aia
 
 from .. import oids
 from ..arguments import checked
@@ -34,9 +33,11 @@ from ..pki.keyfiles.read import armour, export
 from ..pki.trust import TrustStore
 from ..x509.certificate import Certificate
 from . import profile
+from .crl import write_crl
 from .mutators import sign_anew
 from .pool import pool_key
 from .recipes import Leaf, Signed
+from .records import Revoked
 from .variants import AUTHORITIES, VARIANTS, Variant
 
 __all__ = ["Family", "Member", "family"]
@@ -242,24 +243,11 @@ class _Maker:
         """What says who issued it, and where more is found."""
         assert issuer is not None  # noqa: S101 - a root has none of these
         identifier = x509.SubjectKeyIdentifier.from_public_key(self.keys[issuer].public_key())
-        crl = x509.UniformResourceIdentifier(f"{self.url}/{issuer}.crl")
-        ocsp = x509.UniformResourceIdentifier(f"{self.url}/ocsp")
-        issuers = x509.UniformResourceIdentifier(f"{self.url}/{issuer}.cer")
         return [
             profile.extension(
                 x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
             ),
-            profile.extension(
-                x509.CRLDistributionPoints([x509.DistributionPoint([crl], None, None, None)])
-            ),
-            profile.extension(
-                x509.AuthorityInformationAccess(
-                    [
-                        x509.AccessDescription(Aia.OCSP, ocsp),
-                        x509.AccessDescription(Aia.CA_ISSUERS, issuers),
-                    ]
-                )
-            ),
+            *profile.services_extensions(self.url, issuer),
         ]
 
     def _build(
@@ -362,28 +350,18 @@ class _Maker:
             key = pool_key(recipe.key, 99)
         fresh = recipe.crl != "stale"
         update = self.at - timedelta(days=1 if fresh else 60)
-        builder = (
-            x509.CertificateRevocationListBuilder()
-            .issuer_name(self.authorities[name].x509.subject)
-            .last_update(update)
-            .next_update(update + timedelta(days=8))
-            .add_extension(x509.CRLNumber(1), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(
-                    x509.SubjectKeyIdentifier.from_public_key(self.keys[name].public_key())
-                ),
-                critical=False,
-            )
+        identifier = x509.SubjectKeyIdentifier.from_public_key(self.keys[name].public_key())
+        return write_crl(
+            key,
+            issuer=self.authorities[name].x509.subject,
+            key_identifier=x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(
+                identifier
+            ),
+            number=1,
+            updates=(update, update + timedelta(days=8)),
+            entries=[
+                Revoked(one.serial_number, self.at + signed.revoked_at, signed.revoked)
+                for one, signed in self.revoked.get(name, ())
+                if signed.revoked is not None
+            ],
         )
-        for certificate, signed in self.revoked.get(name, ()):
-            entry = (
-                x509.RevokedCertificateBuilder()
-                .serial_number(certificate.serial_number)
-                .revocation_date(self.at + signed.revoked_at)
-                .add_extension(x509.CRLReason(x509.ReasonFlags[signed.revoked or ""]), False)
-            )
-            builder = builder.add_revoked_certificate(entry.build())
-        _, kind = profile.key_of(key)
-        digest: Any = kind.parameter_set(key).digest
-        made = builder.sign(key, digest, **kind.certificate_options)
-        return made.public_bytes(ser.Encoding.DER)

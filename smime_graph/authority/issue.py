@@ -11,28 +11,30 @@ A saved authority's key stands in the clear: it is for tests and must never be a
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import datetime, timedelta
+from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from .. import oids
 from ..arguments import checked, file_name
 from ..asn1 import ber
-from ..errors import Hint, UsageError
+from ..errors import Hint, MalformedMessage, UnsupportedAlgorithm, UsageError
 from ..files import write
 from ..pki.identity import Identity
 from ..pki.keyfiles.read import armour, export, is_folder, read_key_file
+from ..pki.path import check_signature
 from ..pki.trust import TrustStore
 from ..x509.certificate import Certificate
+from . import ocsp as ocsp_form
+from .crl import read_base, write_crl
 from .profile import (
     addresses_extension,
     authority_extensions,
@@ -45,13 +47,19 @@ from .profile import (
     policies_extension,
     purposes_extension,
     replace_extensions,
+    service_name,
+    services_extensions,
     validity_of,
 )
+from .records import INDEX, Records, RevocationReason
 
 __all__ = ["CA", "forged", "write_identity"]
 
 _LEAF_LIFETIME = timedelta(days=825)  # S/MIME BR 6.3.2, strict and multipurpose
 _CA_LIFETIME = timedelta(days=3650)
+_CRL_LIFETIME = timedelta(days=7)
+_OCSP_LIFETIME = timedelta(days=1)
+_RESPONDER_LIFETIME = timedelta(days=30)
 
 
 class CA:
@@ -59,6 +67,8 @@ class CA:
 
     `at` fixes the time from which validity is counted (a datetime with a time zone); None is the
     time of each call. `key` is the name of a parameter set in `algorithms.keys`, or a private key.
+    `services` is the URL below which its CRL, its OCSP responder and its certificate are, as
+    `authority.service` serves them: what it issues says so.
     """
 
     @checked
@@ -70,6 +80,7 @@ class CA:
         at: datetime | None = None,
         lifetime: timedelta = _CA_LIFETIME,
         serial: int | None = None,
+        services: str | None = None,
     ) -> None:
         private_key, _ = key_of(key, signs=True)
         subject = authority_name(name)
@@ -88,6 +99,7 @@ class CA:
             ),
             issuers=(),
             at=at,
+            records=Records(services=services),
         )
 
     def _set(
@@ -97,13 +109,16 @@ class CA:
         *,
         issuers: tuple[Certificate, ...],
         at: datetime | None,
+        records: Records,
     ) -> None:
         self.private_key = private_key
         self.certificate = certificate
         # from the next authority above to the root; empty for a root
         self.issuers = issuers
         self.at = at
-        self.directory: Path | None = None
+        self.services = records.services
+        self._records = records
+        self._responder: Identity | None = None
 
     @classmethod
     @checked
@@ -114,6 +129,7 @@ class CA:
         *,
         issuers: Sequence[Certificate] = (),
         at: datetime | None = None,
+        services: str | None = None,
     ) -> CA:
         """The authority of a key and certificate at hand; `issuers` goes up to the root, inclusive.
 
@@ -121,7 +137,8 @@ class CA:
         """
         Identity(private_key, certificate)
         ca = cls.__new__(cls)
-        ca._set(private_key, certificate, issuers=tuple(issuers), at=at)
+        records = Records(services=services)
+        ca._set(private_key, certificate, issuers=tuple(issuers), at=at, records=records)
         return ca
 
     def __repr__(self) -> str:
@@ -167,7 +184,7 @@ class CA:
         at = at or self.at
         made = [
             *authority_extensions(private_key, path_length=path_length),
-            extension(self._authority_key_identifier()),
+            *self._from(),
             *purposes_extension(eku),
             *policies_extension(policies),
         ]
@@ -180,8 +197,15 @@ class CA:
             extensions=replace_extensions(made, extensions),
             serial=serial,
         )
+        self._records.add_issued(certificate, ())
         ca = CA.__new__(CA)
-        ca._set(private_key, certificate, issuers=(self.certificate, *self.issuers), at=at)
+        ca._set(
+            private_key,
+            certificate,
+            issuers=(self.certificate, *self.issuers),
+            at=at,
+            records=Records(services=self.services),
+        )
         return ca
 
     @checked
@@ -241,7 +265,7 @@ class CA:
             raise UsageError("a certificate needs an address or a name")
         subject = person_name(common_name)
         made = [
-            extension(self._authority_key_identifier()),
+            *self._from(),
             extension(x509.SubjectKeyIdentifier.from_public_key(private_key.public_key())),
             *key_usage_extension(usage),
             *purposes_extension(eku),
@@ -261,7 +285,7 @@ class CA:
             extensions=replace_extensions(made, extensions),
             serial=serial,
         )
-        self._record(certificate, emails)
+        self._records.add_issued(certificate, emails)
         encryption = None
         if use == "both" and not kind.encrypts:
             encryption = self.issue(
@@ -281,6 +305,144 @@ class CA:
             )
         return Identity(private_key, certificate, chain=self.chain, encryption=encryption)
 
+    # --- revocation ---
+
+    @checked
+    def revoke(
+        self,
+        certificate: Certificate,
+        *,
+        reason: RevocationReason = "unspecified",
+        at: datetime | None = None,
+    ) -> None:
+        """From `at` on the certificate is revoked, by every CRL and OCSP response made for later.
+
+        `reason` certificateHold can be lifted (removeFromCRL) or be made final by another reason.
+        Raises UsageError for a certificate that this authority did not issue, one that is revoked
+        already, and a time before the last change.
+        """
+        if not self.has_issued(certificate):
+            raise UsageError(
+                f"{certificate.description} was not issued by {self.certificate.subject_text}",
+                hint="only the authority that issued a certificate can revoke it",
+            )
+        self._records.add_revoked(certificate.serial_number, at=self._time(at), reason=reason)
+
+    @checked
+    def has_issued(self, certificate: Certificate) -> bool:
+        """Whether the certificate has this authority's signature."""
+        if certificate.issuer != self.certificate.subject:
+            return False
+        try:
+            check_signature(certificate, self.certificate)
+        except (InvalidSignature, UnsupportedAlgorithm, MalformedMessage):
+            return False
+        return True
+
+    @checked
+    def crl(
+        self,
+        *,
+        at: datetime | None = None,
+        lifetime: timedelta = _CRL_LIFETIME,
+        base: bytes | None = None,
+        freshest: str | None = None,
+        others: Sequence[CA] = (),
+    ) -> bytes:
+        """The CRL of a time, in DER: what is revoked by then.
+
+        With `base`, an earlier CRL, it is the delta to that (RFC 5280 5.2.4); `freshest` is the URL
+        where deltas to this one will be. With `others` it is an indirect CRL (5.2.5), which speaks
+        for these authorities too, as far as their certificates' distribution points name this one
+        as the cRLIssuer. CRL numbers grow with the time. Raises UsageError for a base that is none.
+        """
+        at = self._time(at)
+        revoked = self._records.revoked(at)
+        if base is not None and others:
+            raise UsageError("a delta to an indirect CRL is not made", hint="make a full one")
+        return write_crl(
+            self.private_key,
+            issuer=self.certificate.x509.subject,
+            key_identifier=self._authority_key_identifier(),
+            number=self._records.number(at),
+            updates=(at, at + lifetime),
+            entries=revoked.values(),
+            others=[
+                (one.certificate.x509.subject, one._records.revoked(at).values()) for one in others
+            ],
+            base=None if base is None else read_base(base, self.certificate.x509),
+            freshest=freshest,
+        )
+
+    @checked
+    def ocsp(
+        self, request: bytes, *, at: datetime | None = None, lifetime: timedelta = _OCSP_LIFETIME
+    ) -> bytes:
+        """The answer to an OCSP request (RFC 6960), in DER, as of a time.
+
+        It is signed by `responder`, has the request's nonce, and says "unknown" of what this
+        authority did not issue. Octets that are no request get the answer malformedRequest.
+        """
+        at = self._time(at)
+        try:
+            asked = ocsp_form.read_request(request)
+        except MalformedMessage:
+            return ocsp_form.refusal("malformed-request")
+        return ocsp_form.write(
+            [(one, self._status(one, at)) for one in asked.questions],
+            responder=self.responder(at=at),
+            at=at,
+            updates=(at, at + lifetime),
+            nonce=asked.nonce,
+        )
+
+    @checked
+    def responder(self, *, at: datetime | None = None) -> Identity:
+        """Whoever signs this authority's OCSP responses for it (RFC 6960 4.2.2.2).
+
+        It has the same kind of key, and is valid for 30 days about `at`. Its own status need not be
+        asked (id-pkix-ocsp-nocheck), so it is in no index.
+        """
+        at = self._time(at)
+        held = self._responder
+        if held is None or not held.certificate.not_before <= at <= held.certificate.not_after:
+            _, kind = key_of(self.private_key)
+            key = kind.parameter_set(self.private_key).generate()
+            made = [
+                extension(self._authority_key_identifier()),
+                extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key())),
+                *key_usage_extension(("digital_signature",)),
+                *purposes_extension((oids.OCSP_SIGNING,)),
+                extension(x509.OCSPNoCheck()),
+            ]
+            certificate = build(
+                self.private_key,
+                subject=authority_name("smime_graph test OCSP responder"),
+                issuer=self.certificate.x509.subject,
+                public_key=key.public_key(),
+                validity=validity_of(at, _RESPONDER_LIFETIME, None, None),
+                extensions=made,
+            )
+            self._responder = held = Identity(key, certificate)
+        return held
+
+    def _status(self, question: ocsp_form.Question, at: datetime) -> ocsp_form.Status:
+        if not ocsp_form.is_about(question, self.certificate):
+            return None
+        if (revoked := self._records.revoked(at).get(question.serial)) is not None:
+            return revoked
+        return "good" if self._records.knows(question.serial) else None
+
+    def _time(self, at: datetime | None) -> datetime:
+        at = at or self.at or datetime.now(UTC)
+        if at.utcoffset() is None:
+            raise UsageError(
+                f"{at.isoformat()} has no time zone", hint="use a datetime with tzinfo=UTC"
+            )
+        return at.astimezone(UTC).replace(microsecond=0)
+
+    # --- files ---
+
     @checked
     def save(self, directory: str | os.PathLike[str]) -> None:
         """Write `ca.pem` (this authority and those above), `ca.key` and `index.json`.
@@ -290,7 +452,7 @@ class CA:
         holds an authority already.
         """
         folder = Path(directory)
-        taken = [folder / name for name in (_KEY, _CERTIFICATES, _INDEX)]
+        taken = [folder / name for name in (_KEY, _CERTIFICATES, INDEX)]
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if any(path.exists() for path in taken):
@@ -299,7 +461,7 @@ class CA:
             write(folder / _KEY, key, mode=0o600, replace=False)
             issuers = b"".join(map(armour, (self.certificate, *self.issuers)))
             write(folder / _CERTIFICATES, issuers)
-            write(folder / _INDEX, _index_text([]))
+            self._records.save(folder)
         except FileExistsError:
             raise UsageError(
                 f"{folder} holds a certification authority already",
@@ -307,7 +469,6 @@ class CA:
             ) from None
         except OSError as error:
             raise UsageError(f"{folder} cannot be written: {error.strerror}") from error
-        self.directory = folder
 
     @classmethod
     @checked
@@ -323,36 +484,29 @@ class CA:
         certificates = read_key_file(folder / _CERTIFICATES).certificates
         if len(keys) != 1 or not certificates:
             raise UsageError(f"{folder} does not hold one key and its certificate")
-        ca = cls.from_key(keys[0], certificates[0], issuers=certificates[1:], at=at)
-        _read_index(folder)
-        ca.directory = folder
+        Identity(keys[0], certificates[0])
+        ca = cls.__new__(cls)
+        issuers, records = certificates[1:], Records(folder)
+        ca._set(keys[0], certificates[0], issuers=issuers, at=at, records=records)
         return ca
 
     @property
-    def issued(self) -> list[dict[str, Any]]:
-        """The index of a saved authority, oldest first: serial (hexadecimal), emails, not_before,
-        not_after, sha256."""
-        return [] if self.directory is None else _read_index(self.directory)
+    def directory(self) -> Path | None:
+        """Where it was saved or loaded from."""
+        return self._records.directory
 
-    def _record(self, certificate: Certificate, emails: Sequence[str]) -> None:
-        if self.directory is None:
-            return
-        entry = {
-            "serial": f"{certificate.serial_number:x}",
-            "emails": list(emails),
-            "not_before": certificate.not_before.isoformat(),
-            "not_after": certificate.not_after.isoformat(),
-            "sha256": certificate.sha256,
-        }
-        try:
-            with _locked(self.directory):
-                entries = [*_read_index(self.directory), entry]
-                write(self.directory / _INDEX, _index_text(entries))
-        except OSError as error:
-            raise UsageError(
-                f"{self.directory / _INDEX} cannot be written: {error.strerror}",
-                hint="the certificate was not issued: an authority must know what it issues",
-            ) from error
+    @property
+    def issued(self) -> list[dict[str, Any]]:
+        """What it has issued, oldest first: serial (hexadecimal), emails, not_before, not_after,
+        sha256."""
+        return self._records.issued
+
+    def _from(self) -> list[x509.Extension[Any]]:
+        """What says who issued a certificate, and where more is to be found."""
+        made = [extension(self._authority_key_identifier())]
+        if self.services is not None:
+            made += services_extensions(self.services, service_name(self.certificate))
+        return made
 
     def _authority_key_identifier(self) -> x509.AuthorityKeyIdentifier:
         identifier = self.certificate.subject_key_identifier
@@ -396,7 +550,7 @@ def forged(certificate: Certificate, *, count: int) -> tuple[Certificate, ...]:
 
 # --- files ---------------------------------------------------------------------------------------
 
-_KEY, _CERTIFICATES, _INDEX = "ca.key", "ca.pem", "index.json"
+_KEY, _CERTIFICATES = "ca.key", "ca.pem"
 
 
 @checked
@@ -441,33 +595,3 @@ def write_identity(
     except OSError as error:
         raise UsageError(f"{folder} cannot be written: {error.strerror}") from error
     raise UsageError(f"{folder} holds too many files named {stem}")
-
-
-def _index_text(entries: Sequence[dict[str, Any]]) -> bytes:
-    return json.dumps({"issued": entries}, indent=1).encode() + b"\n"
-
-
-def _read_index(folder: Path) -> list[dict[str, Any]]:
-    try:
-        entries = json.loads((folder / _INDEX).read_bytes())["issued"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UsageError(f"{folder / _INDEX} is not the index of an authority") from error
-    if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
-        raise UsageError(f"{folder / _INDEX} is not the index of an authority")
-    return entries
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Two processes that issue at once must not lose each other's entry."""
-    try:
-        import fcntl
-    except ImportError:  # Windows has no advisory locks on folders: one process at a time there
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

@@ -11,6 +11,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import AuthorityInformationAccessOID as Aia
 from cryptography.x509.oid import NameOID
 
 from .. import algorithms, oids
@@ -213,6 +214,32 @@ def _general_name(email: str) -> x509.GeneralName:
         raise UsageError(f"{email!r} cannot be put into a certificate: {error}") from error
     text = ber.tlv(ber.UTF8_STRING, f"{local}@{labels}".encode())
     return x509.OtherName(x509.ObjectIdentifier(oids.SMTP_UTF8_MAILBOX), text)
+
+
+def service_name(certificate: Certificate) -> str:
+    """What an authority is called in the paths of its services."""
+    identifier = certificate.subject_key_identifier or bytes.fromhex(certificate.sha256)
+    return identifier.hex()[:16]
+
+
+def services_extensions(url: str, name: str) -> list[x509.Extension[Any]]:
+    """Where an issuer's CRL, its certificate and its OCSP responder are, below a URL."""
+    try:
+        crl, ocsp, issuers = (
+            x509.UniformResourceIdentifier(f"{url}/{path}")
+            for path in (f"{name}.crl", "ocsp", f"{name}.cer")
+        )
+    except ValueError as error:
+        raise UsageError(f"{url!r} cannot be put into a certificate: {error}") from error
+    access = [
+        x509.AccessDescription(Aia.OCSP, ocsp),
+        x509.AccessDescription(Aia.CA_ISSUERS, issuers),
+    ]
+    points = [x509.DistributionPoint([crl], None, None, None)]
+    return [
+        extension(x509.CRLDistributionPoints(points)),
+        extension(x509.AuthorityInformationAccess(access)),
+    ]
 
 
 def replace_extensions(

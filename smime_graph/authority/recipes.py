@@ -10,6 +10,7 @@ from cryptography import x509
 
 from .. import oids
 from .mutators import Mutator
+from .records import RevocationReason
 
 __all__ = ["Authority", "Leaf"]
 
@@ -28,7 +29,7 @@ class Signed:
     digest: str | None = None  # "sha1", "md5": signed anew with it
     outer: str | None = None
     spoil: bool = False
-    revoked: str | None = None  # the reason (RFC 5280 5.3.1), as `x509.ReasonFlags` names it
+    revoked: RevocationReason | None = None
     revoked_at: timedelta = timedelta(days=-1)
     serial: int | None = None
 

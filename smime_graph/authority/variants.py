@@ -78,7 +78,7 @@ AUTHORITIES: dict[str, Authority] = {
     "bridge": Authority(key_of="bridged", path_length=1),
     "expired": Authority(starts=-800 * _DAY, lasts=400 * _DAY),
     "future": Authority(starts=200 * _DAY),
-    "revoked": Authority(revoked="cessation_of_operation"),
+    "revoked": Authority(revoked="cessationOfOperation"),
     "server": Authority(eku=(_SERVER,)),
     "any-purpose": Authority(eku=(oids.ANY_EXTENDED_KEY_USAGE,)),
     "no-purpose": Authority(eku=None),
@@ -526,8 +526,8 @@ _ADDRESSES = _rows(
 
 _REVOCATION = _rows(
     "revocation",
-    ("revoked", "it was revoked yesterday", "5280-6.3", Leaf(revoked="key_compromise")),
-    ("revoked-on-hold", "it is on hold", "5280-5.3.1", Leaf(revoked="certificate_hold")),
+    ("revoked", "it was revoked yesterday", "5280-6.3", Leaf(revoked="keyCompromise")),
+    ("revoked-on-hold", "it is on hold", "5280-5.3.1", Leaf(revoked="certificateHold")),
     ("revoked-superseded", "it was superseded", "5280-5.3.1", Leaf(revoked="superseded")),
     ("issuer-revoked", "its issuer was revoked", "5280-6.3", Leaf(issuer="revoked")),
     ("crl-stale", "the CRL is two months old", "5280-6.3.3", Leaf(issuer="stale")),

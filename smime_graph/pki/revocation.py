@@ -467,6 +467,14 @@ def _look_up(
             failures += [str(one[0]) for one in error.failures]
         except Exception as error:  # noqa: BLE001 - as above
             failures.append(str(error) or type(error).__name__)
+    if failures:
+        # a CRL whose delta is not there tells of what it lists, if of nothing else
+        try:
+            _run(verify_crl(leaf, path, context, use_deltas=False))
+        except errors.RevokedError:
+            raise
+        except Exception:  # noqa: BLE001, S110 - as above; what is wrong has been said
+            pass
     return stale, failures
 
 
