@@ -104,13 +104,13 @@ def _read_frame(frame: bytes, length: int) -> str | None:
 class Attributes:
     """A SET OF Attribute as received. Raises MalformedMessage where it is not one."""
 
-    __slots__ = ("_named", "_repeated", "_values", "node", "raws")
+    __slots__ = ("_named", "_values", "node", "raws", "repeated")
 
     def __init__(self, node: Node) -> None:
         self.node = node
         self.raws: list[bytes] = []  # each attribute as received
         self._values: dict[str, list[list[Span]]] = {}
-        self._repeated: set[str] = set()  # not once, or not with one value
+        self.repeated: set[str] = set()  # not exactly once with exactly one value
         self._named: dict[str, tuple[_NamedCertificate, ...]] = {}  # read when first asked for
         buffer, start = node.contents, node.body
         for span in node.spans():
@@ -132,7 +132,7 @@ class Attributes:
                 node.at(parts[1]).expect(ber.SET, "attrValues")
             values = node.spans_in(parts[1])
             if oid in self._values or len(values) != 1:
-                self._repeated.add(oid)
+                self.repeated.add(oid)
             self._values.setdefault(oid, []).append(values)
 
     def __contains__(self, oid: str) -> bool:
@@ -144,7 +144,7 @@ class Attributes:
 
     def is_single(self, oid: str) -> bool:
         """Whether there is one attribute of this type, with one value."""
-        return oid in self._values and oid not in self._repeated
+        return oid in self._values and oid not in self.repeated
 
     def certificates_named(self, oid: str) -> tuple[_NamedCertificate, ...]:
         """Those of the one signingCertificate of this type; none without one, else at least one.
@@ -155,10 +155,6 @@ class Attributes:
             value = self.single(oid)
             self._named[oid] = () if value is None else _READ_NAMED[oid](value)
         return self._named[oid]
-
-    def is_repeated(self, oid: str) -> bool:
-        """Present, but not exactly once with exactly one value."""
-        return oid in self._repeated
 
     def values(self, oid: str) -> list[Node]:
         return [self.node.at(span) for values in self._values.get(oid, []) for span in values]
@@ -195,7 +191,7 @@ def check_repetitions(signed: Attributes, where: str) -> list[Finding]:
     return [
         finding("cms.attributes.duplicate", where, f"attribute {_NAMES[oid]} is not single")
         for oid in SINGLE
-        if signed.is_repeated(oid)
+        if oid in signed.repeated
     ]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
@@ -41,9 +41,16 @@ class GoodChain:
     prices: tuple[float, ...]  # of them, in the same order
     work: tuple[tuple[Work, float], ...]
 
+    not_before: datetime = field(init=False)  # the latest of the chain's
+    not_after: datetime = field(init=False)  # the earliest
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "not_before", max(one.not_before for one in self.chain))
+        object.__setattr__(self, "not_after", min(one.not_after for one in self.chain))
+
     def holds(self, at: datetime) -> bool:
         """Whether every certificate of it is valid at the time."""
-        return all(one.not_before <= at <= one.not_after for one in self.chain)
+        return self.not_before <= at <= self.not_after
 
 
 Key = tuple[bytes, bool, Certificate]

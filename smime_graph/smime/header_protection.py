@@ -91,12 +91,18 @@ class ProtectedHeader:
             once.setdefault(field.name.lower(), field.name)
         return tuple(once.values())
 
+    def is_all_of(self, outer: Entity[Data]) -> bool:
+        """Whether the fields of outside are these, octet by octet and in this order, and the sender
+        put no others there.
+        """
+        return self.outer is None and self.fields == _non_structural(outer)
+
     def states(self, *, is_signed: bool) -> tuple[FieldProtection, ...]:
         """HeaderFieldProtection of every field (RFC 9788 4.3.1); the same is said once."""
         visible = (
             None if self.outer is None else {(name.lower(), text) for name, text in self.outer}
         )
-        found: dict[FieldProtection, None] = {}
+        found: dict[tuple[str, FieldState], None] = {}
         for field in self.fields:
             is_hidden = visible is not None and (field.name.lower(), _text(field)) not in visible
             state: FieldState
@@ -104,8 +110,8 @@ class ProtectedHeader:
                 state = "signed-and-encrypted" if is_signed else "encrypted-only"
             else:
                 state = "signed-only" if is_signed else "unprotected"
-            found[FieldProtection(field.name, state)] = None
-        return tuple(found)
+            found[field.name, state] = None
+        return tuple([FieldProtection(name, state) for name, state in found])
 
 
 def read_protected_header(
@@ -166,7 +172,10 @@ def _odd(text: str) -> Finding:
 
 
 def _doubled(fields: Sequence[HeaderField]) -> list[Finding]:
-    counted = Counter(field.name.lower() for field in fields)
+    names = [field.name.lower() for field in fields]
+    if len(set(names)) == len(names):
+        return []
+    counted = Counter(names)
     doubled = sorted(name for name, number in counted.items() if number > 1 and name in _SINGLE)
     if not doubled:
         return []

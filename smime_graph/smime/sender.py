@@ -241,6 +241,13 @@ def _sender(entity: Entity[Data]) -> tuple[str, ...]:
 def _ambiguity(entity: Entity[Data]) -> str | None:
     """Why readers would not agree on the From of this header; None if they do."""
     fields = len(entity.all("From"))
+    if entity.header.lower().count(b"from") == fields <= 1 and not entity.all(""):
+        return None  # nothing else that anybody could take for one
+    return _ambiguity_of_many(entity)
+
+
+def _ambiguity_of_many(entity: Entity[Data]) -> str | None:
+    fields = len(entity.all("From"))
     # what a reader may take for one that trims names, or reads on where we stop
     trimmed = fields + sum(
         _NO_NAME.sub(b"", one.raw.partition(b":")[0]).lower() == b"from" and b":" in one.raw

@@ -123,10 +123,8 @@ def judge(parsed: ParsedMessage, context: VerificationContext) -> Opened:
             content = gather(chunks(form)) if isinstance(form, Rope) else held(form)
         for info, check in zip(layer.signed.signers, checks, strict=True):
             judged, of_signer = _judge_signer(
-                _Signature(layer, info, check, covers), senders, context
+                _Signature(layer, info, check, covers), senders, context, protected
             )
-            if protected is not None and covers:
-                judged = replace(judged, covers_headers=protected.names)
             if check.intact and check.valid and check.digest is not None:
                 judged, findings = attestations.attest(
                     judged, info, layer.signed, check.digest, context
@@ -284,7 +282,10 @@ class _Signature(NamedTuple):
 
 
 def _judge_signer(
-    signature: _Signature, senders: Senders, context: VerificationContext
+    signature: _Signature,
+    senders: Senders,
+    context: VerificationContext,
+    protected: ProtectedHeader | None,
 ) -> tuple[Signer, list[Finding]]:
     info, check, covers = signature.info, signature.check, signature.covers
     where = signature.where
@@ -344,7 +345,7 @@ def _judge_signer(
         compared_header=senders.header,
         matches=same,
         covers_body=covers,
-        covers_headers=(),
+        covers_headers=protected.names if protected is not None and covers else (),
         accepted=bool(
             check.intact and check.valid and trusted and sender_matches and covers and sound
         ),
@@ -461,6 +462,8 @@ def header_of(
     outer = parsed.outer
     if protected is None:
         return outer_header(parsed.first), (), []
+    if outer is not None and protected.is_all_of(outer):
+        return _joined(protected.fields), (), []  # as it is where nothing was added on the way
     differ, found = compare_outside(protected, outer)
     is_from_of_outside = False
     if (both := differing_from(protected, outer)) is not None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from email.utils import format_datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -73,7 +74,7 @@ def mail(sender: str, to: str, size: int) -> bytes:
     line = b"The figures of this quarter are in, and they are better than last year's.\r\n"
     head = (
         f"From: {sender}\r\nTo: {to}\r\nSubject: The figures\r\n"
-        "Date: Thu, 26 Nov 2026 12:00:00 +0000\r\nMessage-ID: <bench@contoso.com>\r\n"
+        f"Date: {format_datetime(datetime.now(UTC))}\r\nMessage-ID: <bench@contoso.com>\r\n"
         "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\n"
         "Content-Transfer-Encoding: 7bit\r\n\r\n"
     ).encode()

@@ -680,7 +680,7 @@ def test_an_attribute_costs_and_gives_the_same_in_whatever_form_it_is(
         for oid in types:
             assert [v.raw for v in one.values(oid)] == [v.raw for v in other.values(oid)]
             assert [v.contents for v in one.values(oid)] == [v.contents for v in other.values(oid)]
-            assert one.is_repeated(oid) == other.is_repeated(oid)
+            assert (oid in one.repeated) == (oid in other.repeated)
             single, same = one.single(oid), other.single(oid)
             is_once = types[:number].count(oid) == 1 and count == 1
             assert (single is not None) == is_once
