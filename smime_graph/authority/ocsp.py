@@ -44,9 +44,9 @@ REFUSALS = {
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A CertID (4.1.1), as it came and taken apart; `digest` is None for one nobody knows."""
+    """A CertID (4.1.1), in DER and taken apart; `digest` is None for one that nobody knows."""
 
-    raw: bytes
+    cert_id: bytes
     digest: Digest | None
     name_hash: bytes
     key_hash: bytes
@@ -98,13 +98,21 @@ def _question(node: ber.Node) -> Question:
     """CertID ::= SEQUENCE { hashAlgorithm, issuerNameHash, issuerKeyHash, serialNumber }"""
     fields = Fields(node, "CertID")
     algorithm = Fields(fields.take(ber.SEQUENCE, "hashAlgorithm"), "hashAlgorithm")
-    return Question(
-        bytes(node.raw),
-        algorithms.find(Digest, algorithm.any("algorithm").as_oid()),
-        bytes(fields.any("issuerNameHash").as_octets()),
-        bytes(fields.any("issuerKeyHash").as_octets()),
-        fields.any("serialNumber").as_integer(),
+    oid = algorithm.any("algorithm").as_oid()
+    parameters = [ber.null()] if algorithm.optional(ber.NULL) is not None else []
+    algorithm.end()
+    name_hash = bytes(fields.any("issuerNameHash").as_octets())
+    key_hash = bytes(fields.any("issuerKeyHash").as_octets())
+    serial = fields.any("serialNumber").as_integer()
+    fields.end()
+    # anew, in DER: the request may be BER, and the response repeats it
+    cert_id = ber.sequence(
+        ber.sequence(ber.oid(oid), *parameters),
+        ber.octet_string(name_hash),
+        ber.octet_string(key_hash),
+        ber.integer(serial),
     )
+    return Question(cert_id, algorithms.find(Digest, oid), name_hash, key_hash, serial)
 
 
 def is_about(question: Question, issuer: Certificate) -> bool:
@@ -145,7 +153,7 @@ def write(
                                      SEQUENCE OF SingleResponse, [1] responseExtensions OPTIONAL }
     """
     key = sha1(_key_octets(responder.certificate), usedforsecurity=False).digest()
-    singles = [_single(question.raw, status, updates) for question, status in answers]
+    singles = [_single(question.cert_id, status, updates) for question, status in answers]
     extensions = []
     if nonce is not None:
         value = ber.octet_string(ber.octet_string(nonce))
