@@ -266,7 +266,7 @@ def _answer(kind: Kind, message_id: str, message: str | None, given: Mapping[str
         if finished is None:
             raw = _build(graph, wanted, place.user)
         else:
-            raw = prepare_answer(graph, kind, message_id, finished, how)
+            raw = prepare_answer(graph, kind, message_id, finished, how, reading)
         methods = {"reply": graph.reply, "reply-all": graph.reply_all, "forward": graph.forward}
         with graph_client.report_interruption():
             ref = methods[kind](message_id, raw)
@@ -274,10 +274,18 @@ def _answer(kind: Kind, message_id: str, message: str | None, given: Mapping[str
 
 
 def prepare_answer(
-    graph: GraphClient, kind: Kind, message_id: str, message: bytes, how: Protection
+    graph: GraphClient,
+    kind: Kind,
+    message_id: str,
+    message: bytes,
+    how: Protection,
+    reading: Reading | None = None,
 ) -> bytes:
-    """What is submitted as an answer, held against whom Graph will send it to."""
-    if kind != "forward":
+    """What is submitted as an answer, held against whom Graph will send it to, and against what
+    the original hid.
+    """
+    can_open = reading is not None and bool(reading.keys.identity)
+    if kind != "forward" or can_open:
         try:
             original = graph_client.original(graph, message_id)
         except GraphRefused as error:
@@ -286,8 +294,52 @@ def prepare_answer(
             text = f"whom Graph sends the answer to is not checked: {error}"
             terminal.complain("warning", text)
         else:
-            _check_finished(kind, original, message, how)
+            if kind != "forward":
+                _check_finished(kind, original, message, how)
+            how = _hiding(kind, original, message, how, reading if can_open else None)
     return prepare(message, how)
+
+
+def _hiding(
+    kind: Kind, original: bytes, message: bytes, how: Protection, reading: Reading | None
+) -> Protection:
+    """How a finished answer is protected, so that nothing stands outside that the original hid
+    (RFC 9788 6.1). What is encrypted on the way is made so; of the rest it is said.
+    """
+    from ..pki.address import header_addresses
+    from ..smime.answer import reference_hcp, tells_what_was_hidden, unopened_hcp
+    from ..smime.entity import Entity
+    from ..smime.examine import inspect
+    from .keys import message_addresses
+
+    can_hide = how.keys.has_recipient and not inspect(message)
+    if reading is None:
+        hidden = unopened_hcp(original, kind=kind, policy=how.policy)
+    else:
+        opened, _ = _open_original(original, reading)
+        to = message_addresses(message) if kind == "forward" else []
+        sender = next(iter(header_addresses(Entity(message).get("From") or "")), "nobody@localhost")
+        hidden = reference_hcp(opened, kind=kind, sender=sender, to=to, policy=how.policy)
+        if not can_hide and tells_what_was_hidden(opened, message):
+            raise PolicyRefusal(
+                "the Subject of the original was encrypted, and the answer has it in the clear",
+                rule="answer.decrypted-in-clear",
+                policy=how.policy.name,
+                hint="name the certificates of its recipients with --recipient, so that it is"
+                " encrypted again, or write another Subject",
+            )
+    if hidden is None:
+        return how
+    if can_hide:
+        return replace(how, confidentiality=hidden)
+    subject = Entity(message).get("Subject") or ""
+    if hidden("Subject", subject) != subject:
+        terminal.complain(
+            "warning",
+            "the Subject of the original is hidden, and that of the answer stands in the clear:"
+            " it must not tell what was hidden",
+        )
+    return how
 
 
 def _check_finished(kind: Kind, original: bytes, message: bytes, how: Protection) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import codecs
 import re
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -34,7 +34,7 @@ from .attachments import Attachment
 from .canonical import canonical_entity
 from .entity import MAX_DEPTH, Entity, split_multipart
 from .examine import inspect
-from .fields import decode_words
+from .fields import base_subject, decode_words, is_obscured
 from .header_confidentiality import POLICIES as HCPS
 from .header_confidentiality import HeaderConfidentiality
 from .outgoing import emails
@@ -153,8 +153,11 @@ def reference_hcp(
         for name, value in inside.items()
         if name not in _OWN and outside.get(name) != value
     }
-    if not hidden:
-        return None
+    return _hiding(hidden, policy) if hidden else None
+
+
+def _hiding(hidden: Mapping[str, str | None], policy: Policy) -> HeaderConfidentiality:
+    """What the policy hides, and these fields, by their names in lower case."""
     own = HCPS.get(policy.header_confidentiality)
 
     def hcp(name: str, value: str) -> str | None:
@@ -162,6 +165,35 @@ def reference_hcp(
         return hidden.get(name.lower(), value) if shown == value else shown
 
     return hcp
+
+
+def unopened_hcp(
+    original: bytes, *, kind: Kind, policy: Policy = EXCHANGE
+) -> HeaderConfidentiality | None:
+    """As `reference_hcp`, where nobody opened the original: if what stands outside says that its
+    Subject is hidden, the answer's may repeat what stands inside.
+    """
+    subject = _Original(Entity(original)).text("Subject")
+    if not is_obscured(subject) or not _is_encrypted(original):
+        return None
+    return _hiding({"subject": subject_of(kind, subject)}, policy)
+
+
+def tells_what_was_hidden(original: Opened, made: bytes) -> bool:
+    """Whether a Subject or Thread-Topic that stands outside in `made` has the Subject in it that
+    stood in `original` under its encryption alone.
+    """
+    protected = original.protected
+    if protected is None or protected.outer is None:
+        return False
+    visible = {base_subject(text) for name, text in protected.outer if name.lower() == "subject"}
+    inside = {base_subject(field.value) for field in protected.all("subject")}
+    outside = Entity(made)
+    shown = [base_subject(one.value) for name in _OF_SUBJECT for one in outside.all(name)]
+    return any(text and text in one for text in inside - visible for one in shown)
+
+
+_OF_SUBJECT = ("Subject", "Thread-Topic")
 
 
 # of an answer, whatever it answers

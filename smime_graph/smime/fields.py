@@ -38,6 +38,20 @@ def decode_words(value: str) -> str:
         return value  # a charset that nobody knows
 
 
+_PREFIXES = re.compile(r"(?:\s*+(?:re|fwd?|aw|wg|sv|vs|tr)\s*+(?:\[\d++\])?:)*+", re.IGNORECASE)
+_OBSCURED = ("[...]", "...", "encrypted message")  # RFC 9788 3.2.1; others before it
+
+
+def base_subject(value: str) -> str:
+    """What a Subject is about: decoded, in lower case, without the marks of answers."""
+    return " ".join(_PREFIXES.sub("", decode_words(value), count=1).split()).lower()
+
+
+def is_obscured(subject: str) -> bool:
+    """Whether this Subject says that the right one is hidden."""
+    return base_subject(subject) in _OBSCURED
+
+
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 # what nearly every Date is; the long way comes to the same
 _DATE = re.compile(

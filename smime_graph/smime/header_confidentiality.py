@@ -19,7 +19,7 @@ from ..pki.address import parse_header_addresses
 from ..text import printable
 from .canonical import is_safe
 from .entity import MAX_HEADER, MAX_HEADER_LINES, HeaderField, without_comments
-from .fields import canonical_field, decode_words, folded_field, unfoldable
+from .fields import base_subject, canonical_field, decode_words, folded_field, unfoldable
 from .header_protection import HP_OUTER, USER_FACING, HeaderProtection
 from .lines import has_long_line
 
@@ -98,9 +98,18 @@ def hidden_fields(
     """The fields as they stand outside, and those of them that do not stand there as they are."""
     outside: list[HeaderField] = []
     hidden: list[HeaderField] = []
-    for field in fields:
+    asked = [
+        _ask(policy, one.name, one.value) if is_to_protect(one) else one.value for one in fields
+    ]
+    secret = {
+        base_subject(one.value)
+        for one, shown in zip(fields, asked, strict=True)
+        if one.name.lower() == "subject" and shown != one.value
+    }
+    for field, shown in zip(fields, asked, strict=True):
         value = field.value
-        shown = _ask(policy, field.name, value) if is_to_protect(field) else value
+        if secret and _repeats(field, secret):
+            shown = None
         if shown is not None and shown.split() == value.split():
             outside.append(field)
             continue
@@ -112,6 +121,23 @@ def hidden_fields(
             )
             outside.append(HeaderField(field.name, raw))
     return outside, hidden
+
+
+def _repeats(field: HeaderField, secret: set[str]) -> bool:
+    """Whether the field says what a hidden Subject says: Outlook's Thread-Topic does, whatever the
+    policy thinks of it (RFC 9788 11.2.3).
+    """
+    name = field.name.lower()
+    return name == "thread-topic" or (
+        name not in _NEEDED_OUTSIDE and base_subject(field.value) in secret - {""}
+    )
+
+
+# what mail does not arrive without, or is not answered; and the Subject is what is hidden
+_NEEDED_OUTSIDE = frozenset(
+    ("subject", "from", "sender", "reply-to", "to", "cc", "date", "message-id", "in-reply-to")
+    + ("references",)
+)
 
 
 def _ask(policy: HeaderConfidentiality, name: str, value: str) -> str | None:

@@ -781,3 +781,68 @@ def test_a_service_that_never_ends_its_answer_is_left_at_the_deadline(
     assert result.status == 3
     assert "deadline" in json.loads(result.out)["error"]["text"]
     assert "hint: " in result.err
+
+
+# --- what the original hid (RFC 9788 6.1) ---------------------------------------------------------
+
+ASKED = MESSAGE.replace(b"Figures", b"the takeover")
+RETURN = (
+    b"From: Bob <bob@contoso.com>\nTo: alice@contoso.com\nSubject: Re: the takeover\n"
+    b"Message-ID: <r@contoso.com>\n\nyes\n"
+)
+
+
+@pytest.fixture
+def hidden(call: Run) -> str:
+    """A message whose Subject is hidden, in Bob's mailbox."""
+    sealing = ("--signer", "alice.key", "--recipient", "bob.pem")
+    made = call("seal", *sealing, "--header-confidentiality", "baseline", stdin=ASKED).out
+    assert call("send", *DATA, stdin=made).status == 0
+    (message,) = inbox(call, "bob@contoso.com")
+    return str(message["id"])
+
+
+@pytest.mark.parametrize("opening", [(), OPEN_BOB], ids=["unopened", "opened"])
+@pytest.mark.parametrize("verb", ["reply", "reply-all", "draft"])
+def test_a_finished_answer_is_sealed_without_what_was_hidden(
+    call: Run, hidden: str, verb: str, opening: tuple[str, ...]
+) -> None:
+    sealing = ("--signer", "bob.key", "--recipient", "alice.pem")
+    if verb == "draft":
+        result = call("draft", "--reply-to", hidden, *sealing, *DATA, stdin=RETURN)
+        message_id = result.out.decode().strip()
+    else:
+        result = call(verb, hidden, *sealing, *opening, *DATA, stdin=RETURN)
+        (message,) = inbox(call, "alice@contoso.com")
+        message_id = message["id"]
+    assert result.status == 0, result.err
+    raw = call("fetch", message_id, *DATA).out
+    assert parsed(raw)["Subject"] == "Re: [...]"
+    assert b"takeover" not in raw
+    opened = call("unseal", "--identity", "alice.key", "--trust", "roots.pem", stdin=raw)
+    assert parsed(opened.out)["Subject"] == "Re: the takeover"
+
+
+@pytest.mark.parametrize("verb", ["reply", "forward"])
+@pytest.mark.parametrize("form", ["plain", "signed", "sealed"])
+def test_a_finished_answer_that_tells_what_was_hidden_is_refused_or_told(
+    call: Run, hidden: str, form: str, verb: str
+) -> None:
+    raw = RETURN
+    if form == "signed":
+        raw = call("sign", "--signer", "bob.key", stdin=raw).out
+    elif form == "sealed":
+        raw = call("seal", "--signer", "bob.key", "--recipient", "alice.pem", stdin=raw).out
+    refused = call(verb, hidden, "-", *OPEN_BOB, *DATA, stdin=raw)
+    assert refused.status == 1
+    assert "was encrypted, and the answer has it in the clear" in refused.err
+    assert "takeover" not in refused.err
+    assert inbox(call, "alice@contoso.com") == []
+    if verb == "reply":
+        told = call(verb, hidden, "-", *DATA, stdin=raw)
+        assert told.status == 0
+        assert "must not tell what was hidden" in told.err
+    other = raw.replace(b"the takeover", b"your letter", 1)
+    if form == "plain":
+        fine = call(verb, hidden, "-", *OPEN_BOB, *DATA, stdin=other)
+        assert fine.status == 0, fine.err

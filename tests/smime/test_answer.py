@@ -30,7 +30,16 @@ from smime_graph import (
     verify,
 )
 from smime_graph.errors import MalformedMessage, PolicyRefusal, SmimeGraphError, UsageError
-from smime_graph.smime.answer import Kind, answer, check_addressees, reference_hcp, subject_of
+from smime_graph.smime.answer import (
+    Kind,
+    answer,
+    check_addressees,
+    reference_hcp,
+    subject_of,
+    tells_what_was_hidden,
+    unopened_hcp,
+)
+from smime_graph.smime.report import MessageReport
 
 ORIGINAL = (
     b"From: Alice <alice@contoso.com>\r\nTo: Bob <bob@contoso.com>, dave@contoso.com\r\n"
@@ -567,3 +576,51 @@ def test_an_original_that_hid_its_from_lets_an_answer_show_nothing_of_it(
     assert hcp is not None
     assert [hcp(name, "x") for name in ("To", "Subject", "In-Reply-To")] == [None] * 3
     assert hcp("From", "bob@contoso.com") == "bob@contoso.com"
+
+
+@pytest.mark.parametrize(
+    ("subject", "shown"),
+    [
+        ("[...]", "Re: [...]"),
+        ("Re: [...]", "Re: [...]"),
+        ("...", "Re: ..."),
+        ("Encrypted Message", "Re: Encrypted Message"),
+        ("the takeover", None),
+        ("", None),
+    ],
+)
+def test_an_answer_to_what_nobody_opened_hides_its_subject(
+    exchange: Exchange, subject: str, shown: str | None
+) -> None:
+    def outside(name: str, value: str) -> str | None:
+        return subject if name == "Subject" else value
+
+    sealing: Any = {"policy": ANYBODY, "at": exchange.now, "header_confidentiality": outside}
+    raw = seal(SECRET, signer=exchange.alice, recipients=[exchange.to_bob], **sealing)
+    hcp = unopened_hcp(raw, kind="reply")
+    assert (hcp is None) is (shown is None)
+    if hcp is not None:
+        assert hcp("Subject", "Re: the takeover") == shown
+        assert hcp("To", "alice@contoso.com") == "alice@contoso.com"
+    # what was not encrypted hid nothing
+    assert unopened_hcp(SECRET.replace(b"the takeover", subject.encode()), kind="reply") is None
+
+
+@pytest.mark.parametrize(
+    ("header", "tells"),
+    [
+        (b"Subject: Re: the takeover", True),
+        (b"Subject: =?utf-8?q?AW:_The_takeover=2C_tomorrow?=", True),
+        (b"Subject: x\r\nThread-Topic: the takeover", True),
+        (b"Subject: Re: [...]", False),
+        (b"Subject: Re:", False),
+        (b"X: y", False),
+    ],
+)
+def test_an_answer_that_tells_what_was_hidden_is_noticed(
+    exchange: Exchange, header: bytes, tells: bool
+) -> None:
+    made = b"From: bob@contoso.com\r\n" + header + b"\r\n\r\nyes\r\n"
+    assert tells_what_was_hidden(exchange.received("baseline"), made) is tells
+    assert tells_what_was_hidden(exchange.received("none"), made) is False
+    assert tells_what_was_hidden(Opened(SECRET, b"", MessageReport()), made) is False

@@ -452,3 +452,68 @@ def test_what_is_put_into_a_text_is_taken_out_again(
 
     assert contents(opened.raw) == contents(bare.raw)
     assert b"hp-legacy-display" not in opened.raw
+
+
+@pytest.mark.parametrize("hcp", ["baseline", "shy", "own"])
+@pytest.mark.parametrize(
+    "field",
+    [
+        b"Thread-Topic: the takeover\r\n",
+        b"Thread-Topic: anything\r\n",
+        b"thread-topic: =?utf-8?q?the_takeover?=\r\n",
+        b"X-Topic: Re: The  Takeover\r\n",
+        b"X-Folded-Topic: the\r\n takeover\r\n",
+        b"Keywords: the takeover\r\n",
+        b"Comments: the takeover\r\n",
+    ],
+)
+def test_what_repeats_a_hidden_subject_is_hidden_as_well(
+    alice: Identity,
+    bob: Identity,
+    to_bob: Contact,
+    trust: TrustStore,
+    now: datetime,
+    field: bytes,
+    hcp: Any,
+) -> None:
+    """Outlook's Thread-Topic is the Subject once more."""
+
+    def own(name: str, value: str) -> str | None:
+        return None if name == "Subject" else value
+
+    raw = (
+        b"From: alice@contoso.com\r\nTo: bob@contoso.com\r\nSubject: Re: AW: the takeover\r\n"
+        b"Thread-Index: AQHZ\r\nX-Mailer: the takeover of mail\r\n" + field + b"\r\nhello\r\n"
+    )
+    made = seal(
+        raw,
+        signer=alice,
+        recipients=[to_bob],
+        at=now,
+        header_confidentiality=own if hcp == "own" else hcp,
+    )
+    outside = message_from_bytes(made)
+    name = field.partition(b":")[0].decode()
+    assert outside[name] is None
+    assert (outside["Thread-Index"], outside["X-Mailer"]) == ("AQHZ", "the takeover of mail")
+    opened = unseal(made, identities=[bob], trust=trust, at=now)
+    assert opened.message[name] == message_from_bytes(raw, policy=SMTP)[name]
+    states = {one.name: one.state for one in opened.report.header_fields}
+    assert states[name] == states["Subject"] == "signed-and-encrypted"
+    assert not opened.report.has("smime.outer-header")
+
+
+def test_where_the_subject_is_shown_what_repeats_it_is_shown(
+    alice: Identity, to_bob: Contact, now: datetime
+) -> None:
+    raw = (
+        b"From: Alice <alice@contoso.com>\r\nTo: bob@contoso.com\r\nSubject: Alice\r\n"
+        b"Thread-Topic: Alice\r\n\r\nhello\r\n"
+    )
+    hcp: Any = lambda name, value: None if name == "Comments" else value  # noqa: E731
+    made = seal(raw, signer=alice, recipients=[to_bob], at=now, header_confidentiality=hcp)
+    assert message_from_bytes(made)["Thread-Topic"] == "Alice"
+    # and without what it needs no mail arrives
+    hidden = seal(raw, signer=alice, recipients=[to_bob], at=now, header_confidentiality="baseline")
+    assert message_from_bytes(hidden)["From"] == "Alice <alice@contoso.com>"
+    assert message_from_bytes(hidden)["Thread-Topic"] is None
