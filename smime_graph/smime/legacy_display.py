@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from html import escape
 
-from ..buffers import Data, part
+from ..buffers import LARGE, Data, part
 from ..errors import MalformedMessage
 from .canonical import WIDE_CHARSETS, encode_base64, quoted_printable
 from .entity import Entity, is_mime_field, split_multipart
@@ -178,6 +178,25 @@ def add_display(raw: bytes, text: str, depth: int = 0) -> bytes:
         found += [body[position:start], add_display(body[start:stop], text, depth + 1)]
         position = stop
     return b"".join([entity.header, *found, body[position:]])
+
+
+def display_above(header: bytes, body: Data, text: str) -> tuple[bytes, Data]:
+    """As `add_display` for what is too large to be copied: what its body begins with, up to where a
+    part begins that stays as it is, and the rest. Only where the first part, which is the Main Body
+    Part, is small.
+    """
+    kind = Entity(header).content_type
+    if kind.value not in ("multipart/mixed", "multipart/related"):
+        return b"", body
+    try:
+        start, stop = split_multipart(body, kind.parameters.get("boundary", "")).spans[0]
+    except MalformedMessage:
+        return b"", body
+    if stop > LARGE:
+        return b"", body
+    changed = add_display(bytes(body[start:stop]), text, 1)
+    rest = stop + (2 if body[stop : stop + 2] == b"\r\n" else 1)
+    return b"".join([body[:start], changed, body[stop:rest]]), part(body, rest, len(body))
 
 
 def _with_element(entity: Entity[bytes], text: str) -> bytes:

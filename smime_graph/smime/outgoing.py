@@ -315,7 +315,7 @@ class Outgoing:
         end = b"\r\n" if self.message.header.endswith(b"\r\n") else b"\n"
         has_type = bool(self.message.all("Content-Type"))
         body, inner = self.message.body, self._inner
-        above = self._protected
+        above, beginning = self._protected, b""
         if self._one is not None and self._intent is None:
             above = b"".join([one.raw for one in self._outer if one.name.lower() in ("to", "cc")])
         if not has_type:
@@ -326,12 +326,15 @@ class Outgoing:
                 one._replace(raw=without_hp(one)) if one.name.lower() == "content-type" else one
                 for one in inner
             ]
-            if self._display and isinstance(body, bytes):
-                from .legacy_display import add_display  # of few messages
+            if self._display:
+                from .legacy_display import add_display, display_above  # of few messages
 
-                raw = b"".join([*[one.raw for one in inner], end, body])
-                shown = Entity(add_display(raw, self._display))
-                body, inner = shown.body, list(shown.fields)
+                header = b"".join([*[one.raw for one in inner], end])
+                if isinstance(body, bytes):
+                    shown = Entity(add_display(header + body, self._display))
+                    body, inner = shown.body, list(shown.fields)
+                else:
+                    beginning, body = display_above(header, body, self._display)
             typed = next(n for n, one in enumerate(inner) if one.name.lower() == "content-type")
             inner[typed] = with_hp(inner[typed], self._intent)
         if has_type and isinstance(body, bytes):
@@ -340,7 +343,7 @@ class Outgoing:
         fields = [above, *[field.raw for field in inner]]
         if isinstance(body, bytes):
             return canonical_entity(b"".join([*fields, end, body]), clear=clear)
-        return canonical_large(b"".join([*fields, end]), body, clear=clear)
+        return canonical_large(b"".join([*fields, end, beginning]), body, clear=clear)
 
     def assemble(self, entity: B) -> B:
         """The fields that stay outside, those that were missing, and the entity with its own."""

@@ -164,7 +164,7 @@ def seal(
     policy says: a HeaderConfidentialityName, "none", "baseline" (the Subject becomes "[...]") or
     "shy" (names beside addresses and the time zone as well), or a HeaderConfidentiality. A text
     that is the message then begins with what was hidden, for those whose program does not read it
-    inside, if the message is below 1 MB.
+    inside, if that text is below 1 MB.
 
     More of each, and the errors, stand at `sign` and `encrypt`.
     """

@@ -354,6 +354,49 @@ def test_what_is_sealed_is_the_same_octets(
     assert work() == in_memory(monkeypatch, work)
 
 
+WIDE = b"Content-Type: text/html; charset=utf-8\r\n\r\n<body><p>Hello</p></body>\r\n"
+SMALL = leaf(b"text/plain", b"quoted-printable", b"Hello=20you\r\n")
+BESIDE = leaf(b"application/pdf", b"base64", FILLER * 25)
+
+
+@pytest.mark.parametrize("line_end", [b"\r\n", b"\n"])
+@pytest.mark.parametrize(
+    ("shape", "marks"),
+    [
+        (parts(SMALL, BESIDE), 1),
+        (parts(WIDE, BESIDE, kind=b"related"), 1),
+        (parts(parts(SMALL, WIDE, boundary=b"i", kind=b"alternative"), BESIDE), 2),
+        (b"Subject: x\r\n" + parts(b"\r\nno header of its own\r\n", BESIDE), 0),
+        (parts(BESIDE, SMALL), 0),
+    ],
+)
+def test_what_was_hidden_is_displayed_in_the_small_text_of_a_large_message(
+    monkeypatch: pytest.MonkeyPatch,
+    alice: Identity,
+    bob: Identity,
+    to_bob: Contact,
+    trust: TrustStore,
+    now: datetime,
+    shape: bytes,
+    marks: int,
+    line_end: bytes,
+) -> None:
+    raw = (HEAD + b"Subject: the takeover\r\n" + shape).replace(b"\r\n", line_end)
+    assert len(raw) > buffers.LARGE
+
+    def content() -> bytes:
+        made = seal(
+            raw, signer=alice, recipients=[to_bob], at=now, header_confidentiality="baseline"
+        )
+        return unseal(made, identities=[bob], trust=trust, at=now).content
+
+    found = content()
+    assert found.count(b'hp-legacy-display="1"') == marks
+    body = found.partition(b"\r\n\r\n")[2]
+    assert body.count(b"Subject: the takeover") == marks
+    assert found == in_memory(monkeypatch, content)
+
+
 def test_what_is_compressed_is_the_same_content(monkeypatch: pytest.MonkeyPatch) -> None:
     made = compress(MANY)
     assert (
