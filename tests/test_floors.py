@@ -15,6 +15,8 @@ ROOT = Path(__file__).parents[1]
 DRIVERS = {
     "smime_graph",
     "smime_graph.__main__",
+    "smime_graph.authority",
+    "smime_graph.authority.service",
     "smime_graph.batch",
     "smime_graph.batch.processes",
     "smime_graph.batch.run",

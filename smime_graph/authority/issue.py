@@ -389,7 +389,7 @@ class CA:
         except MalformedMessage:
             return ocsp_form.refusal("malformed-request")
         return ocsp_form.write(
-            [(one, self._status(one, at)) for one in asked.questions],
+            [(one, ocsp_status(self, one, at)) for one in asked.questions],
             responder=self.responder(at=at),
             at=at,
             updates=(at, at + lifetime),
@@ -425,13 +425,6 @@ class CA:
             )
             self._responder = held = Identity(key, certificate)
         return held
-
-    def _status(self, question: ocsp_form.Question, at: datetime) -> ocsp_form.Status:
-        if not ocsp_form.is_about(question, self.certificate):
-            return None
-        if (revoked := self._records.revoked(at).get(question.serial)) is not None:
-            return revoked
-        return "good" if self._records.knows(question.serial) else None
 
     def _time(self, at: datetime | None) -> datetime:
         at = at or self.at or datetime.now(UTC)
@@ -513,6 +506,15 @@ class CA:
         if identifier is None:
             return x509.AuthorityKeyIdentifier.from_issuer_public_key(self.private_key.public_key())
         return x509.AuthorityKeyIdentifier(identifier, None, None)
+
+
+def ocsp_status(ca: CA, question: ocsp_form.Question, at: datetime) -> ocsp_form.Status:
+    """What an authority answers to a question at a time."""
+    if not ocsp_form.is_about(question, ca.certificate):
+        return None
+    if (revoked := ca._records.revoked(at).get(question.serial)) is not None:
+        return revoked
+    return "good" if ca._records.knows(question.serial) else None
 
 
 @checked

@@ -6,24 +6,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha1
-from typing import Any, Literal
+from typing import Literal
 
 from cryptography import x509
 
 from .. import algorithms, oids
-from ..algorithms import Digest, SignatureScheme
+from ..algorithms import Digest
 from ..asn1 import ber
 from ..asn1.ber import Fields
 from ..errors import MalformedMessage
 from ..pki.identity import Identity
 from ..x509.certificate import Certificate
-from . import profile
+from .profile import sign
 from .records import Revoked
 
-__all__ = ["OcspRequest", "Question", "Status", "is_about", "read_request", "refusal", "write"]
+__all__ = [
+    *("OcspRequest", "Question", "Status", "is_about", "read_request", "refusal", "unwrap"),
+    *("with_serial", "wrap", "write"),
+]
 
 _MAX_QUESTIONS = 100
 _MAX_NONCE = 128  # octets (RFC 9654 2.1)
@@ -106,13 +109,16 @@ def _question(node: ber.Node) -> Question:
     serial = fields.any("serialNumber").as_integer()
     fields.end()
     # anew, in DER: the request may be BER, and the response repeats it
-    cert_id = ber.sequence(
-        ber.sequence(ber.oid(oid), *parameters),
-        ber.octet_string(name_hash),
-        ber.octet_string(key_hash),
-        ber.integer(serial),
-    )
+    algorithm_id = ber.sequence(ber.oid(oid), *parameters)
+    hashes = ber.octet_string(name_hash) + ber.octet_string(key_hash)
+    cert_id = ber.sequence(algorithm_id, hashes, ber.integer(serial))
     return Question(cert_id, algorithms.find(Digest, oid), name_hash, key_hash, serial)
+
+
+def with_serial(question: Question, serial: int) -> Question:
+    """The same question about another certificate of the issuer."""
+    fields = [bytes(one.raw) for one in ber.read(question.cert_id, "CertID").children()]
+    return replace(question, cert_id=ber.sequence(*fields[:3], ber.integer(serial)), serial=serial)
 
 
 def is_about(question: Question, issuer: Certificate) -> bool:
@@ -162,11 +168,26 @@ def write(
     data = ber.sequence(
         ber.context(2, ber.octet_string(key)), _time(at), ber.sequence(*singles), *extensions
     )
-    algorithm, signature = _sign(responder.private_key, data)
+    algorithm, signature = sign(responder.private_key, data)
     certificates = ber.context(0, ber.sequence(responder.certificate.der))
-    basic = ber.sequence(data, algorithm, ber.bit_string(signature), certificates)
+    return wrap(ber.sequence(data, algorithm, ber.bit_string(signature), certificates))
+
+
+def wrap(basic: bytes) -> bytes:
+    """OCSPResponse ::= SEQUENCE { responseStatus successful, [0] { id-pkix-ocsp-basic, OCTET STRING
+    of a BasicOCSPResponse } }
+    """
     inside = ber.sequence(ber.oid(oids.OCSP_BASIC), ber.octet_string(basic))
     return ber.sequence(ber.tlv(_ENUMERATED, b"\0"), ber.context(0, inside))
+
+
+def unwrap(response: bytes) -> bytes:
+    """The BasicOCSPResponse in a response that has one."""
+    outer = Fields(ber.read(response, "OCSPResponse"), "OCSPResponse")
+    outer.any("responseStatus")
+    inside = Fields(outer.take(0xA0, "responseBytes").only("responseBytes"), "ResponseBytes")
+    inside.any("responseType")
+    return bytes(inside.any("response").as_octets())
 
 
 def _single(cert_id: bytes, status: Status, updates: tuple[datetime, datetime | None]) -> bytes:
@@ -192,19 +213,3 @@ def _time(moment: datetime) -> bytes:
     # without fractions: RFC 6960 4.2.2.1 has them as RFC 5280 4.1.2.5.2
     text = f"{moment.astimezone(UTC):%Y%m%d%H%M%SZ}"
     return ber.tlv(ber.GENERALIZED_TIME, text.encode())
-
-
-def _sign(key: Any, data: bytes) -> tuple[bytes, bytes]:
-    """The AlgorithmIdentifier and the signature, with the digest that certificates have."""
-    _, kind = profile.key_of(key)
-    scheme, sign = next(
-        (one, one.sign)
-        for one in algorithms.rows(SignatureScheme)
-        if kind.name in one.keys and one.sign is not None
-    )
-    hash_: Any = kind.parameter_set(key).digest
-    name = scheme.digests[0] if hash_ is None else hash_.name
-    digest = algorithms.by_name(Digest, name)
-    oid = next((o for o, fixed in scheme.by_oid.items() if fixed == name), scheme.oid(digest))
-    parameters = [ber.null()] if scheme.parameters == "null" else []
-    return ber.sequence(ber.oid(oid), *parameters), sign(key, data, digest)

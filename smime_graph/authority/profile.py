@@ -15,7 +15,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID as Aia
 from cryptography.x509.oid import NameOID
 
 from .. import algorithms, oids
-from ..algorithms import KeyKind
+from ..algorithms import Digest, KeyKind, SignatureScheme
 from ..asn1 import ber
 from ..errors import UsageError
 from ..pki.address import a_labels
@@ -80,6 +80,22 @@ def build(
     except (ValueError, TypeError) as error:
         raise UsageError(f"this cannot be put into a certificate: {error}") from error
     return Certificate(made.public_bytes(Encoding.DER))
+
+
+def sign(key: Any, data: bytes) -> tuple[bytes, bytes]:
+    """The AlgorithmIdentifier and the signature, with the digest that certificates have."""
+    _, kind = key_of(key)
+    scheme, sign = next(
+        (one, one.sign)
+        for one in algorithms.rows(SignatureScheme)
+        if kind.name in one.keys and one.sign is not None
+    )
+    hash_: Any = kind.parameter_set(key).digest
+    name = scheme.digests[0] if hash_ is None else hash_.name
+    digest = algorithms.by_name(Digest, name)
+    oid = next((o for o, fixed in scheme.by_oid.items() if fixed == name), scheme.oid(digest))
+    parameters = [ber.null()] if scheme.parameters == "null" else []
+    return ber.sequence(ber.oid(oid), *parameters), sign(key, data, digest)
 
 
 def validity_of(
