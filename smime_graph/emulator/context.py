@@ -33,6 +33,9 @@ class Rules:
     clock: Callable[[], float]
 
 
+_IMMUTABLE = re.compile(r'\bIdType\s*=\s*"?ImmutableId\b', re.I)
+
+
 @dataclass(slots=True)
 class Call:
     store: Store
@@ -50,9 +53,7 @@ class Call:
 
     @property
     def immutable(self) -> bool:
-        return bool(
-            re.search(r'\bIdType\s*=\s*"?ImmutableId\b', self.headers.get("prefer", ""), re.I)
-        )
+        return _IMMUTABLE.search(self.headers.get("prefer", "")) is not None
 
     @property
     def design(self) -> bool:

@@ -77,9 +77,11 @@ class Summary:
 # that was not removed.
 _LINE = re.compile(rb"[^\r\n]*(\r\n|\r|\n|\Z)")
 _HEADER = re.compile(rb"(?:[^\r\n]++(?:\r\n|\r|\n|\Z))*+")
-# RFC 5322 2.2: printable ASCII without the colon; 4.5: obsolete syntax lets white space precede
-# the colon.
-_NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")
+# A field with what is folded under it, or a line that is none. RFC 5322 2.2: a name is printable
+# ASCII without the colon; 4.5: obsolete syntax lets white space precede the colon.
+_FIELD = re.compile(
+    rb"(?:([!-9;-~]++)[ \t]*+:)?+([^\r\n]*+(?:(?:\r\n|\r|\n)[ \t][^\r\n]*+)*+)(?:\r\n|\r|\n|\Z)"
+)
 
 
 def header_fields(raw: bytes) -> tuple[list[Field], int]:
@@ -92,21 +94,15 @@ def header_fields(raw: bytes) -> tuple[list[Field], int]:
     end = block.end() if block else 0  # it is always there: the pattern matches the empty string
     if end > HEADER_LIMIT:
         raise UnusableMime("the header block is too long")
-    fields: list[Field] = []
-    name = ""
-    pieces: list[bytes] = []
-    start = position = 0
-    for line in (*raw[:end].splitlines(keepends=True), b""):
-        if line[:1] in (b" ", b"\t"):
-            pieces.append(line.rstrip(b"\r\n"))
-        else:
-            if name:
-                fields.append(Field(name, _text(b"".join(pieces)).strip(), start, position))
-            head = _NAME.match(line)
-            name = head[1].decode("ascii").lower() if head else ""
-            pieces = [line[head.end() :].rstrip(b"\r\n")] if head else []
-            start = position
-        position += len(line)
+    fields = [
+        Field(
+            found[1].decode("ascii").lower(),
+            _text(found[2].translate(None, b"\r\n")).strip(),
+            *found.span(),
+        )
+        for found in _FIELD.finditer(raw, 0, end)
+        if found[1] is not None
+    ]
     empty = _LINE.match(raw, end)
     return fields, empty.end() if empty else end
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import binascii
 import json
-import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Literal
 
 import pybase64
@@ -15,8 +15,6 @@ from .context import Call
 from .mime import Summary, UnusableMime, summarise
 from .mime_writer import lower_keys
 from .refusal import Refusal
-
-_BLANK = re.compile(rb"[ \t\r\n]")
 
 
 def body_kind(call: Call, *, optional: bool = False) -> Literal["json", "mime", "none"]:
@@ -55,11 +53,8 @@ def read_mime(call: Call, text: bytes, *, raw_allowed: bool) -> tuple[bytes, Sum
     raw.
     """
     candidates = []
-    try:
-        packed = text.translate(None, b" \t\r\n") if _BLANK.search(text) else text
-        candidates.append(pybase64.b64decode(packed, validate=True))
-    except binascii.Error:
-        pass
+    with suppress(binascii.Error):
+        candidates.append(_decoded(text))
     if raw_allowed:  # no confusion: every header field has a colon, which is not in the alphabet
         candidates.append(text)
     for candidate in candidates:
@@ -68,6 +63,13 @@ def read_mime(call: Call, text: bytes, *, raw_allowed: bool) -> tuple[bytes, Sum
         except UnusableMime:
             continue
     raise bad_mime(call)
+
+
+def _decoded(text: bytes) -> bytes:
+    try:
+        return pybase64.b64decode(text, validate=True)
+    except binascii.Error:
+        return pybase64.b64decode(text.translate(None, b" \t\r\n"), validate=True)
 
 
 def json_body(call: Call) -> dict[str, Any]:

@@ -287,6 +287,8 @@ def collection(answer: Response) -> tuple[list[object], str | None]:
 def retry_after(answer: Response) -> float | None:
     """The seconds an answer asks us to wait (RFC 9110 10.2.3: seconds or a date), None without."""
     text = answer.headers.get("retry-after", "").strip()
+    if not text:
+        return None
     if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text, re.ASCII):
         return float(text)
     try:
@@ -314,7 +316,8 @@ def _without(text: str, secret: str | None) -> str:
     """
     if not secret:
         return text
-    text = re.sub(rf"(?i)\b(bearer\W+){re.escape(secret)}", r"\1***", text)
+    if "bearer" in text.lower():
+        text = re.sub(rf"(?i)\b(bearer\W+){re.escape(secret)}", r"\1***", text)
     known, folded = secret.lower(), text.lower()
     size = max(6, min(_PIECE, len(known)))
     if len(known) < size:
@@ -339,6 +342,8 @@ def _without(text: str, secret: str | None) -> str:
 def printable(text: str, *, limit: int) -> str:
     """Text from outside made fit for a message: no control characters, no surrogates, not long."""
     short = text if len(text) <= limit else text[:limit] + "..."
+    if short.isprintable():
+        return short
     return "".join(c if c.isprintable() else " " for c in short)
 
 

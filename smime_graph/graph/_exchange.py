@@ -53,13 +53,15 @@ def _once(request: Request, token: str, sending: Sending | None) -> Flow[Respons
         sending.disposition = "unknown"
     answer: Response | NoAnswer = yield replace(request, token=token, headers=headers)
     if isinstance(answer, Response):
-        answer = replace(answer, token=token)
+        answer = replace(answer, token=token, client_request_id=name)
+    else:
+        answer = replace(answer, client_request_id=name)
     if sending is not None:
         if _nothing_was_done(answer):
             sending.disposition = "not-sent"
         if sending.began_at is None and not (isinstance(answer, NoAnswer) and answer.sent == "no"):
             sending.began_at = answer.began_at
-    return replace(answer, client_request_id=name)
+    return answer
 
 
 def _nothing_was_done(answer: Response | NoAnswer) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from smime_graph.emulator import Emulator, Request, Response
+from smime_graph.emulator import Emulator, Request, Response, mime
 from smime_graph.emulator.mime import (
     add_fields,
     addresses,
@@ -36,6 +37,45 @@ def emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
     with Emulator(profile=request.param, rewrite_headers=True) as emulator:
         emulator.mailbox("alice@contoso.com").put(ORIGINAL, item_id=ITEM)
         yield emulator
+
+
+def read_line_by_line(raw: bytes) -> list[tuple[str, bytes, int, int]]:
+    """The fields: name, octets of the value without line ends, and where it stands."""
+    found: list[tuple[str, bytes, int, int]] = []
+    is_field = False
+    position = 0
+    for line in raw.splitlines(keepends=True):
+        start, position = position, position + len(line)
+        text = line.rstrip(b"\r\n")
+        if not text:
+            break
+        if text[:1] in (b" ", b"\t"):
+            if is_field:
+                name, value, begin, _ = found.pop()
+                found.append((name, value + text, begin, position))
+            continue
+        head = re.match(rb"([!-9;-~]+)[ \t]*:", text)
+        is_field = head is not None
+        if head is not None:
+            found.append((head[1].decode().lower(), text[head.end() :], start, position))
+    return found
+
+
+@settings(deadline=None, max_examples=400)
+@given(
+    raw=st.lists(
+        st.sampled_from([b"A:", b"b", b" ", b"\t", b":", b"\r", b"\n", b"\r\n", b"To : x", b"\xff"])
+    ).map(b"".join)
+)
+def test_a_header_is_read_as_line_by_line(raw: bytes) -> None:
+    fields = [
+        (one.name, one.value.encode("utf-8", "replace"), one.start, one.end)
+        for one in header_fields(raw)[0]
+    ]
+    assert fields == [
+        (name, mime._text(value).strip().encode("utf-8", "replace"), start, end)
+        for name, value, start, end in read_line_by_line(raw)
+    ]
 
 
 def ask(
