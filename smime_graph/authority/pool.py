@@ -37,12 +37,13 @@ def _rsa_keys() -> dict[str, list[bytes]]:
 def pool_key(kind: str, number: int = 0) -> Any:
     """The private key of this kind (a name of `algorithms.keys`) and number, always the same one.
 
-    Of RSA there are as many as `pool.pem` holds, counted round. UsageError for another kind.
+    Of RSA there are as many as `pool.pem` holds, counted round but for the first: that is number 0
+    alone, so that nobody's issuer has the key of a person. UsageError for another kind.
     """
     sets = {one.name: (one, row) for row in algorithms.rows(KeyKind) for one in row.parameter_sets}
     if (keys := _rsa_keys().get(kind)) is not None:
         return load_pem_private_key(
-            keys[number % len(keys)],
+            keys[1 + (number - 1) % (len(keys) - 1) if number else 0],
             None,
             unsafe_skip_rsa_key_validation=True,  # they are ours, and it takes 30 ms a key
         )

@@ -1,15 +1,23 @@
-"""harness issue: families of good and odd certificates, for whoever tests mail software."""
+"""harness issue, run: certificates good and odd, and what mail software makes of them."""
 
 from __future__ import annotations
 
-from datetime import datetime
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import UsageError
-from . import files
+from . import files, terminal
 from .context import run_of
-from .options import Time, option, verb
+from .options import FILE, Time, option, verb
+
+if TYPE_CHECKING:
+    from ..harness.matrix import Cell, Matrix, Pair
 
 
 @verb("issue")
@@ -38,6 +46,122 @@ def issue(directory: str, name: str, variant: str, seed: int | None, at: datetim
         files.write_lines([str(paths[-1])])
 
 
+@verb("run")
+@option(
+    "--peer",
+    multiple=True,
+    metavar="NAME[@VERSION:PATH]",
+    help="One to ask, of a version at a path: openssl@3.6:/opt/openssl/bin/openssl. Otherwise all"
+    " that are installed.",
+)
+@option("--variant", metavar="GLOB", default="*", help="Only those whose id fits, as 'eku-*'.")
+@option("--threads", type=click.IntRange(1), metavar="N", help="So many at once; the processors.")
+@option("--require-peers", is_flag=True, help="A peer that is missing is an error.")
+@option("--all", "everything", is_flag=True, help="Every cell, and not only the differences.")
+@option("--record", type=FILE, metavar="DIR", help="Write what each peer does into tables in DIR.")
+def run(
+    peer: tuple[str, ...],
+    variant: str,
+    threads: int | None,
+    require_peers: bool,
+    everything: bool,
+    record: str | None,
+) -> None:
+    """Ask mail software about every variant: import, validate, sign, verify, encrypt, decrypt.
+
+    Each answer is held against what the standards say. Where they differ a reason is known, or the
+    answer is unexplained; that it also is where this version of a peer did otherwise before. What
+    one makes of the good variants the others have to read.
+
+    \b
+    smime-graph harness run --peer openssl --variant 'eku-*'
+    """
+    from ..authority.family import family
+    from ..harness import matrix
+    from ..harness.cases import Stand
+    from ..harness.peers import find
+
+    wanted = [find.Named.parse(text) for text in peer]
+    made = family(when=datetime.now(UTC), only=variant)
+    with TemporaryDirectory(prefix="smime-graph-") as place:
+        stand = Stand.of(made, Path(place))
+        with (
+            find.started(wanted, stand, required=require_peers) as (peers, skipped),
+            terminal.counting("asking") as count,
+        ):
+            found = matrix.run(
+                stand,
+                peers,
+                skipped=skipped,
+                threads=threads or os.cpu_count() or 1,
+                progress=count,
+            )
+    if record is not None:
+        matrix.record(found, Path(record))
+    if run_of(click.get_current_context()).json:
+        files.write_json(found.to_json())
+    else:
+        files.write_lines(list(_lines(found, everything)))
+    if found.unexplained:
+        click.get_current_context().exit(1)
+
+
+def _lines(found: Matrix, everything: bool) -> Iterator[str]:
+    """By peer the differences, those of one reason together; or every cell."""
+    if everything:
+        yield from _grid(found)
+    for peer in found.peers:
+        cells = [one for one in found.cells if one.peer == peer]
+        differ = [one for one in cells if one.is_difference]
+        asked = sum(one.observed != "-" for one in cells)
+        yield f"{peer}: {asked} asked, {asked - len(differ)} as the standards have it"
+        pairs = [one for one in found.pairs if one.reader == peer and one.is_difference]
+        yield from _reasons([*differ, *pairs])
+    for name, why in found.skipped.items():
+        yield f"{name}: skipped: {why}"
+    good = sum(not one.is_difference and one.observed == "yes" for one in found.pairs)
+    yield f"{good} of {len(found.pairs)} messages of one peer were read by another"
+    different, open_ = len(found.differences), len(found.unexplained)
+    yield f"{len(found.variants)} variants: {different} differences, {open_} unexplained"
+
+
+def _reasons(differ: list[Cell | Pair]) -> Iterator[str]:
+    grouped: dict[tuple[str, str], tuple[dict[str, None], dict[str, None]]] = {}
+    for one in differ:
+        why = one.reason
+        if one.is_unexplained:
+            before = getattr(one, "recorded", "")
+            was = f" (before: {before})" if before not in ("", one.observed) else ""
+            why = f"UNEXPLAINED{was}: {one.detail or 'without a word'}"
+        by = f" what {one.maker} made" if hasattr(one, "maker") else ""
+        key = why, f"{one.observed}, not {one.expected}"
+        operations, variants = grouped.setdefault(key, ({}, {}))
+        operations[f"{one.operation}{by}"] = None
+        variants[one.variant] = None
+    for (why, what), (operations, variants) in grouped.items():
+        few = list(variants)[:6]
+        more = f" and {len(variants) - 6} more" if len(variants) > 6 else ""
+        yield f"  {', '.join(operations)}: {what}: {why}: {', '.join(few)}{more}"
+
+
+def _grid(found: Matrix) -> Iterator[str]:
+    """A line for each variant, of each peer the verdicts in the order of the operations."""
+    from ..harness.peers.peer import OPERATIONS
+
+    marks = {"yes": "y", "no": "n", "-": "-"}
+    known = {(one.variant, one.peer, one.operation): one for one in found.cells}
+    width = max(len(one.id) for one in found.variants)
+    yield f"in this order: {', '.join(OPERATIONS)}; where it is marked ! unexplained"
+    yield "  ".join([" " * width, *found.peers])
+    for variant in found.variants:
+        line = [variant.id.ljust(width)]
+        for peer in found.peers:
+            cells = [known[variant.id, peer, operation] for operation in OPERATIONS]
+            text = "".join(marks[one.observed] + "!" * one.is_unexplained for one in cells)
+            line.append(text.ljust(len(peer)))
+        yield "  ".join(line).rstrip()
+
+
 @click.group(
     "harness",
     invoke_without_command=True,  # click would print its help as an error
@@ -54,5 +178,6 @@ def harness(ctx: click.Context) -> None:
 
 
 harness.add_command(issue)
+harness.add_command(run)
 
 COMMANDS = {"harness": harness}

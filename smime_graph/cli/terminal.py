@@ -304,7 +304,19 @@ def show_warnings() -> Iterator[None]:
 
 
 @contextmanager
-def progress(what: str) -> Iterator[None]:
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """As progress, with a count of what is done: what it gives takes how many, and of how many."""
+    counted = [""]
+
+    def count(done: int, total: int) -> None:
+        counted[0] = f" {done} of {total}"
+
+    with progress(what, lambda: counted[0]):
+        yield count
+
+
+@contextmanager
+def progress(what: str, more: Callable[[], str] = str) -> Iterator[None]:
     """Says what is going on if it takes more than a second and somebody is watching."""
     stream = sys.stderr
     if stream is None or not stream.isatty():
@@ -316,7 +328,7 @@ def progress(what: str) -> Iterator[None]:
     def show() -> None:
         shown = False
         while not done.wait(1.0):
-            stream.write(f"\r{what} ... {time.monotonic() - began:.0f} s")
+            stream.write(f"\r{what}{more()} ... {time.monotonic() - began:.0f} s")
             stream.flush()
             shown = True
         if shown:

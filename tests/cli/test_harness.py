@@ -1,4 +1,4 @@
-"""harness issue: a folder of certificates, good and odd."""
+"""harness issue, run: a folder of certificates, good and odd, and what peers make of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+
+from smime_graph.harness.peers import own
 
 from .conftest import Run
 
@@ -38,3 +40,50 @@ def test_json_and_what_is_refused(call: Run) -> None:
     assert none.status == 2
     assert "no variant fits" in none.err
     assert not Path("other").exists()
+
+
+RUN = ("harness", "run", "--peer", "own", "--variant")
+
+
+def test_a_run_says_what_differs_and_why(call: Run) -> None:
+    ran = call(*RUN, "address-[cd]n-only")
+    assert ran.status == 0
+    lines = ran.out.decode().splitlines()
+    assert lines[0] == "own 0.1.0: 14 asked, 11 as the standards have it"
+    assert lines[2].startswith("  verify: no, not yes: a certificate without any address ties")
+    assert lines[-1] == "2 variants: 3 differences, 0 unexplained"
+    every = call(*RUN, "address-[cd]n-only", "--all")
+    assert "address-cn-only  yyynnny" in every.out.decode().splitlines()
+
+
+def test_a_run_in_json_and_what_is_refused(call: Run) -> None:
+    ran = call(*RUN, "expired", "--json")
+    told = json.loads(ran.out)
+    assert ran.status == 0
+    assert told["peers"] == ["own 0.1.0"]
+    observed = {one["operation"]: one["observed"] for one in told["cells"]}
+    assert observed["validate-sign"] == "no"
+    assert observed["decrypt"] == "yes"
+    wrong = call("harness", "run", "--peer", "outlook")
+    assert wrong.status == 2
+    assert "'outlook' is no peer" in wrong.err
+    assert "own, openssl" in wrong.err
+
+
+def test_what_nobody_can_explain_is_a_failure(call: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own.OwnPeer, "quirks", ())
+    ran = call(*RUN, "address-cn-only")
+    assert ran.status == 1
+    assert "UNEXPLAINED: " in ran.out.decode()
+    assert "3 differences, 3 unexplained" in ran.out.decode()
+
+
+def test_what_was_seen_is_recorded(call: Run) -> None:
+    Path("tables").mkdir()
+    assert call(*RUN, "expired", "--record", "tables").status == 0
+    table = json.loads(Path("tables/own-0.1.json").read_bytes())
+    assert table["variants"]["expired"]["import"] == "yes"
+    assert table["variants"]["expired"]["sign"].startswith("no: ")
+    nowhere = call(*RUN, "expired", "--record", "nowhere")
+    assert nowhere.status == 2
+    assert "nowhere" in nowhere.err

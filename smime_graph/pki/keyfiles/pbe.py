@@ -308,9 +308,11 @@ def _key_length(length: int | None) -> int:
     return length
 
 
-def encrypt(plain: bytes, secret: Secret, encryption: Encryption) -> tuple[bytes, bytes]:
+def encrypt(
+    plain: bytes, secret: Secret, encryption: Encryption, iterations: int
+) -> tuple[bytes, bytes]:
     """AlgorithmIdentifier and ciphertext."""
-    salt, iterations = os.urandom(16), ITERATIONS[encryption]
+    salt = os.urandom(16)
     if encryption == "aes-256":
         iv = os.urandom(16)
         key = secret.pbkdf2("sha256", salt, iterations, 32)

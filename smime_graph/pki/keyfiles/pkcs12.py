@@ -156,30 +156,33 @@ def write(
     others: Sequence[bytes] = (),
     name: str = "",
     encryption: pbe.Encryption = "aes-256",
+    iterations: int | None = None,
 ) -> bytes:
     """A PFX of (PrivateKeyInfo, certificate) pairs and other certificates, all DER, as one DER.
 
     `aes-256` is PBES2 with HMAC-SHA-256, which OpenSSL, NSS and present systems read; `3des` with
-    SHA-1 is for gpgsm 2.2 and older Windows. `name` is what a person sees on import.
+    SHA-1 is for gpgsm 2.2 and older Windows. `name` is what a person sees on import. `iterations`
+    are as many as a guess at the password costs: fewer than by default for keys of no worth alone.
     Raises UsageError for an empty password.
     """
     if not password:
         raise UsageError("a PKCS#12 file needs a password", hint="give one that is not empty")
-    if (iterations := pbe.ITERATIONS.get(encryption)) is None:
+    if (usual := pbe.ITERATIONS.get(encryption)) is None:
         known = " or ".join(pbe.ITERATIONS)
         raise UsageError(f"encryption {encryption} is not known", hint=f"use {known}")
+    iterations = iterations or usual
     secret = pbe.secrets(password, pbe.Budget(sys.maxsize))[0]
     key_bags, cert_bags = [], []
     for key, certificate in pairs:
         # SHA-1 is a label here: it joins a key to its certificate (RFC 7292 4.2)
         label = hashlib.sha1(certificate, usedforsecurity=False).digest()
         attributes = _attributes(label, name)
-        algorithm, ciphertext = pbe.encrypt(key, secret, encryption)
+        algorithm, ciphertext = pbe.encrypt(key, secret, encryption, iterations)
         shrouded = ber.sequence(algorithm, ber.octet_string(ciphertext))
         key_bags.append(_bag(oids.SHROUDED_KEY_BAG, shrouded, attributes))
         cert_bags.append(_bag(oids.CERT_BAG, _cert_bag(certificate), attributes))
     cert_bags += [_bag(oids.CERT_BAG, _cert_bag(certificate), b"") for certificate in others]
-    algorithm, ciphertext = pbe.encrypt(ber.sequence(*cert_bags), secret, encryption)
+    algorithm, ciphertext = pbe.encrypt(ber.sequence(*cert_bags), secret, encryption, iterations)
     info = ber.sequence(
         ber.oid(oids.DATA), algorithm, ber.context(0, ciphertext, constructed=False)
     )

@@ -1,0 +1,185 @@
+"""The peers of the harness: found, named, started; each does as its table says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smime_graph.authority.family import family
+from smime_graph.authority.variants import VARIANTS
+from smime_graph.errors import UsageError
+from smime_graph.harness import matrix
+from smime_graph.harness.cases import CONTENT, Stand
+from smime_graph.harness.peers.drive import Refused
+from smime_graph.harness.peers.find import PEERS, Named, started
+from smime_graph.harness.peers.openssl import OpenSslPeer
+from smime_graph.harness.peers.own import OwnPeer
+from smime_graph.harness.peers.peer import OPERATIONS, Answer, Peer
+
+KINDS: dict[str, Any] = {"own": OwnPeer, "openssl": OpenSslPeer}
+TABLES = sorted(
+    (one for one in files("smime_graph.harness").joinpath("observed").iterdir()),
+    key=lambda one: one.name,
+)
+
+
+@pytest.fixture(scope="module")
+def stand(tmp_path_factory: pytest.TempPathFactory) -> Stand:
+    made = family(when=datetime.now(UTC), only="[er][ksu][upa]-[2as]*")
+    assert {"rsa-2048", "eku-any", "eku-server", "rsa-sign"} <= set(made.members)
+    return Stand.of(made, tmp_path_factory.mktemp("stand"))
+
+
+@pytest.fixture(params=KINDS)
+def peer(request: pytest.FixtureRequest, stand: Stand, tmp_path: Path) -> Iterator[Peer]:
+    name: str = request.param
+    with started([], stand, required=False) as (peers, skipped):
+        found = [one for one in peers if one.name == name]
+        if not found:
+            pytest.skip(f"{name} is not installed: {skipped[name]}")
+        yield found[0]
+    for folder in stand.folder.glob("[0-9]*"):
+        shutil.rmtree(folder)
+
+
+def test_a_peer_reads_what_it_makes_and_nothing_else(peer: Peer, stand: Stand) -> None:
+    case = stand.cases["rsa-2048"]
+    signature = peer.ask("sign", case, b"")
+    peer.ask("verify", case, signature)
+    envelope = peer.ask("encrypt", case, b"")
+    peer.ask("decrypt", case, envelope)
+    assert CONTENT not in signature + envelope
+    with pytest.raises(Refused):
+        peer.ask("verify", case, signature[:-1] + bytes((signature[-1] ^ 1,)))
+    with pytest.raises(Refused):
+        peer.ask("decrypt", case, envelope[:-1] + bytes((envelope[-1] ^ 1,)))
+    with pytest.raises(Refused):
+        peer.ask("validate-sign", stand.cases["eku-server"], b"")
+
+
+def test_a_peer_does_what_is_recorded_of_its_version(peer: Peer, stand: Stand) -> None:
+    assert matrix.recorded(peer.name, peer.version), "scripts/matrix records it"
+    found = matrix.run(stand, [peer], skipped={}, threads=2)
+    assert found.unexplained == ()
+    assert all(one.recorded for one in found.cells)
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda one: one.name)
+def test_a_table_has_every_variant_and_nothing_without_a_reason(table: Path) -> None:
+    told = json.loads(table.read_text("utf-8"))
+    kind = KINDS[told["peer"]]
+    assert table.name == matrix.table_name(told["peer"], told["version"])
+    assert list(told["variants"]) == [one.id for one in VARIANTS]
+    used = set()
+    for variant in VARIANTS:
+        row = told["variants"][variant.id]
+        assert list(row) == list(OPERATIONS)
+        for operation in OPERATIONS:
+            verdict, _, detail = row[operation].partition(": ")
+            assert verdict in ("yes", "no", "-")
+            answer = Answer(verdict, detail)
+            fit = [q for q in kind.quirks if q.covers(operation, variant.id, answer)]
+            if verdict not in (matrix.expected(variant, operation), "-"):
+                assert fit, (variant.id, operation, row[operation])
+                used.add(fit[0])
+    assert used == set(kind.quirks)  # none is for what no version does
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_words_name_rules_that_a_variant_breaks(kind: Any) -> None:
+    known = {one.rule for one in VARIANTS} | {"8550-4.4.2"}
+    assert {rule for one in kind.words for rule in one.rules} <= known
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("openssl", Named("openssl")),
+        ("openssl@3.6:/opt/a:b/openssl", Named("openssl", "3.6", "/opt/a:b/openssl")),
+    ],
+)
+def test_a_peer_is_named_with_or_without_a_version(text: str, named: Named) -> None:
+    assert Named.parse(text) == named
+
+
+@pytest.mark.parametrize("text", ["", "opensll", "openssl@3.6", "openssl@:x", "openssl:/x", "@3:x"])
+def test_what_is_no_peer_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="is no peer"):
+        Named.parse(text)
+
+
+def without_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+
+
+def test_what_is_not_installed_is_skipped_with_the_package(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_programs(monkeypatch)
+    own = Stand(stand.family, stand.folder / "skipped", {})
+    own.folder.mkdir()
+    with started([], own, required=False) as (peers, skipped):
+        assert "own" in {one.name for one in peers}
+        assert skipped["openssl"] == "openssl is not installed: apt-get install openssl"
+        assert {one.name for one in peers} | set(skipped) == set(PEERS)
+
+
+@pytest.mark.parametrize(("wanted", "required"), [(["openssl"], False), ([], True)])
+def test_one_that_is_named_or_required_has_to_be_there(
+    stand: Stand,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    wanted: list[str],
+    required: bool,
+) -> None:
+    without_programs(monkeypatch)
+    own = Stand(stand.family, tmp_path, {})
+    with (
+        pytest.raises(UsageError, match="openssl is not installed"),
+        started([Named.parse(one) for one in wanted], own, required=required),
+    ):
+        pass
+
+
+def program(folder: Path, says: str) -> str:
+    path = folder / "program"
+    path.write_text(f"#!/bin/sh\necho '{says}'\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_several_versions_stand_side_by_side(stand: Stand, tmp_path: Path) -> None:
+    path = program(tmp_path, "OpenSSL 3.6.5 1 Apr 2026 (Library: OpenSSL 3.6.5 1 Apr 2026)")
+    own = Stand(stand.family, tmp_path, {})
+    wanted = [Named("openssl", "3.6", path), Named("own"), Named("openssl", "3.6.5", path)]
+    with started(wanted, own, required=False) as (peers, _):
+        assert [f"{one.name} {one.version}" for one in peers] == [
+            "openssl 3.6.5",
+            f"own {version('smime-graph')}",
+            "openssl 3.6.5",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("says", "text"),
+    [
+        ("OpenSSL 3.5.9 x", "is openssl 3.5.9, not 3.6"),
+        ("LibreSSL 3.6.0", "is not OpenSSL"),
+        ("", "is not OpenSSL"),
+    ],
+)
+def test_another_program_than_was_named_is_refused(
+    stand: Stand, tmp_path: Path, says: str, text: str
+) -> None:
+    own = Stand(stand.family, tmp_path, {})
+    wanted = [Named("openssl", "3.6", program(tmp_path, says))]
+    with pytest.raises(UsageError, match=text), started(wanted, own, required=False):
+        pass
