@@ -23,7 +23,6 @@ ELSEWHERE = {
     "batch.work": "batch/test_run",
     "batch.worker": "batch/test_run",
     "cli.batch": "batch/test_journal",
-    "cli.ca": "cli/test_keys",
     "cli.command": "cli/test_options",
     "cli.config": "cli/test_options",
     "cli.context": "cli/test_options",

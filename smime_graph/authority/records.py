@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ RevocationReason: TypeAlias = Literal[
 ]
 """CRLReason (RFC 5280 5.3.1). certificateHold can be lifted, by removeFromCRL, or be made final."""
 
+_URL = re.compile(r"https?://[!-~]+")
+
 HOLD, LIFTED = "certificateHold", "removeFromCRL"
 
 
@@ -60,6 +63,11 @@ class Records:
         self.directory = directory
         self._held: dict[str, Any] = {"issued": [], "revoked": []}
         if services is not None:
+            if not _URL.fullmatch(services):
+                raise UsageError(
+                    f"{services[:100]!r} is no URL of services",
+                    hint="wanted one like http://127.0.0.1:8880",
+                )
             self._held["services"] = services.rstrip("/")
 
     @property

@@ -116,7 +116,8 @@ class Services:
     `at` is the time that it has, by default the clock's. `faults` are names of FAULTS, for one kind
     of answer as "ocsp:expired", or for every kind that can have it; `set_faults` changes them.
     With `deltas` a CRL stays as it was when it was asked for first, and names its delta, which says
-    what was revoked since. Raises UsageError for a fault that is none.
+    what was revoked since. `slow` is how many seconds that fault takes; `watch` is called for each
+    request, in the thread that answers it. Raises UsageError for a fault that is none.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class Services:
         faults: Iterable[str] = (),
         deltas: bool = False,
         slow: float = 30.0,
+        watch: Callable[[Served], None] = lambda _: None,
     ) -> None:
         if at is not None and at.utcoffset() is None:
             raise UsageError(
@@ -135,6 +137,7 @@ class Services:
         self._at = at
         self._deltas = deltas
         self._slow = slow
+        self._watch = watch
         self._bases: dict[str, bytes] = {}
         self._lock = threading.Lock()
         self._log: deque[Served] = deque(maxlen=_LOG_LIMIT)
@@ -178,7 +181,9 @@ class Services:
         kind, made = self._find(request, path.removeprefix(_MOVED))
         done = made if isinstance(made, Exchange) else Exchange(made)
         status = 0 if done.response is None else done.response.status
-        self._log.append(Served(kind, request.method, path, status))
+        served = Served(kind, request.method, path, status)
+        self._log.append(served)
+        self._watch(served)
         return done
 
     def _find(self, request: Request, path: str) -> tuple[Kind | Literal[""], Response | Exchange]:

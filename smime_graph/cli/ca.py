@@ -1,18 +1,28 @@
-"""ca init, ca issue: the test authority."""
+"""ca init, issue, revoke, crl, serve: the test authority."""
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 import click
 
 from ..algorithms import KeyKind, rows
 from ..errors import UsageError
-from . import files
+from . import files, terminal
 from .context import run_of
-from .options import FILE, F, Time, option, verb
+from .options import FILE, F, Time, option, output, verb
+
+if TYPE_CHECKING:
+    from ..authority.issue import CA
+    from ..authority.records import RevocationReason
+    from ..authority.service import Served
+    from ..x509.certificate import Certificate
 
 _KINDS = [(one.name, kind.signs) for kind in rows(KeyKind) for one in kind.parameter_sets]
 # of a size that nobody should have but a test of what refuses it
@@ -33,8 +43,16 @@ _at = option("--at", type=Time(), metavar="TIME", help="When it becomes valid (R
 @click.argument("directory", metavar="DIR")
 @_key(f"{_SIGNING}.")
 @_name
+@option(
+    "--services",
+    metavar="URL",
+    help="Where its CRL, OCSP responder and certificate are, as what it issues says: that of"
+    " 'ca serve', http://127.0.0.1:8880 for example.",
+)
 @_at
-def init(directory: str, key: str, name: str | None, at: datetime | None) -> None:
+def init(
+    directory: str, key: str, name: str | None, services: str | None, at: datetime | None
+) -> None:
     """Make a test authority in DIR: ca.pem (what to trust), ca.key, index.json.
 
     Its key is not encrypted: never let anything but tests trust it.
@@ -44,7 +62,8 @@ def init(directory: str, key: str, name: str | None, at: datetime | None) -> Non
     """
     from ..authority.issue import CA
 
-    ca = CA(name, key=key, at=at) if name else CA(key=key, at=at)
+    how: dict[str, Any] = {"key": key, "at": at, "services": services}
+    ca = CA(name, **how) if name else CA(**how)
     ca.save(directory)
     _print_files([f"{directory.rstrip('/')}/ca.pem"], ca.certificate)
 
@@ -102,6 +121,142 @@ def issue(
     _print_files([str(path) for path in written], identity.certificate)
 
 
+_BELOW = "intermediate"  # the folder of the authority that 'ca issue --intermediate' makes
+_DEFAULT_PORT = 8880
+_REASONS = (
+    "unspecified",
+    "keyCompromise",
+    "affiliationChanged",
+    "superseded",
+    "cessationOfOperation",
+    "certificateHold",
+    "removeFromCRL",
+    "privilegeWithdrawn",
+)
+
+
+def _authorities(directory: str, at: datetime | None) -> list[CA]:
+    """That of the folder, and the one below it where it has one."""
+    from ..authority.issue import CA
+
+    below = Path(directory) / _BELOW
+    folders = [Path(directory), *([below] if below.is_dir() else [])]
+    return [CA.load(folder, at=at) for folder in folders]
+
+
+@verb("revoke")
+@click.argument("directory", metavar="DIR")
+@click.argument("certificate", metavar="CERTIFICATE", type=FILE)
+@option(
+    "--reason",
+    type=click.Choice(_REASONS),
+    default="unspecified",
+    show_default=True,
+    help="Why; removeFromCRL lifts a certificateHold.",
+)
+@option("--at", type=Time(), metavar="TIME", help="From when on (RFC 3339), not now.")
+def revoke(directory: str, certificate: str, reason: RevocationReason, at: datetime | None) -> None:
+    """Revoke what is in the file CERTIFICATE: the person's certificates, or an authority's.
+
+    What the authority of DIR, or the one below it, has issued. CRLs and OCSP responses of later
+    say so; 'ca serve' too, where it runs.
+
+    \b
+    smime-graph ca revoke test-ca test-ca/alice@contoso.com.pem --reason keyCompromise
+    """
+    from ..pki.identity import is_authority
+    from ..pki.keyfiles.read import read_certificates
+
+    held = read_certificates(certificate)
+    people = [one for one in held if not is_authority(one)]
+    known = _authorities(directory, at)
+    revoked: list[Certificate] = []
+    for one in people or held[:1]:
+        issuer = next((ca for ca in known if ca.has_issued(one)), known[0])
+        issuer.revoke(one, reason=reason, at=at)
+        revoked.append(one)
+    if run_of(click.get_current_context()).json:
+        from ..smime.report import certificate_json
+
+        files.write_json({"reason": reason, "revoked": [certificate_json(one) for one in revoked]})
+    else:
+        files.write_lines([one.description for one in revoked])
+
+
+@verb("crl")
+@click.argument("directory", metavar="DIR")
+@output
+@option("--delta", type=FILE, metavar="FILE", help="Only what has changed since this CRL.")
+@option("--at", type=Time(), metavar="TIME", help="Of when it is (RFC 3339), not now.")
+def crl(directory: str, output: str | None, delta: str | None, at: datetime | None) -> None:
+    """Write the CRL of the authority in DIR, in DER: what is revoked. It is good for a week.
+
+    \b
+    smime-graph ca crl test-ca -o test-ca.crl
+    """
+    from ..authority.issue import CA
+
+    base = None if delta is None else files.read(delta, what="CRL")
+    files.deliver(CA.load(directory, at=at).crl(at=at, base=base), output=output)
+
+
+def _tell(one: Served) -> None:
+    terminal.complain("note", f"{one.method} {one.path} {one.status or 'cut'}")
+
+
+@verb("serve")
+@click.argument("directory", metavar="DIR")
+@option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="On 127.0.0.1; 0 takes a free one. Else that of 'ca init --services', else 8880.",
+)
+@option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="NAME",
+    help="What is wrong with every answer that can have it, or, as KIND:NAME, with those of a kind"
+    " (crl, delta, ocsp, issuer): expired, future, no-next-update, forged, wrong-responder,"
+    " no-ocsp-signing, no-nocheck, expired-responder, unknown, wrong-serial, wrong-nonce, no-nonce,"
+    " try-later, internal-error, sig-required, unauthorized, wrong-issuer, malformed, pem, huge,"
+    " missing, error, redirect, slow, reset.",
+)
+@option("--deltas", is_flag=True, help="The CRL stays as it is at first, and names its delta.")
+@option("--at", type=Time(), metavar="TIME", help="The time that the services have (RFC 3339).")
+def serve(
+    directory: str, port: int | None, faults: tuple[str, ...], deltas: bool, at: datetime | None
+) -> None:
+    """Serve CRL, OCSP and certificates of the authority in DIR on this machine, until Ctrl-C.
+
+    Prints the URL, where people see what is there, and then says what is asked for. What is
+    revoked meanwhile is in the next answer.
+
+    \b
+    smime-graph ca init test-ca --services http://127.0.0.1:8880
+    smime-graph ca serve test-ca --fault ocsp:try-later &
+    """
+    from ..authority.service import Services
+
+    authorities = _authorities(directory, None)
+    if port is None:
+        named = authorities[0].services
+        port = (urlsplit(named).port if named else None) or _DEFAULT_PORT
+    services = Services(*authorities, at=at, faults=faults, deltas=deltas, watch=_tell)
+    # before anybody can know that it runs: who reads the URL may end it at once
+    stop = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        with services.serve(port) as server:
+            if run_of(click.get_current_context()).json:
+                files.write_json({"url": server.url, "port": server.port})
+            else:
+                files.write_lines([f"URL: {server.url}"])
+            stop.wait()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _print_files(paths: list[str], certificate: Any) -> None:
     from ..smime.report import certificate_json
 
@@ -121,12 +276,13 @@ def ca(ctx: click.Context) -> None:
     """A test authority: certificates for people who do not exist."""
     if ctx.invoked_subcommand is None:
         raise UsageError(
-            f"ca is followed by {' or '.join(COMMANDS['ca'].commands)}",
+            f"ca is followed by {', '.join(_VERBS[:-1])} or {_VERBS[-1]}",
             hint="smime-graph ca --help shows what each does",
         )
 
 
-ca.add_command(init)
-ca.add_command(issue)
+for _one in (init, issue, revoke, crl, serve):
+    ca.add_command(_one)
+_VERBS = tuple(ca.commands)
 
 COMMANDS = {"ca": ca}

@@ -46,7 +46,7 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "contacts",
             "An address book of certificates: add, list, find, forget, harvest.",
         ),
-        "ca": ("ca", "A test authority: init, issue."),
+        "ca": ("ca", "A test authority: init, issue, revoke, crl, serve."),
         "harness": ("harness", "Families of good and odd certificates: issue."),
     },
 }
