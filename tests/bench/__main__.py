@@ -77,7 +77,7 @@ def run(words: list[str]) -> int:
     )
     parser.add_argument("--without-peers", action="store_true", help="us and the primitives")
     given = parser.parse_args(words)
-    rounds, seconds = (5, 0.02) if given.quick else (9, 0.05)
+    rounds, seconds, enough = (5, 0.02, 1.0) if given.quick else (9, 0.05, 8.0)
     found: list[dict[str, Any]] = []
     known = machine()
     with TemporaryDirectory(prefix="bench") as temporary:
@@ -102,7 +102,7 @@ def run(words: list[str]) -> int:
                     if profile is not None:
                         print(profiled(name, row, profile, seconds), flush=True)
                         continue
-                    spreads = measured(row, rounds=rounds, seconds=seconds)
+                    spreads = measured(row, rounds=rounds, seconds=seconds, enough=enough)
                 except LeftOut as error:
                     print(f"left out: {error}", file=sys.stderr)
                 else:

@@ -21,8 +21,6 @@ class Cost:
     peak: int = 0
 
 
-_ENOUGH = 8  # seconds of CPU, after which three rounds have to do
-
 Contestant = Callable[[int], Cost]
 """Does the work as often as it is told, and says what all of that cost."""
 
@@ -91,15 +89,23 @@ def _children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def measured(row: Row, *, rounds: int, seconds: float) -> dict[str, Spread]:
-    """Each contestant's cost; a round of one takes about `seconds`, or one piece of work."""
+def measured(row: Row, *, rounds: int, seconds: float, enough: float) -> dict[str, Spread]:
+    """Each contestant's cost; a round of one takes about `seconds`, or one piece of work.
+
+    After `enough` seconds of CPU, those of the children that ended among them, three rounds have to
+    do.
+    """
+    start = process_time() + _children()
     counts: dict[str, int] = {}
     for name, work in row.contestants.items():
-        work(1)  # what is made once is made now
-        counts[name] = max(1, round(seconds / max(work(1).cpu, 1e-6)))
+        before = process_time() + _children()
+        cost = work(1).cpu  # what is made once is made now
+        if process_time() + _children() - before < enough / 10:
+            cost = work(1).cpu
+        counts[name] = max(1, round(seconds / max(cost, 1e-6)))
     costs: dict[str, list[Cost]] = {name: [] for name in row.contestants}
     for done in range(rounds):
-        if done >= 3 and sum(cost.cpu for found in costs.values() for cost in found) > _ENOUGH:
+        if done >= 3 and process_time() + _children() - start > enough:
             break
         for name, work in row.contestants.items():
             costs[name].append(work(counts[name]))

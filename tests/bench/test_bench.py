@@ -39,7 +39,7 @@ def test_rounds_alternate_and_the_median_is_that_of_one_piece_of_work() -> None:
         return noting
 
     row = Row({"ours": noted("ours", fast), "primitives": noted("primitives", slow)})
-    found = measured(row, rounds=3, seconds=0.1)
+    found = measured(row, rounds=3, seconds=0.1, enough=8)
     # the first is for what is made once, the second says how many make a round
     assert asked_fast() == [1, 1, 10, 10, 10]
     assert asked_slow() == [1, 1, 1, 1, 1]
