@@ -33,6 +33,7 @@ DRIVERS = {
     "smime_graph.harness.peers",
     "smime_graph.harness.peers.drive",
     "smime_graph.harness.peers.find",
+    "smime_graph.harness.peers.nss",
     "smime_graph.harness.peers.openssl",
     "smime_graph.harness.peers.own",
     "smime_graph.harness.peers.peer",

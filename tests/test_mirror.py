@@ -78,6 +78,7 @@ ELSEWHERE = {
     "harness.cases": "harness/test_matrix",
     "harness.peers.drive": "harness/test_peers",
     "harness.peers.find": "harness/test_peers",
+    "harness.peers.nss": "harness/test_peers",
     "harness.peers.openssl": "harness/test_peers",
     "harness.peers.own": "harness/test_peers",
     "harness.peers.peer": "harness/test_peers",

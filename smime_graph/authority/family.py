@@ -150,14 +150,14 @@ class Family:
         yield save("index.json", json.dumps(index, indent=1).encode() + b"\n")
 
 
-def pkcs12_of(identity: Identity, encryption: Encryption) -> bytes:
+def pkcs12_of(identity: Identity, encryption: Encryption, *, name: str | None = None) -> bytes:
     """As `Identity.to_pkcs12`, with `PASSWORD`, in a hundredth of the time."""
     key = export(identity.private_key, ser.Encoding.DER, ser.NoEncryption())
     return pkcs12.write(
         [(key, identity.certificate.der)],
         password=PASSWORD,
         others=[one.der for one in identity.chain],
-        name=identity.certificate.subject_text,
+        name=name or identity.certificate.subject_text,
         encryption=encryption,
         iterations=_FEW,
     )

@@ -170,7 +170,7 @@ def _case(member: Member, stand: Stand) -> Case:
         "chain.pem": b"".join(map(armour, identity.chain)),
         "trust.pem": b"".join((*map(armour, stand.family.trust.anchors), *pem)),
         "key.pem": export(identity.private_key, ser.Encoding.PEM, ser.NoEncryption()),
-        "all.p12": pkcs12_of(identity, "3des"),
+        "all.p12": pkcs12_of(identity, "3des", name=variant.id),
     }
     for name, data in files.items():
         write(own / name, data, mode=0o600)

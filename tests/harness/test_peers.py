@@ -20,11 +20,12 @@ from smime_graph.harness import matrix
 from smime_graph.harness.cases import CONTENT, Stand
 from smime_graph.harness.peers.drive import Refused
 from smime_graph.harness.peers.find import PEERS, Named, started
+from smime_graph.harness.peers.nss import NssPeer
 from smime_graph.harness.peers.openssl import OpenSslPeer
 from smime_graph.harness.peers.own import OwnPeer
 from smime_graph.harness.peers.peer import OPERATIONS, Answer, Peer
 
-KINDS: dict[str, Any] = {"own": OwnPeer, "openssl": OpenSslPeer}
+KINDS: dict[str, Any] = {"own": OwnPeer, "openssl": OpenSslPeer, "nss": NssPeer}
 TABLES = sorted(
     (one for one in files("smime_graph.harness").joinpath("observed").iterdir()),
     key=lambda one: one.name,

@@ -11,14 +11,16 @@ from pathlib import Path
 from ...errors import UsageError
 from ..cases import Stand
 from .drive import Missing
+from .nss import NssPeer
 from .openssl import OpenSslPeer
 from .own import OwnPeer
 from .peer import Peer
 
-# each starts its peer, from a path where one is named; raises Missing
-PEERS: Mapping[str, Callable[[Stand, Path, str | None], Peer]] = {
+# each starts its peer, of a path and a version where they are named; raises Missing
+PEERS: Mapping[str, Callable[[Stand, Path, str | None, str | None], Peer]] = {
     "own": OwnPeer.start,
     "openssl": OpenSslPeer.start,
+    "nss": NssPeer.start,
 }
 
 
@@ -60,7 +62,7 @@ def started(
             folder = stand.folder / f"{number}-{one.name}"
             folder.mkdir()
             try:
-                peer = PEERS[one.name](stand, folder, one.path)
+                peer = PEERS[one.name](stand, folder, one.path, one.version)
             except Missing as error:
                 if wanted or required:
                     raise UsageError(

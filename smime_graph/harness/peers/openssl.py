@@ -230,7 +230,13 @@ class OpenSslPeer:
     words: ClassVar[Sequence[Words]] = WORDS
 
     @classmethod
-    def start(cls, stand: Stand, folder: Path, path: str | None = None) -> OpenSslPeer:
+    def start(
+        cls,
+        stand: Stand,
+        folder: Path,
+        path: str | None = None,
+        version: str | None = None,  # noqa: ARG003 - it tells its own
+    ) -> OpenSslPeer:
         driver = OpenSsl.start(stand.roots_file, folder, path)
         return cls(driver, int(stand.at.timestamp()))
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from email import message_from_bytes
 from importlib import metadata
-from pathlib import Path
 from typing import ClassVar
 
 from ...errors import SmimeGraphError
@@ -63,7 +62,7 @@ class OwnPeer:
     words: ClassVar[Sequence[Words]] = ()
 
     @classmethod
-    def start(cls, stand: Stand, folder: Path, path: str | None = None) -> OwnPeer:  # noqa: ARG003
+    def start(cls, stand: Stand, *_: object) -> OwnPeer:
         return cls(stand, metadata.version("smime-graph"))
 
     def ask(self, operation: Operation, case: Case, message: bytes) -> bytes:
