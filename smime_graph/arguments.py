@@ -181,6 +181,8 @@ def _instance(kind: Any, wanted: str) -> _Check:
         if isinstance(value, kind) and (kind is not int or not isinstance(value, bool)):
             if kind is datetime and value.tzinfo is None:
                 raise _Wrong(value, check, "has no time zone")
+            if kind is Path and not _is_path(value):
+                raise _Wrong(value, check, "is no file name")
             return value
         if kind is bytes and isinstance(value, (bytearray, memoryview)):
             return bytes(value)
@@ -292,6 +294,20 @@ def file_name(path: str | os.PathLike[str]) -> str:
     if _is_shown(text):
         return text
     return f"a file with a name of {len(text)} characters"
+
+
+def path_of(path: str | os.PathLike[str]) -> Path:
+    """The path. UsageError for what no system takes for one: with a NUL, or half a character."""
+    if not _is_path(path):
+        raise UsageError(f"{file_name(path)} is no file name")
+    return Path(path)
+
+
+def _is_path(path: str | os.PathLike[str]) -> bool:
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
 
 
 def _is_shown(text: str) -> bool:

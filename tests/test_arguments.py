@@ -475,3 +475,23 @@ def test_annotations_are_what_is_checked() -> None:
         assert str(caught.value) == text
     with pytest.raises(TypeError, match="missing"):
         call()
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800"])
+def test_what_is_no_file_name_is_no_message_and_no_place_for_one(name: str) -> None:
+    ca = CA(key="p256", at=NOW)
+    alice = ca.issue("alice@contoso.com", key="p256", at=NOW)
+    message = b"From: alice@contoso.com\r\n\r\nhello\r\n"
+    how: Any = {"signer": alice, "at": NOW}
+    opened = smime_graph.verify(smime_graph.sign(message, **how), trust=ca.trust, at=NOW)
+    path = Path(name)
+    for call in (
+        lambda: smime_graph.sign(path, **how),
+        lambda: smime_graph.sign(message, out=path, **how),
+        lambda: smime_graph.verify(path, trust=ca.trust),
+        lambda: smime_graph.compress(path),
+        lambda: opened.write_to(path),
+        lambda: opened.save_attachments(path),
+    ):
+        with pytest.raises(UsageError, match="no file name"):
+            call()

@@ -7,6 +7,7 @@ import json
 import mailbox
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
 from functools import lru_cache
@@ -14,7 +15,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from ..arguments import check_fields
+from ..arguments import check_fields, file_name, path_of
 from ..errors import UsageError
 from ..pki.address import is_address
 
@@ -196,7 +197,7 @@ def read_jobs(path: str | Path) -> Iterator[Job]:
 
     Raises UsageError that names the line, also for a key that stands there twice.
     """
-    path = Path(path)
+    path = path_of(path)
     defaults: dict[str, Any] = {}
     seen: set[bytes] = set()
     for number, line in enumerate(_lines(path), 1):
@@ -252,7 +253,7 @@ def job_from_json(value: Mapping[str, Any], *, folder: Path) -> Job:
             if name in given:
                 raise UsageError(f"{name} and {name}_file are both given")
             file = folder / _text(f"{name}_file", given.pop(f"{name}_file"))
-            given[name] = _read_text(file)
+            given[name] = _as_text(file)
     if unknown := sorted(given.keys() - {one.name for one in fields(Job)}):
         raise UsageError(
             f"a job has no {', '.join(map(str, unknown))}",
@@ -312,13 +313,25 @@ def _recipient_name(text: str, folder: Path) -> str:
     return text if is_address(text) and not is_file else str(file)
 
 
-def _read_text(path: Path) -> str:
+def _as_text(path: Path) -> str:
     try:
-        return path.read_text("utf-8-sig")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+        return read_file(path, "text").decode("utf-8-sig")
     except UnicodeDecodeError:
         raise UsageError(f"{path} is not UTF-8") from None
+
+
+def read_file(path: str | Path, what: str) -> bytes:
+    """The octets of a file that a job names. UsageError for what cannot be read, or has no end."""
+    path = path_of(path)
+    try:
+        kind = stat.S_IFMT(path.stat().st_mode)
+        if kind not in (stat.S_IFREG, stat.S_IFIFO):
+            raise UsageError(f"{file_name(path)} is no file", hint=f"name the {what}")
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"{file_name(path)} cannot be read: {error.strerror}", hint=f"name the {what}"
+        ) from error
 
 
 # --- the messages of a folder or a mailbox --------------------------------------------------------
@@ -328,7 +341,7 @@ def messages_in(source: str | Path) -> Iterator[tuple[str, bytes | str]]:
     """Every message of a folder of .eml files, of a Maildir, or of an mbox file: what to call it,
     and its octets or its path. Raises UsageError if the source cannot be read.
     """
-    source = Path(source)
+    source = path_of(source)
     try:
         if (source / "cur").is_dir() and (source / "new").is_dir():
             for folder in ("cur", "new"):

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
+from ..arguments import path_of
 from ..errors import UsageError
 from ..files import write_beside
 from .jobs import Job, Outcome
@@ -32,8 +33,8 @@ class Journal:
     """
 
     def __init__(self, folder: str | Path, *, results: str | Path | None = None) -> None:
-        self._folder = Path(folder)
-        self._results = Path(results) if results is not None else self._folder / "results.jsonl"
+        self._folder = path_of(folder)
+        self._results = path_of(results) if results is not None else self._folder / "results.jsonl"
         self._done: dict[bytes, bytes] = {}
         try:
             self._folder.mkdir(parents=True, exist_ok=True)

@@ -20,8 +20,9 @@ from ..policy import POLICIES, Policy
 from ..smime.entity import HeaderField
 from ..smime.examine import decrypt, unseal
 from ..smime.wrap import encrypt, seal, sign
+from ..text import printable
 from ..x509.certificate import Certificate
-from .jobs import Job, KeyFile, Outcome
+from .jobs import Job, KeyFile, Outcome, read_file
 
 T = TypeVar("T")
 
@@ -110,15 +111,7 @@ def _encrypt_anew(job: Job) -> bytes:
 def _octets(job: Job) -> bytes:
     if isinstance(job.message, bytes):
         return job.message
-    return _read(str(job.message), "message")
-
-
-def _read(path: str, what: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no file name"
-        raise UsageError(f"{path} cannot be read: {reason}", hint=f"name the {what}") from error
+    return read_file(str(job.message), "message")
 
 
 def _policy(job: Job) -> Policy:
@@ -177,7 +170,7 @@ def _password(path: str | None) -> str | None:
     if path is None:
         return None
     try:
-        line = _read(path, "password").decode("utf-8-sig").split("\n", 1)[0].removesuffix("\r")
+        line = read_file(path, "password").decode("utf-8-sig").split("\n", 1)[0].removesuffix("\r")
     except UnicodeDecodeError:
         raise UsageError(f"{path}: the password is not UTF-8") from None
     if not line:
@@ -240,6 +233,8 @@ def _written(job: Job) -> EmailMessage:
                 message[name] = ", ".join(people)
         message["Subject"] = _filled(job, "subject", job.subject)
         for name, value in job.headers.items():
+            if not _FIELD_NAME.fullmatch(name):
+                raise UsageError(f"{printable(name)[:80]} is no name of a header field")
             message[name] = _filled(job, name, value)
         if job.body is not None or job.html is None:
             message.set_content(_filled(job, "body", job.body or ""))
@@ -251,16 +246,21 @@ def _written(job: Job) -> EmailMessage:
                 message.add_alternative(html, subtype="html")
         for path in job.attachments:
             _attach(message, path)
+    except UsageError:
+        raise
     except (ValueError, TypeError, LookupError) as error:  # of `email`
         raise UsageError(f"the message cannot be written: {error}") from error
     return message
+
+
+_FIELD_NAME = re.compile(r"[!-9;-~]+")  # RFC 5322 3.6.8; `email` writes what it is given
 
 
 def _attach(message: EmailMessage, path: str) -> None:
     kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
     major, _, minor = kind.partition("/")
     message.add_attachment(
-        _read(path, "attachment"), maintype=major, subtype=minor, filename=Path(path).name
+        read_file(path, "attachment"), maintype=major, subtype=minor, filename=Path(path).name
     )
 
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import mailbox
 import pickle
+import re
+import tempfile
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from smime_graph.batch.jobs import Job, KeyFile, Outcome, messages_in, read_jobs
+from smime_graph.batch.journal import Journal
+from smime_graph.batch.work import carry_out
 from smime_graph.errors import UsageError
 
 LINE = {"key": "1", "from": "a@b.org", "to": "c@d.org", "signer": "a.p12", "recipient": "c.pem"}
@@ -150,3 +157,85 @@ def test_what_another_process_gets_is_what_was_sent() -> None:
             arrived[1].key = "3"
     assert copy.deepcopy(done) == done
     assert replace(copy.copy(job), key="4").message == b"m"
+
+
+NO_NAMES = ["a\0b", "\ud800", "/dev/zero", "/dev/full", "/"]
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
+@pytest.mark.parametrize("member", ["body_file", "html_file"])
+def test_a_text_is_read_from_files_alone(tmp_path: Path, member: str, name: str) -> None:
+    with pytest.raises(UsageError, match=r"is no file|cannot be read"):
+        read(tmp_path, json.dumps({**LINE, member: name}))
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
+@pytest.mark.parametrize("field", ["message", "attachments", "recipients", "trust", "contacts"])
+def test_a_job_that_names_no_file_fails_alone(
+    letter: Callable[..., Job], field: str, name: str
+) -> None:
+    changes: dict[str, Any] = {field: name if field in ("message", "contacts") else (name,)}
+    if field == "message":
+        changes |= {"sender": None, "to": (), "subject": "", "body": None, "values": {}}
+    elif field == "contacts":
+        changes["recipients"] = ("bob@contoso.com",)
+    failed, done = carry_out([letter("1", **changes), letter("2")])
+    assert (failed.status, done.status) == ("failed", "done")
+    assert failed.error is not None
+    assert failed.error["text"]
+    json.dumps(failed.to_json())
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800"])
+def test_what_is_no_file_name_is_no_source(tmp_path: Path, name: str) -> None:
+    for read_from in (read_jobs, messages_in, Journal):
+        with pytest.raises(UsageError, match="no file name"):
+            list(read_from(name))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="no file name"):
+        Journal(tmp_path, results=name)
+
+
+WHOLE = b'{"key": "1", "from": "a@b.org", "to": ["c@d.org"], "signer": "a", "recipient": "c"}\n'
+DONE = b'{"key": "1", "digest": "%s", "status": "done"}\n' % (b"ab" * 32)
+BITS = [b'"', b"{", b"}", b"[", b"\\ud800", b"\\u0000", b"\xff", b"\xef\xbb\xbf", b"NaN", b"1e999"]
+BITS += [b"9" * 5000, b"[" * 50_000, b"null", b"\n", b"\0", b'"defaults": null,', b'"key": 5,']
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.sampled_from([WHOLE, DONE, b"\n"]), max_size=3).map(b"".join),
+    st.lists(st.tuples(st.integers(0, 250), st.sampled_from(BITS) | st.binary(max_size=9))),
+)
+def test_any_octets_are_jobs_and_results_or_an_error(
+    octets: bytes, changes: list[tuple[int, bytes]]
+) -> None:
+    for at, what in changes:
+        octets = octets[:at] + what + octets[at + len(what) % 3 :]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "results.jsonl"
+        path.write_bytes(octets)
+        with contextlib.suppress(UsageError):
+            for job in read_jobs(path):
+                assert job.digest
+        with contextlib.suppress(UsageError), Journal(folder) as journal:
+            assert journal.done <= octets.count(b"\n")
+
+
+@pytest.mark.parametrize(
+    "text", ["a\r\nBcc: eve@example.com", "a\nBcc: eve@example.com", "a\rBcc: e"]
+)
+def test_no_text_of_a_job_becomes_a_line_of_the_header(
+    letter: Callable[..., Job], text: str
+) -> None:
+    jobs = [
+        letter("1", subject=text),
+        letter("2", subject="${month}", values={"month": text}),
+        letter("3", headers={"X-Note": text}),
+        letter("4", headers={f"X-Note: {text}": "x"}),
+        letter("5", sender=f"alice@contoso.com{text[1:]}"),
+        letter("6", to=(f"bob@contoso.com{text[1:]}",)),
+    ]
+    for outcome in carry_out(jobs):
+        header = (outcome.raw or b"").partition(b"\r\n\r\n")[0].lower()
+        assert b"bcc" not in [line.partition(b":")[0] for line in re.split(rb"[\r\n]+", header)]
+        assert outcome.status == "done" or outcome.error is not None
