@@ -84,6 +84,15 @@ if TYPE_CHECKING:
     from .graph.auth import Credential as Credential
     from .graph.auth import TokenCredential as TokenCredential
     from .graph.models import Status as Status
+    from .harness.fitness import FitnessFinding as FitnessFinding
+    from .harness.fitness import FitnessReport as FitnessReport
+    from .harness.fitness import FitnessUse as FitnessUse
+    from .harness.fitness import FitnessVerdict as FitnessVerdict
+    from .harness.fitness import check_certificate as check_certificate
+    from .harness.fitness import check_crl as check_crl
+    from .harness.fitness import check_ocsp as check_ocsp
+    from .harness.rules import FitnessProfile as FitnessProfile
+    from .harness.rules import FitnessRule as FitnessRule
     from .online.fetcher import Fetcher as Fetcher
     from .pki.contacts import Announcement as Announcement
     from .pki.contacts import ContactChoice as ContactChoice
@@ -211,6 +220,16 @@ _HOME = {
         "DroppedCertificate",
         "KnownCertificate",
     ),
+    ".harness.fitness": (
+        "FitnessFinding",
+        "FitnessReport",
+        "FitnessUse",
+        "FitnessVerdict",
+        "check_certificate",
+        "check_crl",
+        "check_ocsp",
+    ),
+    ".harness.rules": ("FitnessProfile", "FitnessRule"),
     ".online.fetcher": ("Fetcher",),
     ".pki.identity": ("Contact", "Identity", "load_identities"),
     ".pki.keyfiles.pbe": ("WrongPassword",),

@@ -27,6 +27,7 @@ TITLES = {
     2585: "Media types of certificates and CRLs",
     2634: "Enhanced security services",
     3156: "OpenPGP/MIME",
+    2985: "Attributes of PKCS #9",
     3161: "Timestamps",
     3211: "Password-based encryption for CMS",
     3217: "Triple-DES and RC2 key wrap",

@@ -55,7 +55,7 @@ RESULTS = {
     *("Report", "Services", "Timestamp", "Receipt", "Confirmation", "ContentHints", "Expansion"),
     *("ContentReference", "Outcome", "FieldProtection", "HeaderField", "ProtectedHeader"),
     *("Announcement", "ContactChoice", "DroppedCertificate", "KnownCertificate", "MailboxContact"),
-    "Evidence",
+    *("Evidence", "FitnessFinding", "FitnessReport", "FitnessRule"),
 }
 
 
@@ -185,6 +185,11 @@ class _Calls:
                     "at": NOW,
                 },
             ),
+            "check_certificate": Call(
+                s.check_certificate, {"certificate": certificate, "as_of": NOW}
+            ),
+            "check_crl": Call(s.check_crl, {"crl": b"0", "as_of": NOW}),
+            "check_ocsp": Call(s.check_ocsp, {"response": b"0", "as_of": NOW}),
             "signer_contact": Call(
                 s.signer_contact, {"report": self.opened, "trust": trust, "at": NOW}
             ),

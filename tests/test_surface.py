@@ -103,7 +103,7 @@ def test_whatever_is_in_a_mailbox_has_an_id() -> None:
 
 FOREIGN = {
     *("Callable", "Iterable", "Iterator", "Sequence", "Collection", "Mapping", "Literal", "Any"),
-    *("PathLike", "os", "Path", "datetime", "timedelta", "Message", "EmailMessage", "x509"),
+    *("PathLike", "os", "Path", "date", "datetime", "timedelta", "Message", "EmailMessage", "x509"),
     *("httpx", "TracebackType", "Self", "PublicKeyTypes", "pyca", "Awaitable", "Executor"),
 }
 

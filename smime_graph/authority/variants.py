@@ -272,7 +272,7 @@ _USES = _rows(
     (
         "p256-encipher-only",
         "encipherOnly: the agreed key decrypts nothing",
-        "SBR-7.1.2.3-e3",
+        "8550-4.4.2",
         Leaf(key="p256", key_usage=("digital_signature", "key_agreement", "encipher_only")),
         (),
         _USAGE,
@@ -527,8 +527,8 @@ _ADDRESSES = _rows(
 _REVOCATION = _rows(
     "revocation",
     ("revoked", "it was revoked yesterday", "5280-6.3", Leaf(revoked="keyCompromise")),
-    ("revoked-on-hold", "it is on hold", "5280-5.3.1", Leaf(revoked="certificateHold")),
-    ("revoked-superseded", "it was superseded", "5280-5.3.1", Leaf(revoked="superseded")),
+    ("revoked-on-hold", "it is on hold", "5280-6.3", Leaf(revoked="certificateHold")),
+    ("revoked-superseded", "it was superseded", "5280-6.3", Leaf(revoked="superseded")),
     ("issuer-revoked", "its issuer was revoked", "5280-6.3", Leaf(issuer="revoked")),
     ("crl-stale", "the CRL is two months old", "5280-6.3.3", Leaf(issuer="stale")),
     ("crl-none", "there is no CRL", "5280-6.3", Leaf(issuer="no-crl")),
@@ -660,13 +660,23 @@ _CHAINS = _rows(
     ),
 )
 
+# an organization's certificate (S/MIME BR 7.1.4.2.4)
+_OF_CONTOSO: dict[str, Any] = {
+    "subject": (
+        (_ORGANIZATION, "Contoso"),
+        (oids.ORGANIZATION_IDENTIFIER, "NTRGB-12345678"),
+        (_CN, ALICE),
+    ),
+    "policies": (oids.ORGANIZATION_STRICT,),
+}
+
 _NAMES = _rows(
     "names",
     (
         "names-within",
         "nothing: its address lies within what the issuer may issue",
         "-",
-        Leaf(issuer="within", subject=((_ORGANIZATION, "Contoso"), (_CN, ALICE))),
+        Leaf(issuer="within", **_OF_CONTOSO),
     ),
     (
         "names-elsewhere",
@@ -726,7 +736,7 @@ _NAMES = _rows(
         "names-directory-within",
         "nothing: its subject lies within the directoryName",
         "-",
-        Leaf(issuer="directory", subject=((_ORGANIZATION, "Contoso"), (_CN, ALICE))),
+        Leaf(issuer="directory", **_OF_CONTOSO),
     ),
 )
 

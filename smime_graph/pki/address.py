@@ -309,15 +309,8 @@ def addresses(certificate: Certificate) -> tuple[str, ...]:
     """
     found: list[str] = []
     try:
-        for name in certificate.extensions.get_extension_for_class(
-            x509.SubjectAlternativeName
-        ).value:
-            if isinstance(name, x509.RFC822Name):
-                found.append(name.value)
-            elif isinstance(name, x509.OtherName) and (
-                name.type_id.dotted_string == oids.SMTP_UTF8_MAILBOX
-            ):
-                found += _utf8_mailbox(name.value)
+        general = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        found += [text for one in general if (text := address_of(one)) is not None]
     except (x509.ExtensionNotFound, MalformedMessage):
         pass
     # an IA5String by definition; another character set is no way around SmtpUTF8Mailbox
@@ -340,13 +333,20 @@ def addresses_are_known(certificate: Certificate) -> bool:
         return False
 
 
-def _utf8_mailbox(der: bytes) -> list[str]:
+def address_of(name: x509.GeneralName) -> str | None:
+    """The address that an rfc822Name or a SmtpUTF8Mailbox is; None for other names."""
+    if isinstance(name, x509.RFC822Name):
+        return name.value
+    if not isinstance(name, x509.OtherName) or (
+        name.type_id.dotted_string != oids.SMTP_UTF8_MAILBOX
+    ):
+        return None
     # RFC 8398 let the domain be U-labels, RFC 9598 3 wants A-labels: `mailbox` reads both
     try:
-        text = ber.read(der, "SmtpUTF8Mailbox", tag=ber.UTF8_STRING).contents.decode("utf-8")
+        octets = ber.read(name.value, "SmtpUTF8Mailbox", tag=ber.UTF8_STRING).contents
+        return octets.decode("utf-8")
     except (MalformedMessage, UnicodeDecodeError):
-        return []
-    return [text]
+        return None
 
 
 def constraint_findings(chain: Sequence[Certificate]) -> list[Finding]:

@@ -79,22 +79,30 @@ _remembered = lru_cache(maxsize=512)(_canonical)
 _lately = lru_cache(maxsize=4)(_canonical)  # of a long name that is compared with many
 
 
-def values(name: bytes, oid: str) -> list[str]:
-    """The values of one kind in a DER Name that are text of a kind we know; never raises."""
-    found: list[str] = []
+def attributes(name: bytes) -> tuple[tuple[str, str | None], ...]:
+    """The attributes of a DER Name in their order: the dotted kind, and the text, None for what is
+    no text of a kind we know. Never raises: what cannot be read has none.
+    """
+    found: list[tuple[str, str | None]] = []
     if len(name) > _MAX_NAME:
-        return found
+        return ()
     try:
         for rdn in ber.read(name, "Name"):
             for pair in rdn:
                 fields = Fields(pair, "AttributeTypeAndValue")
-                kind, value = fields.any("type"), fields.any("value")
-                if kind.as_oid() == oid and value.tag in _ENCODINGS:
+                kind, value, text = fields.any("type").as_oid(), fields.any("value"), None
+                if value.tag in _ENCODINGS:
                     with suppress(UnicodeDecodeError):
-                        found.append(value.contents.decode(_ENCODINGS[value.tag]))
+                        text = value.contents.decode(_ENCODINGS[value.tag])
+                found.append((kind, text))
     except MalformedMessage:
-        return []
-    return found
+        return ()
+    return tuple(found)
+
+
+def values(name: bytes, oid: str) -> list[str]:
+    """The values of one kind in a DER Name that are text of a kind we know; never raises."""
+    return [text for kind, text in attributes(name) if kind == oid and text is not None]
 
 
 def _comparable(pair: Node) -> bytes:
