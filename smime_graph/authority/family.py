@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -86,16 +87,9 @@ class Family:
         per authority authorities/ID.pem and ID.crl; trust.pem, with every anchor; index.json says
         what is expected of each. UsageError for a folder that holds anything.
         """
-        folder = Path(directory)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if any(folder.iterdir()):
-                raise UsageError(f"{folder} is not empty", hint="name a new folder")
+        with new_folder(directory) as folder:
             (folder / "authorities").mkdir()
-            written = list(self._write_into(folder))
-        except OSError as error:
-            raise UsageError(f"{folder} cannot be written: {error.strerror}") from error
-        return tuple(written)
+            return tuple(self._write_into(folder))
 
     def _write_into(self, folder: Path) -> Iterator[Path]:
         def save(name: str, data: bytes, mode: int = 0o644) -> Path:
@@ -163,6 +157,19 @@ def pkcs12_of(identity: Identity, encryption: Encryption, *, name: str | None = 
     )
 
 
+@contextmanager
+def new_folder(directory: str | os.PathLike[str]) -> Iterator[Path]:
+    """A folder that is new or empty, to write into. UsageError where it is not, or cannot be."""
+    folder = Path(directory)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise UsageError(f"{folder} is not empty", hint="name a new folder")
+        yield folder
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written: {error.strerror}") from error
+
+
 @checked
 def family(
     name: str = "corp",
@@ -227,7 +234,8 @@ class _Maker:
             self._authority(recipe.key_of)
             key = self.keys[recipe.key_of]
         else:
-            key = pool_key(recipe.key, 1 + list(AUTHORITIES).index(name))
+            alike = [one for one, other in AUTHORITIES.items() if other.key == recipe.key]
+            key = pool_key(recipe.key, 1 + alike.index(name))  # 0 is that of the people
         self.keys[name] = key
         title = recipe.name or f"{self.name} test {recipe.key_of or name} authority"
         subject = profile.authority_name(title)

@@ -196,3 +196,13 @@ def test_variants_of_ones_own_are_issued_by_the_same_authorities(corp: Family) -
     assert [
         one.dotted_string for one in found.get_extension_for_class(x509.ExtendedKeyUsage).value
     ] == [oids.SERVER_AUTH]
+
+
+def test_nobody_has_the_key_of_another(corp: Family) -> None:
+    """Of people one has all the leaves; a cross-certificate is of the authority that it names."""
+    owners: dict[bytes, set[str]] = {}
+    for name, certificate in corp.authorities.items():
+        owners.setdefault(certificate.whole_key_info, set()).add(AUTHORITIES[name].key_of or name)
+    for member in corp:
+        owners.setdefault(member.identity.certificate.whole_key_info, set()).add("a person")
+    assert [names for names in owners.values() if len(names) > 1] == []
