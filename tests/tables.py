@@ -68,6 +68,7 @@ TITLES = {
     5958: "Private keys",
     6211: "Algorithm protection attribute",
     6532: "Internationalized header fields",
+    6854: "Groups in From and Sender",
     6960: "OCSP",
     7292: "PKCS #12",
     7468: "Textual encodings (PEM)",

@@ -21,12 +21,10 @@ ROOT = Path(smime_graph.__file__).parent
 PACKAGE = smime_graph.__name__
 # Beside what is read within another content, the same alone: the tests of the format and of the
 # programs of others, and only they, have nothing around it. The others let a test stand where a
-# program cannot: a signer of its own attributes, a process that is killed, a cache that is cold.
+# program cannot: a process that is killed, a cache that is cold.
 FOR_TESTS = {
     f"{PACKAGE}.batch.processes.Processes.pids",
     f"{PACKAGE}.cms.compressed_data.decompress",
-    f"{PACKAGE}.cms.enveloped_data.read",
-    f"{PACKAGE}.cms.signed_data.write_signer",
     f"{PACKAGE}.pki.chain_cache.clear",
 }
 

@@ -1,4 +1,4 @@
-"""harness issue, run: certificates good and odd, and what mail software makes of them."""
+"""harness issue, messages, run: what is good and odd, and what mail software makes of it."""
 
 from __future__ import annotations
 
@@ -164,6 +164,31 @@ def _grid(found: Matrix) -> Iterator[str]:
         yield "  ".join(line).rstrip()
 
 
+@verb("messages")
+@click.argument("directory", metavar="DIR")
+@option("--message", metavar="GLOB", default="*", help="Only those whose id fits, as 'from-*'.")
+@option("--seed", type=int, metavar="N", help="The same certificates each time; fixes the time.")
+@option("--at", type=Time(), metavar="TIME", help="When they are sent (RFC 3339), not now.")
+def messages(directory: str, message: str, seed: int | None, at: datetime | None) -> None:
+    """Write deliberately wrong messages, and good ones, into DIR (new or empty).
+
+    All are to Bob: bob.p12 (password "test") opens what is encrypted, trust.pem is what to trust,
+    crls/ says what was revoked. index.json says of each ID.eml what is wrong, where that is
+    written, and what a mail program is to make of it.
+
+    \b
+    smime-graph harness messages mail
+    """
+    from ..harness.messages import write_messages
+
+    paths = write_messages(directory, when=at, seed=seed, only=message)
+    if run_of(click.get_current_context()).json:
+        written = sum(path.suffix == ".eml" for path in paths)
+        files.write_json({"messages": written, "index": str(paths[-1])})
+    else:
+        files.write_lines([str(paths[-1])])
+
+
 @click.group(
     "harness",
     invoke_without_command=True,  # click would print its help as an error
@@ -181,5 +206,6 @@ def harness(ctx: click.Context) -> None:
 
 harness.add_command(issue)
 harness.add_command(run)
+harness.add_command(messages)
 
 COMMANDS = {"harness": harness}

@@ -47,7 +47,7 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "An address book of certificates: add, list, find, forget, harvest.",
         ),
         "ca": ("ca", "A test authority: init, issue, revoke, crl, serve."),
-        "harness": ("harness", "Families of good and odd certificates: issue."),
+        "harness": ("harness", "Good and odd certificates and mail: issue, messages, run."),
     },
 }
 MODULE_OF = {verb: entry for verbs in VERBS.values() for verb, entry in verbs.items()}

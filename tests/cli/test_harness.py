@@ -1,4 +1,4 @@
-"""harness issue, run: a folder of certificates, good and odd, and what peers make of them."""
+"""harness issue, messages, run: folders of what is good and odd, and what peers make of it."""
 
 from __future__ import annotations
 
@@ -87,3 +87,26 @@ def test_what_was_seen_is_recorded(call: Run) -> None:
     nowhere = call(*RUN, "expired", "--record", "nowhere")
     assert nowhere.status == 2
     assert "nowhere" in nowhere.err
+
+
+def test_messages_are_written_and_read_with_what_stands_beside_them(call: Run) -> None:
+    ran = call("harness", "messages", "mail", "--seed", "1", "--message", "good-sealed")
+    assert (ran.status, ran.out, ran.err) == (0, b"mail/index.json\n", "")
+    ran = call("harness", "messages", "wrong", "--seed", "1", "--message", "from-*", "--json")
+    assert json.loads(ran.out)["index"] == "wrong/index.json"
+    index = json.loads(Path("wrong/index.json").read_bytes())
+    assert json.loads(ran.out)["messages"] == len(index["messages"]) >= 10
+    Path("password").write_text("test")
+    options = ["--password-file", "password", "--at", index["at"]]
+    options += ["--identity", "mail/bob.p12", "--trust", "mail/trust.pem"]
+    assert b"the figures" in call("unseal", "mail/good-sealed.eml", *options).out
+    refused = call("unseal", "wrong/from-another.eml", *options)
+    assert refused.status == 1
+    assert "alice@contoso.com" in refused.err
+
+
+def test_what_no_message_fits_is_refused(call: Run) -> None:
+    ran = call("harness", "messages", "mail", "--message", "nothing")
+    assert ran.status == 2
+    assert "no message fits 'nothing'" in ran.err
+    assert not Path("mail").exists()

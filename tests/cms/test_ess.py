@@ -350,7 +350,7 @@ def _doubled(one: bytes) -> bytes:
 def test_what_must_be_signed_is_an_error_where_it_is_not(
     alice: Identity, trust: TrustStore, now: datetime, further: bytes, is_error: bool
 ) -> None:
-    from tests.unsigned import add_unsigned
+    from smime_graph.harness.forgeries.craft import add_unsigned
 
     oid, values = ber.read(further, "Attribute")
     raw = add_unsigned(signed(alice, now), oid.as_oid(), next(iter(values)).raw)

@@ -25,12 +25,12 @@ from smime_graph.cms.attributes import Attributes
 from smime_graph.cms.signature_check import Check
 from smime_graph.errors import MalformedMessage, UnsupportedAlgorithm, UsageError
 from smime_graph.findings import Severity, codes
+from smime_graph.harness.forgeries.craft import countersign
 from smime_graph.pki.identity import Identity, read_capabilities
 from smime_graph.pki.trust import TrustStore
 from smime_graph.policy import ARCHIVE, EXCHANGE, Policy
 from smime_graph.x509.certificate import Certificate
 from tests.der import is_der
-from tests.unsigned import countersign
 
 CONTENT = b"Content-Type: text/plain\r\n\r\nhello\r\n"
 

@@ -18,12 +18,12 @@ from smime_graph.asn1.content_info import content_info
 from smime_graph.authority.issue import CA
 from smime_graph.cms import attributes, parameters, signature_check, signed_data
 from smime_graph.findings import Severity, codes
+from smime_graph.harness.forgeries.craft import add_unsigned, countersign
 from smime_graph.pki.identity import Identity
 from smime_graph.pki.trust import TrustStore
 from smime_graph.policy import ARCHIVE, EXCHANGE
 from smime_graph.smime.report import MessageReport
 from smime_graph.x509.certificate import Certificate
-from tests.unsigned import add_unsigned, countersign
 
 CONTENT = b"Content-Type: text/plain\r\n\r\nhello\r\n"
 SENDER = "alice@contoso.com"

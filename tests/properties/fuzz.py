@@ -47,6 +47,7 @@ from smime_graph import (
 from smime_graph.asn1 import ber
 from smime_graph.cms import enveloped_data, signature_check, signed_data
 from smime_graph.cms.recipients.shared_secret import Password, SharedKey
+from smime_graph.harness.forgeries.craft import add_unsigned, countersign
 from smime_graph.pki.address import addresses, parse_header_addresses
 from smime_graph.pki.identity import load_identities, read_certificates
 from smime_graph.pki.validate import validate
@@ -58,7 +59,6 @@ from smime_graph.smime.lines import crlf
 from smime_graph.smime.receipts import examine_receipt, receipt, receipt_recipients
 from smime_graph.smime.wrap import SIGNED, certs_only, compress, pkcs7_mime
 from smime_graph.x509.certificate import Certificate
-from tests.unsigned import add_unsigned, countersign
 
 SECONDS = 2.0  # of processor time for one call, by far more than any of these inputs needs
 MEMORY = 1500 << 20  # of address space, in the long form

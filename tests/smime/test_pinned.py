@@ -16,10 +16,10 @@ from smime_graph.authority.issue import CA
 from smime_graph.cms import parameters, signed_data
 from smime_graph.errors import CertificateRejected, PolicyRefusal
 from smime_graph.findings import codes
+from smime_graph.harness.forgeries.craft import add_unsigned, countersign
 from smime_graph.pki.identity import Contact, Identity
 from smime_graph.pki.trust import TrustStore
 from smime_graph.policy import EXCHANGE
-from tests.unsigned import add_unsigned, countersign
 
 
 @pytest.fixture(scope="module")

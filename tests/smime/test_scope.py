@@ -13,9 +13,9 @@ from smime_graph.asn1 import ber
 from smime_graph.cms import labels, signed_data
 from smime_graph.cms.labels import SecurityLabel
 from smime_graph.findings import Severity
+from smime_graph.harness.forgeries.craft import countersign
 from smime_graph.smime.wrap import SIGNED, pkcs7_mime
 from smime_graph.x509.certificate import Certificate
-from tests.unsigned import countersign
 
 from ..properties.large import of_parts, opaque, signed_parts
 

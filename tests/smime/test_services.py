@@ -28,6 +28,7 @@ from smime_graph.errors import (
     VerificationFailed,
 )
 from smime_graph.findings import codes
+from smime_graph.harness.forgeries.craft import add_unsigned, countersign
 from smime_graph.pki.identity import Contact, Identity
 from smime_graph.pki.trust import TrustStore
 from smime_graph.policy import ARCHIVE, EXCHANGE
@@ -35,7 +36,6 @@ from smime_graph.smime.outgoing import Outgoing
 from smime_graph.smime.report import MessageReport, Signer
 from smime_graph.smime.wrap import pkcs7_mime, signed_entity
 from tests.ess import equivalent_labels
-from tests.unsigned import add_unsigned, countersign
 
 CONTENT = b"Content-Type: text/plain\r\n\r\nhello\r\n"
 SECRET = SecurityLabel("1.3.6.1.4.1.99.1", classification=4)

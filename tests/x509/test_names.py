@@ -23,6 +23,7 @@ from smime_graph.cms.ess import ReceiptRequest
 from smime_graph.cms.recipients import kinds as recipients
 from smime_graph.cms.recipients.recipient_info import Opening
 from smime_graph.errors import NoMatchingIdentity
+from smime_graph.harness.forgeries.craft import add_unsigned
 from smime_graph.pki.identity import Contact, Identity, issuers
 from smime_graph.pki.path import build_path
 from smime_graph.pki.trust import TrustStore
@@ -30,7 +31,6 @@ from smime_graph.policy import EXCHANGE
 from smime_graph.smime.receipts import receipt_recipients
 from smime_graph.x509 import names
 from smime_graph.x509.certificate import Certificate
-from tests.unsigned import add_unsigned
 
 CONTENT = b"Content-Type: text/plain\r\n\r\nhello\r\n"
 Spelling = Callable[[bytes], bytes]

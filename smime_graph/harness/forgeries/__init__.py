@@ -1,0 +1,1 @@
+"""Deliberately wrong messages: a module for each group; `craft` is what they are made with."""
