@@ -121,6 +121,40 @@ def refusal(folder: Path, *words: str, limit: int | None = None) -> str:
     return f"status {done.returncode}, {lines[0].partition(': error: ')[2]}"
 
 
+_ON_A_DISK = """
+mount -t tmpfs -o size=$1 none disk && printf before > disk/out && shift || exit 99
+"$@" -o disk/out
+status=$?
+[ "$(ls -A disk)" = out ] && [ "$(cat disk/out)" = before ] || exit 98
+exit $status
+"""
+
+
+def can_mount() -> bool:
+    """Whether a file system of one's own can be had."""
+    words = ("unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt")
+    try:
+        return subprocess.run(words, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def refusal_on_disk(folder: Path, *words: str, size: int) -> str:
+    """As `refusal`, where `out` and what is temporary are on a disk of so many octets."""
+    (folder / "disk").mkdir(exist_ok=True)
+    done = subprocess.run(
+        ["unshare", "-rm", "/bin/sh", "-c", _ON_A_DISK, "sh", str(size), OURS, *words],
+        cwd=folder,
+        env={**os.environ, "TMPDIR": str(folder / "disk")},
+        capture_output=True,
+        check=False,
+    )
+    lines = [line for line in done.stderr.decode().splitlines() if ": error: " in line]
+    assert done.returncode == 2, done
+    assert lines, done
+    return f"status {done.returncode}, {lines[0].partition(': error: ')[2]}"
+
+
 def damage(folder: Path, name: str, kind: str) -> dict[str, str]:
     """The refusal at each place of what was made."""
     found = {}
@@ -183,6 +217,9 @@ def main() -> int:
             print(f"{kind}, no room: {refusal(folder, *MAKE[kind], limit=half)}", flush=True)
             said = refusal(folder, *OPEN[kind], kind, limit=half)
             print(f"{OPEN[kind][0]} of {kind}, no room: {said}", flush=True)
+            for words in (MAKE[kind], (*OPEN[kind], kind)) if can_mount() else ():
+                said = refusal_on_disk(folder, *words, size=size << 19)
+                print(f"{words[0]} of {kind}, disk full: {said}", flush=True)
         return failed
 
 

@@ -299,6 +299,20 @@ def test_a_disk_that_is_full_half_way_leaves_what_is_there(here: Path, verb: str
     assert (here / "out").read_bytes() == b"before"
 
 
+@pytest.mark.skipif(not huge.can_mount(), reason="no file system of one's own can be mounted here")
+@pytest.mark.parametrize("verb", ["seal", "sign"])
+def test_on_a_disk_that_has_no_room_left_what_is_there_stays(
+    here: Path, call: Run, verb: str
+) -> None:
+    """A disk that is really full, of a few megabytes: for what is written, and what is read."""
+    large(here / "large.eml", 12)
+    assert call(*MAKE[verb], "large.eml", "-o", "made.eml").status == 0
+    for words in ((*MAKE[verb], "large.eml"), (*OPEN[verb], "made.eml")):
+        for size in (64 << 10, 5 << 20, 11 << 20):
+            said = huge.refusal_on_disk(here, *words, size=size)
+            assert "No space left on device" in said
+
+
 @pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="a file without a name is Linux's")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_who_is_killed_half_way_leaves_nothing(here: Path, number: int) -> None:
