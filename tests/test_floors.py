@@ -30,6 +30,7 @@ DRIVERS = {
     "smime_graph.harness",
     "smime_graph.harness.cases",
     "smime_graph.harness.matrix",
+    "smime_graph.harness.page",
     "smime_graph.harness.peers",
     "smime_graph.harness.peers.drive",
     "smime_graph.harness.peers.find",

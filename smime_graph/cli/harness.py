@@ -59,6 +59,7 @@ def issue(directory: str, name: str, variant: str, seed: int | None, at: datetim
 @option("--require-peers", is_flag=True, help="A peer that is missing is an error.")
 @option("--all", "everything", is_flag=True, help="Every cell, and not only the differences.")
 @option("--record", type=FILE, metavar="DIR", help="Write what each peer does into tables in DIR.")
+@option("--html", type=FILE, metavar="FILE", help="Write a report for a browser: one file.")
 def run(
     peer: tuple[str, ...],
     variant: str,
@@ -66,6 +67,7 @@ def run(
     require_peers: bool,
     everything: bool,
     record: str | None,
+    html: str | None,
 ) -> None:
     """Ask mail software about every variant: import, validate, sign, verify, encrypt, decrypt.
 
@@ -75,6 +77,7 @@ def run(
 
     \b
     smime-graph harness run --peer openssl --variant 'eku-*'
+    smime-graph harness run --html report.html
     """
     from ..authority.family import family
     from ..harness import matrix
@@ -98,6 +101,11 @@ def run(
                 threads=threads or os.cpu_count() or 1,
                 progress=count,
             )
+    if html is not None:
+        from ..harness.page import page
+
+        held = {one.variant.id: one.identity.certificate for one in made}
+        files.deliver(page(found, held).encode(), output=html)
     if record is not None:
         matrix.record(found, Path(record))
     if run_of(click.get_current_context()).json:
