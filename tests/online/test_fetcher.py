@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,7 @@ from smime_graph.errors import CertificateRejected, UsageError
 from smime_graph.online import fetcher as module
 from smime_graph.online.exchange import Allowance
 
-from .conftest import DAY, HOUR, Handler, Service, World, asking
+from .conftest import DAY, HOUR, MESSAGE, Handler, Service, World, asking
 
 GOOD, REVOKED, UNKNOWN = (
     ocsp.OCSPCertStatus.GOOD,
@@ -519,3 +523,64 @@ def test_what_is_no_source_of_evidence_is_refused() -> None:
 
 def test_the_limits_are_those_of_the_documentation() -> None:
     assert (module.MAX_CRL, module.MAX_OCSP) == (10 << 20, 64 << 10)
+
+
+def test_threads_share_a_fetcher_whatever_becomes_of_its_cache(
+    service: Service, tmp_path: Path
+) -> None:
+    """Each is told of its own signer, by the same object, while the cache is cut off and removed
+    under their hands.
+    """
+    world = World.of(service, at_leaf=asking(crl=service.url("/crl")))
+    revoked = world.issuing.issue(
+        "alice@contoso.com",
+        key="p256",
+        at=world.now - 20 * DAY,
+        extensions=asking(crl=service.url("/crl")),
+    )
+    silent = world.issuing.issue(
+        "alice@contoso.com",
+        key="p256",
+        at=world.now - 20 * DAY,
+        extensions=asking(crl=service.url("/nothing")),
+    )
+    number = revoked.certificate.serial_number
+    service.answers["/crl"] = world.crl(revoked={number: world.now - DAY})
+    place = tmp_path / "cache.sqlite"
+    known = Revocation(mode="hard", fetch=Fetcher(allow_local=True, cache=place))
+    wanted: list[tuple[Identity, list[str]]] = [
+        (world.alice, []),
+        (revoked, ["revoked"]),
+        (silent, ["unknown"]),
+    ]
+    messages = [(sign(MESSAGE, signer=one, at=world.now - 3 * DAY), said) for one, said in wanted]
+    done = threading.Event()
+
+    def destroy() -> None:
+        for turn in itertools.count():
+            if done.wait(0.003):
+                return
+            if turn % 3 == 0:
+                place.unlink(missing_ok=True)
+            elif turn % 3 == 1 and place.exists():
+                os.truncate(place, 700)
+            else:
+                place.write_bytes(b"SQLite format 3\0" + bytes(200))
+                place.chmod(0o600)
+
+    def ask(turn: int) -> None:
+        raw, said = messages[turn % 3]
+        report = examine(raw, trust=world.trust, at=world.at, revocation=known)
+        codes = [one.code for one in report.errors]
+        assert report.accepted is (said == [])
+        assert [one.removeprefix("pki.revocation.") for one in codes] == said
+
+    destroyer = threading.Thread(target=destroy)
+    destroyer.start()
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(ask, range(60)))
+    finally:
+        done.set()
+        destroyer.join()
+    assert service.log.count("GET /crl") >= 1
