@@ -489,6 +489,7 @@ def _entry_json(one: KnownCertificate) -> dict[str, Any]:
         "origin": one.origin,
         "first_seen": time_text(one.first_seen),
         "last_seen": time_text(one.last_seen),
+        "revoked": time_text(one.revoked),
     }
 
 
@@ -498,7 +499,7 @@ def _row(one: KnownCertificate, *, believed: bool | None = None) -> tuple[str, .
 
     until = time_text(one.certificate.not_after) or ""
     is_believed = one.believed if believed is None else believed
-    word = "believed" if is_believed else "not believed"
+    word = "revoked" if one.revoked else "believed" if is_believed else "not believed"
     return one.email, until, word, one.origin, one.certificate.sha256
 
 

@@ -16,7 +16,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from os import PathLike
 from pathlib import Path
@@ -46,6 +46,10 @@ _MOST_CANDIDATES = 200  # of one address, the latest seen; a person has a few
 # Clocks differ; what claims to be from later is not believed (RFC 8551 2.7.1)
 _CLOCK_SKEW = timedelta(hours=1)
 
+_OF_REVOCATION = tuple(
+    f"pki.revocation.{one}" for one in ("revoked", "unknown", "stale", "invalid", "not-fetched")
+)
+
 # Step n makes a book of version n one of version n + 1. Books are out there: never change a step.
 _STEPS: tuple[str, ...] = (
     """
@@ -67,9 +71,17 @@ _STEPS: tuple[str, ...] = (
     """
     CREATE TABLE issuers (sha256 BLOB PRIMARY KEY, der BLOB NOT NULL, last_seen REAL NOT NULL)
     """,
+    """
+    CREATE TABLE revoked (
+        sha256 BLOB PRIMARY KEY REFERENCES certificates ON DELETE CASCADE, seen REAL NOT NULL)
+    """,
 )
 
-_KNOWN = "address, der, origin, believed, first_seen, last_seen FROM addresses JOIN certificates"
+_KNOWN = (
+    "address, der, origin, believed, first_seen, last_seen,"
+    " (SELECT seen FROM revoked WHERE revoked.sha256 = certificates.sha256)"
+    " FROM addresses JOIN certificates"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +89,7 @@ class KnownCertificate:
     """A certificate of an address, and how it came into the book.
 
     `believed`: its owner was vouched for, by roots that it validated under or by the user.
+    `revoked` is when it was found to be revoked, None where it was not.
     """
 
     email: str
@@ -85,6 +98,7 @@ class KnownCertificate:
     believed: bool
     first_seen: datetime
     last_seen: datetime
+    revoked: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -457,7 +471,8 @@ class Contacts:
         Dropped is what is expired, not yet valid, not for encryption or too weak at `at`, a
         datetime (now), and with `trust`, a TrustStore, what does not validate; `certificates`, each
         a Certificate, may stand in between, and `revocation`, a Revocation, tells what is revoked.
-        Of what is left comes first what is believed, then what its owner prefers (RFC 8551
+        What was found to be revoked is remembered, and dropped until evidence says otherwise. Of
+        what is left comes first what is believed, then what its owner prefers (RFC 8551
         2.5.3.1), then the newest. The last two are those of a policy.
         """
         moment = _moment(at)
@@ -484,7 +499,17 @@ class Contacts:
             )
             if report.ok and trust is not None and revocation is not None:
                 report = with_revocation(report, revocation, at=moment, certificates=certificates)
-            if report.ok:
+                told = {item.code for item in report.findings if item.code in _OF_REVOCATION}
+                if one.revoked is None and "pki.revocation.revoked" in told:
+                    self._remember(one.certificate, moment)
+                elif one.revoked is not None and not told and revocation.mode != "none":
+                    # it was on hold (RFC 5280 5.3.1)
+                    self._remember(one.certificate, None)
+                    one = replace(one, revoked=None)
+            if report.ok and one.revoked is not None:
+                text = f"was found to be revoked on {one.revoked:%Y-%m-%d}"
+                dropped.append(DroppedCertificate(one.certificate, "pki.revocation.revoked", text))
+            elif report.ok:
                 fit.append(one)
                 chains[one.certificate] = report.chain[1:]
             else:
@@ -520,6 +545,21 @@ class Contacts:
             tuple(dropped),
             chains[best.certificate],
         )
+
+    def _remember(self, certificate: Certificate, revoked: datetime | None) -> None:
+        """That it was found to be revoked, or that it is not; in a book that cannot be written it
+        is found again.
+        """
+        name = _digest(certificate)
+        try:
+            with self._changing():
+                self._db.execute("DELETE FROM revoked WHERE sha256 = ?", (name,))
+                if revoked is not None:
+                    self._db.execute(
+                        "INSERT INTO revoked VALUES (?, ?)", (name, revoked.timestamp())
+                    )
+        except UsageError:
+            return
 
     def _preferred(self, email: str) -> tuple[bytes | None, datetime | None]:
         with self._reading():
@@ -666,10 +706,13 @@ def _time(seconds: float) -> datetime:
 
 
 def _known(row: tuple[Any, ...]) -> KnownCertificate:
-    email, der, origin, believed, first_seen, last_seen = row
+    email, der, origin, believed, first_seen, last_seen, revoked = row
     certificate = _certificate(der, str(email))
     first, last = _time(first_seen), _time(last_seen)
-    return KnownCertificate(str(email), certificate, str(origin), bool(believed), first, last)
+    found = None if revoked is None else _time(revoked)
+    return KnownCertificate(
+        str(email), certificate, str(origin), bool(believed), first, last, found
+    )
 
 
 def _certificate(der: Any, whose: str) -> Certificate:

@@ -343,6 +343,16 @@ def test_what_is_revoked_is_not_found(call: Run, here: Path) -> None:
     assert refused.status == 1
     assert [one["code"] for one in json.loads(refused.out)["dropped"]] == ["pki.revocation.revoked"]
     assert call(*find, "--crl", "a.crl").status == 2
+    # and is remembered: nothing is encrypted to it, and the list says so
+    assert call(*find).status == 1
+    sealing = ("encrypt", "m.eml", "--recipient", "bob@contoso.com", "-o", "x.eml")
+    for trust in ((), ("--trust", "root.pem")):
+        sealed = call(*sealing, *trust)
+        assert sealed.status == 1
+        assert "was found to be revoked" in sealed.err
+    [entry] = told(call("contacts", "list", "--json"))["contacts"]
+    assert entry["revoked"]
+    assert b"\trevoked\t" in call("contacts", "list").out
 
 
 def test_what_validates_now_is_said_to_be_believed(call: Run, here: Path) -> None:

@@ -16,11 +16,19 @@ from cryptography.hazmat.primitives import hashes, serialization
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from smime_graph import Certificate, Contacts, Revocation, UsageError, oids
+from smime_graph import (
+    EXCHANGE,
+    Certificate,
+    Contacts,
+    PolicyRefusal,
+    Revocation,
+    UsageError,
+    oids,
+)
 from smime_graph.asn1 import ber
 from smime_graph.authority.issue import CA
 from smime_graph.pki import contacts as module
-from smime_graph.pki.contacts import ContactChoice
+from smime_graph.pki.contacts import ContactChoice, look_up
 
 BOB = "bob@contoso.com"
 CBC = ber.sequence(ber.oid(oids.AES256_CBC))
@@ -326,6 +334,62 @@ def test_a_revoked_one_is_dropped_when_that_is_known(book: Contacts, ca: CA, now
     assert found.contact is not None
     assert found.contact.certificate == good
     assert codes_of(found) == ["pki.revocation.revoked"]
+
+
+def test_that_one_is_revoked_is_remembered(
+    book: Contacts, tmp_path: Path, ca: CA, now: datetime
+) -> None:
+    bob = certificate(ca, now, days=-1)
+    book.add([bob], believed=True, at=now)
+    known = Revocation(crls=(revoking(ca, now, bob),))
+    # what nobody was asked, or without roots, is not found
+    assert book.find(BOB, at=now, revocation=known).contact is not None
+    assert book.find(BOB, at=now, trust=ca.trust).contact is not None
+    assert book.find(BOB, at=now, trust=ca.trust, revocation=known).contact is None
+    for trust in (None, ca.trust):
+        found = book.find(BOB, at=now + timedelta(hours=1), trust=trust)
+        assert found.contact is None
+        assert codes_of(found) == ["pki.revocation.revoked"]
+        assert f"{now:%Y-%m-%d}" in found.dropped[0].text
+    [entry] = book.entries()
+    assert entry.revoked == now
+    with Contacts(tmp_path / "book") as again:  # also by whoever opens the file next
+        assert again.find(BOB, at=now).contact is None
+    with pytest.raises(PolicyRefusal, match="was found to be revoked"):
+        look_up(BOB, tmp_path / "book", policy=EXCHANGE, at=now)
+    # it is not believed because it came once more, but it is another thing once it was forgotten
+    book.add([bob], believed=True, at=now)
+    assert book.find(BOB, at=now).contact is None
+    assert book.forget(BOB) == 1
+    book.add([bob], believed=True, at=now)
+    assert book.find(BOB, at=now).contact is not None
+
+
+def test_one_that_is_on_hold_no_longer_is_used_again(book: Contacts, ca: CA, now: datetime) -> None:
+    """RFC 5280 5.3.1: certificateHold ends with a list on which it does not stand."""
+    bob, other = certificate(ca, now, days=-1), certificate(ca, now, days=-900)
+    book.add([bob], at=now)
+    hold = Revocation(crls=(revoking(ca, now, bob),))
+    assert book.find(BOB, at=now, trust=ca.trust, revocation=hold).contact is None
+    # who knows nothing, or nothing certain, does not end it
+    for nothing in (Revocation(mode="soft"), Revocation(mode="hard"), Revocation(mode="none")):
+        assert book.find(BOB, at=now, trust=ca.trust, revocation=nothing).contact is None
+    assert book.find(BOB, at=now, trust=ca.trust).contact is None
+    ended = Revocation(crls=(revoking(ca, now, other),))
+    assert book.find(BOB, at=now, trust=ca.trust, revocation=ended).contact is not None
+    assert book.find(BOB, at=now).contact is not None
+
+
+def test_a_book_that_cannot_be_written_is_asked_all_the_same(
+    book: Contacts, ca: CA, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob = certificate(ca, now, days=-1)
+    book.add([bob], at=now)
+    known = Revocation(crls=(revoking(ca, now, bob),))
+    book._db.execute("PRAGMA query_only = ON")
+    for _ in range(2):
+        assert book.find(BOB, at=now, trust=ca.trust, revocation=known).contact is None
+    assert book.find(BOB, at=now, trust=ca.trust).contact is not None
 
 
 def test_issuers_that_came_along_build_paths_and_are_not_believed(
