@@ -220,6 +220,7 @@ class _Calls:
             "CA.revoke": Call(
                 ca.revoke, {"certificate": bob.certificate, "reason": "superseded", "at": NOW}
             ),
+            "CA.enter": Call(ca.enter, {"certificate": bob.certificate, "emails": ["a@b.c"]}),
             "CA.has_issued": Call(ca.has_issued, {"certificate": bob.certificate}),
             "CA.crl": Call(ca.crl, {"at": NOW, "lifetime": timedelta(1), "base": ca.crl(at=NOW)}),
             "CA.ocsp": Call(ca.ocsp, {"request": b"x", "at": NOW, "lifetime": timedelta(1)}),

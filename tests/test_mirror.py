@@ -17,6 +17,7 @@ PACKAGE = TESTS.parent / "smime_graph"
 ELSEWHERE = {
     "deadlines": "graph/test_deadline",
     "algorithms.rows": "algorithms/test_table",
+    "authority.maker": "authority/test_family",
     "authority.recipes": "authority/test_family",
     "authority.variants": "authority/test_family",
     "batch.processes": "batch/test_run",

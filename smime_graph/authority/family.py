@@ -11,20 +11,16 @@ The keys are those of `pool`: of no worth. With a seed the family is the same oc
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from cryptography import x509
 from cryptography.hazmat.primitives import serialization as ser
 
-from .. import oids
 from ..arguments import checked
 from ..cms.signed_data import carry
 from ..errors import UsageError
@@ -35,12 +31,8 @@ from ..pki.keyfiles.pbe import Encryption
 from ..pki.keyfiles.read import armour, export
 from ..pki.trust import TrustStore
 from ..x509.certificate import Certificate
-from . import profile
-from .crl import write_crl
-from .mutators import sign_anew
+from .maker import Maker
 from .pool import pool_key
-from .recipes import Leaf, Signed
-from .records import Revoked
 from .variants import AUTHORITIES, VARIANTS, Variant
 
 __all__ = ["Family", "Member", "family"]
@@ -195,197 +187,17 @@ def family(
     wanted = [v for v in variants if fnmatch.fnmatchcase(v.id, only)]
     if not wanted:
         raise UsageError(f"no variant fits {only!r}", hint="'*' is all of them")
-    return _Maker(name, at.astimezone(UTC).replace(microsecond=0), seed, url).make(wanted)
-
-
-class _Maker:
-    """What is known while a family is made."""
-
-    def __init__(self, name: str, at: datetime, seed: int | None, url: str) -> None:
-        self.name, self.at, self.seed, self.url = name, at, seed, url
-        self.authorities: dict[str, Certificate] = {}
-        self.keys: dict[str, Any] = {}
-        self.revoked: dict[str, list[tuple[Certificate, Signed]]] = {}
-
-    def make(self, variants: list[Variant]) -> Family:
-        members = {variant.id: Member(variant, self._leaf(variant)) for variant in variants}
-        anchors = [
-            made
-            for i, made in self.authorities.items()
-            if AUTHORITIES[i].parent is None and AUTHORITIES[i].believed
-        ]
-        crls = {i: crl for i in self.authorities if (crl := self._crl(i)) is not None}
-        trust = TrustStore(tuple(anchors))
-        return Family(self.name, self.at, members, dict(self.authorities), crls, trust)
-
-    # --- certificates ---
-
-    def _serial(self, what: str) -> int:
-        if self.seed is None:
-            return x509.random_serial_number()
-        octets = hashlib.sha256(f"{self.name} {self.seed} {what}".encode()).digest()
-        return int.from_bytes(octets[:16]) >> 1 | 1 << 120
-
-    def _authority(self, name: str) -> Certificate:
-        if name in self.authorities:
-            return self.authorities[name]
-        recipe = AUTHORITIES[name]
-        if recipe.key_of is not None:
-            self._authority(recipe.key_of)
-            key = self.keys[recipe.key_of]
-        else:
-            alike = [one for one, other in AUTHORITIES.items() if other.key == recipe.key]
-            key = pool_key(recipe.key, 1 + alike.index(name))  # 0 is that of the people
-        self.keys[name] = key
-        title = recipe.name or f"{self.name} test {recipe.key_of or name} authority"
-        subject = profile.authority_name(title)
-        issuer = self._authority(recipe.parent) if recipe.parent else None
-        made = [
-            x509.Extension(
-                x509.BasicConstraints.oid,
-                True,
-                x509.BasicConstraints(
-                    ca=recipe.is_ca, path_length=recipe.path_length if recipe.is_ca else None
-                ),
-            ),
-            *profile.key_usage_extension(recipe.key_usage),
-            profile.extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key())),
-        ]
-        if issuer is not None:
-            made += [
-                *self._from(recipe.parent),
-                *profile.purposes_extension(recipe.eku),
-                *profile.policies_extension((oids.ANY_POLICY,)),
-            ]
-        certificate = self._build(
-            name, recipe, recipe.parent, issuer, key, subject=subject, extensions=made
-        )
-        self.authorities[name] = certificate
-        return certificate
-
-    def _from(self, issuer: str | None) -> list[x509.Extension[Any]]:
-        """What says who issued it, and where more is found."""
-        assert issuer is not None  # noqa: S101 - a root has none of these
-        identifier = x509.SubjectKeyIdentifier.from_public_key(self.keys[issuer].public_key())
-        return [
-            profile.extension(
-                x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
-            ),
-            *profile.services_extensions(self.url, issuer),
-        ]
-
-    def _build(
-        self,
-        name: str,
-        recipe: Signed,
-        issued_by: str | None,
-        issuer: Certificate | None,
-        key: Any,
-        *,
-        subject: x509.Name,
-        extensions: list[x509.Extension[Any]],
-    ) -> Certificate:
-        signer = self.keys[issued_by] if issued_by else key
-        kept = [
-            one
-            for one in profile.replace_extensions(extensions, recipe.extensions)
-            if one.oid.dotted_string not in recipe.without
-        ]
-        start = self.at + recipe.starts
-        certificate = profile.build(
-            signer,
-            subject=subject,
-            issuer=issuer.x509.subject if issuer else subject,
-            public_key=key.public_key(),
-            validity=(start, start + recipe.lasts - timedelta(seconds=1)),
-            extensions=kept,
-            serial=recipe.serial or self._serial(name),
-        )
-        if recipe.changes or recipe.digest or recipe.outer or recipe.spoil:
-            certificate = sign_anew(
-                certificate,
-                signer,
-                changes=recipe.changes,
-                digest=recipe.digest or "sha256",
-                outer=recipe.outer,
-                spoil=recipe.spoil,
-            )
-        if recipe.revoked and issued_by:
-            self.revoked.setdefault(issued_by, []).append((certificate, recipe))
-        return certificate
-
-    def _leaf(self, variant: Variant) -> Identity:
-        recipe: Leaf = variant.recipe
-        key = pool_key(recipe.key, recipe.number)
-        _, kind = profile.key_of(key)
-        own = recipe.issuer == "self"
-        issuer = None if own else self._authority(recipe.issuer)
-        usage = recipe.key_usage
-        if usage == "usual":
-            signing = ("digital_signature",) if kind.signs else ()
-            usage = (*signing, *((kind.encrypts,) if kind.encrypts else ()))
-        if recipe.subject is None:
-            subject = profile.person_name(recipe.addresses[0])
-        else:
-            subject = x509.Name(
-                [x509.NameAttribute(x509.ObjectIdentifier(o), text) for o, text in recipe.subject]
-            )
-        made = [
-            *([] if own else self._from(recipe.issuer)),
-            profile.extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key())),
-            *profile.key_usage_extension(usage),
-            *profile.purposes_extension(recipe.eku),
-            *profile.policies_extension(recipe.policies),
-        ]
-        if recipe.san == "usual":
-            made += profile.addresses_extension(recipe.addresses, critical=not list(subject))
-        if recipe.is_ca:
-            made.append(
-                x509.Extension(x509.BasicConstraints.oid, True, x509.BasicConstraints(True, None))
-            )
-        certificate = self._build(
-            variant.id,
-            recipe,
-            None if own else recipe.issuer,
-            issuer,
-            key,
-            subject=subject,
-            extensions=made,
-        )
-        sends = self._between(recipe.issuer) if recipe.sends is None else recipe.sends
-        return Identity(key, certificate, chain=tuple(map(self._authority, sends)))
-
-    def _between(self, issuer: str) -> tuple[str, ...]:
-        """The authorities above a leaf without the root."""
-        found = []
-        while issuer != "self" and (parent := AUTHORITIES[issuer].parent) is not None:
-            found.append(issuer)
-            issuer = parent
-        return tuple(found)
-
-    # --- CRLs ---
-
-    def _crl(self, name: str) -> bytes | None:
-        recipe = AUTHORITIES[name]
-        if recipe.crl == "none":
-            return None
-        key = self.keys[name]
-        if recipe.crl == "forged":
-            key = pool_key(recipe.key, 99)
-        fresh = recipe.crl != "stale"
-        update = self.at - timedelta(days=1 if fresh else 60)
-        identifier = x509.SubjectKeyIdentifier.from_public_key(self.keys[name].public_key())
-        return write_crl(
-            key,
-            issuer=self.authorities[name].x509.subject,
-            key_identifier=x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(
-                identifier
-            ),
-            number=1,
-            updates=(update, update + timedelta(days=8)),
-            entries=[
-                Revoked(one.serial_number, self.at + signed.revoked_at, signed.revoked)
-                for one, signed in self.revoked.get(name, ())
-                if signed.revoked is not None
-            ],
-        )
+    at = at.astimezone(UTC).replace(microsecond=0)
+    maker = Maker(name, at, url=url, seed=seed)
+    members = {}
+    for one in wanted:
+        key = pool_key(one.recipe.key, one.recipe.number)
+        members[one.id] = Member(one, maker.leaf(one.id, one.recipe, key))
+    authorities = dict(maker.authorities)
+    crls = {i: crl for i in authorities if (crl := maker.crl(i)) is not None}
+    anchors = [
+        made
+        for i, made in authorities.items()
+        if AUTHORITIES[i].parent is None and AUTHORITIES[i].believed
+    ]
+    return Family(name, at, members, authorities, crls, TrustStore(tuple(anchors)))

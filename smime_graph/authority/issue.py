@@ -171,6 +171,7 @@ class CA:
         key: Any = "rsa-2048",
         at: datetime | None = None,
         lifetime: timedelta = _CA_LIFETIME,
+        not_after: datetime | None = None,
         path_length: int | None = 0,
         eku: Collection[str] | None = (oids.EMAIL_PROTECTION,),
         policies: Collection[str] = (oids.ANY_POLICY,),
@@ -193,7 +194,7 @@ class CA:
             subject=authority_name(name),
             issuer=self.certificate.x509.subject,
             public_key=private_key.public_key(),
-            validity=validity_of(at, lifetime, None, None, within=self.certificate),
+            validity=validity_of(at, lifetime, None, not_after, within=self.certificate),
             extensions=replace_extensions(made, extensions),
             serial=serial,
         )
@@ -327,6 +328,11 @@ class CA:
                 hint="only the authority that issued a certificate can revoke it",
             )
         self._records.add_revoked(certificate.serial_number, at=self._time(at), reason=reason)
+
+    @checked
+    def enter(self, certificate: Certificate, *, emails: Sequence[str] = ()) -> None:
+        """Put a certificate into the index that was made with this authority's key elsewhere."""
+        self._records.add_issued(certificate, emails)
 
     @checked
     def has_issued(self, certificate: Certificate) -> bool:

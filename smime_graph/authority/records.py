@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
-from ..errors import UsageError
+from ..errors import MalformedMessage, UsageError
 from ..files import write
 from ..x509.certificate import Certificate
 
@@ -108,8 +108,7 @@ class Records:
         entry = {
             "serial": f"{certificate.serial_number:x}",
             "emails": list(emails),
-            "not_before": certificate.not_before.isoformat(),
-            "not_after": certificate.not_after.isoformat(),
+            **_validity(certificate),
             "sha256": certificate.sha256,
         }
         with self._changing("the certificate was not issued: an authority must know its own") as (
@@ -181,6 +180,14 @@ def _read(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(f"{folder / INDEX} is not the index of an authority") from error
     return content
+
+
+def _validity(certificate: Certificate) -> dict[str, str]:
+    try:
+        ends = (certificate.not_before, certificate.not_after)
+    except MalformedMessage:
+        return {}  # deliberately
+    return {"not_before": ends[0].isoformat(), "not_after": ends[1].isoformat()}
 
 
 def _revoked(entry: Mapping[str, Any]) -> Revoked:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,7 +13,9 @@ from urllib.parse import urlsplit
 
 import click
 
+from .. import oids
 from ..algorithms import KeyKind, rows
+from ..arguments import file_name
 from ..errors import UsageError
 from . import files, terminal
 from .context import run_of
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 _KINDS = [(one.name, kind.signs) for kind in rows(KeyKind) for one in kind.parameter_sets]
 # of a size that nobody should have but a test of what refuses it
 _SHOWN = [(name, signs) for name, signs in _KINDS if name != "rsa-1024"]
+_SIGNS = {name for name, signs in _KINDS if signs}
 _SIGNING = ", ".join(name for name, signs in _SHOWN if signs)
 _ENCRYPTING = ", ".join(name for name, signs in _SHOWN if not signs)
 
@@ -68,9 +72,56 @@ def init(
     _print_files([f"{directory.rstrip('/')}/ca.pem"], ca.certificate)
 
 
+_PURPOSES = {
+    "emailProtection": oids.EMAIL_PROTECTION,
+    "clientAuth": oids.CLIENT_AUTH,
+    "serverAuth": oids.SERVER_AUTH,
+    "codeSigning": oids.CODE_SIGNING,
+    "OCSPSigning": oids.OCSP_SIGNING,
+    "timeStamping": oids.TIME_STAMPING,
+    "anyExtendedKeyUsage": oids.ANY_EXTENDED_KEY_USAGE,
+}
+# RFC 5280 4.2.1.3, and what cryptography calls them
+_BITS = {
+    "digitalSignature": "digital_signature",
+    "nonRepudiation": "content_commitment",
+    "keyEncipherment": "key_encipherment",
+    "dataEncipherment": "data_encipherment",
+    "keyAgreement": "key_agreement",
+    "keyCertSign": "key_cert_sign",
+    "cRLSign": "crl_sign",
+    "encipherOnly": "encipher_only",
+    "decipherOnly": "decipher_only",
+}
+_NONE = "none"
+
+
+class _Names(click.ParamType):  # type: ignore[type-arg]
+    """Some of the names, with commas between; or "none", which leaves the extension out."""
+
+    def __init__(self, known: Mapping[str, str], *, dotted: bool) -> None:
+        self.name = "names"
+        self._known = known
+        self._dotted = dotted
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        if isinstance(value, tuple) or value == _NONE:
+            return () if value == _NONE else value
+        found = []
+        for one in str(value).split(","):
+            is_oid = self._dotted and re.fullmatch(r"[0-2](\.[0-9]+)+", one)
+            if one not in self._known and not is_oid:
+                names = ", ".join(self._known)
+                self.fail(f"{one!r} is not known, wanted some of {names}, or none", param, ctx)
+            found.append(self._known.get(one, one))
+        return tuple(found)
+
+
 @verb("issue")
 @click.argument("directory", metavar="DIR")
-@click.argument("addresses", metavar="ADDRESS...", nargs=-1, required=True)
+@click.argument("addresses", metavar="ADDRESS...", nargs=-1)
 @_key(f"{_SIGNING}; with --use encrypt also {_ENCRYPTING}.")
 @option(
     "--use",
@@ -87,6 +138,33 @@ def init(
     help="Also write a PKCS#12 file with this password.",
 )
 @option("--into", type=FILE, metavar="DIR", help="Write here instead of into the authority's DIR.")
+@option(
+    "--intermediate",
+    is_flag=True,
+    help="By an authority below, DIR/intermediate, made where there is none yet; without an"
+    " ADDRESS it alone is made.",
+)
+@option(
+    "--eku",
+    type=_Names(_PURPOSES, dotted=True),
+    metavar="NAME,...",
+    help=f"The extended key usage: {', '.join(_PURPOSES)}, a dotted one, or none.",
+)
+@option(
+    "--key-usage",
+    type=_Names(_BITS, dotted=False),
+    metavar="NAME,...",
+    help=f"The key usage: {', '.join(_BITS)}, or none.",
+)
+@option("--not-after", type=Time(), metavar="TIME", help="When it expires (RFC 3339).")
+@option(
+    "--variant",
+    "variants",
+    multiple=True,
+    metavar="ID",
+    help="Odd as this one of the catalogue is, 'expired' or 'eku-server' for example; several"
+    " together. 'harness issue' writes all.",
+)
 @_at
 def issue(
     directory: str,
@@ -96,6 +174,11 @@ def issue(
     name: str | None,
     p12_password_file: str | None,
     into: str | None,
+    intermediate: bool,
+    eku: tuple[str, ...] | None,
+    key_usage: tuple[str, ...] | None,
+    not_after: datetime | None,
+    variants: tuple[str, ...],
     at: datetime | None,
 ) -> None:
     """Issue a certificate for one person with these addresses, and print the files that it is in.
@@ -105,9 +188,13 @@ def issue(
 
     \b
     smime-graph ca issue test-ca alice@contoso.com --p12-password-file password
+    smime-graph ca issue test-ca bob@contoso.com --intermediate --variant expired
     """
     from ..authority.issue import CA, write_identity
     from ..pki.address import header_addresses
+
+    if not addresses and not intermediate:
+        raise UsageError("an ADDRESS is missing", hint="say whose certificate it is to be")
 
     for address in addresses:
         if header_addresses(address) != (address,):
@@ -116,9 +203,68 @@ def issue(
     if p12_password_file is not None:
         password = files.read_secret(p12_password_file, what="password")
     ca = CA.load(directory, at=at)
-    identity = ca.issue(*addresses, key=key, use=use, name=name)
+    odd: dict[str, Any] = {}
+    if eku is not None:
+        odd["eku"] = eku or None
+    if key_usage is not None:
+        odd["key_usage"] = key_usage or None
+    if intermediate:
+        if not addresses:
+            made = _make_below(ca, directory, key, name=name, not_after=not_after, odd=odd)
+            _print_files([f"{directory.rstrip('/')}/{_BELOW}/ca.pem"], made.certificate)
+            return
+        if Path(directory, _BELOW).is_dir():
+            ca = CA.load(Path(directory, _BELOW), at=at)
+        else:
+            ca = _make_below(ca, directory, "rsa-2048" if key not in _SIGNS else key)
+    if variants:
+        from ..authority.compose import issue_variant
+
+        if name is not None:
+            odd["subject"] = ((oids.COMMON_NAME, name),)
+        identity = issue_variant(
+            ca,
+            *addresses,
+            variants=variants,
+            key=key,
+            use=use,
+            not_after=not_after,
+            changes=odd,
+        )
+    else:
+        identity = ca.issue(*addresses, key=key, use=use, name=name, not_after=not_after, **odd)
     written = write_identity(identity, into or directory, password=password)
     _print_files([str(path) for path in written], identity.certificate)
+
+
+def _make_below(
+    ca: CA,
+    directory: str,
+    key: str,
+    *,
+    name: str | None = None,
+    not_after: datetime | None = None,
+    odd: Mapping[str, Any] | None = None,
+) -> CA:
+    """The authority below that of the folder, in its own folder there."""
+    from ..authority.profile import key_usage_extension
+
+    how: dict[str, Any] = {"key": key, "not_after": not_after}
+    if name is not None:
+        how["name"] = name
+    if odd and "eku" in odd:
+        how["eku"] = odd["eku"]
+    if odd and odd.get("key_usage"):
+        how["extensions"] = key_usage_extension(odd["key_usage"])
+    folder = Path(directory, _BELOW)
+    if folder.exists():
+        raise UsageError(
+            f"{file_name(folder)} is there already",
+            hint="with an ADDRESS, --intermediate issues by the authority in it",
+        )
+    made = ca.create_intermediate(**how)
+    made.save(folder)
+    return made
 
 
 _BELOW = "intermediate"  # the folder of the authority that 'ca issue --intermediate' makes

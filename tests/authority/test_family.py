@@ -32,6 +32,14 @@ def corp() -> Family:
     return family("corp", seed=SEED)
 
 
+@pytest.fixture(scope="module")
+def written(corp: Family, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the family; nobody writes into it."""
+    folder = tmp_path_factory.mktemp("family")
+    corp.write(folder)
+    return folder
+
+
 @pytest.mark.parametrize("use", ["sign", "encrypt"])
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: v.id)
 def test_what_the_standards_say_is_what_is_found(corp: Family, variant: Variant, use: Use) -> None:
@@ -150,9 +158,9 @@ def test_it_is_written_in_every_form_and_read_again(corp: Family, tmp_path: Path
         ("eku-server", "unsuitable certificate purpose"),
     ],
 )
-def test_openssl_sees_the_same(corp: Family, tmp_path: Path, variant: str, text: str) -> None:
-    corp.write(tmp_path / "f")
-    folder = tmp_path / "f"
+def test_openssl_sees_the_same(
+    corp: Family, written: Path, tmp_path: Path, variant: str, text: str
+) -> None:
     crls = tmp_path / "crls.pem"
     crls.write_bytes(
         b"".join(
@@ -173,11 +181,11 @@ def test_openssl_sees_the_same(corp: Family, tmp_path: Path, variant: str, text:
             "-purpose",
             "smimesign",
             "-CAfile",
-            str(folder / "trust.pem"),
+            str(written / "trust.pem"),
             "-untrusted",
-            str(folder / f"{variant}.pem"),
+            str(written / f"{variant}.pem"),
             *ask,
-            str(folder / f"{variant}.pem"),
+            str(written / f"{variant}.pem"),
         ],
         capture_output=True,
         text=True,

@@ -137,6 +137,76 @@ def test_openssl_takes_the_crl(call: Run) -> None:
     assert "certificate revoked" in said["bob"]
 
 
+# --- issue ---------------------------------------------------------------------------------------
+
+
+def extension(name: str, kind: type) -> Any:
+    certificate = Identity.load(f"ca/{name}@contoso.com.key").certificate
+    return certificate.extensions.get_extension_for_class(kind).value
+
+
+def test_purposes_usage_and_end_are_chosen(call: Run, here: Path) -> None:
+    assert call("ca", "init", "ca", "--key", "p256").status == 0
+    end = "2027-03-04T05:06:07Z"
+    options = ("--eku", "serverAuth,1.2.3.4", "--key-usage", "digitalSignature,nonRepudiation")
+    done = call("ca", "issue", "ca", "a@contoso.com", "--key", "p256", *options, "--not-after", end)
+    assert done.status == 0
+    purposes = [one.dotted_string for one in extension("a", x509.ExtendedKeyUsage)]
+    assert purposes == ["1.3.6.1.5.5.7.3.1", "1.2.3.4"]
+    usage = extension("a", x509.KeyUsage)
+    assert (usage.digital_signature, usage.content_commitment) == (True, True)
+    assert not usage.key_agreement
+    certificate = Identity.load("ca/a@contoso.com.key").certificate
+    assert certificate.not_after == datetime.fromisoformat(end)
+    none = ("--eku", "none", "--key-usage", "none")
+    assert call("ca", "issue", "ca", "b@contoso.com", "--key", "p256", *none).status == 0
+    kinds = {e.oid for e in Identity.load("ca/b@contoso.com.key").certificate.extensions}
+    assert not kinds & {x509.ExtendedKeyUsage.oid, x509.KeyUsage.oid}
+    for wrong in (("--eku", "email"), ("--key-usage", "1.2.3"), ("--eku", "1.2.x"), ("--eku", "")):
+        refused = call("ca", "issue", "ca", "c@contoso.com", *wrong)
+        assert refused.status == 2
+        assert "wanted some of" in refused.err
+
+
+def test_by_an_authority_below(call: Run, here: Path) -> None:
+    assert call("ca", "init", "ca", "--key", "p256").status == 0
+    asked = ("ca", "issue", "ca", "--intermediate")
+    alone = call(*asked, "--key", "p256", "--name", "Issuing")
+    assert (alone.status, alone.out) == (0, b"ca/intermediate/ca.pem\n")
+    assert call(*asked).status == 2  # one is there
+    assert call(*asked, "a@contoso.com", "--key", "p256").status == 0
+    (below,) = Identity.load("ca/a@contoso.com.key").chain
+    assert below.subject_text.startswith("CN=Issuing")
+    assert below == CA.load("ca/intermediate").certificate
+    assert [one["emails"] for one in CA.load("ca/intermediate").issued] == [["a@contoso.com"]]
+    assert call("ca", "revoke", "ca", "ca/a@contoso.com.pem").status == 0
+    assert listed(call("ca", "crl", "ca/intermediate").out).keys() == serials("a")
+    assert call("ca", "revoke", "ca", "ca/intermediate/ca.pem").status == 0
+    assert listed(call("ca", "crl", "ca").out).keys() == {below.serial_number}
+    assert call("ca", "init", "other", "--key", "p256").status == 0
+    assert (
+        call("ca", "issue", "other", "b@contoso.com", "--intermediate", "--key", "p256").status == 0
+    )
+    assert Path("other/intermediate/ca.key").stat().st_mode & 0o777 == 0o600
+    missing = call("ca", "issue", "ca")
+    assert (missing.status, "ADDRESS is missing" in missing.err) == (2, True)
+
+
+def test_variants_from_the_shell(call: Run, here: Path) -> None:
+    assert call("ca", "init", "ca", "--key", "p256").status == 0
+    asked = ("ca", "issue", "ca", "a@contoso.com", "--key", "p256", "--variant")
+    assert call(*asked, "expired", "--variant", "eku-server", "--name", "Alice").status == 0
+    certificate = Identity.load("ca/a@contoso.com.key").certificate
+    assert certificate.subject_text == "CN=Alice"
+    Path("m.eml").write_bytes(MESSAGE.replace(b"alice@", b"a@"))
+    refused = call("sign", "m.eml", "--signer", "ca/a@contoso.com.key")
+    assert refused.status == 1
+    assert "expired" in refused.err
+    assert [one["emails"] for one in CA.load("ca").issued] == [["a@contoso.com"]]
+    wrong = call(*asked, "expird")
+    assert (wrong.status, "hint: use expired" in wrong.err) == (2, True)
+
+
 # --- serve ---------------------------------------------------------------------------------------
 
 
