@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -105,6 +106,20 @@ def make_private(path: str | os.PathLike[str]) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except (OSError, ValueError):
         return
+
+
+@contextmanager
+def temporary(data: bytes, *, suffix: str) -> Iterator[Path]:
+    """A file with `data` that is its owner's alone, and gone afterwards. Raises OSError."""
+    import tempfile  # with random and shutil: ten times this module
+
+    handle, name = tempfile.mkstemp(prefix="smime-graph-", suffix=suffix)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
 
 
 def write(path: Path, data: bytes, *, mode: int = 0o644, replace: bool = True) -> None:

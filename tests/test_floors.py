@@ -43,6 +43,7 @@ DRIVERS = {
     "smime_graph.online",
     "smime_graph.online.exchange",
     "smime_graph.online.fetcher",
+    "smime_graph.pytest_plugin",
 }
 
 

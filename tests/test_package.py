@@ -49,6 +49,7 @@ HEAVY = ("httpx", "asn1crypto", "pyhanko_certvalidator", "click", "sqlite3", "as
         ("from smime_graph import sign, seal, verify, unseal, inspect", HEAVY),
         # httpx imports click for a command line of its own
         ("from smime_graph import GraphClient", ("pyhanko_certvalidator", "asn1crypto", "sqlite3")),
+        ("import smime_graph.pytest_plugin", (*HEAVY, "cryptography")),
         ("import smime_graph.cli", ("httpx", "pyhanko_certvalidator", "sqlite3", "asyncio")),
     ],
 )
@@ -104,6 +105,23 @@ def test_the_wheel_works_outside_the_repository(installed: Path, tmp_path: Path)
     )
     assert (opened.returncode, opened.stderr) == (0, "")
     assert opened.stdout.endswith("hello\n")
+
+
+@pytest.mark.slow
+def test_somebody_elses_tests_have_people_and_a_graph(installed: Path, tmp_path: Path) -> None:
+    """A file of a test of three lines, the wheel and pytest: that is all."""
+    names = run(installed / "python", "-m", "pip", "list", cwd=tmp_path).stdout.split()
+    assert "smime-graph" in names
+    assert "pytest" not in names
+    done = run(*(installed / "python", "-m", "pip", "install", "--quiet", "pytest"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "test_mail.py").write_text(
+        "def test_mail(smime_ca, graph_emulator):\n"
+        '    alice, bob = (smime_ca.issue(f"{name}@contoso.com") for name in ("alice", "bob"))\n'
+        "    assert bob.contact and graph_emulator.mailbox(alice.emails[0]).messages() == ()\n"
+    )
+    done = run(installed / "python", "-m", "pytest", "-q", "-W", "error", cwd=tmp_path)
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.slow

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +28,7 @@ from .. import oids
 from ..arguments import checked, file_name
 from ..asn1 import ber
 from ..errors import Hint, MalformedMessage, UnsupportedAlgorithm, UsageError
-from ..files import write
+from ..files import temporary, write
 from ..pki.identity import Identity
 from ..pki.keyfiles.read import armour, export, is_folder, read_key_file
 from ..pki.path import check_signature
@@ -157,6 +158,12 @@ class CA:
     def trust(self) -> TrustStore:
         """The root as an anchor, for those who are to believe this authority."""
         return TrustStore((self.root,))
+
+    @contextmanager
+    def tempfile(self) -> Iterator[Path]:
+        """The path of a file with `trust_pem`, for as long as the `with` block lasts."""
+        with temporary(self.trust_pem, suffix=".pem") as path:
+            yield path
 
     @property
     def trust_pem(self) -> bytes:

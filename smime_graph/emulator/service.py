@@ -334,9 +334,12 @@ class Emulator:
     # What is behind the requests
 
     def mailbox(self, address: str) -> Mailbox:
-        """A mailbox by its address; raises `UsageError` if there is none."""
-        with self._store.transaction(write=False):
+        """A mailbox by its address, made with `open_mailboxes`; `UsageError` if there is none."""
+        makes = self._rules.open_mailboxes and is_address(address)
+        with self._store.transaction(write=makes):
             account = self._store.account(address)
+            if account is None and makes:
+                account = self._store.add_account(address)
         if account is None:
             raise UsageError(
                 f"mailbox {address!r}: there is none in the emulator",

@@ -5,9 +5,11 @@ A key belongs to a certificate by its public key; names and labels of a file dec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from os import PathLike
+from pathlib import Path
 from typing import Any, Literal
 
 from cryptography import x509
@@ -19,6 +21,7 @@ from ..arguments import check_fields, checked
 from ..asn1 import ber
 from ..budget import Budget
 from ..errors import Hint, MalformedMessage, UnsupportedAlgorithm, UsageError
+from ..files import temporary
 from ..x509.certificate import Certificate, remembered
 from ..x509.price import signature_price
 from .keyfiles import pkcs12
@@ -200,6 +203,15 @@ class Identity:
             parts.append(export(identity.private_key, ser.Encoding.PEM, protection))
             parts += [armour(c) for c in (identity.certificate, *identity.chain)]
         return b"".join(dict.fromkeys(parts))
+
+    @contextmanager
+    def tempfile(self) -> Iterator[Path]:
+        """The path of a file with `to_pem()`, for as long as the `with` block lasts: for programs.
+
+        The key is in the clear; the file is the owner's alone.
+        """
+        with temporary(self.to_pem(), suffix=".pem") as path:
+            yield path
 
     @checked
     def to_pkcs12(

@@ -305,3 +305,15 @@ def test_a_file_of_the_first_version_is_brought_up(tmp_path: Path) -> None:
     db.close()
     with pytest.raises(UsageError):
         Emulator(data=path)
+
+
+def test_an_open_mailbox_is_made_when_it_is_first_asked_for() -> None:
+    """Before a request as well: to plant what the program under test shall find."""
+    with Emulator(open_mailboxes=True) as emulator:
+        assert emulator.mailbox("new@contoso.com").messages() == ()
+        emulator.mailbox("new@contoso.com").put(b"From: a@b.example\r\n\r\nx\r\n")
+        assert len(emulator.mailbox("new@contoso.com").messages()) == 1
+        with pytest.raises(UsageError, match="there is none"):
+            emulator.mailbox("no address")
+    with Emulator(mailboxes=["alice@contoso.com"]) as emulator, pytest.raises(UsageError):
+        emulator.mailbox("new@contoso.com")
