@@ -34,7 +34,7 @@ from .peers.peer import (
 )
 
 # variants that break nothing: what one peer makes with them another should read
-PAIRED = ("rsa-2048", "p256", "p384", "ed25519")
+PAIRED = ("rsa-2048", "p256", "p384", "ed25519", "x25519", "ml-dsa-65", "ml-kem-768")
 _MALFORMED = "pki.certificate.malformed"
 _OF_ADDRESS = "pki.address."
 # what a certificate says of itself; some of it may be said of its issuers in the same words
@@ -340,8 +340,8 @@ def _cells(case: Case, peer: Peer, answers: Mapping[Operation, Answer]) -> Itera
 
 
 def _reason(peer: Peer, operation: Operation, variant: str, answer: Answer) -> str:
-    fit = (one.reason for one in peer.quirks if one.covers(operation, variant, answer))
-    return next(fit, "")
+    held = (one for one in peer.quirks if one.holds_of(peer.version))
+    return next((one.reason for one in held if one.covers(operation, variant, answer)), "")
 
 
 def _pairs(

@@ -23,7 +23,7 @@ from smime_graph.harness.peers.find import PEERS, Named, started
 from smime_graph.harness.peers.nss import NssPeer
 from smime_graph.harness.peers.openssl import OpenSslPeer
 from smime_graph.harness.peers.own import OwnPeer
-from smime_graph.harness.peers.peer import OPERATIONS, Answer, Peer
+from smime_graph.harness.peers.peer import OPERATIONS, Answer, Peer, Quirk
 
 KINDS: dict[str, Any] = {"own": OwnPeer, "openssl": OpenSslPeer, "nss": NssPeer}
 TABLES = sorted(
@@ -80,6 +80,7 @@ def test_a_table_has_every_variant_and_nothing_without_a_reason(table: Path) -> 
     assert table.name == matrix.table_name(told["peer"], told["version"])
     assert list(told["variants"]) == [one.id for one in VARIANTS]
     used = set()
+    quirks = [one for one in kind.quirks if one.holds_of(told["version"])]
     for variant in VARIANTS:
         row = told["variants"][variant.id]
         assert list(row) == list(OPERATIONS)
@@ -87,11 +88,41 @@ def test_a_table_has_every_variant_and_nothing_without_a_reason(table: Path) -> 
             verdict, _, detail = row[operation].partition(": ")
             assert verdict in ("yes", "no", "-")
             answer = Answer(verdict, detail)
-            fit = [q for q in kind.quirks if q.covers(operation, variant.id, answer)]
+            fit = [q for q in quirks if q.covers(operation, variant.id, answer)]
             if verdict not in (matrix.expected(variant, operation), "-"):
                 assert fit, (variant.id, operation, row[operation])
                 used.add(fit[0])
-    assert used == set(kind.quirks)  # none is for what no version does
+    assert used == set(quirks)  # none is for what its versions do not do
+
+
+def test_a_quirk_may_be_of_some_versions() -> None:
+    old = Quirk("*", "*", "no", "", before="3.10")
+    assert [old.holds_of(one) for one in ("3.0.19", "3.9", "3.10", "3.10.1", "4.0")] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
+    new = Quirk("*", "*", "no", "", since="1.72", before="2")
+    held = [new.holds_of(one) for one in ("1.71", "1.72", "1.86.2-1", "2.0", "unknown", "")]
+    assert held == [False, True, True, False, False, False]
+    assert Quirk("*", "*", "no", "").holds_of("whatever")
+
+
+def test_what_newer_versions_of_openssl_have_learned_is_recorded() -> None:
+    """ML-DSA since 3.5, ML-KEM since 3.6 (scripts/peers fetches them)."""
+    seen = {
+        version: (rows["ml-dsa-65"]["verify"], rows["ml-kem-768"]["decrypt"])
+        for version in ("3.0", "3.5", "3.6", "4.0")
+        if (rows := matrix.recorded("openssl", version))
+    }
+    assert {one: [word[:2] for word in said] for one, said in seen.items()} == {
+        "3.0": ["no", "no"],
+        "3.5": ["ye", "no"],
+        "3.6": ["ye", "ye"],
+        "4.0": ["ye", "ye"],
+    }
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)

@@ -48,7 +48,8 @@ class Answer:
 class Quirk:
     """What the peer does otherwise than the standards say, and why: for these operations and
     variants (patterns, separated by blanks), where it answers `observed` in words in which the
-    expression `says` is found.
+    expression `says` is found. `before` is the first version that does not do so any more, `since`
+    the first that does.
     """
 
     operations: str
@@ -56,6 +57,14 @@ class Quirk:
     observed: Verdict
     reason: str
     says: str = ""
+    before: str = ""
+    since: str = ""
+
+    def holds_of(self, version: str) -> bool:
+        number = _numbers(version)
+        return (not self.before or number < _numbers(self.before)) and (
+            number >= _numbers(self.since)
+        )
 
     def covers(self, operation: str, variant: str, answer: Answer) -> bool:
         return (
@@ -64,6 +73,12 @@ class Quirk:
             and any(fnmatch.fnmatchcase(variant, one) for one in self.variants.split())
             and re.search(self.says, answer.detail) is not None
         )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Of "3.0.19", for comparing; what stands behind them, as in "1.86-beta", is left out."""
+    found = re.match(r"[0-9.]*", version)
+    return tuple(int(one) for one in (found[0] if found else "").split(".") if one)
 
 
 @dataclass(frozen=True, slots=True)
