@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
@@ -152,8 +151,7 @@ _RSA = KeyKind(
     price=_rsa_price,
 )
 # such a key makes no other signatures (RFC 4055 1.2); `cryptography` has no class for it
-_RSA_PSS = replace(
-    _RSA,
+_RSA_PSS = _RSA.but(
     name="rsa-pss",
     oid=oids.RSASSA_PSS,
     title="RSASSA-PSS",
