@@ -1,9 +1,9 @@
 """Every row of the manifest in the sets of messages (the vectors' README says how to read one).
 
-Each is as the manifest wants it, or in `OTHERWISE` with the standard that says why not, or in
-`WAITING` with what it waits for. A row that needs an algorithm without a row in
-`smime_graph.algorithms` is run as well: it must be called unsupported, by name where it has one,
-and nothing else; how many there are of each is said at the end.
+Each is as the manifest wants it, or in `OTHERWISE` with the section of a standard that says why
+not. A row that needs an algorithm without a row in `smime_graph.algorithms` is run as well: it must
+be called unsupported, by name where it has one, and nothing else; how many there are of each is
+said at the end.
 """
 
 from __future__ import annotations
@@ -355,6 +355,9 @@ def test_a_row_of_the_manifest(row: Row, vectors: Path, tally: Counter[str]) -> 
 
 def test_every_exception_is_a_row_of_the_manifest(vectors: Path) -> None:
     assert set(OTHERWISE) <= {row["id"] for row in ROWS}
+    assert len(OTHERWISE) <= 10
+    for reason in OTHERWISE.values():  # each with the section that says so
+        assert re.search(r"(?:RFC \d{4}|X\.\d{3}) \d+(?:\.\d+)+", reason)
     why = {row["id"]: row["why"] for row in ROWS}
     assert [name for name, code in WHY_OF_ROW.items() if WHY[why[name]] == code] == []
 

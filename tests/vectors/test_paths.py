@@ -43,7 +43,7 @@ NO_DIRECTORY = "it refuses constraints of directoryName and URI (RFC 5280 4.2.1.
 OCTETS = "it compares names by their octets (RFC 5280 7.1 asks for more)"
 WEB_PKI = "its rules for authorities are those of the Web PKI, stricter than RFC 5280 4.2.1.9"
 GENERALIZED = "GeneralizedTime before 2050 (RFC 5280 4.1.2.5: authorities must not, readers may)"
-DELTA = "asks for no delta CRL unless it is told to, so a hold that was lifted still counts (5.2.4)"
+DELTA = "asks for no delta CRL unless told to: a lifted hold still counts (RFC 5280 5.2.4)"
 ISSUER = "the issuer of the CRL is listed by that very CRL: it does not follow (RFC 5280 6.3.3 f)"
 
 # peer -> reason -> rows, without "09a/" or "09c/" and the operation
