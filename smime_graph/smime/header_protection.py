@@ -91,12 +91,6 @@ class ProtectedHeader:
             once.setdefault(field.name.lower(), field.name)
         return tuple(once.values())
 
-    def is_all_of(self, outer: Entity[Data]) -> bool:
-        """Whether the fields of outside are these, octet by octet and in this order, and the sender
-        put no others there.
-        """
-        return self.outer is None and self.fields == _non_structural(outer)
-
     def states(self, *, is_signed: bool) -> tuple[FieldProtection, ...]:
         """HeaderFieldProtection of every field (RFC 9788 4.3.1); the same is said once."""
         visible = (
@@ -312,6 +306,11 @@ def _meaning(name: str, text: str) -> Hashable:
         return _plain(decode_words(text))
     except MalformedMessage:
         return text  # it says what its octets say
+
+
+def is_same_outside(protected: ProtectedHeader, outer: Entity[Data]) -> bool:
+    """Whether the fields of outside are the protected ones, octet by octet and in their order."""
+    return protected.outer is None and protected.fields == _non_structural(outer)
 
 
 def compare_outside(

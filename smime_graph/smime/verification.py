@@ -44,6 +44,7 @@ from .header_protection import (
     ProtectedHeader,
     compare_outside,
     differing_from,
+    is_same_outside,
     read_protected_header,
     shown_fields,
 )
@@ -462,7 +463,7 @@ def header_of(
     outer = parsed.outer
     if protected is None:
         return outer_header(parsed.first), (), []
-    if outer is not None and protected.is_all_of(outer):
+    if outer is not None and is_same_outside(protected, outer):
         return _joined(protected.fields), (), []  # as it is where nothing was added on the way
     differ, found = compare_outside(protected, outer)
     is_from_of_outside = False
