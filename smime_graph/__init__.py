@@ -91,7 +91,7 @@ if TYPE_CHECKING:
     from .harness.fitness import check_certificate as check_certificate
     from .harness.fitness import check_crl as check_crl
     from .harness.fitness import check_ocsp as check_ocsp
-    from .harness.rules import FitnessProfile as FitnessProfile
+    from .harness.profiles import FitnessProfile as FitnessProfile
     from .harness.rules import FitnessRule as FitnessRule
     from .online.fetcher import Fetcher as Fetcher
     from .pki.contacts import Announcement as Announcement
@@ -229,7 +229,8 @@ _HOME = {
         "check_crl",
         "check_ocsp",
     ),
-    ".harness.rules": ("FitnessProfile", "FitnessRule"),
+    ".harness.profiles": ("FitnessProfile",),
+    ".harness.rules": ("FitnessRule",),
     ".online.fetcher": ("Fetcher",),
     ".pki.identity": ("Contact", "Identity", "load_identities"),
     ".pki.keyfiles.pbe": ("WrongPassword",),

@@ -92,6 +92,7 @@ ELSEWHERE = {
     "harness.peers.openssl": "harness/test_peers",
     "harness.peers.own": "harness/test_peers",
     "harness.peers.peer": "harness/test_peers",
+    "harness.profiles": "harness/test_fitness",
     "harness.rules": "harness/test_fitness",
     "harness.rules_authority": "harness/test_fitness",
     "harness.rules_clients": "harness/test_fitness",

@@ -24,7 +24,7 @@ from ..pki.identity import (
     load_identities,
     read_certificates,
 )
-from ..pki.keyfiles.read import files_of, is_folder
+from ..pki.keyfiles.read import files_of, is_folder, read_key_file
 from ..pki.pkcs11.uri import TokenUri, is_uri
 from ..pki.trust import TrustStore
 from ..policy import EXCHANGE, Policy
@@ -91,6 +91,17 @@ class KeyRing:
             found += [one for identity in opened for one in identity.identities]
         return found
 
+    def certificates(self) -> list[tuple[Certificate, ...]]:
+        """The certificates in each key file, and on each token, of the identities."""
+        found: list[tuple[Certificate, ...]] = []
+        for number, path in enumerate(self._identities, len(self._signers)):
+            if is_uri(path):
+                identity = self._open_token(path, number)
+                found.append((identity.certificate, *identity.chain))
+            else:
+                found.append(self._open(path, number, _load_certificates))
+        return found
+
     def _open_token(self, uri: str, number: int) -> Identity:
         """The PIN comes from where passwords come from, or from the source that the URI names."""
         from ..pki.pkcs11 import keys as pkcs11  # few have a token
@@ -127,6 +138,10 @@ class KeyRing:
             return [files.read_secret(self._password_files[number], what="password")]
         password = os.environ.get("SMIME_GRAPH_PASSWORD")
         return [password] if password else []
+
+
+def _load_certificates(path: str, passwords: Sequence[str]) -> tuple[Certificate, ...]:
+    return read_key_file(path, passwords=passwords).certificates
 
 
 def _load_one(path: str, passwords: Sequence[str]) -> Identity:

@@ -46,6 +46,7 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "contacts",
             "An address book of certificates: add, list, find, forget, harvest.",
         ),
+        "cert": ("cert", "What is wrong with a certificate, for whom, and what to do: check."),
         "ca": ("ca", "A test authority: init, issue, revoke, crl, serve."),
         "harness": ("harness", "Good and odd certificates and mail: issue, messages, run."),
     },

@@ -9,7 +9,7 @@ for one in report.against("outlook"):
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -34,7 +34,8 @@ from . import (
     rules_mail,
     rules_names,
 )
-from .rules import EVERYBODY, PROFILES, FitnessProfile, FitnessRule, Subject, weights_of
+from .profiles import PROFILES, FitnessProfile
+from .rules import EVERYBODY, FitnessRule, Subject, weights_of
 
 __all__ = [
     "RULES",
@@ -97,7 +98,7 @@ class FitnessFinding:
     rule: FitnessRule
     place: str
     text: str
-    severities: Mapping[FitnessProfile, Severity]
+    severities: Mapping[FitnessProfile, Severity] = field(hash=False)
     use: str | None = None
     where: str = ""
 

@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, TypeVar, get_args
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from cryptography import x509
 
 from .. import oids
+from ..algorithms import KeyKind, find
 from ..asn1 import ber
 from ..asn1.ber import Node
 from ..errors import MalformedMessage, SmimeGraphError
@@ -27,30 +28,12 @@ from ..pki.usage import Use
 from ..text import printable
 from ..x509 import names
 from ..x509.certificate import Certificate
+from .profiles import PROFILES, SBR, FitnessProfile
 
-FitnessProfile = Literal[
-    "rfc8550",
-    "sbr-strict",
-    "sbr-multipurpose",
-    "sbr-legacy",
-    "outlook",
-    "exchange-online",
-    "gmail",
-    "apple",
-    "thunderbird",
-    "openssl",
-    "gpgsm",
-    "bouncycastle",
-]
-PROFILES: tuple[FitnessProfile, ...] = get_args(FitnessProfile)
 About = Literal["certificate", "authority", "crl", "ocsp"]
 Weights = Mapping[FitnessProfile, Severity]
 
 ERROR, WARNING, NOTICE = Severity.ERROR, Severity.WARNING, Severity.NOTICE
-
-SBR: tuple[FitnessProfile, ...] = ("sbr-strict", "sbr-multipurpose", "sbr-legacy")
-# what they do was measured (OpenSSL 3.0, NSS 3.87, gpgsm 2.2.40, Bouncy Castle 1.72), or documented
-CLIENTS: tuple[FitnessProfile, ...] = PROFILES[4:]
 
 
 def weigh(
@@ -112,7 +95,7 @@ class FitnessRule:
     title: str
     source: str
     remedy: str
-    weights: Mapping[FitnessProfile, Severity]
+    weights: Mapping[FitnessProfile, Severity] = field(hash=False)
     since: date | None
     codes: tuple[str, ...] = field(repr=False)
     about: tuple[str, ...]
@@ -279,6 +262,12 @@ class Subject:
             return self.certificate.key_algorithm
         except MalformedMessage:
             return ""
+
+    @property
+    def key_title(self) -> str:
+        """The kind of key for people: its name, or its identifier where it has none here."""
+        kind = find(KeyKind, self.key_algorithm)
+        return self.key_algorithm if kind is None else kind.title
 
     @cached_property
     def key(self) -> Any:

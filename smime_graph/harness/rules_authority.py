@@ -17,19 +17,8 @@ from .. import oids
 from ..asn1 import ber
 from ..errors import SmimeGraphError
 from ..x509.certificate import Certificate
-from .rules import (
-    BR,
-    EVERYBODY,
-    NOTICE,
-    SBR,
-    SHA1,
-    WARNING,
-    Fault,
-    FitnessRule,
-    Subject,
-    rule,
-    weigh,
-)
+from .profiles import SBR
+from .rules import BR, EVERYBODY, NOTICE, SHA1, WARNING, Fault, FitnessRule, Subject, rule, weigh
 from .rules_fields import SIGNATURES
 
 _MAIL = (oids.EMAIL_PROTECTION, oids.ANY_EXTENDED_KEY_USAGE)

@@ -14,7 +14,8 @@ from datetime import timedelta
 from cryptography import x509
 
 from .. import oids
-from .rules import CLIENTS, NOTICE, WARNING, Fault, FitnessRule, Subject, rule, weigh
+from .profiles import CLIENTS
+from .rules import NOTICE, WARNING, Fault, FitnessRule, Subject, rule, weigh
 
 _EDWARDS = weigh(CLIENTS, but=("bouncycastle",))
 

@@ -14,16 +14,15 @@ from cryptography.x509.oid import AuthorityInformationAccessOID as Aia
 from .. import oids
 from ..asn1 import ber
 from ..errors import MalformedMessage
+from .profiles import SBR, FitnessProfile
 from .rules import (
     BR,
     KEM_KINDS,
     NOT_LEGACY,
-    SBR,
     SIGNING_KINDS,
     STRICT,
     WARNING,
     Fault,
-    FitnessProfile,
     FitnessRule,
     Subject,
     rule,

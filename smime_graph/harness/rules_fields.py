@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from .. import oids
 from ..asn1 import ber
+from .profiles import SBR
 from .rules import (
     BOTH,
     BR,
     KEM_KINDS,
     NOT_LEGACY,
-    SBR,
     SHA1,
     SIGNING_KINDS,
     WARNING,
@@ -106,9 +106,10 @@ _KINDS = (oids.RSA_ENCRYPTION, oids.EC_PUBLIC_KEY, *SIGNING_KINDS, *KEM_KINDS)
 )
 def _kind_of_key(subject: Subject) -> Iterator[Fault]:
     if subject.key_algorithm not in _KINDS and subject.key_algorithm != oids.RSASSA_PSS:
-        yield Fault("subjectPublicKeyInfo.algorithm", f"its key is {subject.key_algorithm}")
+        yield Fault("subjectPublicKeyInfo.algorithm", f"its key is {subject.key_title}")
     elif subject.key_algorithm == oids.EC_PUBLIC_KEY and subject.curve not in _CURVES:
-        text = f"its curve is {subject.curve or 'not a named one'}"
+        name = getattr(getattr(subject.key, "curve", None), "name", subject.curve)
+        text = f"its curve is {name or 'not a named one'}"
         yield Fault("subjectPublicKeyInfo.algorithm.parameters", text)
 
 

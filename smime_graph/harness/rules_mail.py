@@ -27,13 +27,11 @@ from ..pki.usage import (
 )
 from ..x509 import names
 from ..x509.certificate import Certificate
+from .profiles import CLIENTS, PROFILES, SBR
 from .rules import (
     BOTH,
-    CLIENTS,
     EVERYBODY,
     NOTICE,
-    PROFILES,
-    SBR,
     SHA1,
     WARNING,
     Fault,
@@ -420,7 +418,7 @@ def _usage(subject: Subject) -> Iterator[Fault]:
     "8551-2.3",
     "its kind of key can sign, or be encrypted to",
     "RFC 8551 2.2, 2.3",
-    "ask for a second certificate, with a key that does the other",
+    "nothing, or a second certificate with a key that does the other",
     EVERYBODY,
 )
 def _kind(subject: Subject) -> Iterator[Fault]:

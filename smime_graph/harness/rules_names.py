@@ -10,15 +10,14 @@ from cryptography import x509
 from .. import oids
 from ..pki.address import address_of, mailbox
 from ..x509 import names
+from .profiles import SBR, FitnessProfile
 from .rules import (
     BOTH,
     BR,
     NOT_LEGACY,
-    SBR,
     STRICT,
     WARNING,
     Fault,
-    FitnessProfile,
     FitnessRule,
     Subject,
     rule,

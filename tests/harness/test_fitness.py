@@ -30,7 +30,8 @@ from smime_graph.harness.fitness import (
     check_crl,
     check_ocsp,
 )
-from smime_graph.harness.rules import PROFILES, FitnessRule
+from smime_graph.harness.profiles import PROFILES
+from smime_graph.harness.rules import FitnessRule
 from smime_graph.pki.revocation import Revocation
 from smime_graph.x509.certificate import Certificate
 from tests.conftest import NOW
