@@ -86,6 +86,8 @@ ELSEWHERE = {
     "harness.forgeries.signers": "harness/test_messages",
     "loopback.exchange": "emulator/test_any_bytes",
     "harness.cases": "harness/test_matrix",
+    "harness.peers.bouncycastle": "harness/test_peers",
+    "harness.peers.gpgsm": "harness/test_peers",
     "harness.peers.drive": "harness/test_peers",
     "harness.peers.find": "harness/test_peers",
     "harness.peers.nss": "harness/test_peers",

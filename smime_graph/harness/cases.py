@@ -83,6 +83,10 @@ class Case:
         return self.folder / "trust.pem"
 
     @property
+    def pkcs8(self) -> bytes:
+        return export(self.private_key, ser.Encoding.DER, ser.NoEncryption())
+
+    @property
     def key_file(self) -> Path:
         return self.folder / "key.pem"
 

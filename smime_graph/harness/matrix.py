@@ -49,7 +49,10 @@ _OF_KEY = (
 _OWN = ("pki.path.expired", "pki.path.not-yet-valid", "pki.certificate.critical-extension")
 
 
-_OF_THIS_RUN = re.compile(r"\b-?0x[0-9a-f]+\b|\b\d{4}-\d\d-\d\d[T ][0-9:]+([Z+][0-9:]*)?")
+_OF_THIS_RUN = re.compile(
+    r"-?\b0x[0-9a-fA-F]+\b|\b[0-9A-F]{40}\b"
+    r"|\b\d{4}-\d\d-\d\d[T ][0-9:]+([Z+][0-9:]*)?|\b\d{14}(GMT[+0-9:]+)?"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Mapping
+from base64 import b64decode, b64encode
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -114,6 +115,9 @@ class Holder(Protocol):
     def pkcs12_file(self) -> Path:
         """The password is "test"."""
 
+    @property
+    def pkcs8(self) -> bytes: ...
+
 
 PKCS12_PASSWORD = PASSWORD
 
@@ -158,3 +162,59 @@ def checked(done: subprocess.CompletedProcess[bytes]) -> bytes:
         said = (done.stderr.strip() or done.stdout.strip()).decode(errors="replace")
         raise Refused(said.splitlines()[-1] if said else f"exit status {done.returncode}")
     return done.stdout
+
+
+def word(value: bytes) -> str:
+    return "=" + b64encode(value).decode()
+
+
+@dataclass
+class Resident:
+    """A process that answers one line with one line; starting it is what costs."""
+
+    process: subprocess.Popen[bytes]
+    version: str
+
+    @classmethod
+    def start(cls, command: Sequence[str | Path], folder: Path) -> Resident:
+        process = subprocess.Popen(  # noqa: S603 - no shell
+            [str(part) for part in command],
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        resident = cls(process, "")
+        try:
+            resident.version = resident._answer().decode()
+        except Refused as error:
+            resident.close()
+            raise Missing(f"{command[0]} did not start: {error}") from None
+        return resident
+
+    def ask(self, *words: str) -> bytes:
+        assert self.process.stdin is not None  # noqa: S101 - it was opened as a pipe
+        try:
+            self.process.stdin.write(" ".join(words).encode() + b"\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            raise Refused("the peer has ended") from None
+        return self._answer()
+
+    def _answer(self) -> bytes:
+        # a hanging peer is ended by whoever waits for it: Ctrl-C, or the time limit of a test
+        assert self.process.stdout is not None  # noqa: S101 - it was opened as a pipe
+        state, _, rest = self.process.stdout.readline().decode().rstrip("\n").partition(" ")
+        if state != "ok":
+            raise Refused(rest or "the peer has ended")
+        return b64decode(rest[1:])
+
+    def close(self) -> None:
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from ...errors import UsageError
 from ..cases import Stand
+from .bouncycastle import BouncyCastlePeer
 from .drive import Missing
+from .gpgsm import GpgsmPeer
 from .nss import NssPeer
 from .openssl import OpenSslPeer
 from .own import OwnPeer
@@ -21,6 +23,8 @@ PEERS: Mapping[str, Callable[[Stand, Path, str | None, str | None], Peer]] = {
     "own": OwnPeer.start,
     "openssl": OpenSslPeer.start,
     "nss": NssPeer.start,
+    "bouncycastle": BouncyCastlePeer.start,
+    "gpgsm": GpgsmPeer.start,
 }
 
 

@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
+from smime_graph.harness.peers import drive
+
 from ..cases import EncryptionCase, Reader, SigningCase
 from ..matrix import Direction
 from ..people import PASSWORD, SHARED_KEY, People, Person
@@ -15,7 +17,7 @@ from .peer import Known, Missing, Resident, checked, need, run, word
 
 _JARS = ("bcprov", "bcpkix", "bcutil", "bcmail", "javax.mail", "javax.activation")
 _PACKAGES = "libbcprov-java libbcpkix-java libbcutil-java libbcmail-java libmail-java"
-_SOURCE = Path(__file__).with_name("BouncyCastle.java")
+_SOURCE = Path(drive.__file__).with_name("BouncyCastle.java")
 _OAEP_NAMES = {"sha1": "SHA-1", "sha256": "SHA-256", "sha384": "SHA-384", "sha512": "SHA-512"}
 
 KNOWN = (

@@ -9,6 +9,7 @@ import java.nio.charset.StandardCharsets;
 import java.security.KeyFactory;
 import java.security.KeyPair;
 import java.security.KeyPairGenerator;
+import java.security.KeyStore;
 import java.security.PrivateKey;
 import java.security.Provider;
 import java.security.Security;
@@ -135,7 +136,9 @@ public final class BouncyCastle {
                 return new CMSCompressedData(octets(words[1]))
                         .getContent(new ZlibExpanderProvider());
             case "validate-mail":
-                return validateMail(octets(words[1]), octets(words[2])).getBytes("UTF-8");
+                return validateMail(words).getBytes("UTF-8");
+            case "import":
+                return load(octets(words[1]), words[2]).getBytes("UTF-8");
             case "path":
                 return path(words).getBytes("UTF-8");
             case "seal-mail":
@@ -197,11 +200,16 @@ public final class BouncyCastle {
         return known;
     }
 
-    // sign opaque|detached issuer|ski CONTENT (ALGORITHM CERTIFICATE KEY)...
+    // sign opaque|detached issuer|ski CONTENT (ALGORITHM CERTIFICATE KEY)... +CERTIFICATE...
     private static byte[] sign(String[] words) throws Exception {
         CMSSignedDataGenerator generator = new CMSSignedDataGenerator();
         List<X509Certificate> certificates = new ArrayList<>();
         for (int index = 4; index < words.length; index += 3) {
+            if (words[index].startsWith("+")) { // comes along
+                certificates.add(certificate(words[index].substring(1)));
+                index -= 2;
+                continue;
+            }
             X509Certificate certificate = certificate(words[index + 1]);
             ContentSigner signer =
                     new JcaContentSignerBuilder(words[index])
@@ -383,18 +391,45 @@ public final class BouncyCastle {
                 Session.getInstance(new Properties()), new ByteArrayInputStream(raw));
     }
 
-    // validate-mail MESSAGE ANCHOR: what the validator has to say, one line for each thing
-    private static String validateMail(byte[] raw, byte[] anchor) throws Exception {
+    // import PKCS12 PASSWORD: the aliases of the keys in it
+    private static String load(byte[] file, String password) throws Exception {
+        KeyStore store = KeyStore.getInstance("PKCS12", BC);
+        store.load(new ByteArrayInputStream(file), password.toCharArray());
+        StringBuilder found = new StringBuilder();
+        for (String alias : Collections.list(store.aliases())) {
+            if (store.isKeyEntry(alias) && store.getKey(alias, password.toCharArray()) != null) {
+                found.append(alias).append("\n");
+            }
+        }
+        return found.toString();
+    }
+
+    // CRL,... or "-" for none
+    private static List<Object> crls(String word) throws Exception {
+        List<Object> found = new ArrayList<>();
+        CertificateFactory factory = CertificateFactory.getInstance("X.509", BC);
+        if (!word.equals("-")) {
+            for (String one : word.split(",")) {
+                found.add(factory.generateCRL(new ByteArrayInputStream(octets(one))));
+            }
+        }
+        return found;
+    }
+
+    // validate-mail MESSAGE ANCHOR [CRL,...|-]: what the validator has to say, one line for each
+    // thing; with CRLs it asks for them
+    private static String validateMail(String[] words) throws Exception {
         PKIXParameters parameters =
                 new PKIXParameters(
-                        Collections.singleton(
-                                new TrustAnchor(certificate(octets(anchor)), null)));
-        parameters.setRevocationEnabled(false);
+                        Collections.singleton(new TrustAnchor(certificate(words[2]), null)));
+        boolean revocation = words.length > 3;
+        parameters.setRevocationEnabled(revocation);
         parameters.setDate(new Date());
         parameters.addCertStore(
                 CertStore.getInstance(
-                        "Collection", new CollectionCertStoreParameters(new ArrayList<>())));
-        SignedMailValidator validator = new SignedMailValidator(mail(raw), parameters);
+                        "Collection",
+                        new CollectionCertStoreParameters(crls(revocation ? words[3] : "-"))));
+        SignedMailValidator validator = new SignedMailValidator(mail(octets(words[1])), parameters);
         StringBuilder found = new StringBuilder();
         Collection<SignerInformation> signers = validator.getSignerInformationStore().getSigners();
         for (SignerInformation signer : signers) {
@@ -412,17 +447,14 @@ public final class BouncyCastle {
         return found.toString();
     }
 
-    // path MILLISECONDS ANCHOR CERTIFICATE,... CRL,...: "good", or what speaks against the path of
+    // path MILLISECONDS ANCHOR CERTIFICATE,... CRL,...|-: "good", or what speaks against the path of
     // the first certificate
     private static String path(String[] words) throws Exception {
         List<Object> held = new ArrayList<>();
         for (String one : words[3].split(",")) {
             held.add(certificate(one));
         }
-        CertificateFactory factory = CertificateFactory.getInstance("X.509", BC);
-        for (String one : words[4].split(",")) {
-            held.add(factory.generateCRL(new ByteArrayInputStream(octets(one))));
-        }
+        held.addAll(crls(words[4]));
         X509CertSelector target = new X509CertSelector();
         target.setCertificate((X509Certificate) held.get(0));
         PKIXBuilderParameters parameters =
