@@ -74,11 +74,16 @@ if TYPE_CHECKING:
     from .graph import GraphClient as GraphClient
     from .graph import MailboxContact as MailboxContact
     from .graph import MessageRef as MessageRef
+    from .graph import Outbox as Outbox
+    from .graph import OutboxAttempt as OutboxAttempt
+    from .graph import OutboxMessage as OutboxMessage
+    from .graph import OutboxRun as OutboxRun
     from .graph import Page as Page
     from .graph import StoredMessage as StoredMessage
     from .graph._mailbox import Cloud as Cloud
     from .graph._mailbox import Wire as Wire
     from .graph._outgoing import Via as Via
+    from .graph._queue import OutboxState as OutboxState
     from .graph.auth import AccessToken as AccessToken
     from .graph.auth import AsyncTokenCredential as AsyncTokenCredential
     from .graph.auth import Credential as Credential
@@ -206,10 +211,15 @@ _HOME = {
         "GraphClient",
         "MailboxContact",
         "MessageRef",
+        "Outbox",
+        "OutboxAttempt",
+        "OutboxMessage",
+        "OutboxRun",
         "Page",
         "StoredMessage",
     ),
     ".graph._outgoing": ("Via",),
+    ".graph._queue": ("OutboxState",),
     ".graph._mailbox": ("Cloud", "Wire"),
     ".graph.auth": ("AccessToken", "AsyncTokenCredential", "Credential", "TokenCredential"),
     ".graph.models": ("Status",),

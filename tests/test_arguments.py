@@ -6,7 +6,10 @@ The table is walked from `__all__`: a new public name has to be entered, or the 
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
+import tempfile
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -56,6 +59,7 @@ RESULTS = {
     *("ContentReference", "Outcome", "FieldProtection", "HeaderField", "ProtectedHeader"),
     *("Announcement", "ContactChoice", "DroppedCertificate", "KnownCertificate", "MailboxContact"),
     *("Evidence", "FitnessFinding", "FitnessReport", "FitnessRule"),
+    *("OutboxAttempt", "OutboxMessage", "OutboxRun"),
 }
 
 
@@ -94,7 +98,31 @@ class _Calls:
         self.sealed = smime_graph.seal(**sealing, recipients=[self.to_bob])
         self.opened = smime_graph.verify(self.asking, trust=self.trust, at=NOW)
         self.book = smime_graph.Contacts(":memory:")
+        self.folder = tempfile.TemporaryDirectory()
+        self.outbox_path = Path(self.folder.name) / "outbox.db"
+        self.outbox = smime_graph.Outbox(self.outbox_path)
+        self.graph = GraphClient("token", transport=httpx.MockTransport(_answer))
+        self.graph_async = AsyncGraphClient("token", transport=httpx.MockTransport(_answer))
         self.receipt = smime_graph.receipt(self.opened, signer=self.bob, at=NOW)
+
+    def _ending(self) -> smime_graph.Outbox:
+        """The outbox, of which a run ends soon: one of the wrong values is True, for ever."""
+        outbox = smime_graph.Outbox(self.outbox_path)
+        threading.Timer(0.05, outbox.stop).start()
+        return outbox
+
+    @functools.wraps(smime_graph.Outbox.run)
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        with self._ending() as outbox:
+            return outbox.run(*args, **kwargs)
+
+    @functools.wraps(smime_graph.Outbox.run_async)
+    def run_async(self, *args: Any, **kwargs: Any) -> Any:
+        async def run() -> Any:
+            with self._ending() as outbox:
+                return await outbox.run_async(*args, **kwargs)
+
+        return asyncio.run(run())
 
     def functions(self) -> dict[str, Call]:
         sealed, trust, bob, ca = self.sealed, self.trust, self.bob, self.ca
@@ -174,6 +202,13 @@ class _Calls:
             "Contacts.expiring": Call(self.book.expiring, {"within": timedelta(30)}),
             "Contacts.find": Call(self.book.find, {"email": "bob@contoso.com"}),
             "Contacts.forget": Call(self.book.forget, {"email": "bob@contoso.com"}),
+            "Outbox": Call(s.Outbox, {"path": self.outbox_path}),
+            "Outbox.add": Call(self.outbox.add, {"raw": MESSAGE}),
+            "Outbox.retry": Call(self.outbox.retry, {"ids": []}),
+            "Outbox.drop": Call(self.outbox.drop, {"ids": []}),
+            "Outbox.send_now": Call(self.outbox.send_now, {"client": self.graph, "id": 1}),
+            "Outbox.run": Call(self.run, {"client": self.graph}),
+            "Outbox.run_async": Call(self.run_async, {"client": self.graph_async}),
             "harvest": Call(s.harvest, signed | {"contacts": self.book}),
             "harvest_outlook": Call(
                 s.harvest_outlook,

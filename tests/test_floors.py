@@ -27,6 +27,7 @@ DRIVERS = {
     "smime_graph.graph._client",
     "smime_graph.deadlines",
     "smime_graph.graph.auth",
+    "smime_graph.graph.outbox",
     "smime_graph.harness",
     "smime_graph.harness.cases",
     "smime_graph.harness.matrix",

@@ -12,6 +12,7 @@ The rules of this package:
 - A send is never repeated blindly. What an answer does not say is settled by looking into the
   mailbox (`_settle`), and where that cannot tell, it is unknown. Every error of a send says so in
   `disposition`, and whatever else ends one (a cancelled task, Ctrl-C) has such an error as cause.
+  An `outbox` keeps to that whoever is killed.
 - Only the documented status and media type are a success: a proxy's page is no message and no
   acceptance.
 - A token goes to the configured host alone, over https (http: loopback only), and is in no repr, no
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from ._client import AsyncGraphClient, GraphClient
     from .auth import TokenSource
     from .models import Folder, MailboxContact, MessageRef, Page, StoredMessage
+    from .outbox import Outbox, OutboxAttempt, OutboxMessage, OutboxRun
 
 __all__ = [
     "AsyncGraphClient",
@@ -43,6 +45,10 @@ __all__ = [
     "GraphClient",
     "MailboxContact",
     "MessageRef",
+    "Outbox",
+    "OutboxAttempt",
+    "OutboxMessage",
+    "OutboxRun",
     "Page",
     "StoredMessage",
     "TokenSource",
@@ -54,6 +60,10 @@ _HOMES = {
     "GraphClient": "._client",
     "MailboxContact": ".models",
     "MessageRef": ".models",
+    "Outbox": ".outbox",
+    "OutboxAttempt": ".outbox",
+    "OutboxMessage": ".outbox",
+    "OutboxRun": ".outbox",
     "Page": ".models",
     "StoredMessage": ".models",
     "TokenSource": ".auth",

@@ -57,6 +57,7 @@ def _once(request: Request, token: str, sending: Sending | None) -> Flow[Respons
     else:
         answer = replace(answer, client_request_id=name)
     if sending is not None:
+        sending.date = _answers.date_of(answer) if isinstance(answer, Response) else None
         if _nothing_was_done(answer):
             sending.disposition = "not-sent"
         if sending.began_at is None and not (isinstance(answer, NoAnswer) and answer.sent == "no"):

@@ -63,6 +63,14 @@ def checked(box: Mailbox, raw: bytes, *, via: Via, save_to_sent_items: bool = Tr
     return Checked(message_id, recipients(fields))
 
 
+def check_size(box: Mailbox, raw: bytes, *, via: Via) -> None:
+    """UsageError if a request that sends it would be larger than the limit."""
+    if via != "sendmail":
+        body_of_item(box, raw)
+    if via != "draft":
+        body_of_action(box, raw, save=True)
+
+
 def _check_unsaved(box: Mailbox, via: Via) -> None:
     if box.wire == "text-plain":
         raise UsageError(

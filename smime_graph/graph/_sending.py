@@ -22,7 +22,8 @@ class Sending:
     proves that nothing was done. `repeated` says that the request was made again after such an
     answer. `began_at` is when the first request left, by the clock of
     `Response.began_at`. `journal` is told, before the first byte of each request that sends leaves,
-    what is about to happen; if it raises, nothing leaves.
+    what is about to happen; if it raises, nothing leaves. `date` is the time of the latest answer,
+    by the server's clock.
     """
 
     message_id: str | None = None
@@ -32,6 +33,7 @@ class Sending:
     repeated: bool = False
     began_at: float | None = None
     journal: Callable[[Sending], None] | None = None
+    date: float | None = None
 
     def told(self, flow: Flow[T]) -> Flow[T]:
         """The flow, whose every error says what became of the message.

@@ -35,13 +35,16 @@ class Seen:
     """What the mailbox showed: the sent message, or why not; `unsent` if it shows that it was not.
 
     An absence proves nothing after an answer that was lost: Graph makes the copy when it gets to
-    it. `denied` is the status that said that nobody may look, and `retry_after` the seconds after
-    which to look again, if the answer asks for any.
+    it. `is_draft`: its very item is a draft. `failed`: the mailbox was not seen at all. `denied` is
+    the status that said that nobody may look, and `retry_after` the seconds after which to look
+    again, if the answer asks for any.
     """
 
     ref: MessageRef | None
     why: str
     unsent: bool = False
+    is_draft: bool = False
+    failed: bool = False
     denied: int | None = None
     retry_after: float | None = None
 
@@ -281,7 +284,7 @@ def settle(
     """
     if draft_id is not None:
         seen = yield from _look_at_draft(box, draft_id)
-        if seen.ref is not None or seen.unsent or seen.denied is not None:
+        if seen.ref is not None or seen.is_draft or seen.failed:
             return seen
 
     def to_them(copy: Mapping[str, Any]) -> bool:
@@ -326,7 +329,8 @@ def drafts_made(box: Mailbox, message_id: str, sent: Sent) -> Flow[tuple[str, ..
     """
     yield Pause(LOOK_PAUSES[0])
     began = Sending(began_at=sent.began_at)
-    return (yield from drafts_since(box, message_id, began_by=lambda answer: _began(began, answer)))
+    found = yield from drafts_since(box, message_id, began_by=lambda answer: _began(began, answer))
+    return found or ()
 
 
 def drafts_since(
@@ -335,25 +339,25 @@ def drafts_since(
     *,
     began_by: Began,
     recipients: frozenset[str] | None = None,
-) -> Flow[tuple[str, ...]]:
+) -> Flow[tuple[str, ...] | None]:
     """The ids of the drafts with this Message-ID (to these people) that were made since.
 
-    One look, and nothing where it fails.
+    One look; None where it fails.
     """
     try:
         answer = yield from _exchange.ask(_copies_in(box, "drafts", message_id))
         if isinstance(answer, NoAnswer) or answer.status != 200 or answer.end != "whole":
-            return ()
+            return None
         items, _ = _answers.collection(answer)
         drafts = [
             (item, _answers.message_ref(item, request_id=None).id)
             for item in _of(items, message_id, is_draft=True)
         ]
     except SmimeGraphError:
-        return ()
+        return None
     began = began_by(answer)
     if began is None:
-        return ()
+        return None
     return tuple(
         draft_id
         for item, draft_id in drafts
@@ -408,7 +412,7 @@ def _item(draft_id: str) -> Judge:
     def judge(answer: Response) -> Seen:
         data = _answers.resource(answer)
         if data.get("isDraft") is True:
-            return Seen(None, "it is a draft still", unsent=True)
+            return Seen(None, "it is a draft still", unsent=True, is_draft=True)
         if data.get("isDraft") is not False or data.get("id") != draft_id:
             return Seen(None, "the mailbox does not say whether it is a draft")
         return _confirmed(data, answer)
@@ -451,16 +455,18 @@ def _look(request: Request, judge: Judge) -> Flow[Seen]:
     try:
         answer = yield from _exchange.ask(request)
         if isinstance(answer, NoAnswer):
-            return Seen(None, f"looking it up failed: {answer.reason}")
+            return Seen(None, f"looking it up failed: {answer.reason}", failed=True)
         if answer.status == 401:
-            return Seen(None, "looking it up failed: the token was refused", denied=401)
+            return Seen(
+                None, "looking it up failed: the token was refused", failed=True, denied=401
+            )
         if answer.status == 403:
-            return Seen(None, "no right to look it up (Mail.Read)", denied=403)
+            return Seen(None, "no right to look it up (Mail.Read)", failed=True, denied=403)
         if answer.status == 404:
             return Seen(None, "the mailbox does not show it")
         if answer.status == 200 and answer.end == "whole":
             return judge(answer)
         why = f"looking it up failed: {_answers.describe(answer)}"
-        return Seen(None, why, retry_after=_answers.retry_after(answer))
+        return Seen(None, why, failed=True, retry_after=_answers.retry_after(answer))
     except SmimeGraphError as error:
-        return Seen(None, f"looking it up failed: {error}")
+        return Seen(None, f"looking it up failed: {error}", failed=True)

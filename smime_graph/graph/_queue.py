@@ -1,0 +1,512 @@
+"""The file of an outbox: what is to be sent, how far each message is, and who is at it. SQLite.
+
+Each change is one transaction, so whoever is killed leaves the state before it or behind it. Two of
+them are on the disk before they return (`synchronous=FULL`): a new message, because its writer
+forgets it then, and the beginning of an attempt, because its first byte leaves then. The others may
+be lost with the power: each of them is found again by looking into the mailbox.
+
+A message is carried by whoever has its lease. Leases, the waiting that Graph asks for and the
+number of messages carried at once are in the file, so that threads and processes share them. A
+lease has a name that is used once: who has lost it can change nothing any more, except that what
+was sent stays sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any, Literal, TypeAlias
+
+from ..errors import UsageError
+from ..files import make_private
+from ._outgoing import Via
+from ._sending import Sending
+
+OutboxState: TypeAlias = Literal["queued", "trying", "sent", "unknown", "failed"]
+
+# Exchange carries out 4 requests of an app at once, and throttles more ("Throttling limits").
+AT_ONCE = 4
+
+_APPLICATION = 0x534D474F  # "SMGO": marks the file as one of ours
+_MAGIC = b"SQLite format 3\0"
+_BUSY_SECONDS = 30.0
+_MOST_ATTEMPTS = 20  # of a message that are remembered, the latest
+_ERROR = 1000  # characters
+
+# Step n makes a file of version n one of version n + 1. Files are out there: never change a step.
+# Times are Unix seconds; `due` NULL: nothing is to be done unless a person says so. `began` is the
+# earliest attempt of which nobody knows what became of it.
+_STEPS: tuple[str, ...] = (
+    """
+    CREATE TABLE messages (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB NOT NULL UNIQUE, mailbox TEXT NOT NULL,
+        message_id TEXT NOT NULL, recipients TEXT NOT NULL, via TEXT NOT NULL,
+        size INTEGER NOT NULL, state TEXT NOT NULL, created REAL NOT NULL, changed REAL NOT NULL,
+        due REAL, lease TEXT NOT NULL DEFAULT '', lease_until REAL NOT NULL DEFAULT 0,
+        attempts INTEGER NOT NULL DEFAULT 0, looks INTEGER NOT NULL DEFAULT 0,
+        drafting REAL, draft_id TEXT, began REAL, server_began REAL, error TEXT);
+    CREATE INDEX messages_due ON messages (due) WHERE due IS NOT NULL;
+    CREATE INDEX messages_leased ON messages (lease_until) WHERE lease_until > 0;
+    CREATE INDEX messages_state ON messages (state, changed);
+    CREATE TABLE contents (
+        id INTEGER PRIMARY KEY REFERENCES messages ON DELETE CASCADE, raw BLOB NOT NULL);
+    CREATE TABLE attempts (
+        message INTEGER NOT NULL REFERENCES messages ON DELETE CASCADE, number INTEGER NOT NULL,
+        began REAL NOT NULL, client_request_id TEXT, request_id TEXT, outcome TEXT,
+        PRIMARY KEY (message, number)) WITHOUT ROWID;
+    CREATE TABLE mailboxes (
+        mailbox TEXT PRIMARY KEY, not_before REAL NOT NULL, failures INTEGER NOT NULL)
+    """,
+)
+
+_ROWS = (
+    "id, mailbox, message_id, recipients, via, size, state, created, changed, due, lease,"
+    " lease_until, attempts, looks, drafting, draft_id, began, server_began, error FROM messages"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A message of the outbox, without its bytes."""
+
+    id: int
+    mailbox: str
+    message_id: str
+    recipients: frozenset[str]
+    via: Via
+    size: int
+    state: OutboxState
+    created: float
+    changed: float
+    due: float | None
+    lease: str = field(repr=False)
+    lease_until: float
+    attempts: int
+    looks: int
+    drafting: float | None
+    draft_id: str | None
+    began: float | None
+    server_began: float | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt to send: when it began, the ids of its request, and what came of it."""
+
+    number: int
+    began: float
+    client_request_id: str | None
+    request_id: str | None
+    outcome: str | None
+
+
+class LeaseLost(Exception):
+    """Somebody else carries the message now, or a person has taken it away."""
+
+
+class Queue:
+    """The file at `path`; made (0600) where it is not there. Any thread may use it.
+
+    `clock` gives Unix seconds, `ticks` seconds of a clock that nobody sets. UsageError where the
+    file cannot be used, is none of ours (then it is left as it is), or is of a newer version.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        *,
+        clock: Callable[[], float] = time.time,
+        ticks: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = os.fspath(path)
+        self.now, self._ticks = clock, ticks
+        self._lock = threading.RLock()
+        self._server: tuple[float, float] | None = None
+        _check_start(path)
+        make_private(path)
+        try:
+            with self._naming():
+                self._db = sqlite3.connect(
+                    self.name, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+                )
+        except ValueError:  # a NUL in the name
+            raise UsageError("the outbox has no file name", hint="name a file") from None
+        try:
+            with self._naming():
+                self._prepare()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    # --- the file ---------------------------------------------------------------------------------
+
+    def _version(self) -> int:
+        (tables,) = self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        (application,) = self._db.execute("PRAGMA application_id").fetchone()
+        if not tables and not version and not application:
+            return 0
+        if application != _APPLICATION:
+            raise UsageError(
+                f"{self.name} is a database of something else, not an outbox",
+                hint="name another file",
+            )
+        if not 0 < version <= len(_STEPS):
+            raise UsageError(
+                f"{self.name} is an outbox of version {version}; this program knows {len(_STEPS)}",
+                hint="a newer smime-graph wrote it: use that one, or name another file",
+            )
+        return int(version)
+
+    def _prepare(self) -> None:
+        self._db.execute("PRAGMA foreign_keys = ON")
+        self._version()  # before anything is written to a file that is none of ours
+        self._turn_wal_on()
+        if self._version() == len(_STEPS):
+            return
+        with self._changing(on_disk=True):
+            for number in range(self._version(), len(_STEPS)):  # anew: another may have done it
+                for statement in _STEPS[number].split(";"):
+                    self._db.execute(statement)
+            self._db.execute(f"PRAGMA application_id = {_APPLICATION}")
+            self._db.execute(f"PRAGMA user_version = {len(_STEPS)}")
+
+    def _turn_wal_on(self) -> None:
+        # the one step for which SQLite does not wait when two processes make a file at once
+        end = time.monotonic() + _BUSY_SECONDS
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > end:
+                    raise
+                time.sleep(0.02)
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """What SQLite finds wrong is a UsageError that names the file."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:  # the disk, the rights, another process
+            raise UsageError(
+                f"the outbox {self.name} cannot be used: {error}",
+                hint="check the folder, the permissions, the room on the disk, and whether another"
+                " program holds it",
+            ) from None
+        except sqlite3.ProgrammingError:
+            raise UsageError("the outbox is closed", hint="open it again") from None
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise UsageError(
+                f"{self.name} is no outbox, or damaged: {error}",
+                hint="name another file; this one was left as it is",
+            ) from None
+
+    @contextmanager
+    def _changing(self, *, on_disk: bool = False) -> Iterator[None]:
+        with self._lock, self._naming():
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if on_disk else 'NORMAL'}")
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+
+    def _one(self, query: str, *values: Any) -> Any:
+        return self._db.execute(query, values).fetchone()
+
+    # --- what people do ---------------------------------------------------------------------------
+
+    def add(
+        self, raw: bytes, *, mailbox: str, message_id: str, recipients: frozenset[str], via: Via
+    ) -> tuple[Row, bool]:
+        """Put a message in, and have it on disk; what is there already stays, and is given."""
+        people = json.dumps(sorted(recipients))
+        key = hashlib.sha256(json.dumps([mailbox.lower(), message_id, people]).encode()).digest()
+        now = self.now()
+        with self._changing(on_disk=True):
+            known = self._one(f"SELECT {_ROWS} WHERE key = ?", key)
+            if known is not None:
+                return _row(known), False
+            cursor = self._db.execute(
+                "INSERT INTO messages (key, mailbox, message_id, recipients, via, size, state,"
+                " created, changed, due) VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)",
+                (key, mailbox, message_id, people, via, len(raw), now, now, now),
+            )
+            self._db.execute("INSERT INTO contents VALUES (?, ?)", (cursor.lastrowid, raw))
+            return self._get(cursor.lastrowid), True
+
+    def _get(self, number: object) -> Row:
+        return _row(self._one(f"SELECT {_ROWS} WHERE id = ?", number))
+
+    def get(self, number: int) -> Row | None:
+        with self._lock, self._naming():
+            found = self._one(f"SELECT {_ROWS} WHERE id = ?", number)
+            return None if found is None else _row(found)
+
+    def rows(self) -> list[tuple[Row, tuple[Attempt, ...]]]:
+        """All messages, the oldest first, each with its attempts."""
+        with self._lock, self._naming():
+            self._db.execute("BEGIN")  # both are of one moment
+            try:
+                found = self._db.execute(f"SELECT {_ROWS} ORDER BY id").fetchall()
+                attempts: dict[int, list[Attempt]] = {}
+                for message, *rest in self._db.execute(
+                    "SELECT message, number, began, client_request_id, request_id, outcome"
+                    " FROM attempts ORDER BY message, number"
+                ):
+                    attempts.setdefault(message, []).append(Attempt(*rest))
+            finally:
+                self._db.execute("ROLLBACK")
+        return [(_row(one), tuple(attempts.get(one[0], ()))) for one in found]
+
+    def retry(self, numbers: Sequence[int]) -> None:
+        """Queue messages again that are unknown or failed, or wait; UsageError changes nothing."""
+        now = self.now()
+        with self._changing(on_disk=True):
+            for row in self._named(numbers, now, what="sent again"):
+                if row.state == "sent":
+                    raise UsageError(
+                        f"message {row.id} of the outbox was sent, so it is not sent again",
+                        hint="drop it and put it in again if it is to go out a second time",
+                    )
+                self._db.execute(
+                    "UPDATE messages SET state = 'queued', due = ?, changed = ?, looks = 0,"
+                    " lease = '', lease_until = 0 WHERE id = ?",
+                    (now, now, row.id),
+                )
+
+    def drop(self, numbers: Sequence[int]) -> list[Row]:
+        """Take messages out; UsageError changes nothing."""
+        now = self.now()
+        with self._changing(on_disk=True):
+            rows = self._named(numbers, now, what="dropped")
+            for row in rows:
+                self._db.execute("DELETE FROM messages WHERE id = ?", (row.id,))
+        return rows
+
+    def _named(self, numbers: Sequence[int], now: float, *, what: str) -> list[Row]:
+        rows = []
+        for number in numbers:
+            found = self._one(f"SELECT {_ROWS} WHERE id = ?", number)
+            if found is None:
+                raise UsageError(
+                    f"the outbox has no message {number}", hint="outbox list shows what it has"
+                )
+            row = _row(found)
+            if row.lease_until > now:
+                raise UsageError(
+                    f"message {number} of the outbox is being sent, so it cannot be {what} now",
+                    hint=f"try again when that is over, in {row.lease_until - now:.0f} s at most",
+                )
+            rows.append(row)
+        return rows
+
+    def purge(self, *, before: float) -> None:
+        """Forget what was sent before that time."""
+        with self._changing():
+            self._db.execute("DELETE FROM messages WHERE state = 'sent' AND changed < ?", (before,))
+
+    # --- what carries -----------------------------------------------------------------------------
+
+    def claim(self, *, seconds: float, only: int | None = None) -> Row | None:
+        """Take the lease of a message that is due, None where none is (that may be carried now).
+
+        One that was being tried, and whose lease ran out, belonged to somebody who is gone: whether
+        it was sent is `unknown` now.
+        """
+        now = self.now()
+        with self._changing():
+            busy = self._db.execute(
+                "SELECT mailbox FROM messages WHERE lease_until > ? GROUP BY mailbox"
+                " HAVING count(*) >= ? UNION SELECT mailbox FROM mailboxes WHERE not_before > ?",
+                (now, AT_ONCE, now),
+            ).fetchall()
+            found = self._one(
+                f"SELECT {_ROWS} WHERE due <= ? AND lease_until <= ? AND coalesce(id = ?, 1)"  # noqa: S608
+                " AND mailbox NOT IN (SELECT value FROM json_each(?)) ORDER BY due, id LIMIT 1",
+                *(now, now, only, json.dumps([one for (one,) in busy])),
+            )
+            if found is None:
+                return None
+            row = _row(found)
+            crashed = row.state == "trying"
+            self._db.execute(
+                "UPDATE messages SET state = ?, lease = ?, lease_until = ?, error = ? WHERE id = ?",
+                ("unknown" if crashed else row.state, secrets.token_hex(8), now + seconds)
+                + ("whoever sent it was ended in the middle" if crashed else row.error, row.id),
+            )
+            return self._get(row.id)
+
+    def content(self, row: Row) -> bytes:
+        with self._lock, self._naming():
+            found = self._one("SELECT raw FROM contents WHERE id = ?", row.id)
+        if found is None:
+            raise LeaseLost
+        return bytes(found[0])
+
+    def mark_draft(self, row: Row, *, draft_id: str | None) -> None:
+        """A draft is about to be made, or was (`draft_id`); LeaseLost where it must not be."""
+        now = self.now()
+        with self._changing():
+            self._keep_lease(row, now)
+            self._db.execute(
+                "UPDATE messages SET drafting = coalesce(drafting, ?), draft_id = ? WHERE id = ?",
+                (now, draft_id, row.id),
+            )
+
+    def begin(self, row: Row, sending: Sending, *, seconds: float) -> None:
+        """An attempt is about to begin: on disk when this returns. LeaseLost: it must not."""
+        now = self.now()
+        with self._changing(on_disk=True):
+            self._keep_lease(row, now)
+            self._db.execute(
+                "UPDATE messages SET state = 'trying', changed = ?, attempts = ?, draft_id = ?,"
+                " lease_until = ?, due = ?, began = ?, server_began = ? WHERE id = ?",
+                (now, row.attempts + 1, sending.draft_id, now + seconds, now + seconds)
+                + ((row.began, row.server_began) if row.began is not None else self._times(now))
+                + (row.id,),
+            )
+            self._db.execute(
+                "INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?, NULL, NULL)",
+                (row.id, row.attempts + 1, now, sending.client_request_id),
+            )
+            self._db.execute(
+                "DELETE FROM attempts WHERE message = ? AND number <= ?",
+                (row.id, row.attempts + 1 - _MOST_ATTEMPTS),
+            )
+
+    def _keep_lease(self, row: Row, now: float) -> None:
+        found = self._one("SELECT lease, lease_until FROM messages WHERE id = ?", row.id)
+        if found is None or found[0] != row.lease or found[1] <= now:
+            raise LeaseLost
+
+    def _times(self, now: float) -> tuple[float, float | None]:
+        """When it is by our clock, and by the server's where that is known."""
+        if self._server is None:
+            return now, None
+        date, ticks = self._server
+        return now, date + (self._ticks() - ticks)
+
+    def saw_server_time(self, date: float | None) -> None:
+        """An answer was just made by the server at this time of its own."""
+        if date is not None:
+            self._server = date, self._ticks()
+
+    def finish(
+        self,
+        row: Row,
+        state: OutboxState,
+        *,
+        due: float | None = None,
+        error: str | None = None,
+        request_id: str | None = None,
+        attempted: bool = False,
+        settled: bool = False,
+        draft_id: str | None = None,
+        hold: float | None = None,
+    ) -> None:
+        """What came of carrying a message, and the end of its lease.
+
+        `attempted`: it was tried just now. `settled`: nobody needs to find out any more what became
+        of that attempt. `hold`: nothing of this mailbox is to be carried for so many seconds;
+        None: it answers as it should.
+        """
+        now = self.now()
+        error = None if error is None else error[:_ERROR]
+        with self._changing():
+            if attempted:
+                self._db.execute(
+                    "UPDATE attempts SET request_id = ?, outcome = ?"
+                    " WHERE message = ? AND number = ?",
+                    (request_id, error or state, row.id, row.attempts + 1),
+                )
+            changed = self._db.execute(
+                "UPDATE messages SET state = :state, changed = iif(state = :state, changed, :now),"
+                " due = :due, error = :error, draft_id = :draft_id, lease = '', lease_until = 0,"
+                " looks = iif(:state = 'unknown', looks + 1, 0),"
+                " began = iif(:settled, :began, began),"
+                " server_began = iif(:settled, :server_began, server_began)"
+                " WHERE id = :id AND lease = :lease",
+                {
+                    "state": state,
+                    "now": now,
+                    "due": due,
+                    "error": error,
+                    "draft_id": draft_id,
+                    "settled": settled,
+                    "began": row.began,
+                    "server_began": row.server_began,
+                    "id": row.id,
+                    "lease": row.lease,
+                },
+            )
+            if not changed.rowcount and state == "sent":
+                # somebody else has it by now; that it was sent is true all the same
+                self._db.execute(
+                    "UPDATE messages SET state = 'sent', changed = ?, due = NULL, error = NULL,"
+                    " lease = '', lease_until = 0 WHERE id = ? AND state != 'trying'",
+                    (now, row.id),
+                )
+            if hold is None:
+                self._db.execute(
+                    "UPDATE mailboxes SET failures = 0 WHERE mailbox = ? AND failures > 0",
+                    (row.mailbox,),
+                )
+            else:
+                self._db.execute(
+                    "INSERT INTO mailboxes VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET"
+                    " not_before = max(not_before, excluded.not_before), failures = failures + 1",
+                    (row.mailbox, now + hold),
+                )
+
+    def failures(self, mailbox: str) -> int:
+        """How often in a row nothing of the mailbox could be carried."""
+        with self._lock, self._naming():
+            found = self._one("SELECT failures FROM mailboxes WHERE mailbox = ?", mailbox)
+        return 0 if found is None else int(found[0])
+
+    def next_due(self) -> float | None:
+        """When something can be carried that nobody carries now; None: nothing is to be done."""
+        with self._lock, self._naming():
+            (when,) = self._one(
+                "SELECT min(max(due, lease_until, coalesce(not_before, 0)))"
+                " FROM messages LEFT JOIN mailboxes USING (mailbox) WHERE due IS NOT NULL"
+            )
+        return None if when is None else float(when)
+
+    def counts(self) -> dict[str, int]:
+        with self._lock, self._naming():
+            return dict(self._db.execute("SELECT state, count(*) FROM messages GROUP BY state"))
+
+
+def _row(values: Sequence[Any]) -> Row:
+    number, mailbox, message_id, recipients, *rest = values
+    return Row(number, mailbox, message_id, frozenset(json.loads(recipients)), *rest)
+
+
+def _check_start(path: str | PathLike[str]) -> None:
+    """UsageError for a file that is no database; it is left as it is."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            start = file.read(len(_MAGIC))
+    except (OSError, ValueError):
+        return  # it is made, or whoever opens it says why it cannot be
+    if start and start != _MAGIC:
+        raise UsageError(f"{os.fspath(path)} is no outbox", hint="name another file")

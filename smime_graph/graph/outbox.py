@@ -1,0 +1,386 @@
+"""An outbox: messages that are on disk before anything is asked of Graph, and what became of them.
+
+    with Outbox("outbox.db") as outbox, GraphClient(credential) as graph:
+        outbox.add(sealed)
+        outbox.run(graph)
+
+It holds finished messages, as they will be submitted: sealed before they come in. Nothing is lost
+and nothing doubled, whoever is killed at whatever moment, because of what each state means:
+
+    queued ──────> trying ──202──> sent
+      ^  ^           │ └──refused──> failed
+      │  └─not sent──┤
+      │              └─no answer that tells, or its sender is gone──> unknown ──proof──> sent
+      └──────────── a person says so, or the id of its draft ────────────┘
+
+- `queued`: no request that sends it has left, or each that did is proven not to have been carried
+  out. A draft may lie in Drafts; one whose answer was lost is looked for before another is made.
+- `trying`: a request that sends it may have left. That is on disk (fsync) before its first byte
+  leaves, and with it whose lease it is, which ends after the last byte can have left.
+- `unknown`: a request that sends it has left, and no answer told what became of it; so is what is
+  `trying` when its lease has run out. It is looked up, for hours, and never sent again unasked:
+  a copy in Sent Items to these people, made since the attempt began (by the server's time), or the
+  item of its draft that is a draft no more, proves that it was `sent`. What may not be looked up or
+  does not show stays `unknown`. With a draft the id tells more: an item that is a draft still,
+  a quarter of an hour after the last attempt, was not sent, and is sent: there is one item, so it
+  goes out once.
+- `failed`: Graph refused the message itself. What it refuses for another reason (a token, a right,
+  throttling, an address that is none) stays `queued`, and the mailbox is left alone for a while.
+
+So with the right Mail.ReadWrite each message goes out once; with Mail.Send alone at most once, and
+what is not certain is `unknown` until a person looks. A mailbox in which no draft may be made (403)
+is taken for one of the latter.
+
+Several threads and processes may work on one outbox. They share leases, the time for which Graph
+asks to wait, and the four requests at once that it carries out for a mailbox.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from os import PathLike
+
+import anyio
+import anyio.to_thread
+
+from ..arguments import checked
+from ..errors import GraphError, UsageError
+from . import _outgoing
+from ._client import AsyncGraphClient, GraphClient
+from ._courier import Carried, Rules, carry
+from ._mailbox import Wire, mailbox
+from ._outgoing import Via
+from ._queue import AT_ONCE, Attempt, OutboxState, Queue, Row
+from ._wire import Flow
+
+# Seconds: what comes due within the first is waited for by a run that ends; how often a file is
+# looked into in which somebody else may have put a message.
+_PATIENCE, _POLL = 30.0, 0.5
+_DRAFT_WINDOW = timedelta(minutes=15)
+_PURGE_EVERY = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxAttempt:
+    """One attempt to send a message.
+
+    `client_request_id` is what Microsoft's support finds its request by, `request_id` that of the
+    answer, None without one; `outcome` says in a few words what came of it, None where nobody knows
+    because whoever made it was ended.
+    """
+
+    number: int
+    began_at: datetime
+    client_request_id: str | None
+    request_id: str | None
+    outcome: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxMessage:
+    """A message of an outbox. `state`: see `smime_graph.graph.outbox`.
+
+    `user` is the mailbox that it is sent from, `due_at` when something is to be done with it next,
+    None: nothing, unless a person says so. `tried` counts the attempts, of which `attempts` are the
+    latest. `error` is what was last in the way.
+    """
+
+    id: int
+    user: str
+    message_id: str
+    recipients: tuple[str, ...]
+    state: OutboxState
+    via: Via
+    size: int
+    created_at: datetime
+    due_at: datetime | None
+    tried: int
+    draft_id: str | None
+    error: str | None
+    attempts: tuple[OutboxAttempt, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRun:
+    """What a run has done (`sent`, `failed`), and what is left (`queued`, `unknown`).
+
+    `trouble` is an error that kept a mailbox from sending at all: no token, no right.
+    """
+
+    sent: int
+    failed: int
+    queued: int
+    unknown: int
+    trouble: GraphError | None = None
+
+
+class Outbox:
+    """An outbox in a file; closed by `close` or by `with`.
+
+    The file is made where it is not there, for its owner alone to read. `window` is how long a
+    message is looked for of which nobody knows whether it was sent, `keep` how long one that was
+    sent stays, to be known when it is put in again. `clock` gives Unix seconds. Any thread and
+    several processes may use one outbox. Raises UsageError where the file cannot be used, is no
+    outbox (then it is left as it is), or was written by a newer version.
+    """
+
+    @checked
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        *,
+        window: timedelta = timedelta(hours=24),
+        keep: timedelta = timedelta(days=7),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        for name, value in (("window", window), ("keep", keep)):
+            if value < timedelta(0):
+                raise UsageError(f"{name} is {value}, wanted a time that is not negative")
+        text = str(path)
+        if text.startswith(("postgresql:", "postgres:")):
+            raise UsageError(
+                "an outbox on PostgreSQL is not part of this version", hint="name a file"
+            )
+        if text in ("", ":memory:"):
+            raise UsageError("an outbox needs a file", hint="name one")
+        self._window, self._keep = window, keep
+        self._queue = Queue(path, clock=clock)
+        self._without_drafts: set[str] = set()
+        self._stop = threading.Event()
+        self._purged = float("-inf")
+
+    def __repr__(self) -> str:
+        return f"Outbox({self._queue.name!r})"
+
+    def __enter__(self) -> Outbox:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._queue.close()
+
+    # --- what people do ---------------------------------------------------------------------------
+
+    @checked
+    def add(
+        self,
+        raw: bytes,
+        *,
+        user: str = "me",
+        via: Via = "auto",
+        wire: Wire = "text-plain",
+        size_limit: int | None = 4 * 1024 * 1024,
+    ) -> OutboxMessage:
+        """Put a finished message in; it is on disk when this returns.
+
+        `user`, `wire` and `size_limit` are those of the client that will send it: what that would
+        refuse is refused now. `via="draft"` makes a draft and sends that, `"sendmail"` is one
+        request, `"auto"` is the former where the right to it is there. A copy is always saved to
+        Sent Items, because nothing else could prove a send.
+
+        The key of a message is the mailbox, its Message-ID and its recipients: one that is there
+        already is not put in again, and its state is what this returns. Raises UsageError and
+        MalformedMessage.
+        """
+        box = mailbox(user=user, wire=wire, size_limit=size_limit)
+        found = _outgoing.checked(box, raw, via=via)
+        _outgoing.check_size(box, raw, via=via)
+        row, _ = self._queue.add(
+            raw,
+            mailbox=user,
+            message_id=found.message_id,
+            recipients=found.recipients,
+            via=via,
+        )
+        return self._message(row, ())
+
+    def messages(self) -> tuple[OutboxMessage, ...]:
+        """What is in it, the oldest first."""
+        return tuple(self._message(row, attempts) for row, attempts in self._queue.rows())
+
+    @checked
+    def retry(self, ids: Sequence[int]) -> None:
+        """Queue messages again: those that failed, and those that nobody knows of.
+
+        Of an `unknown` one that is to say: send it, even if it should be there twice then. It is
+        looked up once more before. Raises UsageError, and changes nothing, for one that was sent,
+        is being sent, or is not there.
+        """
+        self._queue.retry(ids)
+
+    @checked
+    def drop(self, ids: Sequence[int]) -> tuple[OutboxMessage, ...]:
+        """Take messages out, whatever their state, and give them; a draft stays in Drafts.
+
+        Raises UsageError, and changes nothing, for one that is being sent or is not there.
+        """
+        return tuple(self._message(row, ()) for row in self._queue.drop(ids))
+
+    def _message(self, row: Row, attempts: Sequence[Attempt]) -> OutboxMessage:
+        state = row.state
+        if state == "trying" and row.lease_until <= self._queue.now():
+            state = "unknown"  # whoever sent it is gone
+        return OutboxMessage(
+            id=row.id,
+            user=row.mailbox,
+            message_id=row.message_id,
+            recipients=tuple(sorted(row.recipients)),
+            state=state,
+            via=row.via,
+            size=row.size,
+            created_at=_time(row.created),
+            due_at=None if row.due is None else _time(row.due),
+            tried=row.attempts,
+            draft_id=row.draft_id,
+            error=row.error,
+            attempts=tuple(
+                OutboxAttempt(
+                    one.number,
+                    _time(one.began),
+                    one.client_request_id,
+                    one.request_id,
+                    one.outcome,
+                )
+                for one in attempts
+            ),
+        )
+
+    # --- sending ----------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Let every `run` end, as soon as what it is sending just now is done."""
+        self._stop.set()
+
+    @checked
+    def send_now(self, client: GraphClient, *, id: int) -> OutboxMessage:  # noqa: A002 - as it is shown
+        """Try at once to send the message with this id, and say how far it is then.
+
+        Nothing is done with one that is not due, or while its mailbox is being left alone.
+        """
+        while client._run(self._flow(client, only=id)) is not None:
+            pass
+        row = self._queue.get(id)
+        if row is None:
+            raise UsageError(f"the outbox has no message {id}")
+        return self._message(row, ())
+
+    @checked
+    def run(
+        self, client: GraphClient, *, workers: int = AT_ONCE, forever: bool = False
+    ) -> OutboxRun:
+        """Send what is queued, and look up what is unknown, until nothing is due soon; or forever.
+
+        Each message goes from its own `user`, whatever that of the client is. `workers` is the
+        number of threads. Raises UsageError where the outbox or the client cannot be used; what
+        goes wrong with a message stands in its `error`.
+        """
+        _check_workers(workers)
+        done: list[Carried] = []
+        raised: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                while not self._stop.is_set() and not raised:
+                    self._purge()
+                    one = client._run(self._flow(client))
+                    if one is not None:
+                        done.append(one)
+                        continue
+                    wait = self._wait(forever=forever)
+                    if wait is None:
+                        return
+                    self._stop.wait(wait)
+            except BaseException as error:  # noqa: BLE001 - raised by whoever runs us
+                raised.append(error)
+
+        threads = [threading.Thread(target=work, daemon=True) for _ in range(workers - 1)]
+        for one in threads:
+            one.start()
+        work()
+        for one in threads:
+            one.join()
+        self._stop.clear()
+        if raised:
+            raise raised[0]
+        return self._result(done)
+
+    @checked
+    async def run_async(
+        self, client: AsyncGraphClient, *, workers: int = AT_ONCE, forever: bool = False
+    ) -> OutboxRun:
+        """As `run`, with tasks for threads."""
+        _check_workers(workers)
+        done: list[Carried] = []
+
+        async def work() -> None:
+            while not self._stop.is_set():
+                await anyio.to_thread.run_sync(self._purge)
+                one = await client._run(self._flow(client))
+                if one is not None:
+                    done.append(one)
+                    continue
+                wait = await anyio.to_thread.run_sync(lambda: self._wait(forever=forever))
+                if wait is None:
+                    return
+                await anyio.sleep(wait)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(workers):
+                group.start_soon(work)
+        self._stop.clear()
+        return self._result(done)
+
+    def _flow(
+        self, client: GraphClient | AsyncGraphClient, *, only: int | None = None
+    ) -> Flow[Carried | None]:
+        # no byte of a request leaves after the deadline of its call, and the lease is longer
+        lease = client._deadline * 1.1 + 1.0
+        window = self._window.total_seconds()
+        draft_window = min(_DRAFT_WINDOW.total_seconds(), window)
+        rules = Rules(lease, window, max(draft_window, lease))
+        return carry(
+            client._mailbox, self._queue, rules, without_drafts=self._without_drafts, only=only
+        )
+
+    def _wait(self, *, forever: bool) -> float | None:
+        """For how long there is nothing to do; None: the run is over."""
+        due = self._queue.next_due()
+        if due is None:
+            return _POLL if forever else None
+        wait = due - self._queue.now()
+        if wait > _PATIENCE and not forever:
+            return None
+        return min(max(wait, 0.02), _POLL)
+
+    def _purge(self) -> None:
+        now = self._queue.now()
+        if now - self._purged > _PURGE_EVERY:
+            self._purged = now
+            self._queue.purge(before=now - self._keep.total_seconds())
+
+    def _result(self, done: Sequence[Carried]) -> OutboxRun:
+        counts = self._queue.counts()
+        ended = [one.state for one in done]
+        return OutboxRun(
+            sent=ended.count("sent"),
+            failed=ended.count("failed"),
+            queued=counts.get("queued", 0),
+            unknown=counts.get("unknown", 0) + counts.get("trying", 0),
+            trouble=next((one.trouble for one in reversed(done) if one.trouble is not None), None),
+        )
+
+
+def _check_workers(workers: object) -> None:
+    if not isinstance(workers, int) or not 1 <= workers <= 64:
+        raise UsageError(f"workers is {workers!r}, wanted 1 to 64")
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,755 @@
+"""The outbox: nothing lost and nothing doubled, whoever is ended at whatever moment."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smime_graph import Contacts
+from smime_graph.errors import GraphError, MalformedMessage, UsageError
+from smime_graph.graph import AsyncGraphClient, GraphClient, Outbox
+from smime_graph.graph._courier import Carried, Rules, carry
+from smime_graph.graph._mailbox import mailbox
+from smime_graph.graph._outgoing import checked
+from smime_graph.graph._queue import Queue
+from smime_graph.graph._wire import NeedToken, NoAnswer, OnDisk, Request, Response
+
+from .conftest import FakeGraph
+from .test_sending import LOSSES, PROOFS, gateway
+
+BOX = mailbox(url="https://graph.example/v1.0")
+DEADLINE = 60.0
+RULES = Rules(lease=67.0, window=7200.0, draft_window=900.0)
+
+
+def message(number: int) -> bytes:
+    return (
+        b"From: alice@contoso.com\r\nTo: bob@contoso.com\r\nMessage-ID: <m%d@contoso.com>\r\n\r\n"
+        % number
+    )
+
+
+class Worker:
+    """Carries messages effect by effect, and can be ended before or behind each of them."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.flow: Any = None
+        self.pending: Any = None
+        self.done: list[Carried | None] = []
+
+    def step(self) -> bool:
+        """Begin, or carry out what is asked for; True when the flow is over."""
+        if self.flow is None:
+            self.flow = self.world.flow()
+            self.began = self.world.now
+            return self._advance(None)
+        answer = error = None
+        try:
+            answer = self._carry_out(self.pending)
+        except Exception as failure:  # noqa: BLE001 - as the clients: the flow decides
+            error = failure
+        return self._advance(answer, error)
+
+    def end(self, *, behind: bool) -> None:
+        """As kill -9 does: nothing of the flow runs any more, not even its clean-up."""
+        if self.flow is None:
+            return
+        if behind and self.pending is not None:
+            try:
+                self._carry_out(self.pending)
+            except Exception:  # noqa: BLE001 - nobody is there to see it
+                pass
+        self.world.ended.append(self.flow)
+        self.flow = self.pending = None
+
+    def _advance(self, answer: Any, error: Exception | None = None) -> bool:
+        try:
+            self.pending = self.flow.send(answer) if error is None else self.flow.throw(error)
+        except StopIteration as over:
+            self.done.append(over.value)
+            self.flow = self.pending = None
+            return True
+        return False
+
+    def _carry_out(self, effect: Any) -> Any:
+        if isinstance(effect, OnDisk):
+            return effect.work()
+        if isinstance(effect, NeedToken):
+            return "token"
+        if not isinstance(effect, Request):
+            raise AssertionError(f"the outbox waits itself: {effect}")
+        if self.world.now >= self.began + DEADLINE:
+            return NoAnswer("no", "the deadline of the call is over")
+        return self.world.ask(effect)
+
+
+class World:
+    """A mailbox, an outbox, and a clock; `ahead` is that of the server."""
+
+    def __init__(self, graph: FakeGraph, *, ahead: float = 0.0) -> None:
+        self.now = 1_800_000_000.0
+        self.graph = graph
+        self.ended: list[Any] = []  # or Python would close them
+        graph.clock = lambda: self.now + ahead
+        self.queue = Queue(":memory:", clock=lambda: self.now, ticks=lambda: self.now)
+        self.without_drafts: set[str] = set()
+
+    def add(self, *numbers: int, via: Any) -> None:
+        for number in numbers:
+            raw = message(number)
+            found = checked(BOX, raw, via=via)
+            self.queue.add(
+                raw,
+                mailbox="me",
+                message_id=found.message_id,
+                recipients=found.recipients,
+                via=via,
+            )
+
+    def flow(self) -> Any:
+        return carry(BOX, self.queue, RULES, without_drafts=self.without_drafts)
+
+    def ask(self, effect: Request) -> Response | NoAnswer:
+        request = httpx.Request(
+            effect.method, effect.url, headers=dict(effect.headers), content=effect.body
+        )
+        try:
+            got = self.graph(request)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError):
+            return NoAnswer("no", "could not connect", began_at=self.now)
+        except httpx.HTTPError:
+            return NoAnswer("unknown", "the connection was lost", began_at=self.now)
+        headers = {name.lower(): value for name, value in got.headers.items()}
+        return Response(
+            got.status_code, headers, got.content, received_at=self.now, began_at=self.now
+        )
+
+    def settle(self) -> None:
+        """Let a worker go on that nobody ends, until nothing is to be done any more."""
+        worker = Worker(self)
+        for _ in range(400):
+            while not worker.step():
+                pass
+            if worker.done[-1] is not None:
+                continue
+            due = self.queue.next_due()
+            if due is None:
+                return
+            self.now = max(self.now + 0.01, due)
+        raise AssertionError("it never ends")
+
+    def delivered(self, number: int) -> int:
+        return self.graph.delivered.count(message(number))
+
+    def states(self) -> dict[str, str]:
+        return {row.message_id: row.state for row, _ in self.queue.rows()}
+
+
+@dataclass
+class LateGraph(FakeGraph):
+    """What was sent is seen so many seconds later; until then its draft is one, or is not there.
+
+    A draft that is seen as one is sent again by whoever asks for it.
+    """
+
+    late: float = 0.0
+    stays_draft: bool = False
+    seen_at: dict[str, float] = field(default_factory=dict)
+
+    def _act(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        item = path.split("/")[-2]
+        if self.stays_draft and path.endswith("/send") and self._is_hidden(item):
+            self.delivered.append(self.bodies[item])
+            return httpx.Response(202)
+        known = set(self.items)
+        got = super()._act(request)
+        if got.status_code == 202:
+            for one in [item] if path.endswith("/send") else self.items.keys() - known:
+                self.seen_at[one] = self.clock() + self.late
+        return got
+
+    def _is_hidden(self, item: str) -> bool:
+        return self.clock() < self.seen_at.get(item, 0.0)
+
+    def _look(self, request: httpx.Request) -> httpx.Response:
+        kept = dict(self.items)
+        for name in filter(self._is_hidden, kept):
+            if self.stays_draft:
+                self.items[name] = {**kept[name], "isDraft": True, "folder": "drafts"}
+            else:
+                del self.items[name]
+        try:
+            return super()._look(request)
+        finally:
+            self.items.clear()
+            self.items.update(kept)
+
+
+def made(fault: Any) -> Any:
+    if fault is None:
+        return None
+    carried_out, name = fault
+    if name in LOSSES:
+        return carried_out, LOSSES[name]()
+    return False, PROOFS[name]()
+
+
+FAULT = st.one_of(
+    st.none(),
+    st.tuples(st.booleans(), st.sampled_from(sorted([*LOSSES, *PROOFS]))),
+)
+ACTION = st.sampled_from(["step"] * 12 + ["end before", "end behind", "later", "much later"])
+
+
+@given(
+    via=st.sampled_from(["draft", "auto", "sendmail"]),
+    actions=st.lists(st.tuples(st.integers(0, 1), ACTION), max_size=60),
+    faults=st.lists(FAULT, max_size=8),
+    looks=st.lists(FAULT, max_size=6),
+    late=st.sampled_from([(0.0, False), (30.0, False), (600.0, False), (10_000.0, False)])
+    | st.sampled_from([(30.0, True), (600.0, True)]),
+    ahead=st.sampled_from([0.0, 86_400.5, -86_400.5]),
+)
+@settings(max_examples=60, deadline=None)
+def test_whoever_is_ended_wherever_each_message_goes_out_once(
+    via: str,
+    actions: Any,
+    faults: Any,
+    looks: Any,
+    late: tuple[float, bool],
+    ahead: float,
+) -> None:
+    """Two workers at two messages, effect by effect, ended before and behind each of them."""
+    graph = LateGraph([made(f) for f in faults], [made(f) for f in looks])
+    graph.late, graph.stays_draft = late
+    world = World(graph, ahead=ahead)
+    world.add(1, 2, via=via)
+    workers = [Worker(world), Worker(world)]
+    for number, action in actions:
+        worker = workers[number]
+        if action == "step":
+            worker.step()
+        elif action.startswith("end"):
+            worker.end(behind=action == "end behind")
+        else:
+            world.now += 5.0 if action == "later" else 100.0
+    for worker in workers:
+        worker.end(behind=False)
+    world.settle()
+    hold(world, 1, 2, via=via)
+
+
+def hold(world: World, *numbers: int, via: str) -> None:
+    """What holds once nobody is at work any more."""
+    late = isinstance(world.graph, LateGraph) and world.graph.late > RULES.window
+    for number in numbers:
+        state = world.states()[f"<m{number}@contoso.com>"]
+        sent = world.delivered(number)
+        if via == "sendmail":
+            assert sent <= 1
+            assert state in ("sent", "unknown")
+            assert state == "unknown" or sent == 1
+        else:
+            assert sent == 1
+            assert state == "sent" or late
+
+
+LATE = [(0.0, False), (10_000.0, False), (600.0, True)]
+
+
+@pytest.mark.parametrize("late", LATE)
+@pytest.mark.parametrize("via", ["draft", "auto", "sendmail"])
+def test_at_each_point_its_sender_may_be_ended(via: str, late: tuple[float, bool]) -> None:
+    """Before and behind each request and each transaction, in a first run and in the next."""
+    points = [(first, then) for first in range(11) for then in (None, 3, 5)]
+    over = 0
+    for first, then in points:
+        for behind in (False, True):
+            graph = LateGraph()
+            graph.late, graph.stays_draft = late
+            world = World(graph)
+            world.add(1, via=via)
+            for steps in (first, then):
+                worker = Worker(world)
+                for _ in range(steps or 0):
+                    if worker.step():
+                        over += 1
+                        break
+                worker.end(behind=behind)
+                world.now += RULES.lease + 1
+            world.settle()
+            hold(world, 1, via=via)
+    assert over
+
+
+def test_a_draft_is_sent_again_a_quarter_of_an_hour_after_the_last_attempt() -> None:
+    """And not after the first: the last may be on its way."""
+    graph = LateGraph([None, (False, gateway(504)), (True, gateway(504))], late=600.0)
+    graph.stays_draft = True
+    world = World(graph)
+    world.add(1, via="draft")
+    world.settle()
+    hold(world, 1, via="draft")
+    assert len(graph.posts()) == 3
+
+
+@pytest.mark.parametrize("late", LATE)
+@pytest.mark.parametrize("loss", ["read timeout", "503 in Graph's words", "504", *PROOFS])
+def test_each_request_may_be_lost_carried_out_or_not(loss: str, late: tuple[float, bool]) -> None:
+    for via, place, carried_out in itertools.product(
+        ("draft", "sendmail"), (0, 1, 2), (False, True)
+    ):
+        fault = made((carried_out, loss))
+        graph = LateGraph([*[None] * place, fault, None, fault])
+        graph.late, graph.stays_draft = late
+        world = World(graph)
+        world.add(1, 2, via=via)
+        world.settle()
+        hold(world, 1, 2, via=via)
+
+
+def run(world: World) -> list[Carried]:
+    """One worker, until nothing is due at this moment."""
+    worker = Worker(world)
+    while True:
+        while not worker.step():
+            pass
+        if worker.done[-1] is None:
+            return [one for one in worker.done if one is not None]
+
+
+def only(world: World) -> Any:
+    ((row, attempts),) = world.queue.rows()
+    return row, attempts
+
+
+@pytest.mark.parametrize("via", ["draft", "auto", "sendmail"])
+def test_a_message_goes_out_and_its_request_is_known(fake: type[FakeGraph], via: str) -> None:
+    world = World(fake())
+    world.add(1, via=via)
+    assert [one.state for one in run(world)] == ["sent"]
+    row, (attempt,) = only(world)
+    assert world.delivered(1) == 1
+    assert (row.state, row.attempts, row.due, row.error) == ("sent", 1, None, None)
+    assert attempt.client_request_id == world.graph.requests[-1].headers["client-request-id"]
+    assert attempt.outcome == "sent"
+    assert attempt.request_id == ("r-202" if via == "sendmail" else None)
+    assert bool(row.draft_id) == (via != "sendmail")
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("via", ["draft", "sendmail"])
+def test_a_lost_answer_is_looked_up_for_hours(fake: type[FakeGraph], via: str, loss: str) -> None:
+    faults = [None] * (via == "draft") + [(True, LOSSES[loss]())]
+    world = World(fake(faults=faults))
+    visible = world.graph._look
+    shown_at = world.now + 3600.0
+
+    def late(request: httpx.Request) -> httpx.Response:
+        if world.now < shown_at:
+            empty = httpx.Response(200, json={"value": []})
+            return empty if "filter" in str(request.url) else httpx.Response(404)
+        return visible(request)
+
+    world.graph._look = late  # type: ignore[method-assign]
+    world.add(1, via=via)
+    assert [one.state for one in run(world)] == ["unknown"]
+    world.settle()
+    assert only(world)[0].state == "sent"
+    assert world.delivered(1) == 1
+    assert world.now >= shown_at
+    assert len(world.graph.posts()) == (1 if via == "sendmail" else 2)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_what_nobody_finds_stays_unknown_until_a_person_says_so(
+    fake: type[FakeGraph], loss: str
+) -> None:
+    world = World(fake(faults=[(False, LOSSES[loss]())]))
+    began = world.now
+    world.add(1, via="sendmail")
+    world.settle()
+    row, (attempt,) = only(world)
+    assert (row.state, row.due) == ("unknown", None)
+    assert world.now - began >= RULES.window
+    assert "Sent Items does not show it" in row.error
+    assert attempt.outcome
+    assert world.delivered(1) == 0
+    assert len(world.graph.posts()) == 1
+    world.now += 1e6
+    assert run(world) == []
+    world.queue.retry([row.id])
+    assert [one.state for one in run(world)] == ["sent"]
+    assert world.delivered(1) == 1
+    assert only(world)[0].attempts == 2
+
+
+def test_who_says_so_is_spared_a_second_copy_where_the_first_shows(fake: type[FakeGraph]) -> None:
+    world = World(fake(faults=[(True, LOSSES["504"]())], lag=10_000))
+    world.add(1, via="sendmail")
+    world.settle()
+    row, _ = only(world)
+    assert row.state == "unknown"
+    world.graph.lag = 0
+    world.queue.retry([row.id])
+    assert [one.state for one in run(world)] == ["sent"]
+    assert world.delivered(1) == 1
+    assert len(world.graph.posts()) == 1
+
+
+@pytest.mark.parametrize("status", [403])
+def test_what_may_not_be_looked_up_stays_unknown(
+    fake: type[FakeGraph], status: int, graph_error: Callable[..., httpx.Response]
+) -> None:
+    denied = [(False, graph_error(status, "ErrorAccessDenied")) for _ in range(9)]
+    world = World(fake(faults=[(True, LOSSES["504"]())], look_faults=denied))
+    world.add(1, via="sendmail")
+    world.settle()
+    row, _ = only(world)
+    assert (row.state, row.due) == ("unknown", None)
+    assert "no right to look it up" in row.error
+    assert len(world.graph.requests) == 2
+
+
+def test_without_the_right_to_drafts_it_goes_as_it_is(
+    fake: type[FakeGraph], graph_error: Callable[..., httpx.Response]
+) -> None:
+    world = World(fake(faults=[(False, graph_error(403, "ErrorAccessDenied"))]))
+    world.add(1, 2, via="auto")
+    assert [one.state for one in run(world)] == ["queued", "sent", "sent"]
+    assert [one.rpartition("/")[2] for one in world.graph.posts()] == [
+        *("messages", "sendMail", "sendMail"),
+    ]
+    assert world.delivered(1) == world.delivered(2) == 1
+
+
+@pytest.mark.parametrize("via", ["draft", "sendmail"])
+@pytest.mark.parametrize(
+    ("status", "code", "state"),
+    [
+        (400, "ErrorInvalidRecipients", "failed"),
+        (413, "BadRequest", "failed"),
+        (403, "ErrorSendAsDenied", "failed"),
+        (403, "ErrorAccessDenied", "queued"),
+        (401, "InvalidAuthenticationToken", "queued"),
+        (404, "ResourceNotFound", "queued"),
+        (302, "", "queued"),
+    ],
+)
+def test_a_refusal_of_the_message_ends_it_and_any_other_lets_it_wait(
+    fake: type[FakeGraph],
+    graph_error: Callable[..., httpx.Response],
+    via: str,
+    status: int,
+    code: str,
+    state: str,
+) -> None:
+    world = World(fake(faults=[(False, graph_error(status, code))]))
+    world.add(1, 2, via=via)
+    (first, *others) = run(world)
+    assert first.state == state
+    row = world.queue.get(first.id)
+    assert row is not None
+    assert str(status) in str(row.error)
+    if state == "failed":
+        assert row.due is None
+        assert [one.state for one in others] == ["sent"]
+        world.queue.retry([row.id])
+    else:
+        assert isinstance(first.trouble, GraphError)
+        assert others == []  # nothing else is tried in that mailbox for a while
+        assert row.due is not None
+        assert 40 <= row.due - world.now <= 60
+    world.settle()
+    assert set(world.states().values()) == {"sent"}
+    assert world.delivered(1) == world.delivered(2) == 1
+
+
+def test_what_graph_asks_to_wait_holds_for_everybody(fake: type[FakeGraph]) -> None:
+    throttled = httpx.Response(
+        429, headers={"Retry-After": "20"}, json={"error": {"code": "ApplicationThrottled"}}
+    )
+    world = World(fake(faults=[(False, throttled)]))
+    world.add(1, 2, via="sendmail")
+    assert [one.state for one in run(world)] == ["queued"]
+    assert run(world) == []
+    assert world.queue.next_due() == pytest.approx(world.now + 20.0, abs=1.0)
+    world.now += 21.0
+    assert [one.state for one in run(world)] == ["sent", "sent"]
+
+
+def test_four_at_once_and_no_more_whoever_asks(fake: type[FakeGraph]) -> None:
+    world = World(fake())
+    world.add(1, 2, 3, 4, 5, 6, via="sendmail")
+    held = [world.queue.claim(seconds=60) for _ in range(5)]
+    assert [row.id if row else None for row in held] == [1, 2, 3, 4, None]
+    assert held[0] is not None
+    world.queue.finish(held[0], "sent")
+    again = world.queue.claim(seconds=60)
+    assert again is not None
+    assert again.id == 5
+    other = Queue(":memory:", clock=lambda: world.now)
+    other.close()
+
+
+def test_a_draft_that_was_made_by_someone_who_is_gone_is_used(fake: type[FakeGraph]) -> None:
+    world = World(fake())
+    world.add(1, via="draft")
+    worker = Worker(world)
+    while not world.graph.posts():
+        worker.step()
+    worker.end(behind=False)
+    assert only(world)[0].state == "queued"  # nothing has been sent
+    world.settle()
+    assert world.delivered(1) == 1
+    assert [one.rpartition("/")[2] for one in world.graph.posts()] == ["messages", "send"]
+    assert len(world.graph.items) == 1
+
+
+def test_a_draft_that_a_person_has_sent_is_not_sent_again(fake: type[FakeGraph]) -> None:
+    world = World(fake())
+    world.add(1, via="draft")
+    worker = Worker(world)
+    while not (isinstance(worker.pending, Request) and worker.pending.url.endswith("/send")):
+        worker.step()
+    ((_, item),) = world.graph.items.items()
+    item |= {"isDraft": False, "folder": "sentitems"}
+    while not worker.step():
+        pass
+    assert only(world)[0].state == "sent"
+    assert world.delivered(1) == 0
+
+
+def test_who_lost_the_lease_sends_nothing_and_what_was_sent_stays_sent(
+    fake: type[FakeGraph],
+) -> None:
+    world = World(fake(faults=[None]))
+    world.add(1, via="sendmail")
+    slow = Worker(world)
+    slow.step()
+    slow.step()  # it has the lease now
+    world.now += RULES.lease + 1
+    quick = world.queue.claim(seconds=RULES.lease)
+    assert quick is not None
+    while not slow.step():
+        pass
+    assert world.graph.posts() == []
+    assert slow.done == [Carried(1, "trying")]
+    world.queue.finish(quick, "unknown", due=world.now + 1)
+    world.queue.finish(quick, "sent")  # told by an answer that came late
+    assert only(world)[0].state == "sent"
+
+
+# --- the file -------------------------------------------------------------------------------------
+
+
+def test_the_file_is_its_owners_alone_and_says_what_it_is(tmp_path: Path, raw: bytes) -> None:
+    path = tmp_path / "outbox.db"
+    with Outbox(path) as outbox:
+        outbox.add(raw)
+        made = {one.name: stat.S_IMODE(one.stat().st_mode) for one in tmp_path.iterdir()}
+        assert set(made.values()) == {0o600}
+        assert {"outbox.db", "outbox.db-wal"} <= made.keys()
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA application_id").fetchone() == (0x534D474F,)
+        assert db.execute("PRAGMA user_version").fetchone() == (1,)
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    db.close()
+
+
+def test_what_is_in_it_outlives_who_put_it_there(tmp_path: Path, raw: bytes) -> None:
+    with Outbox(tmp_path / "o.db") as outbox:
+        put = outbox.add(raw)
+    with Outbox(tmp_path / "o.db") as outbox:
+        (found,) = outbox.messages()
+        assert found == put
+        assert (found.state, found.user, found.message_id) == ("queued", "me", "<m1@contoso.com>")
+        assert found.recipients == ("bob@contoso.com",)
+        assert "bob" not in repr(outbox)
+
+
+def test_putting_a_message_in_twice_is_once(tmp_path: Path, raw: bytes) -> None:
+    others = raw.replace(b"m1@", b"m2@"), raw.replace(b"To: bob", b"Cc: carol@x.y\r\nTo: bob")
+    with Outbox(tmp_path / "o.db") as outbox:
+        first = outbox.add(raw)
+        assert outbox.add(raw.replace(b"\r\n\r\nhi", b"\r\n\r\nho")).id == first.id
+        assert outbox.add(raw.replace(b"bob@", b"Bob@")).id == first.id
+        ids = {outbox.add(one).id for one in others} | {outbox.add(raw, user="alice@x.y").id}
+        assert len(ids | {first.id}) == 4
+        assert outbox.add(raw, user="Alice@x.y").id in ids
+        outbox.drop([first.id])
+        assert outbox.add(raw).id > max(ids)  # an id is never another message's
+
+
+def test_what_could_not_be_sent_does_not_come_in(tmp_path: Path, raw: bytes) -> None:
+    with Outbox(tmp_path / "o.db") as outbox:
+        for wrong in (b"", raw.replace(b"To: ", b"X: "), raw.replace(b"Message-ID", b"X")):
+            with pytest.raises(MalformedMessage):
+                outbox.add(wrong)
+        with pytest.raises(UsageError, match="the limit is 64"):
+            outbox.add(raw, size_limit=64)
+        assert outbox.messages() == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("text", b"hello, this is a text\n", "is no outbox"),
+        ("short", b"SQLite", "is no outbox"),
+        ("contacts", None, "a database of something else"),
+        ("broken", b"SQLite format 3\0" + bytes(84), "is no outbox, or damaged"),
+    ],
+)
+def test_a_file_of_something_else_is_left_as_it_is(
+    tmp_path: Path, name: str, content: bytes | None, said: str
+) -> None:
+    path = tmp_path / name
+    if content is None:
+        Contacts(path).close()
+    else:
+        path.write_bytes(content)
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match=said):
+        Outbox(path)
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == [name]
+
+
+def test_a_file_of_a_newer_version_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "o.db"
+    Outbox(path).close()
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 2")
+    db.close()
+    with pytest.raises(UsageError, match="version 2; this program knows 1"):
+        Outbox(path)
+
+
+@pytest.mark.parametrize("name", ["", ":memory:", "postgresql://x/y", "a\0b", "no/such/folder/o"])
+def test_what_is_no_file_is_refused(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError):
+        Outbox(name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_several_processes_open_a_new_file_at_once(tmp_path: Path) -> None:
+    code = (
+        "import sys; from smime_graph.graph import Outbox\n"
+        "raw = b'From: a@b.c\\r\\nTo: d@e.f\\r\\nMessage-ID: <%d@x>\\r\\n\\r\\n'\n"
+        "raw %= int(sys.argv[2])\n"
+        "with Outbox(sys.argv[1]) as one: one.add(raw)"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "o.db")]
+    runs = [subprocess.Popen([*words, str(number)]) for number in range(4)]
+    assert [one.wait(60) for one in runs] == [0] * 4
+    with Outbox(tmp_path / "o.db") as outbox:
+        assert len(outbox.messages()) == 4
+
+
+def test_what_was_sent_is_forgotten_after_a_time(tmp_path: Path, raw: bytes) -> None:
+    now = [1_800_000_000.0]
+    graph = FakeGraph(clock=lambda: now[0])
+    keep = timedelta(hours=2)
+    with (
+        Outbox(tmp_path / "o.db", keep=keep, clock=lambda: now[0]) as outbox,
+        GraphClient("t", transport=httpx.MockTransport(graph), clock=lambda: now[0]) as client,
+    ):
+        outbox.add(raw)
+        outbox.add(raw.replace(b"m1@", b"m2@"), via="sendmail")
+        assert outbox.run(client, workers=1).sent == 2
+        now[0] += 7000
+        outbox.run(client, workers=1)
+        assert [one.state for one in outbox.messages()] == ["sent", "sent"]
+        now[0] += 300
+        outbox.run(client, workers=1)
+        assert outbox.messages() == ()
+        outbox.add(raw)
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_both_clients_carry_an_outbox(tmp_path: Path, kind: str) -> None:
+    graph = FakeGraph(clock=time.time, faults=[None, (True, gateway(504))])
+    transport: Any = httpx.MockTransport(graph)
+    with Outbox(tmp_path / "o.db") as outbox:
+        for number in range(12):
+            outbox.add(message(number))
+        if kind == "sync":
+            with GraphClient("t", transport=transport) as client:
+                done = outbox.run(client)
+        else:
+
+            async def run() -> Any:
+                async with AsyncGraphClient("t", transport=transport) as client:
+                    return await outbox.run_async(client)
+
+            done = asyncio.run(run())
+    assert (done.sent, done.failed, done.queued, done.unknown, done.trouble) == (12, 0, 0, 0, None)
+    assert sorted(graph.delivered) == sorted(map(message, range(12)))
+
+
+def test_a_run_without_a_good_token_ends_and_says_so(tmp_path: Path, raw: bytes) -> None:
+    def refuse(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(401, json={"error": {"code": "InvalidAuthenticationToken"}})
+
+    with (
+        Outbox(tmp_path / "o.db") as outbox,
+        GraphClient("t", transport=httpx.MockTransport(refuse)) as client,
+    ):
+        put = outbox.add(raw)
+        assert outbox.send_now(client, id=put.id).state == "queued"
+        done = outbox.run(client)
+        assert (done.sent, done.queued, done.trouble) == (0, 1, None)  # it is left alone
+        with pytest.raises(UsageError, match="no message 9"):
+            outbox.send_now(client, id=9)
+        (found,) = outbox.messages()
+        assert "InvalidAuthenticationToken" in str(found.error)
+        outbox.retry([found.id])
+        for wrong in ([9], [found.id, 9]):
+            with pytest.raises(UsageError, match="no message 9"):
+                outbox.drop(wrong)
+        assert len(outbox.messages()) == 1
+
+
+def test_what_was_sent_is_not_sent_again_and_what_is_being_sent_is_left_alone(
+    tmp_path: Path, raw: bytes
+) -> None:
+    with (
+        Outbox(tmp_path / "o.db") as outbox,
+        GraphClient("t", transport=httpx.MockTransport(FakeGraph(clock=time.time))) as client,
+    ):
+        put = outbox.add(raw)
+        with Outbox(tmp_path / "o.db") as other:
+            assert other._queue.claim(seconds=60) is not None
+            for refused in (outbox.retry, outbox.drop):
+                with pytest.raises(UsageError, match="is being sent"):
+                    refused([put.id])
+            row = other._queue.get(put.id)
+            assert row is not None
+            other._queue.finish(row, "queued", due=0.0)
+        assert outbox.send_now(client, id=put.id).state == "sent"
+        with pytest.raises(UsageError, match="was sent, so it is not sent again"):
+            outbox.retry([put.id])
+        assert outbox.add(raw).state == "sent"
+        (dropped,) = outbox.drop([put.id])
+        assert dropped.id == put.id
+        assert outbox.messages() == ()
