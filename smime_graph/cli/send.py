@@ -26,6 +26,7 @@ from .options import (
     take,
     verb,
 )
+from .outbox import check, outbox_option, submit
 
 if TYPE_CHECKING:
     from ..graph import GraphClient
@@ -63,6 +64,7 @@ def check_save(save_to_sent_items: bool, place: Place) -> None:
     show_default=True,
     help="sendmail: one request. draft: two, and the id of the sent message.",
 )
+@outbox_option
 @option(
     "--split-bcc",
     is_flag=True,
@@ -73,19 +75,30 @@ def send(
     save_to_sent_items: bool,
     split_bcc: bool,
     via: Literal["auto", "sendmail", "draft"],
+    outbox: str | None,
     **given: Any,
 ) -> None:
     """Send a message to its To, Cc and Bcc; with --signer and --recipient it is sealed first.
 
     Without them it goes as it is, with a Message-ID and a Date if it has none. A send whose answer
     is lost is never repeated. check says what would be refused. With --split-bcc one message goes
-    to To and Cc and one to each person in Bcc; if one fails it is said who got theirs.
+    to To and Cc and one to each person in Bcc; if one fails it is said who got theirs. With
+    --outbox it is stored first: 0 says that it is, and is sent now or by 'outbox run', once.
 
     \b
     smime-graph send sealed.eml --token-file token
     smime-graph send mail.eml --signer alice.p12 --recipient bob.pem --emulator --json
     """
     how, place = Protection.of(given), Place.of(given)
+    if outbox is not None:
+        check(outbox, place, save_to_sent_items=save_to_sent_items)
+        if split_bcc:
+            raise UsageError(
+                "--outbox and --split-bcc are both given",
+                hint="use seal --split-bcc, and send each file with --outbox",
+            )
+        submit(prepare(read_to_protect(message, how, place), how), outbox, place, via=via)
+        return
     check_save(save_to_sent_items, place)
     if split_bcc:
         copies = sealed_copies(read_to_protect(message, how, place), how)

@@ -2,7 +2,8 @@
 
 Two differences from a mail server, both because Graph has no envelope beside the header and no
 queue: everyone in To, Cc and Bcc gets the message, so a header that names somebody whom the
-arguments do not is refused without -t; and a message is sent now or not at all.
+arguments do not is refused without -t; and a message is sent now or not at all, unless there is an
+outbox.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from .command import Verb
 from .graph_client import Place
 from .make import prepare, read_to_protect
 from .options import Keys, Protection, option, take, verb
+from .outbox import check, outbox_option, run_queue, submit
 from .send import check_save, save
 
 if TYPE_CHECKING:
@@ -154,18 +156,27 @@ class SendmailVerb(Verb):
 )
 @graph_client.submission_options
 @save
+@outbox_option
 @option("--from", "sender_address", metavar="ADDRESS", help="From where the message has none.")
 @option("--unsigned", is_flag=True, help="Send without a signature if there is no --signer.")
 @option("--domain", metavar="NAME", help="Completes names without a domain, as root in cron mail.")
 @click.pass_context
-def sendmail(ctx: click.Context, /, save_to_sent_items: bool, unsigned: bool, **given: Any) -> None:
+def sendmail(
+    ctx: click.Context,
+    /,
+    save_to_sent_items: bool,
+    unsigned: bool,
+    outbox: str | None,
+    **given: Any,
+) -> None:
     """Take a message from standard input and send it: [ADDRESS...] are its recipients.
 
     With -t they are those of To, Cc and Bcc, together with the arguments (as Postfix has it; Exim
     takes them away). Arguments that stand in no header become Bcc. Without -t a header that names
     others is refused, because Graph would send it to them. -i, -oi: a line with a dot does not end
-    the message. -f, -F: address and name where From is missing. -q: there is no queue. Other
-    options of sendmail are ignored; -bs and other modes are refused.
+    the message. -f, -F: address and name where From is missing. -q: runs the outbox, if one is
+    named. Other options of sendmail are ignored; -bs and other modes are refused. With an outbox
+    mail survives that Graph is away: 0 says that it is stored.
 
     What signs and seals it is named in [sendmail] of the configuration, or by the options below;
     without a signer nothing is sent, unless unsigned = true stands there:
@@ -178,9 +189,13 @@ def sendmail(ctx: click.Context, /, save_to_sent_items: bool, unsigned: bool, **
     token-file = "token"
     """
     invocation = read_arguments(ctx.meta[__name__])
-    if invocation.is_queue_run and not invocation.from_header and not invocation.recipients:
-        return  # "process the queue": there is none, and cron jobs that ask for it are not wrong
     how, place = Protection.of(given), Place.of(given)
+    if invocation.is_queue_run and not invocation.from_header and not invocation.recipients:
+        if outbox is not None:
+            run_queue(outbox, place)
+        return  # "process the queue": cron jobs that ask for it where there is none are not wrong
+    if outbox is not None:
+        check(outbox, place, save_to_sent_items=save_to_sent_items)
     check_save(save_to_sent_items, place)
     if not invocation.from_header and not invocation.recipients:
         raise UsageError(
@@ -197,6 +212,11 @@ def sendmail(ctx: click.Context, /, save_to_sent_items: bool, unsigned: bool, **
 
     author = take(_Author, given, keys=how.keys)
     data = read_to_protect("-", how, place)
+    if outbox is not None:
+        made = complete(data, invocation, author)
+        raw = prepare(made if how.is_asked_for else crlf(made), how)
+        submit(raw, outbox, place, via="auto")
+        return
     with graph_client.client(place) as graph:
         made = complete(data, invocation, author)
         raw = prepare(made if how.is_asked_for else crlf(made), how)

@@ -17,9 +17,9 @@ from .config import ConfigurationError
 _USAGE, _DATA, _OURS, _AGAIN, _PERMISSION, _CONFIGURATION = 64, 65, 70, 75, 77, 78
 
 STATUS_TEXT = (
-    "Exit status (sysexits.h): 0 sent; 64 usage; 65 the message or a certificate; 70 a bug of"
-    " ours, or nobody knows whether it was sent; 75 not sent, try again; 77 no permission; 78"
-    " the configuration, or nobody to sign with; 130 interrupted."
+    "Exit status (sysexits.h): 0 sent, or stored in the outbox; 64 usage; 65 the message or a"
+    " certificate; 70 a bug of ours, or nobody knows whether it was sent; 75 not sent, try again;"
+    " 77 no permission; 78 the configuration, or nobody to sign with; 130 interrupted."
 )
 
 
@@ -42,5 +42,7 @@ def status_of(error: BaseException) -> int:
             return _PERMISSION
         return _AGAIN if error.status in (408, 429) or error.status >= 500 else _DATA
     if isinstance(error, GraphError):
+        if error.disposition == "refused":
+            return _DATA
         return _PERMISSION  # the credential gave no token
     return _DATA if isinstance(error, SmimeGraphError) else _OURS

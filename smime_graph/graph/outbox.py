@@ -300,13 +300,19 @@ class Outbox:
             except BaseException as error:  # noqa: BLE001 - raised by whoever runs us
                 raised.append(error)
 
-        threads = [threading.Thread(target=work, daemon=True) for _ in range(workers - 1)]
+        threads = [threading.Thread(target=work, daemon=True) for _ in range(workers)]
         for one in threads:
             one.start()
-        work()
-        for one in threads:
-            one.join()
-        self._stop.clear()
+        try:
+            for one in threads:
+                one.join()
+        except BaseException:  # a signal: what is on its way arrives first
+            self._stop.set()
+            for one in threads:
+                one.join()
+            raise
+        finally:
+            self._stop.clear()
         if raised:
             raise raised[0]
         return self._result(done)

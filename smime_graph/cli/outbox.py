@@ -1,0 +1,276 @@
+"""outbox list, run, retry, drop; and what send and sendmail do with an outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..arguments import file_name
+from ..errors import GraphError, UsageError
+from ..smime.report import time_text
+from . import files, graph_client, terminal
+from .context import run_of
+from .graph_client import Place
+from .options import FILE, option, verb
+
+if TYPE_CHECKING:
+    from ..graph import Outbox, OutboxMessage, OutboxRun
+    from ..graph._outgoing import Via
+
+outbox_option = option(
+    "--outbox",
+    type=FILE,
+    metavar="FILE",
+    help="Store it there first; what cannot be sent now is sent by 'outbox run'.",
+)
+
+_file = click.argument("file", metavar="FILE")
+_ids = click.argument("ids", nargs=-1, required=True, type=click.IntRange(min=1), metavar="ID...")
+
+# what send says of a message, by its state in the outbox
+_STATUS = {"sent": "accepted", "queued": "queued", "trying": "unknown", "unknown": "unknown"}
+
+
+# --- send and sendmail ----------------------------------------------------------------------------
+
+
+def check(path: str, place: Place, *, save_to_sent_items: bool) -> None:
+    """UsageError for what makes no sense, before anything is read or stored."""
+    place.is_emulated()
+    if not save_to_sent_items:
+        raise UsageError(
+            "--outbox and --no-save-to-sent-items are both given",
+            hint="leave one of them out: the copy in Sent Items is what proves that a message of"
+            " the outbox went out; delete it afterwards",
+        )
+    _open(path, must_exist=False).close()
+
+
+def submit(raw: bytes, path: str, place: Place, *, via: Via) -> None:
+    """Store a message, try once to send it, and say how far it is: from here on it is safe."""
+    with _open(path, must_exist=False) as outbox:
+        stored = outbox.add(
+            raw, user=place.user, via=via, wire=place.wire, size_limit=place.size_limit
+        )
+        run = run_of(click.get_current_context())
+        named = f"message {stored.id} of the outbox {file_name(path)}"
+        try:
+            stored = _try(outbox, stored, place)
+        except (KeyboardInterrupt, SystemExit):
+            terminal.complain("warning", f"interrupted: {named} is stored")
+            terminal.hint("outbox run sends it, or finds out whether it was sent")
+            raise
+        _say(stored, named)
+        run.done = "stored"
+        found = _status_json(stored)
+        if stored.state == "failed":
+            run.known = found
+            error = GraphError(
+                stored.error or f"{named} failed",
+                hint=f"{named} is kept as failed: put it right and send it with another"
+                " Message-ID, or use outbox retry; outbox drop forgets it",
+            )
+            error.disposition, error.message_id = "refused", stored.message_id
+            raise error
+        if run.json:
+            files.write_json(found)
+
+
+def _try(outbox: Outbox, stored: OutboxMessage, place: Place) -> OutboxMessage:
+    try:
+        with graph_client.client(place) as graph, terminal.progress("talking to Graph"):
+            return outbox.send_now(graph, id=stored.id)
+    except UsageError as error:  # no token: whoever runs the outbox has one
+        terminal.complain("note", f"not tried now: {error}")
+        return next((one for one in outbox.messages() if one.id == stored.id), stored)
+
+
+def _say(stored: OutboxMessage, named: str) -> None:
+    why = f": {stored.error}" if stored.error else ""
+    if stored.state == "queued":
+        terminal.complain("note", f"{named} waits{why}")
+        terminal.hint("outbox run sends it")
+    elif stored.state in ("trying", "unknown"):
+        terminal.complain("warning", f"it is not known yet whether {named} was sent{why}")
+        terminal.hint("outbox run looks it up; do not send it again")
+
+
+def _status_json(stored: OutboxMessage) -> dict[str, Any]:
+    latest = stored.attempts[-1] if stored.attempts else None
+    return {
+        "id": stored.draft_id,
+        "internetMessageId": stored.message_id,
+        "status": _STATUS.get(stored.state, stored.state),
+        "requestId": None if latest is None else latest.request_id,
+        "outbox": stored.id,
+    }
+
+
+def run_queue(path: str, place: Place, *, forever: bool = False) -> OutboxRun:
+    """Send what is queued, and look up what is unknown."""
+    with (
+        _open(path, must_exist=not forever) as outbox,
+        graph_client.client(place) as graph,
+        terminal.progress("sending"),
+    ):
+        return outbox.run(graph, forever=forever)
+
+
+def _open(path: str, *, must_exist: bool = True) -> Outbox:
+    from ..graph import Outbox
+
+    if must_exist and "://" not in path and not Path(path).exists():
+        raise UsageError(
+            f"{file_name(path)} is not there", hint="name the file that send --outbox has made"
+        )
+    return Outbox(path)
+
+
+# --- the verbs ------------------------------------------------------------------------------------
+
+
+@verb("list")
+@_file
+def list_messages(file: str) -> None:
+    """Show what is in an outbox: id, state, since when, recipients and the last error, with tabs.
+
+    queued: it waits. trying: it is being sent. sent: kept for a week, so that it is known when it
+    is put in again. unknown: nobody knows whether it was sent; outbox run looks it up for a day,
+    and retry sends it again. failed: Graph refused it.
+
+    \b
+    smime-graph outbox list outbox.db
+    """
+    with _open(file) as outbox:
+        found = outbox.messages()
+    if run_of(click.get_current_context()).json:
+        files.write_json({"messages": [_message_json(one) for one in found]})
+        return
+    files.write_rows(
+        [
+            (str(one.id), one.state, time_text(one.created_at) or "")
+            + (", ".join(one.recipients), one.error or "")
+            for one in found
+        ]
+    )
+
+
+def _message_json(one: OutboxMessage) -> Mapping[str, Any]:
+    return {
+        "id": one.id,
+        "state": one.state,
+        "user": one.user,
+        "internetMessageId": one.message_id,
+        "recipients": list(one.recipients),
+        "via": one.via,
+        "size": one.size,
+        "created": time_text(one.created_at),
+        "due": time_text(one.due_at),
+        "attempts": one.tried,
+        "draftId": one.draft_id,
+        "error": one.error,
+        "requests": [
+            {
+                "attempt": attempt.number,
+                "began": time_text(attempt.began_at),
+                "clientRequestId": attempt.client_request_id,
+                "requestId": attempt.request_id,
+                "outcome": attempt.outcome,
+            }
+            for attempt in one.attempts
+        ],
+    }
+
+
+@verb("run")
+@_file
+@graph_client.mailbox_options
+@option("--forever", is_flag=True, help="Go on until Ctrl-C or SIGTERM, for what comes in later.")
+def run(file: str, forever: bool, **given: Any) -> None:
+    """Send what is queued, and look up what is unknown, until nothing is due within half a minute.
+
+    Each message goes from the mailbox that it was stored for. Several may run at once, and one
+    that is killed loses and doubles nothing. 3 where something is left that waits for Graph or for
+    a person, 1 where Graph refused a message.
+
+    \b
+    smime-graph outbox run outbox.db --token-file token
+    """
+    done = run_queue(file, Place.of(given), forever=forever)
+    counts = {"sent": done.sent, "failed": done.failed, "queued": done.queued}
+    counts["unknown"] = done.unknown
+    if run_of(click.get_current_context()).json:
+        files.write_json(counts)
+    else:
+        text = ", ".join(f"{count} {name}" for name, count in counts.items())
+        terminal.complain("note", text)
+    if done.trouble is not None:
+        terminal.complain("warning", str(done.trouble))
+        if done.trouble.hint:
+            terminal.hint(done.trouble.hint)
+    if done.failed:
+        raise SystemExit(terminal.Status.NO)
+    if done.queued or done.unknown:
+        raise SystemExit(terminal.Status.GRAPH)
+
+
+@verb("retry")
+@_file
+@_ids
+def retry(file: str, ids: Sequence[int]) -> None:
+    """Queue messages again that failed, or of which nobody knows whether they were sent.
+
+    Of the latter that is to say: send it, even if it is there twice then. It is looked up once more
+    before. One that waits is due at once.
+
+    \b
+    smime-graph outbox retry outbox.db 3
+    """
+    with _open(file) as outbox:
+        outbox.retry(ids)
+    if run_of(click.get_current_context()).json:
+        files.write_json({"queued": list(ids)})
+
+
+@verb("drop")
+@_file
+@_ids
+def drop(file: str, ids: Sequence[int]) -> None:
+    """Take messages out of an outbox, whatever has become of them; a draft stays in Drafts.
+
+    \b
+    smime-graph outbox drop outbox.db 3 4
+    """
+    with _open(file) as outbox:
+        dropped = outbox.drop(ids)
+    for one in dropped:
+        if one.draft_id is not None and one.state != "sent":
+            terminal.complain(
+                "note", f"the draft of message {one.id} may lie in Drafts: {one.draft_id}"
+            )
+    if run_of(click.get_current_context()).json:
+        files.write_json({"dropped": list(ids)})
+
+
+@click.group(
+    "outbox",
+    invoke_without_command=True,  # click would print its help as an error
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.pass_context
+def outbox(ctx: click.Context) -> None:
+    """Messages that are stored before they are sent: what is there, and what became of it."""
+    if ctx.invoked_subcommand is None:
+        raise UsageError(
+            "outbox is followed by list, run, retry or drop",
+            hint="smime-graph outbox --help shows what each does",
+        )
+
+
+for _command in (list_messages, run, retry, drop):
+    outbox.add_command(_command)
+
+COMMANDS = {"outbox": outbox}
