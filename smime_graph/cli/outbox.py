@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,6 @@ import click
 
 from ..arguments import file_name
 from ..errors import GraphError, UsageError
-from ..smime.report import time_text
 from . import files, graph_client, terminal
 from .context import run_of
 from .graph_client import Place
@@ -149,6 +148,8 @@ def list_messages(file: str) -> None:
     if run_of(click.get_current_context()).json:
         files.write_json({"messages": [_message_json(one) for one in found]})
         return
+    from ..smime.report import time_text
+
     files.write_rows(
         [
             (str(one.id), one.state, time_text(one.created_at) or "")
@@ -159,6 +160,8 @@ def list_messages(file: str) -> None:
 
 
 def _message_json(one: OutboxMessage) -> Mapping[str, Any]:
+    from ..smime.report import time_text
+
     return {
         "id": one.id,
         "state": one.state,
@@ -212,15 +215,15 @@ def run(file: str, forever: bool, **given: Any) -> None:
         if done.trouble.hint:
             terminal.hint(done.trouble.hint)
     if done.failed:
-        raise SystemExit(terminal.Status.NO)
+        click.get_current_context().exit(terminal.Status.NO)
     if done.queued or done.unknown:
-        raise SystemExit(terminal.Status.GRAPH)
+        click.get_current_context().exit(terminal.Status.GRAPH)
 
 
 @verb("retry")
 @_file
 @_ids
-def retry(file: str, ids: Sequence[int]) -> None:
+def retry(file: str, ids: tuple[int, ...]) -> None:
     """Queue messages again that failed, or of which nobody knows whether they were sent.
 
     Of the latter that is to say: send it, even if it is there twice then. It is looked up once more
@@ -238,7 +241,7 @@ def retry(file: str, ids: Sequence[int]) -> None:
 @verb("drop")
 @_file
 @_ids
-def drop(file: str, ids: Sequence[int]) -> None:
+def drop(file: str, ids: tuple[int, ...]) -> None:
     """Take messages out of an outbox, whatever has become of them; a draft stays in Drafts.
 
     \b

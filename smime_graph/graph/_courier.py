@@ -82,7 +82,7 @@ class _Courier:
         self._box, self._queue, self._row, self._rules = box, queue, row, rules
         self._without_drafts = without_drafts
         self._draft_id = row.draft_id
-        self._attempted = False
+        self._attempted = self._undrafted = False
 
     def carry(self) -> Flow[Carried]:
         row = self._row
@@ -140,6 +140,7 @@ class _Courier:
         try:
             answer = yield from _exchange.attempt(box, request, safe=False)
         except GraphError as error:  # throttled, or no token
+            self._undrafted = True
             return (yield from self._not_sent(error))
         self._saw(answer)
         if isinstance(answer, Response) and answer.status == 201:
@@ -152,8 +153,11 @@ class _Courier:
             return None
         if _settle.uncertain(answer):
             return (yield from self._held(f"whether a draft was made: {_settle.said(answer)}"))
+        self._undrafted = True
         refusal = _exchange.failure(box, answer)
-        if row.via == "auto" and isinstance(refusal, GraphRefused) and _is_no_right(refusal):
+        if not isinstance(refusal, GraphRefused):
+            return (yield from self._not_sent(refusal))
+        if row.via == "auto" and _is_no_right(refusal):
             self._without_drafts.add(row.mailbox)  # it goes as it is, at once
             return (yield from self._again(refusal, hold=None))
         return (yield from self._refused(refusal))
@@ -344,6 +348,7 @@ class _Courier:
             request_id=request_id,
             attempted=self._attempted,
             settled=settled,
+            undrafted=self._undrafted,
             draft_id=self._draft_id,
             hold=hold,
         )

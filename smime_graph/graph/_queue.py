@@ -419,14 +419,15 @@ class Queue:
         request_id: str | None = None,
         attempted: bool = False,
         settled: bool = False,
+        undrafted: bool = False,
         draft_id: str | None = None,
         hold: float | None = None,
     ) -> None:
         """What came of carrying a message, and the end of its lease.
 
         `attempted`: it was tried just now. `settled`: nobody needs to find out any more what became
-        of that attempt. `hold`: nothing of this mailbox is to be carried for so many seconds;
-        None: it answers as it should.
+        of that attempt. `undrafted`: the draft that was to be made is certainly not there. `hold`:
+        nothing of this mailbox is to be carried for so many seconds; None: it answers as it should.
         """
         now = self.now()
         error = None if error is None else error[:_ERROR]
@@ -441,6 +442,7 @@ class Queue:
                 "UPDATE messages SET state = :state, changed = iif(state = :state, changed, :now),"
                 " due = :due, error = :error, draft_id = :draft_id, lease = '', lease_until = 0,"
                 " looks = iif(:state = 'unknown', looks + 1, 0),"
+                " drafting = iif(:undrafted, :drafting, drafting),"
                 " began = iif(:settled, :began, began),"
                 " server_began = iif(:settled, :server_began, server_began)"
                 " WHERE id = :id AND lease = :lease",
@@ -450,6 +452,8 @@ class Queue:
                     "due": due,
                     "error": error,
                     "draft_id": draft_id,
+                    "undrafted": undrafted,
+                    "drafting": row.drafting,
                     "settled": settled,
                     "began": row.began,
                     "server_began": row.server_began,

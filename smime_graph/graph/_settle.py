@@ -342,10 +342,12 @@ def drafts_since(
 ) -> Flow[tuple[str, ...] | None]:
     """The ids of the drafts with this Message-ID (to these people) that were made since.
 
-    One look; None where it fails.
+    One look; None where it fails, but not where nobody may look or nothing is there.
     """
     try:
         answer = yield from _exchange.ask(_copies_in(box, "drafts", message_id))
+        if isinstance(answer, Response) and answer.status in (403, 404):
+            return ()
         if isinstance(answer, NoAnswer) or answer.status != 200 or answer.end != "whole":
             return None
         items, _ = _answers.collection(answer)

@@ -523,6 +523,20 @@ def test_a_draft_that_was_made_by_someone_who_is_gone_is_used(fake: type[FakeGra
     assert len(world.graph.items) == 1
 
 
+@pytest.mark.parametrize("proof", PROOFS)
+def test_a_draft_that_was_certainly_not_made_is_not_looked_for(
+    fake: type[FakeGraph], proof: str
+) -> None:
+    world = World(fake(faults=[(False, PROOFS[proof]())]))
+    world.add(1, via="draft")
+    (first,) = run(world)
+    row, attempts = only(world)
+    assert (first.state, first.trouble, row.drafting, attempts) == ("queued", None, None, ())
+    world.settle()
+    assert [one.method for one in world.graph.requests] == ["POST"] * 3
+    assert world.delivered(1) == 1
+
+
 def test_a_draft_that_a_person_has_sent_is_not_sent_again(fake: type[FakeGraph]) -> None:
     world = World(fake())
     world.add(1, via="draft")

@@ -1,0 +1,263 @@
+"""send --outbox, sendmail --outbox, and outbox list, run, retry, drop."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smime_graph.emulator import Emulator, Fault
+
+from .conftest import Run, start
+
+BOX = ("--emulator-data", "box.db")
+
+
+@pytest.fixture
+def away() -> Any:
+    """The address of a Graph that is not there."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        yield "--graph-url", f"http://127.0.0.1:{one.getsockname()[1]}/v1.0"
+
+
+@pytest.fixture
+def listed(call: Run) -> Any:
+    def messages(file: str = "o.db") -> list[dict[str, Any]]:
+        result = call("outbox", "list", file, "--json")
+        assert result.status == 0, result.err
+        found: list[dict[str, Any]] = json.loads(result.out)["messages"]
+        return found
+
+    return messages
+
+
+def in_sent_items(call: Run) -> list[str]:
+    asked = ("--user", "alice@contoso.com", "--folder", "sentitems", "--json")
+    found = json.loads(call("list", *BOX, *asked).out)["messages"]
+    return sorted(one["internetMessageId"] for one in found)
+
+
+def test_what_can_be_sent_at_once_is(here: Path, call: Run, listed: Any) -> None:
+    result = call("send", "m.eml", *BOX, "--outbox", "o.db", "--json")
+    assert (result.status, result.err) == (0, "")
+    said = json.loads(result.out)
+    assert said["status"] == "accepted"
+    assert said["internetMessageId"] == "<1@contoso.com>"
+    assert said["outbox"] == 1
+    (row,) = listed()
+    assert (row["state"], row["attempts"], row["error"]) == ("sent", 1, None)
+    assert row["requests"][0]["clientRequestId"]
+    assert row["requests"][0]["outcome"] == "sent"
+    assert in_sent_items(call) == ["<1@contoso.com>"]
+    # twice is once
+    again = call("send", "m.eml", *BOX, "--outbox", "o.db", "--json")
+    assert json.loads(again.out) == said
+    assert in_sent_items(call) == ["<1@contoso.com>"]
+
+
+def test_mail_survives_that_graph_is_away(here: Path, call: Run, listed: Any, away: Any) -> None:
+    result = call("send", "m.eml", *away, "--token-file", "token", "--outbox", "o.db", "--json")
+    assert result.status == 0
+    assert json.loads(result.out)["status"] == "queued"
+    assert "waits: no answer from 127.0.0.1: could not connect" in result.err
+    assert "hint: outbox run sends it" in result.err
+    (row,) = listed()
+    assert (row["state"], row["recipients"]) == ("queued", ["bob@contoso.com"])
+    text = call("outbox", "list", "o.db").out.decode().split("\t")
+    assert (text[0], text[1], text[3]) == ("1", "queued", "bob@contoso.com")
+    done = call("outbox", "run", "o.db", *BOX, "--json")
+    assert (done.status, json.loads(done.out)) == (
+        0,
+        {"sent": 1, "failed": 0, "queued": 0, "unknown": 0},
+    )
+    assert in_sent_items(call) == ["<1@contoso.com>"]
+
+
+def test_without_a_token_it_is_stored_and_said(here: Path, call: Run, listed: Any) -> None:
+    result = call("send", "m.eml", "--outbox", "o.db")
+    assert (result.status, result.out) == (0, b"")
+    assert "not tried now: no access token is given" in result.err
+    assert listed()[0]["state"] == "queued"
+
+
+def test_what_is_stored_is_sealed(here: Path, call: Run) -> None:
+    sealing = ("--signer", "alice.key", "--recipient", "bob.pem")
+    result = call("send", "m.eml", *sealing, "--outbox", "o.db")
+    assert result.status == 0, result.err
+    held = b"".join(one.read_bytes() for one in here.glob("o.db*"))
+    assert b"pkcs7-mime" in held
+    assert b"the figures" not in held
+    assert {one.stat().st_mode & 0o777 for one in here.glob("o.db*")} == {0o600}
+    assert call("outbox", "run", "o.db", *BOX).status == 0
+    asked = ("--user", "bob@contoso.com", "--folder", "inbox", "--json")
+    (copy,) = json.loads(call("list", *BOX, *asked).out)["messages"]
+    opened = call(
+        *("fetch", copy["id"], *BOX, "--unseal"),
+        *("--identity", "bob.key", "--trust", "roots.pem"),
+    )
+    assert opened.out.replace(b"\r\n", b"\n").endswith(b"\n\nthe figures\n")
+
+
+def test_what_graph_refuses_is_told_and_kept(here: Path, call: Run, listed: Any) -> None:
+    with Emulator(me="eve@contoso.com", open_mailboxes=True) as emulator:
+        server = emulator.serve()
+        at = ("--graph-url", server.url, "--token-file", "token", "--user", "eve@contoso.com")
+        result = call("send", "m.eml", *at, "--outbox", "o.db", "--json")
+        assert result.status == 3
+        assert "ErrorSendAsDenied" in result.err
+        error = json.loads(result.out)["error"]
+        assert error["disposition"] == "refused"
+        (row,) = listed()
+        assert (row["state"], row["user"]) == ("failed", "eve@contoso.com")
+        assert call("outbox", "run", "o.db", *at).status == 0  # nothing is to be done
+        assert call("outbox", "retry", "o.db", "1").status == 0
+        assert call("outbox", "run", "o.db", *at).status == 1
+        dropped = call("outbox", "drop", "o.db", "1", "--json")
+        assert json.loads(dropped.out) == {"dropped": [1]}
+        assert "may lie in Drafts" in dropped.err
+        server.close()
+    assert listed() == []
+
+
+def test_a_lost_answer_is_settled_by_a_run(here: Path, call: Run, listed: Any) -> None:
+    with Emulator(me="alice@contoso.com", open_mailboxes=True) as emulator:
+        emulator.faults.add(Fault.gateway_timeout(), on="POST */send*")
+        server = emulator.serve()
+        at = ("--graph-url", server.url, "--token-file", "token")
+        result = call("send", "m.eml", *at, "--outbox", "o.db", "--json", "--via", "sendmail")
+        assert (result.status, json.loads(result.out)["status"]) == (0, "unknown")
+        assert "warning: it is not known yet whether message 1 of the outbox o.db" in result.err
+        assert listed()[0]["state"] == "unknown"
+        done = call("outbox", "run", "o.db", *at, "--json")
+        server.close()
+        assert len(emulator.mailbox("alice@contoso.com").messages("sentitems")) == 1
+    assert (done.status, json.loads(done.out)["unknown"]) == (0, 0)
+    (row,) = listed()
+    assert row["state"] == "sent"
+    assert "504" in row["requests"][0]["outcome"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("send", "m.eml", "--outbox", "o.db", "--no-save-to-sent-items"), "both given"),
+        (("send", "m.eml", "--outbox", "o.db", "--split-bcc"), "both given"),
+        (("send", "m.eml", "--outbox", "postgresql://x/y"), "PostgreSQL is not part"),
+        (("send", "m.eml", "--outbox", "m.eml"), "is no outbox"),
+        (("send", "nobody.eml", "--outbox", "o.db"), "no recipient"),
+        (("send", "m.eml", "--outbox", "o.db", "--size-limit", "9"), "the limit is 9"),
+        (("send", "m.eml", "--outbox", "o.db", "--emulator", "--cloud", "dod"), "both given"),
+        (("outbox",), "list, run, retry or drop"),
+        (("outbox", "list", "o.db"), "is not there"),
+        (("outbox", "run", "o.db", *BOX), "is not there"),
+        (("outbox", "retry", "o.db", "1"), "is not there"),
+        (("outbox", "drop", "o.db", "x"), "not a valid integer"),
+    ],
+)
+def test_what_makes_no_sense_stores_nothing(
+    here: Path, call: Run, words: tuple[str, ...], said: str
+) -> None:
+    if words[1:2] == ("nobody.eml",):
+        (here / "nobody.eml").write_bytes(b"From: alice@contoso.com\nMessage-ID: <1@x.y>\n\nx\n")
+    result = call(*words)
+    assert result.status in (1, 2), result.err
+    assert said in result.err
+    if (here / "o.db").exists():
+        assert json.loads(call("outbox", "list", "o.db", "--json").out)["messages"] == []
+
+
+CONFIG = """
+[sendmail]
+signer = "alice.key"
+recipient = ["bob.pem"]
+from = "alice@contoso.com"
+outbox = "o.db"
+token-file = "token"
+"""
+
+
+def test_sendmail_stores_mail_while_graph_is_away(
+    here: Path, call: Run, listed: Any, away: Any
+) -> None:
+    (here / "c.toml").write_text(CONFIG)
+    env = {"SMIME_GRAPH_CONFIG": "c.toml"}
+    result = call("sendmail", "-t", *away, stdin=b"To: bob@contoso.com\n\nx\n", env=env)
+    assert (result.status, result.out) == (0, b"")
+    assert listed()[0]["state"] == "queued"
+    refused = call("sendmail", "-t", *away, stdin=b"To: dave@contoso.com\n\nx\n", env=env)
+    assert refused.status == 65
+    nobody = {"SMIME_GRAPH_OUTBOX": "o.db", "SMIME_GRAPH_TOKEN": "x"}
+    unsigned = call("sendmail", "-t", stdin=b"To: bob@contoso.com\n\nx\n", env=nobody)
+    assert unsigned.status == 78
+    assert len(listed()) == 1
+    assert call("sendmail", "-q", *BOX, env=env).status == 0
+    assert listed()[0]["state"] == "sent"
+    assert len(in_sent_items(call)) == 1
+
+
+def test_sendmail_says_that_graph_refused_it(here: Path, call: Run, listed: Any) -> None:
+    (here / "c.toml").write_text(CONFIG)
+    with Emulator(me="eve@contoso.com", open_mailboxes=True) as emulator:
+        server = emulator.serve()
+        at = ("--graph-url", server.url, "--user", "eve@contoso.com")
+        env = {"SMIME_GRAPH_CONFIG": "c.toml"}
+        result = call("sendmail", "-t", *at, stdin=b"To: bob@contoso.com\n\nx\n", env=env)
+        server.close()
+    assert result.status == 65
+    assert listed()[0]["state"] == "failed"
+
+
+def test_who_is_killed_in_the_middle_loses_and_doubles_nothing(here: Path, listed: Any) -> None:
+    with Emulator(me="alice@contoso.com", mailboxes=["bob@contoso.com"]) as emulator:
+        emulator.faults.add(Fault.slow(20), on="POST */send")
+        server = emulator.serve()
+        at = ("--graph-url", server.url, "--token-file", "token", "--deadline", "2")
+        process = start("send", "m.eml", *at, "--outbox", "o.db", cwd=here)
+        end = time.monotonic() + 50
+        while not any(entry.fault for entry in emulator.log):
+            assert time.monotonic() < end
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert listed()[0]["state"] == "trying"
+        done = start("outbox", "run", "o.db", *at, "--json", cwd=here, stdout=subprocess.PIPE)
+        out, _ = done.communicate(timeout=60)
+        server.close()
+        assert json.loads(out) == {"sent": 1, "failed": 0, "queued": 0, "unknown": 0}
+        assert len(emulator.mailbox("alice@contoso.com").messages("sentitems")) == 1
+
+
+def test_a_run_for_ever_sends_what_comes_in_and_ends_when_told(here: Path, listed: Any) -> None:
+    with Emulator(me="alice@contoso.com", open_mailboxes=True) as emulator:
+        server = emulator.serve()
+        at = ("--graph-url", server.url, "--token-file", "token")
+        process = start("outbox", "run", "o.db", *at, "--forever", cwd=here)
+        end = time.monotonic() + 50
+        while not (here / "o.db").exists():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        stored = start("send", "m.eml", "--outbox", "o.db", cwd=here)
+        assert stored.communicate(timeout=50)
+        assert stored.returncode == 0
+        while [one["state"] for one in listed()] != ["sent"]:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+        server.close()
+    assert process.returncode == 143
+
+
+def test_help_and_a_verb_without_its_verb(call: Run) -> None:
+    shown = call("outbox", "--help")
+    assert shown.status == 0
+    assert re.search(rb"list .*\n  *retry .*\n  *run ", shown.out)
