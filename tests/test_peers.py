@@ -95,7 +95,7 @@ def test_newer_peers_are_unpacked_and_run_through_their_own_loader(tmp_path: Pat
             f"--peer openssl@4.0:{target}/openssl-4.0/bin/openssl",
             f"--peer bouncycastle@3.6:{target}/bouncycastle-3.6",
             f"--peer gpgsm@3.6:{target}/gpgsm-3.6/bin/gpgsm",
-            f"--peer nss@3.6:{target}/nss-3.6/bin/cmsutil",
+            f"--peer nss@3.6:{target}/nss-3.6/bin",
             f"--peer gnutls@3.6:{target}/gnutls-3.6/bin/certtool",
         ],
     ), done.stderr
