@@ -177,6 +177,8 @@ def _version(folder: Path) -> str:
 
 _JUDGED = "validate-* sign verify"
 _NO_KEY = "ed25519 ed448 x25519 x448 ml-dsa-* ml-kem-* chain-ml-dsa-65"
+# between 3.87, which has neither, and what was observed: of Thunderbird 153 and of Debian's sid
+_HAS_EC, _HAS_POST_QUANTUM = "3.125", "3.132"
 QUIRKS = (
     Quirk(
         "encrypt",
@@ -184,6 +186,15 @@ QUIRKS = (
         "no",
         "cmsutil of this version encrypts to no EC keys (RFC 5753 3.1)",
         "INVALID_ALGORITHM",
+        before=_HAS_EC,
+    ),
+    Quirk(
+        "encrypt decrypt",
+        "brainpool-p256r1",
+        "no",
+        "it has no brainpool curves",
+        "cannot create encoder context|BAD_EXPORT_ALGORITHM",
+        since=_HAS_EC,
     ),
     Quirk("encrypt", "*", "yes", "cmsutil -E looks at nothing in the recipient's certificate"),
     Quirk(
@@ -192,12 +203,36 @@ QUIRKS = (
         "no",
         "it reads nothing that was encrypted to EC keys (RFC 5753 3.1)",
         "BAD_DER",
+        before=_HAS_EC,
     ),
     Quirk(
         "import sign verify encrypt decrypt",
         _NO_KEY,
         "no",
         "it has no Ed25519, Ed448, X25519, X448, ML-DSA and ML-KEM",
+        before=_HAS_POST_QUANTUM,
+    ),
+    Quirk(
+        "import sign verify encrypt decrypt",
+        _NO_KEY,
+        "no",
+        "it has no Ed448 and X448, and none of Ed25519, X25519, ML-DSA and ML-KEM in CMS",
+        since=_HAS_POST_QUANTUM,
+    ),
+    Quirk(
+        "import validate-*",
+        "ed448 x448 chain-ed448",
+        "no",
+        "it does not read a certificate with a key of Ed448 or X448, or of such an issuer",
+        "^$|UNSUPPORTED_KEYALG",
+        since=_HAS_POST_QUANTUM,
+    ),
+    Quirk(
+        "validate-encrypt",
+        "ml-dsa-* chain-ml-dsa-65",
+        "yes",
+        "keyUsage is not held against what an ML-DSA key cannot do (RFC 9881 5)",
+        since=_HAS_POST_QUANTUM,
     ),
     Quirk(
         "validate-encrypt",
@@ -212,6 +247,15 @@ QUIRKS = (
         "no",
         "it cannot check signatures of Ed25519, Ed448 and ML-DSA",
         "-8182|BAD_SIGNATURE|NotTrusted",
+        before=_HAS_POST_QUANTUM,
+    ),
+    Quirk(
+        "verify",
+        "chain-ed448",
+        "no",
+        "it does not read a certificate with a key of Ed448 or X448, or of such an issuer",
+        "NotTrusted",
+        since=_HAS_POST_QUANTUM,
     ),
     Quirk(
         _JUDGED,
@@ -225,7 +269,7 @@ QUIRKS = (
         "brainpool-p256r1",
         "no",
         "it has no brainpool curves",
-        "INVALID_KEY|BadSignature",
+        "INVALID_KEY|BadSignature|ALGORITHM_DISABLED",
     ),
     Quirk(_JUDGED, "rsa-1024 issuer-rsa-1024", "yes", "RSA keys of 1024 bits are long enough"),
     Quirk(_JUDGED, "sha1 issuer-sha1", "yes", "SHA-1 is taken in certificates, MD5 is not"),
@@ -272,6 +316,7 @@ QUIRKS = (
         "no",
         "of two certificates of the issuer it takes the one in the message",
         "NotTrusted",
+        before=_HAS_POST_QUANTUM,
     ),
     Quirk(
         _JUDGED,
@@ -279,6 +324,7 @@ QUIRKS = (
         "no",
         "policyConstraints (RFC 5280 4.2.1.11) is a critical extension that it does not know",
         "-8151|UNKNOWN_CRITICAL|NotTrusted",
+        before=_HAS_POST_QUANTUM,
     ),
     Quirk(
         "verify",
@@ -308,7 +354,7 @@ QUIRKS = (
         "cmsutil -S signs only with a certificate that validates itself",
         "problem signing: SEC_ERROR_(CA_CERT|EXPIRED_ISSUER|REVOKED|UNKNOWN_ISSUER|PATH_LEN"
         "|UNKNOWN_CRITICAL|BAD_SIGNATURE|CERT_SIGNATURE|CERT_NOT_IN|ALGORITHM_MISMATCH"
-        "|INADEQUATE_KEY_USAGE)",
+        "|INADEQUATE_KEY_USAGE|POLICY_VALIDATION)",
     ),
 )
 
