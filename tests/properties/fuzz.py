@@ -1,6 +1,8 @@
 """Valid messages and key files, changed with knowledge of what they are, through every reader.
 
-A short form is in the suite (`test_fuzz`); the long one is `scripts/prove fuzz`. Whatever comes out
+A short form is in the suite (`test_fuzz`); the long one is `scripts/prove fuzz`, and with
+`--guided` that of atheris (pip install atheris), which changes octets by what code they reach, and
+begins with the corpora among the vectors as well, where those are there. Whatever comes out
 of a reading function is a value or one of our errors, within bounded processor time (and memory, in
 the long form); a message that is accepted after a change has the content that was signed. Inputs
 that break this are written to the folder `.fuzz`, with the seed that makes them again.
@@ -9,6 +11,7 @@ that break this are written to the folder `.fuzz`, with the seed that makes them
 from __future__ import annotations
 
 import argparse
+import gc
 import hashlib
 import random
 import re
@@ -16,6 +19,7 @@ import resource
 import sys
 import time
 import traceback
+import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -613,25 +617,77 @@ def run(
     print(f"{number} inputs, seeds {seed} to {seed + number - 1}", flush=True)
 
 
+_CORPORA = Path(__file__).resolve().parents[3] / "shared" / "vectors" / "08c_openssl_fuzz_cms"
+_LONGEST = 1 << 20  # octets of an input
+
+
+def run_guided(world: World, folder: Path, seconds: float) -> None:
+    """As `run`, where an input is a kind (message or file) and its octets; ends the process."""
+    try:
+        import atheris  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    except ImportError:
+        sys.exit("scripts/prove fuzz --guided needs atheris: pip install atheris")
+    seeds = [b"m" + one for one in world.messages] + [b"f" + one for one in world.files]
+    corpora = [path.read_bytes() for path in sorted(_CORPORA.rglob("*")) if path.is_file()]
+    seeds += [b"m" + one for one in corpora]
+    corpus = folder / "corpus"
+    corpus.mkdir(exist_ok=True)
+    for one in seeds:
+        (corpus / hashlib.sha256(one).hexdigest()[:16]).write_bytes(one)
+    report = _Faults(folder)
+
+    def one_of(data: bytes) -> None:
+        raw = data[1:]
+        if data[:1] == b"f":
+            readers = file_readers(raw, world, folder / "input")
+        else:
+            readers = message_readers(raw, world)
+        for name, function in readers.items():
+            for fault in attempt(name, function, raw):
+                report.add(0, fault)
+
+    for one in gc.get_objects():  # `instrument_all` takes minutes for what is not ours
+        if isinstance(one, types.FunctionType) and (one.__module__ or "").startswith("smime_graph"):
+            atheris.instrument_func(one)
+    options = [f"-max_total_time={int(seconds)}", f"-max_len={_LONGEST}", "-rss_limit_mb=1500"]
+    atheris.Setup([sys.argv[0], *options, str(corpus)], one_of)
+    atheris.Fuzz()
+
+
+class _Faults:
+    """What was found, each cause once: the input in a file of the folder, the rest printed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.seen: set[str] = set()
+
+    def add(self, seed: int, fault: Fault) -> None:
+        cause = re.sub(r"0x[0-9a-f]+|\d+", "#", fault.text)
+        if cause in self.seen:
+            return
+        self.seen.add(cause)
+        path = self.folder / hashlib.sha256(fault.raw).hexdigest()[:12]
+        path.write_bytes(fault.raw)
+        print(f"\n{path} (seed {seed}): {fault.reader}\n{fault.text}", flush=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/prove fuzz", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=time.time_ns() // 1_000_000_000)
+    parser.add_argument("--guided", action="store_true", help="by atheris")
     arguments = parser.parse_args()
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    if not arguments.guided:  # libFuzzer has a limit of its own, and maps far more
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     folder = Path(".fuzz")
     folder.mkdir(exist_ok=True)
-    seen: set[str] = set()
+    if arguments.guided:
+        run_guided(World.make(), folder, 60 * arguments.minutes)
+    report = _Faults(folder)
     found = run(World.make(), arguments.seed, folder / "input", seconds=60 * arguments.minutes)
     for seed, fault in found:
-        cause = re.sub(r"0x[0-9a-f]+|\d+", "#", fault.text)
-        if cause in seen:
-            continue  # the same again
-        seen.add(cause)
-        name = hashlib.sha256(fault.raw).hexdigest()[:12]
-        (folder / name).write_bytes(fault.raw)
-        print(f"\n{folder / name} (seed {seed}): {fault.reader}\n{fault.text}", flush=True)
-    return 1 if seen else 0
+        report.add(seed, fault)
+    return 1 if report.seen else 0
 
 
 if __name__ == "__main__":
