@@ -89,6 +89,11 @@ if TYPE_CHECKING:
     from .graph.auth import Credential as Credential
     from .graph.auth import TokenCredential as TokenCredential
     from .graph.models import Status as Status
+    from .harness.audit import AddressAudit as AddressAudit
+    from .harness.audit import AuditState as AuditState
+    from .harness.audit import OutlookChoice as OutlookChoice
+    from .harness.audit import StoreAudit as StoreAudit
+    from .harness.audit import audit_contacts as audit_contacts
     from .harness.fitness import FitnessFinding as FitnessFinding
     from .harness.fitness import FitnessReport as FitnessReport
     from .harness.fitness import FitnessUse as FitnessUse
@@ -229,6 +234,13 @@ _HOME = {
         "Contacts",
         "DroppedCertificate",
         "KnownCertificate",
+    ),
+    ".harness.audit": (
+        "AddressAudit",
+        "AuditState",
+        "OutlookChoice",
+        "StoreAudit",
+        "audit_contacts",
     ),
     ".harness.fitness": (
         "FitnessFinding",

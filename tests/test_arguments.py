@@ -60,6 +60,7 @@ RESULTS = {
     *("Announcement", "ContactChoice", "DroppedCertificate", "KnownCertificate", "MailboxContact"),
     *("Evidence", "FitnessFinding", "FitnessReport", "FitnessRule"),
     *("OutboxAttempt", "OutboxMessage", "OutboxRun"),
+    *("AddressAudit", "OutlookChoice", "StoreAudit"),
 }
 
 
@@ -220,6 +221,7 @@ class _Calls:
                     "at": NOW,
                 },
             ),
+            "audit_contacts": Call(s.audit_contacts, {"book": self.book, "at": NOW}),
             "check_certificate": Call(
                 s.check_certificate, {"certificate": certificate, "as_of": NOW}
             ),

@@ -94,7 +94,7 @@ def add(
     mine = _MINE in trust
     roots = _trust_store([one for one in trust if one != _MINE])
     added: list[KnownCertificate] = []
-    with _book(contacts, create=True) as book:
+    with address_book(contacts, create=True) as book:
         for name in file:
             added += _add_file(book, name, mine, roots, at)
     _print_entries("added", added)
@@ -110,7 +110,7 @@ def _add_file(
     data = files.read(name, what="certificate or signed message", limit=files.MESSAGE_LIMIT)
     moment = at or datetime.now(UTC)
     origin = f"file {Path(name).name}"
-    if _is_signed(data):
+    if is_signed(data):
         if roots is not None:
             contact = harvest(data, contacts=book, trust=roots, at=moment, origin=origin)
             return [
@@ -118,7 +118,7 @@ def _add_file(
                 for one in book.certificates(contact.email or "")
                 if one.certificate == contact.certificate
             ]
-        return _add_signer(book, name, data, mine, moment, origin)
+        return add_signer(book, name, data, mine, moment, origin)
     found = read_certificates(data, name=files.named(name))
     if roots is None:
         return book.add(found, origin=origin, believed=mine, at=moment)
@@ -140,7 +140,7 @@ def _add_file(
     return entered
 
 
-def _is_signed(data: bytes) -> bool:
+def is_signed(data: bytes) -> bool:
     """Whether this is a message with a signature around all of it."""
     from ..smime.examine import inspect
 
@@ -153,7 +153,7 @@ def _is_signed(data: bytes) -> bool:
         return False
 
 
-def _add_signer(
+def add_signer(
     book: Contacts, name: str, data: bytes, mine: bool, at: datetime, origin: str
 ) -> Sequence[KnownCertificate]:
     """Whoever holds the key has signed: the signature is checked, and no more is known."""
@@ -201,7 +201,7 @@ def list_contacts(expiring: timedelta | None, contacts: str | None, at: datetime
     smime-graph contacts list --expiring 30d
     """
     entries: Sequence[KnownCertificate] = ()
-    with _book(contacts) as book:
+    with address_book(contacts) as book:
         if book is not None:
             entries = book.entries() if expiring is None else book.expiring(expiring, at=at)
     _print_entries("contacts", entries)
@@ -237,7 +237,7 @@ def find(
             "--crl and --ocsp need --trust", hint="name the roots that you believe: --trust FILE"
         )
     known = Revocation.load(crls=crl, ocsp=ocsp) if crl or ocsp else None
-    with _book(contacts) as book:
+    with address_book(contacts) as book:
         choice = ContactChoice(address, None, None, None, False, ())
         if book is not None:
             choice = book.find(address, at=at, trust=_trust_store(trust), revocation=known)
@@ -295,7 +295,7 @@ def forget(address: str, contacts: str | None) -> None:
     \b
     smime-graph contacts forget bob@contoso.com
     """
-    with _book(contacts) as book:
+    with address_book(contacts) as book:
         count = 0 if book is None else book.forget(address)
     if run_of(click.get_current_context()).json:
         files.write_json({"email": address, "forgotten": count})
@@ -339,8 +339,8 @@ def harvest(
             hint="name the roots that you believe: --trust FILE",
         )
     place = Place.of(given)
-    with _book(contacts, create=True) as book, graph_client.client(place) as graph:
-        work = _Harvest(book, how)
+    with address_book(contacts, create=True) as book, graph_client.client(place) as graph:
+        work = Harvest(book, how)
         with terminal.progress("reading"):
             work.read_folder(graph, folder, top)
             if outlook_contacts:
@@ -348,7 +348,7 @@ def harvest(
     work.show()
 
 
-class _Harvest:
+class Harvest:
     """What is taken from a mailbox, and why the rest is not."""
 
     def __init__(self, book: Contacts, how: Reading) -> None:
@@ -445,7 +445,7 @@ class _Harvest:
 
 
 @contextmanager
-def _book(named: str | None, *, create: bool = False) -> Iterator[Any]:
+def address_book(named: str | None, *, create: bool = False) -> Iterator[Any]:
     """The address book; None where the user's own is not there yet, unless it is made."""
     from ..pki.contacts import Contacts
     from .keys import contacts_path

@@ -13,6 +13,7 @@ import click
 
 from ..errors import UsageError
 from . import files, terminal
+from .audit import audit
 from .context import run_of
 from .options import FILE, Time, option, verb
 
@@ -212,6 +213,7 @@ def harness(ctx: click.Context) -> None:
         )
 
 
+harness.add_command(audit)
 harness.add_command(issue)
 harness.add_command(run)
 harness.add_command(messages)

@@ -49,7 +49,10 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         ),
         "cert": ("cert", "What is wrong with a certificate, for whom, and what to do: check."),
         "ca": ("ca", "A test authority: init, issue, revoke, crl, serve."),
-        "harness": ("harness", "Good and odd certificates and mail: issue, messages, run."),
+        "harness": (
+            "harness",
+            "Good and odd certificates and mail, and stores of them: audit, issue, messages, run.",
+        ),
     },
 }
 MODULE_OF = {verb: entry for verbs in VERBS.values() for verb, entry in verbs.items()}
