@@ -110,14 +110,19 @@ def validity_of(
             raise UsageError(
                 f"{moment.isoformat()} has no time zone", hint="use a datetime with tzinfo=UTC"
             )
-    start = not_before or (at or datetime.now(UTC)) - _BACKDATED
-    start = start.astimezone(UTC).replace(microsecond=0)
-    if not_after is None:
-        # notAfter is the last second within: the day after would be one day too many (BR 6.3.2)
-        not_after = start + lifetime - timedelta(seconds=1)
-        if within is not None:
-            not_after = max(min(not_after, within.not_after), start)
-    return start, not_after.astimezone(UTC).replace(microsecond=0)
+    try:
+        start = not_before or (at or datetime.now(UTC)) - _BACKDATED
+        start = start.astimezone(UTC).replace(microsecond=0)
+        if not_after is None:
+            # notAfter is the last second within: the day after would be a day too many (BR 6.3.2)
+            not_after = start + lifetime - timedelta(seconds=1)
+            if within is not None:
+                not_after = max(min(not_after, within.not_after), start)
+        return start, not_after.astimezone(UTC).replace(microsecond=0)
+    except OverflowError:
+        raise UsageError(
+            "the validity leaves the years 1 to 9999", hint="give a time and a lifetime within"
+        ) from None
 
 
 def authority_name(name: str) -> x509.Name:

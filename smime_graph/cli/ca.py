@@ -1,4 +1,4 @@
-"""ca init, issue, revoke, crl, serve: the test authority."""
+"""ca init, issue, revoke, crl, serve, mirror: the test authority."""
 
 from __future__ import annotations
 
@@ -403,6 +403,43 @@ def serve(
         signal.signal(signal.SIGTERM, before)
 
 
+@verb("mirror")
+@click.argument("directory", metavar="DIR")
+@click.argument("certificate", metavar="CERTIFICATE", type=FILE)
+@option(
+    "--p12-password-file",
+    type=FILE,
+    metavar="FILE",
+    help="Also write a PKCS#12 file with this password.",
+)
+@option("--into", type=FILE, metavar="DIR", help="Write here instead of into the authority's DIR.")
+def mirror(
+    directory: str, certificate: str, p12_password_file: str | None, into: str | None
+) -> None:
+    """Make a test twin of the certificate in the file CERTIFICATE, by the authority in DIR.
+
+    The same kind of key, validity, extensions, chain and mistakes, with a new key and the names of
+    nobody: for a failure whose certificate may be seen and whose key may not. Prints its files, as
+    'ca issue' does.
+
+    \b
+    smime-graph ca mirror test-ca customer.pem
+    """
+    from ..authority.issue import CA, write_identity
+    from ..authority.mirror import mirror as twin_of
+    from ..pki.identity import is_authority
+    from ..pki.keyfiles.read import read_certificates
+
+    password = None
+    if p12_password_file is not None:
+        password = files.read_secret(p12_password_file, what="password")
+    held = read_certificates(certificate)
+    person = next((one for one in held if not is_authority(one)), held[0])
+    twin = twin_of(person, issuers=held, ca=CA.load(directory))
+    written = write_identity(twin, into or directory, password=password)
+    _print_files([str(path) for path in written], twin.certificate)
+
+
 def _print_files(paths: list[str], certificate: Any) -> None:
     from ..smime.report import certificate_json
 
@@ -427,7 +464,7 @@ def ca(ctx: click.Context) -> None:
         )
 
 
-for _one in (init, issue, revoke, crl, serve):
+for _one in (init, issue, revoke, crl, serve, mirror):
     ca.add_command(_one)
 _VERBS = tuple(ca.commands)
 

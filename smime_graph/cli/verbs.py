@@ -48,7 +48,7 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "An address book of certificates: add, list, find, forget, harvest.",
         ),
         "cert": ("cert", "What is wrong with a certificate, for whom, and what to do: check."),
-        "ca": ("ca", "A test authority: init, issue, revoke, crl, serve."),
+        "ca": ("ca", "A test authority: init, issue, revoke, crl, serve, mirror."),
         "harness": (
             "harness",
             "Good and odd certificates and mail, and stores of them: audit, issue, messages, run.",

@@ -429,7 +429,7 @@ def test_the_test_authority_without_a_verb_names_its_verbs(call: Run) -> None:
     told = call("ca")
     assert told.status == 2
     assert told.err.splitlines() == [
-        "smime-graph: error: ca is followed by init, issue, revoke, crl or serve",
+        "smime-graph: error: ca is followed by init, issue, revoke, crl, serve or mirror",
         "hint: smime-graph ca --help shows what each does",
     ]
 

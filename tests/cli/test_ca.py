@@ -320,3 +320,30 @@ def test_an_authority_without_services_names_none(call: Run) -> None:
     kinds = {e.oid for e in Identity.load("ca/a@contoso.com.key").certificate.extensions}
     assert x509.AuthorityInformationAccess.oid not in kinds
     assert CA.load("ca").services is None
+
+
+# --- mirror --------------------------------------------------------------------------------------
+
+
+def test_a_twin_of_somebodys_certificate(call: Run, here: Path) -> None:
+    for name in ("ca", "theirs"):
+        assert call("ca", "init", name, "--key", "p256").status == 0
+    assert (
+        call("ca", "issue", "theirs", "eve@fabrikam.com", "--key", "p384", "--intermediate").status
+        == 0
+    )
+    made = call("ca", "mirror", "ca", "theirs/eve@fabrikam.com.pem")
+    assert made.out == b"ca/person1@test1.example.key\nca/person1@test1.example.pem\n"
+    twin = Identity.load("ca/person1@test1.example.key")
+    original = Identity.load("theirs/eve@fabrikam.com.key")
+    assert len(twin.chain) == len(original.chain) == 1
+    assert twin.certificate.not_after == original.certificate.not_after
+    assert twin.certificate.public_key_info != original.certificate.public_key_info
+    Path("m.eml").write_bytes(MESSAGE.replace(b"alice@contoso.com", b"person1@test1.example"))
+    signed = call("sign", "m.eml", "--signer", "ca/person1@test1.example.key", "-o", "s.eml")
+    assert signed.status == 0
+    assert call("verify", "s.eml", "--trust", "ca/ca.pem").status == 0
+    assert call("ca", "mirror", "ca", "ca/index.json").status == 2
+    Path("password").write_text("secret")
+    asked = ("ca", "mirror", "ca", "theirs/eve@fabrikam.com.pem", "--into", "twins")
+    assert b"twins/person1@test1.example.p12" in call(*asked, "--p12-password-file", "password").out
