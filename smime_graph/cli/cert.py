@@ -18,6 +18,7 @@ from .options import Time, option, verb
 
 if TYPE_CHECKING:
     from ..harness.fitness import FitnessReport
+    from ..harness.lint import LintComparison
     from ..x509.certificate import Certificate
 
 # where no --client is named: the standard, and the program that most mail of Exchange is read in
@@ -78,6 +79,7 @@ class _Found(NamedTuple):
     help="How it is shown.",
 )
 @option("--html", "is_html", is_flag=True, help="As --format html.")
+@option("--pkilint", is_flag=True, help="Ask pkilint as well, and show where it differs.")
 @options.passwords
 @options.output
 def check(
@@ -92,6 +94,7 @@ def check(
     as_of: datetime | None,
     form: str,
     is_html: bool,
+    pkilint: bool,
     password_file: tuple[str, ...],
     output: str | None,
 ) -> None:
@@ -132,9 +135,13 @@ def check(
     if not trust and any(one.certificate for one in reports):
         terminal.complain("note", "no --trust: whether its root is believed is not judged")
     unfit = any(not _is_fit(one, client or _DECIDING, use) for one in reports)
+    second = [_second_opinion(one) if pkilint else None for one in reports]
     facts = {
         "verdict": "unfit" if unfit else "fit",
-        "reports": [one.to_json() for one in reports],
+        "reports": [
+            one.to_json() | ({} if other is None else {"pkilint": other.to_json()})
+            for one, other in zip(reports, second, strict=True)
+        ],
     }
     if form == "json":
         text = json_text(facts) + "\n"
@@ -143,12 +150,28 @@ def check(
     elif form == "junit":
         text = fitness_text.junit(reports, use=use)
     else:
-        screens = ["\n".join(fitness_text.report_lines(one, use=use)) for one in reports]
+        screens = [
+            "\n".join(
+                [
+                    *fitness_text.report_lines(one, use=use),
+                    *([] if other is None else ["", *other.lines()]),
+                ]
+            )
+            for one, other in zip(reports, second, strict=True)
+        ]
         text = "\n\n\n".join(screens) + "\n"
     is_json = run_of(click.get_current_context()).json
     files.deliver(text.encode(), output=output, json=facts if is_json else None)
     if unfit:
         raise click.exceptions.Exit(terminal.Status.NO)
+
+
+def _second_opinion(report: FitnessReport) -> LintComparison | None:
+    from ..harness import lint
+
+    if report.certificate is None:
+        return None
+    return lint.compare(report.certificate, as_of=report.as_of, chain=report.chain[1:])
 
 
 def _is_fit(report: FitnessReport, deciding: Sequence[Any], use: Any) -> bool:

@@ -100,6 +100,7 @@ _KINDS = (oids.RSA_ENCRYPTION, oids.EC_PUBLIC_KEY, *SIGNING_KINDS, *KEM_KINDS)
     BR,
     codes=(
         "cabf.smime.unsupported_public_key_type",
+        "cabf.ecdsa_key_validation_failed",
         "cabf.smime.prohibited_spki_algorithm_encoding",
     ),
     about=BOTH,
@@ -248,6 +249,7 @@ def _sha1(subject: Subject) -> Iterator[Fault]:
     codes=(
         "cabf.smime.certificate_validity_period_exceeds_825_days",
         "cabf.smime.certificate_validity_period_exceeds_1185_days",
+        "cabf.smime.certificate_validity_period_at_maximum",
     ),
 )
 def _days(subject: Subject) -> Iterator[Fault]:
@@ -259,6 +261,9 @@ def _days(subject: Subject) -> Iterator[Fault]:
         yield Fault("validity", text)
     elif lasts > timedelta(days=825):
         yield Fault("validity", text, only=(*NOT_LEGACY, "gmail"))
+    elif lasts == timedelta(days=825):
+        text = "it is valid for as long as it may be: a second's difference is a day too many"
+        yield Fault("validity", text, should=True, only=NOT_LEGACY)
 
 
 RULES: tuple[FitnessRule, ...] = (

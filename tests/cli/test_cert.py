@@ -10,6 +10,7 @@ import pytest
 
 from smime_graph import seal, sign
 from smime_graph.authority.family import Family, family
+from smime_graph.authority.variants import VARIANTS
 from smime_graph.cms.signed_data import carry
 from smime_graph.harness.profiles import PROFILES
 from smime_graph.pki.identity import Contact
@@ -24,7 +25,16 @@ MAIL = b"From: alice@contoso.com\r\nTo: alice@contoso.com\r\nSubject: s\r\n\r\nx
 
 @pytest.fixture(scope="module")
 def corp() -> Family:
-    return family("corp", when=NOW, seed=7, only="[erscai]*")
+    wanted = (
+        "rsa-2048",
+        "expired",
+        "eku-any",
+        "rsa-sign",
+        "revoked",
+        "crl-stale",
+        "issuer-expired",
+    )
+    return family("corp", when=NOW, seed=7, variants=[v for v in VARIANTS if v.id in wanted])
 
 
 @pytest.fixture
@@ -143,3 +153,13 @@ def test_what_holds_none_is_refused(folder: Path, call: Run, corp: Family) -> No
     assert locked.status == 2
     assert "password" in locked.err
     assert "cert is followed by" in call("cert").err
+
+
+def test_pkilint_is_asked_as_well(folder: Path, call: Run) -> None:
+    ran = call("cert", "check", "corp/eku-any.pem", *AS_OF, "--pkilint", "--client", "rfc8550")
+    lines = ran.out.decode().splitlines()
+    (said,) = [one for one in lines if one.startswith("pkilint ")]
+    assert said.endswith("(mailbox, strict) says the same of SBR-7.1.2.3-f1, SBR-7.1.2.3-f2")
+    assert any("only pkilint" in one and "internal_domain_name" in one for one in lines)
+    shown = json.loads(call("cert", "check", "corp/eku-any.pem", "--pkilint", "--json").out)
+    assert "SBR-7.1.2.3-f1" in shown["reports"][0]["pkilint"]["agreed"]
