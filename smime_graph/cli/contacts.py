@@ -224,7 +224,8 @@ def find(
 ) -> None:
     """Say which certificate is used for an address, and why no other one is; status 1 if none is.
 
-    With --trust, what does not validate is not used; --crl and --ocsp tell what is revoked.
+    With --trust, what does not validate is not used; --crl and --ocsp tell what is revoked, which
+    is remembered.
 
     \b
     smime-graph contacts find bob@contoso.com --json

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from ..errors import GraphError, GraphRefused, MalformedMessage, PolicyRefusal, UsageError
+from ..errors import (
+    GraphError,
+    GraphRefused,
+    MalformedMessage,
+    PolicyRefusal,
+    SmimeGraphError,
+    UsageError,
+)
 from . import files, graph_client, options, terminal
 from .context import run_of
 from .graph_client import Place
@@ -326,10 +333,10 @@ def _hiding(
     from .keys import message_addresses
 
     can_hide = how.keys.has_recipient and not inspect(message)
-    if reading is None:
+    opened = None if reading is None else _opened_or_none(original, reading)
+    if opened is None:
         hidden = unopened_hcp(original, kind=kind, policy=how.policy)
     else:
-        opened, _ = _open_original(original, reading)
         to = message_addresses(message) if kind == "forward" else []
         sender = next(iter(header_addresses(Entity(message).get("From") or "")), "nobody@localhost")
         hidden = reference_hcp(opened, kind=kind, sender=sender, to=to, policy=how.policy)
@@ -353,6 +360,17 @@ def _hiding(
             " it must not tell what was hidden",
         )
     return how
+
+
+def _opened_or_none(original: bytes, reading: Reading) -> Opened | None:
+    """The original; what cannot be opened, or is not accepted, still can be answered."""
+    try:
+        return _open_original(original, reading)[0]
+    except UsageError:
+        raise
+    except SmimeGraphError as error:
+        terminal.complain("note", f"what the original hid is not known: {error}")
+        return None
 
 
 def _check_finished(kind: Kind, original: bytes, message: bytes, how: Protection) -> None:

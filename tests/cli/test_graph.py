@@ -823,6 +823,26 @@ def test_a_finished_answer_is_sealed_without_what_was_hidden(
     assert parsed(opened.out)["Subject"] == "Re: the takeover"
 
 
+@pytest.mark.parametrize(
+    "opening",
+    [
+        ("--identity", "bob.key"),  # without roots it is not accepted
+        ("--identity", "carol.key", "--trust", "roots.pem"),  # not for her
+    ],
+)
+def test_an_original_that_cannot_be_opened_can_be_answered(
+    call: Run, hidden: str, opening: tuple[str, ...]
+) -> None:
+    sealing = ("--signer", "bob.key", "--recipient", "alice.pem")
+    result = call("reply", hidden, *sealing, *opening, *DATA, stdin=RETURN)
+    assert result.status == 0, result.err
+    assert "what the original hid is not known" in result.err
+    (message,) = inbox(call, "alice@contoso.com")
+    raw = call("fetch", message["id"], *DATA).out
+    assert parsed(raw)["Subject"] == "Re: [...]"
+    assert b"takeover" not in raw
+
+
 @pytest.mark.parametrize("verb", ["reply", "forward"])
 @pytest.mark.parametrize("form", ["plain", "signed", "sealed"])
 def test_a_finished_answer_that_tells_what_was_hidden_is_refused_or_told(

@@ -602,6 +602,8 @@ def test_an_answer_to_what_nobody_opened_hides_its_subject(
     if hcp is not None:
         assert hcp("Subject", "Re: the takeover") == shown
         assert hcp("To", "alice@contoso.com") == "alice@contoso.com"
+    broken = raw[: len(raw) // 2]
+    assert (unopened_hcp(broken, kind="reply") is None) is (shown is None)
     # what was not encrypted hid nothing
     assert unopened_hcp(SECRET.replace(b"the takeover", subject.encode()), kind="reply") is None
 
