@@ -30,8 +30,7 @@ from .store import Account, Item
 def send_mail(call: Call) -> Response:
     if call.folder is not None:
         raise no_resource("sendMail")
-    if call.principal is not None:
-        account_for(call)
+    account = None if call.principal is None else account_for(call)
     save = True
     if body_kind(call) == "mime":
         raw, summary = read_mime(call, call.request.body, raw_allowed=call.design)
@@ -45,11 +44,10 @@ def send_mail(call: Call) -> Response:
             raw = write_message(read_message(parameters["message"]))
             found = raw, _summary_of(raw)
         raw, summary = found
-    account = account_for(call, summary)
     submit(
         call.store,
         call.rules,
-        account,
+        account or account_for(call, summary),
         raw=raw,
         summary=summary,
         now=call.now,
