@@ -193,7 +193,10 @@ def _outlook(
     def rank(one: KnownCertificate) -> tuple[Any, ...]:
         known = [one.origin.startswith(source) for source in _SOURCES]
         seen = one.last_seen.timestamp() if any(known) else 0
-        return (*known, seen, one.certificate.not_before, one.certificate.der)
+        is_of_latest = choice.announced is not None and (
+            choice.announced.signer == one.certificate.sha256
+        )
+        return (*known, is_of_latest, seen, one.certificate.not_before, one.certificate.der)
 
     taken = max((one for one in held if _encrypts(one.certificate)), key=rank, default=None)
     if taken is None:

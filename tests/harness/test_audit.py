@@ -278,6 +278,26 @@ def test_outlook_takes_what_is_of_the_mail_before_the_contact_and_also_what_has_
     assert told["certificate"]["sha256"] == renewed.certificate.sha256
 
 
+def test_outlook_answers_with_the_certificate_of_the_latest_mail(ca: CA) -> None:
+    """In whatever order the mail is read, and whichever certificate is newer."""
+    first, second = issue(ca, starts=-300), issue(ca, starts=-20)
+    letters = [by_bob(second, NOW - 10 * DAY), by_bob(first, NOW - 5 * DAY)]
+    for order in (letters, letters[::-1]):
+        with Contacts(":memory:") as book:
+            for raw in order:
+                harvest(raw, contacts=book, trust=ca.trust, at=NOW)
+            found = audited(book, trust=ca.trust)
+            assert outlook(found).known.certificate == first.certificate
+            assert outlook(found).works
+            assert found.choice.known is not None
+            assert found.choice.known.certificate == second.certificate
+
+
+def by_bob(signer: Identity, moment: datetime) -> bytes:
+    header = b"From: bob@contoso.com\r\nSubject: x\r\n\r\n"
+    return sign(header + b"hello\r\n", signer=signer, at=moment)
+
+
 # --- keys that were rotated -----------------------------------------------------------------------
 
 
@@ -332,9 +352,7 @@ def test_who_signs_with_a_new_key_is_written_to_with_it(ca: CA) -> None:
     first, second = issue(ca, starts=-300), issue(ca, starts=-1)
     with Contacts(":memory:") as book:
         for who, moment in ((first, NOW - 200 * DAY), (second, NOW)):
-            raw = sign(
-                b"From: bob@contoso.com\r\nSubject: x\r\n\r\nhello\r\n", signer=who, at=moment
-            )
+            raw = by_bob(who, moment)
             harvest(raw, contacts=book, trust=ca.trust, at=NOW)
         found = audited(book, trust=ca.trust)
         assert found.choice.known is not None
