@@ -80,14 +80,16 @@ def audit(
                     work.read_folder(graph, folder, top)
                     if outlook_contacts:
                         work.read_contacts(graph)
-        found = audit_contacts(
-            book,
-            at=moment,
-            expiring=expiring,
-            trust=trust_store(how.keys.trust),
-            certificates=authorities,
-            revocation=how.known_revocation(),
-        )
+        trust, known = trust_store(how.keys.trust), how.known_revocation()
+        with terminal.progress("judging"):
+            found = audit_contacts(
+                book,
+                at=moment,
+                expiring=expiring,
+                trust=trust,
+                certificates=authorities,
+                revocation=known,
+            )
     _print(found)
     if found.to_do:
         raise click.exceptions.Exit(1)

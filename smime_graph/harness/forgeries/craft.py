@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from email.utils import format_datetime
 
 from ... import algorithms, oids
 from ...algorithms import ContentCipher, Digest, SignatureScheme
@@ -63,7 +64,7 @@ class People:
             *([] if from_ is None else [b"From: " + from_]),
             b"To: Bob <bob@contoso.com>",
             b"Subject: " + subject,
-            f"Date: {self.at:%a, %d %b %Y %H:%M:%S} +0000".encode(),
+            f"Date: {format_datetime(self.at)}".encode(),
             f"Message-ID: <{self.id}@contoso.com>".encode(),
             b"MIME-Version: 1.0",
         ]
