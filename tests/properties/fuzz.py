@@ -49,13 +49,20 @@ from smime_graph import (
     verify,
 )
 from smime_graph.asn1 import ber
+from smime_graph.batch.jobs import read_jobs
 from smime_graph.cms import enveloped_data, signature_check, signed_data
 from smime_graph.cms.recipients.shared_secret import Password, SharedKey
 from smime_graph.harness.forgeries.craft import add_unsigned, countersign
 from smime_graph.pki.address import addresses, parse_header_addresses
 from smime_graph.pki.identity import load_identities, read_certificates
+from smime_graph.pki.outlook import read_contact_certificates
 from smime_graph.pki.validate import validate
-from smime_graph.smime.answer import answer
+from smime_graph.smime.answer import (
+    answer,
+    reference_hcp,
+    tells_what_was_hidden,
+    unopened_hcp,
+)
 from smime_graph.smime.canonical import canonical_entity
 from smime_graph.smime.entity import Entity
 from smime_graph.smime.examine import decompress
@@ -492,6 +499,12 @@ def message_readers(raw: bytes, world: World) -> dict[str, Callable[[], object]]
         receipt_recipients(opened[0], signer=world.bob)
         return receipt(opened[0], signer=world.bob)
 
+    def hidden() -> object:
+        if opened:
+            reference_hcp(opened[0], kind="reply", sender="bob@contoso.com")
+            tells_what_was_hidden(opened[0], raw)
+        return unopened_hcp(raw, kind="forward")
+
     return {
         "inspect": lambda: inspect(raw),
         "examine": lambda: examine(raw, identities=keys, trust=trust, policy=ARCHIVE),
@@ -512,6 +525,14 @@ def message_readers(raw: bytes, world: World) -> dict[str, Callable[[], object]]
         "canonical": lambda: [canonical_entity(raw, clear=clear) for clear in (True, False)],
         "addresses": lambda: [parse_header_addresses(f.value) for f in Entity(raw).fields],
         "sign": lambda: sign(raw, signer=world.alice, policy=QUIET),
+        "seal": lambda: seal(
+            raw,
+            signer=world.alice,
+            recipients=[Contact(world.bob.certificate)],
+            policy=QUIET,
+            header_confidentiality="shy",
+        ),
+        "hidden": hidden,
         "signers": lambda: _signers(raw),
     }
 
@@ -533,6 +554,8 @@ def file_readers(raw: bytes, world: World, path: Path) -> dict[str, Callable[[],
         "Contact.from_der": lambda: Contact.from_der(raw),
         "TrustStore.from_pem": lambda: TrustStore.from_pem(path),
         "read_certificates": lambda: read_certificates(path),
+        "read_contact_certificates": lambda: read_contact_certificates(raw),
+        "read_jobs": lambda: list(read_jobs(path)),
         "Certificate": lambda: _certificate(raw, world),
     }
 
