@@ -332,7 +332,12 @@ _CURVES = "two keys, or a key and a name read, on one curve"
 _HASHLIB = "a name of hashlib: what the scheme of a key file fixes"
 _PKCS11 = "what a token calls a digest, and the classes that its objects become"
 _NOT_MADE = "makes what the tables refuse: certificates that are signed with MD5 and SHA-1"
+_TWIN = "RSA keys have any length, and two schemes: a twin has those of its original"
 EXCEPTIONS: dict[str, dict[str, str]] = {
+    "authority/mirror.py": {
+        "isinstance(key, rsa.RSAPrivateKey)": _TWIN,
+        "isinstance(public, rsa.RSAPublicKey)": _TWIN,
+    },
     "authority/mutators.py": {
         "'md5'": _NOT_MADE,
         "'sha1'": _NOT_MADE,
@@ -376,12 +381,14 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "self.key_algorithm == oids.DSA": "as above",
     },
 }
-# Certificates and mail that somebody may ask for: nothing hangs on there being one of each kind.
-CATALOGUE = {
-    "authority/variants.py",
-    "harness/forgeries/encryption.py",
-    "harness/forgeries/signers.py",
-}
+
+
+def is_catalogue(module: str) -> bool:
+    """Certificates that somebody may ask for: nothing hangs on there being one of each kind. And
+    what other programs do, by whatever names they have for it: the harness judges them, and nothing
+    that a message goes through asks it.
+    """
+    return module == "authority/variants.py" or module.startswith("harness/")
 
 
 def test_nothing_outside_the_tables_goes_by_name() -> None:
@@ -390,7 +397,7 @@ def test_nothing_outside_the_tables_goes_by_name() -> None:
         module = path.relative_to(PACKAGE).as_posix()
         # a policy chooses by name; the other two know no algorithm at all (the floors)
         known = module.startswith(("algorithms/", "graph/", "emulator/", "policy.py", "oids.py"))
-        if not known and module not in CATALOGUE:
+        if not known and not is_catalogue(module):
             found[module] = set(by_name_in(path.read_text("utf-8")))
     assert {module: places for module, places in found.items() if places} == {
         module: set(places) for module, places in EXCEPTIONS.items()
@@ -453,7 +460,7 @@ def modules_that_know(kind: KeyKind) -> set[str]:
                 words.add(node.value)
             if words & wanted:
                 found.add(path.relative_to(PACKAGE).as_posix())
-    return found - CATALOGUE
+    return {module for module in found if not is_catalogue(module)}
 
 
 # Its row, its identifier, and the scheme's row or the functions that it alone has.
