@@ -39,7 +39,7 @@ __all__ = ["Family", "Member", "family"]
 
 _SEEDED_AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PASSWORD = "test"  # noqa: S105 - of every PKCS#12 file that is written; the keys are of no worth
-_FEW = 1000  # iterations: everybody knows the password, and a family has hundreds of files
+_FEW = 100  # iterations: everybody knows the password, and a family has hundreds of files
 
 
 @dataclass(frozen=True, slots=True)

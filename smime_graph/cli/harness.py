@@ -52,8 +52,8 @@ def issue(directory: str, name: str, variant: str, seed: int | None, at: datetim
     "--peer",
     multiple=True,
     metavar="NAME[@VERSION:PATH]",
-    help="One to ask, of a version at a path: openssl@3.6:/opt/openssl/bin/openssl. Otherwise all"
-    " that are installed.",
+    help="One to ask, as openssl; of a version at a path: openssl@3.6:/opt/openssl/bin/openssl; or"
+    " a program of yours, ./mailer, that answers in lines of JSON. Otherwise all that are there.",
 )
 @option("--variant", metavar="GLOB", default="*", help="Only those whose id fits, as 'eku-*'.")
 @option("--threads", type=click.IntRange(1), metavar="N", help="So many at once; the processors.")
@@ -74,7 +74,8 @@ def run(
 
     Each answer is held against what the standards say. Where they differ a reason is known, or the
     answer is unexplained; that it also is where this version of a peer did otherwise before. What
-    one makes of the good variants the others have to read.
+    one makes of the good variants the others have to read. How a program of yours is asked stands
+    in pydoc smime_graph.harness.peers.plugin.
 
     \b
     smime-graph harness run --peer openssl --variant 'eku-*'

@@ -83,6 +83,11 @@ class Case:
         return self.folder / "trust.pem"
 
     @property
+    def crls_file(self) -> Path:
+        """PEM."""
+        return self.folder / "crls.pem"
+
+    @property
     def pkcs8(self) -> bytes:
         return export(self.private_key, ser.Encoding.DER, ser.NoEncryption())
 
@@ -172,6 +177,7 @@ def _case(member: Member, stand: Stand) -> Case:
     files = {
         "certificate.pem": armour(identity.certificate),
         "chain.pem": b"".join(map(armour, identity.chain)),
+        "crls.pem": b"".join(pem),
         "trust.pem": b"".join((*map(armour, stand.family.trust.anchors), *pem)),
         "key.pem": export(identity.private_key, ser.Encoding.PEM, ser.NoEncryption()),
         "all.p12": pkcs12_of(identity, "3des", name=variant.id),
