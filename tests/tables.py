@@ -29,6 +29,7 @@ TITLES = {
     2634: "Enhanced security services",
     3156: "OpenPGP/MIME",
     2985: "Attributes of PKCS #9",
+    2986: "Requests for certificates (PKCS #10)",
     3161: "Timestamps",
     3211: "Password-based encryption for CMS",
     3217: "Triple-DES and RC2 key wrap",

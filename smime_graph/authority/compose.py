@@ -15,7 +15,7 @@ from ..errors import UsageError
 from ..pki.identity import Identity
 from .issue import CA
 from .maker import Maker
-from .profile import key_of, service_name
+from .profile import key_of, service_name, usage_of
 from .recipes import ALICE, Leaf
 from .variants import AUTHORITIES, VARIANTS
 
@@ -54,11 +54,7 @@ def issue_variant(
     private_key, kind = key_of(key)
     at = (ca.at or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0)
     if recipe.key_usage == "usual" and use != "both":
-        bits: tuple[str, ...] = ("digital_signature",) if use == "sign" and kind.signs else ()
-        bits += (kind.encrypts,) if use == "encrypt" and kind.encrypts else ()
-        if not bits:
-            raise UsageError(f"a {kind.name} key cannot {use}", hint="use a kind of key that can")
-        recipe = replace(recipe, key_usage=bits)
+        recipe = replace(recipe, key_usage=usage_of(kind, use))
     if not_after is not None:
         lasts = not_after - (at + recipe.starts) + timedelta(seconds=1)
         recipe = replace(recipe, lasts=lasts)

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from .. import oids
 from ..arguments import checked, file_name
 from ..asn1 import ber
-from ..errors import Hint, MalformedMessage, UnsupportedAlgorithm, UsageError
+from ..errors import MalformedMessage, UnsupportedAlgorithm, UsageError
 from ..files import temporary, write
 from ..pki.identity import Identity
 from ..pki.keyfiles.read import armour, export, is_folder, read_key_file
@@ -50,6 +50,7 @@ from .profile import (
     replace_extensions,
     service_name,
     services_extensions,
+    usage_of,
     validity_of,
 )
 from .records import INDEX, Records, RevocationReason
@@ -250,22 +251,7 @@ class CA:
         """
         extensions = tuple(extensions)
         private_key, kind = key_of(key)
-        signing = ("digital_signature",) if kind.signs else ()
-        encrypting = (kind.encrypts,) if kind.encrypts else ()
-        wanted = {"both": signing + encrypting, "sign": signing, "encrypt": encrypting}.get(use)
-        if wanted is None:
-            raise UsageError(f"use {use} is not known", hint="use sign, encrypt or both")
-        if use == "both" and not kind.signs:
-            raise UsageError(
-                f"a {kind.name} key cannot sign",
-                hint=Hint(
-                    "give use='encrypt', or a kind of key that signs: its companion comes with it",
-                    "use",
-                ),
-            )
-        if not wanted:
-            hint = f"use {kind.companion}" if kind.companion else "use a kind of key that can"
-            raise UsageError(f"a {kind.name} key cannot {use}", hint=hint)
+        wanted = usage_of(kind, use)
         usage = wanted if key_usage == "usual" else key_usage
         validity = validity_of(at or self.at, lifetime, not_before, not_after, self.certificate)
         common_name = name or (emails[0] if emails else None)
@@ -568,6 +554,13 @@ def forged(certificate: Certificate, *, count: int) -> tuple[Certificate, ...]:
 _KEY, _CERTIFICATES = "ca.key", "ca.pem"
 
 
+def file_stem(name: str) -> str:
+    """What files of that name are called: it may be anybody's text, so there are no separators, no
+    leading dot or dash, and it is not endless.
+    """
+    return re.sub(r"[^\w@.+-]", "_", name, flags=re.ASCII).lstrip(".-")[:100] or "identity"
+
+
 @checked
 def write_identity(
     identity: Identity,
@@ -584,8 +577,7 @@ def write_identity(
     """
     folder = Path(directory)
     wanted = name or (identity.emails[0] if identity.emails else identity.certificate.subject_text)
-    # the name may be anybody's text: no separators, no leading dot or dash, no endless names
-    stem = re.sub(r"[^\w@.+-]", "_", wanted, flags=re.ASCII).lstrip(".-")[:100] or "identity"
+    stem = file_stem(wanted)
     p12 = None if password is None else identity.to_pkcs12(password)
     keys = b"".join(
         export(i.private_key, ser.Encoding.PEM, ser.NoEncryption()) for i in identity.identities

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 from .. import algorithms, oids
 from ..algorithms import Digest, KeyKind, SignatureScheme
 from ..asn1 import ber
-from ..errors import UsageError
+from ..errors import Hint, UsageError
 from ..pki.address import a_labels
 from ..x509.certificate import Certificate
 
@@ -187,6 +187,28 @@ def key_usage_extension(bits: Collection[str] | None) -> list[x509.Extension[Any
     except ValueError as error:
         raise UsageError(f"this key usage cannot be written: {error}") from error
     return [x509.Extension(x509.KeyUsage.oid, True, value)]
+
+
+def usage_of(kind: KeyKind, use: Literal["both", "sign", "encrypt"]) -> tuple[str, ...]:
+    """The keyUsage of a kind of key for a use. UsageError for one that it does not have.
+
+    "both" is all that it can, of a kind that signs.
+    """
+    signing = ("digital_signature",) if kind.signs else ()
+    encrypting = (kind.encrypts,) if kind.encrypts else ()
+    if use == "both" and not kind.signs:
+        raise UsageError(
+            f"a {kind.name} key cannot sign",
+            hint=Hint(
+                "give use='encrypt', or a kind of key that signs: its companion comes with it",
+                "use",
+            ),
+        )
+    wanted = {"both": signing + encrypting, "sign": signing, "encrypt": encrypting}[use]
+    if not wanted:
+        hint = f"use {kind.companion}" if kind.companion else "use a kind of key that can"
+        raise UsageError(f"a {kind.name} key cannot {use}", hint=hint)
+    return wanted
 
 
 def purposes_extension(eku: Collection[str] | None) -> list[x509.Extension[Any]]:

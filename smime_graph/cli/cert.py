@@ -15,6 +15,7 @@ from ..text import json_text
 from . import files, options, terminal
 from .context import run_of
 from .options import Time, option, verb
+from .request import request
 
 if TYPE_CHECKING:
     from ..harness.fitness import FitnessReport
@@ -306,5 +307,6 @@ def cert(ctx: click.Context) -> None:
 
 
 cert.add_command(check)
+cert.add_command(request)
 
 COMMANDS = {"cert": cert}

@@ -47,7 +47,10 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "contacts",
             "An address book of certificates: add, list, find, forget, harvest.",
         ),
-        "cert": ("cert", "What is wrong with a certificate, for whom, and what to do: check."),
+        "cert": (
+            "cert",
+            "One's own certificate, and what is wrong with others: check, request.",
+        ),
         "ca": ("ca", "A test authority: init, issue, revoke, crl, serve, mirror."),
         "harness": (
             "harness",
