@@ -26,7 +26,7 @@ from .models import MessageRef
 LOOKS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 # Seconds for which nothing is asked for a mailbox that did not answer, or would not.
 _FIRST_HOLD, _LONGEST_HOLD = 1.0, 60.0
-_FIRST_TROUBLE, _LONGEST_TROUBLE = 60.0, 900.0
+_TROUBLE_HOLD = 60.0
 _LONGEST_DEMAND = 3600.0
 
 # These say no to the message. Whatever else is refused (the token, the right, the address of the
@@ -321,12 +321,11 @@ class _Courier:
 
     def _hold(self, *, first: float = _FIRST_HOLD, trouble: bool = False) -> Flow[float]:
         failures: int = yield OnDisk(partial(self._queue.failures, self._row.mailbox))
-        if not failures and not trouble:
-            return first
-        first, longest = _FIRST_HOLD, _LONGEST_HOLD
         if trouble:
-            first, longest = _FIRST_TROUBLE, _LONGEST_TROUBLE
-        return min(longest, first * 2.0 ** min(failures, 16)) * random.uniform(0.75, 1.0)
+            return _TROUBLE_HOLD * random.uniform(0.75, 1.0)
+        if not failures:
+            return first
+        return min(_LONGEST_HOLD, _FIRST_HOLD * 2.0 ** min(failures, 16)) * random.uniform(0.75, 1)
 
     def _done(
         self,

@@ -41,6 +41,7 @@ _MAGIC = b"SQLite format 3\0"
 _BUSY_SECONDS = 30.0
 _MOST_ATTEMPTS = 20  # of a message that are remembered, the latest
 _ERROR = 1000  # characters
+_FAR = 172_800.0  # seconds; what is due later was written by a clock that was wrong
 
 # Step n makes a file of version n one of version n + 1. Files are out there: never change a step.
 # Times are Unix seconds; `due` NULL: nothing is to be done unless a person says so. `began` is the
@@ -277,7 +278,9 @@ class Queue:
         return [(_row(one), tuple(attempts.get(one[0], ()))) for one in found]
 
     def retry(self, numbers: Sequence[int]) -> None:
-        """Queue messages again that are unknown or failed, or wait; UsageError changes nothing."""
+        """Queue messages again that are unknown or failed, or wait, and leave their mailboxes alone
+        no longer; UsageError changes nothing.
+        """
         now = self.now()
         with self._changing(on_disk=True):
             for row in self._named(numbers, now, what="sent again"):
@@ -291,6 +294,7 @@ class Queue:
                     " lease = '', lease_until = 0 WHERE id = ?",
                     (now, now, row.id),
                 )
+                self._db.execute("DELETE FROM mailboxes WHERE mailbox = ?", (row.mailbox,))
 
     def drop(self, numbers: Sequence[int]) -> list[Row]:
         """Take messages out; UsageError changes nothing."""
@@ -310,13 +314,17 @@ class Queue:
                     f"the outbox has no message {number}", hint="outbox list shows what it has"
                 )
             row = _row(found)
-            if row.lease_until > now:
+            if self.is_leased(row):
                 raise UsageError(
                     f"message {number} of the outbox is being sent, so it cannot be {what} now",
                     hint=f"try again when that is over, in {row.lease_until - now:.0f} s at most",
                 )
             rows.append(row)
         return rows
+
+    def is_leased(self, row: Row) -> bool:
+        """Does somebody carry it?"""
+        return 0 < row.lease_until - self.now() < _FAR
 
     def purge(self, *, before: float) -> None:
         """Forget what was sent before that time."""
@@ -334,14 +342,16 @@ class Queue:
         now = self.now()
         with self._changing():
             busy = self._db.execute(
-                "SELECT mailbox FROM messages WHERE lease_until > ? GROUP BY mailbox"
-                " HAVING count(*) >= ? UNION SELECT mailbox FROM mailboxes WHERE not_before > ?",
-                (now, AT_ONCE, now),
+                "SELECT mailbox FROM messages WHERE lease_until > ?1 AND lease_until < ?2"
+                " GROUP BY mailbox HAVING count(*) >= ?3 UNION"
+                " SELECT mailbox FROM mailboxes WHERE not_before > ?1 AND not_before < ?2",
+                (now, now + _FAR, AT_ONCE),
             ).fetchall()
             found = self._one(
-                f"SELECT {_ROWS} WHERE due <= ? AND lease_until <= ? AND coalesce(id = ?, 1)"  # noqa: S608
-                " AND mailbox NOT IN (SELECT value FROM json_each(?)) ORDER BY due, id LIMIT 1",
-                *(now, now, only, json.dumps([one for (one,) in busy])),
+                f"SELECT {_ROWS} WHERE (due <= ?1 OR due > ?2)"  # noqa: S608
+                " AND (lease_until <= ?1 OR lease_until > ?2) AND coalesce(id = ?3, 1)"
+                " AND mailbox NOT IN (SELECT value FROM json_each(?4)) ORDER BY due, id LIMIT 1",
+                *(now, now + _FAR, only, json.dumps([one for (one,) in busy])),
             )
             if found is None:
                 return None
@@ -439,8 +449,9 @@ class Queue:
                     (request_id, error or state, row.id, row.attempts + 1),
                 )
             changed = self._db.execute(
-                "UPDATE messages SET state = :state, changed = iif(state = :state, changed, :now),"
-                " due = :due, error = :error, draft_id = :draft_id, lease = '', lease_until = 0,"
+                "UPDATE messages SET state = :state, due = :due, error = :error,"
+                " changed = iif(state = :state AND changed <= :now, changed, :now),"
+                " draft_id = :draft_id, lease = '', lease_until = 0,"
                 " looks = iif(:state = 'unknown', looks + 1, 0),"
                 " drafting = iif(:undrafted, :drafting, drafting),"
                 " began = iif(:settled, :began, began),"
@@ -488,10 +499,13 @@ class Queue:
 
     def next_due(self) -> float | None:
         """When something can be carried that nobody carries now; None: nothing is to be done."""
+        far = self.now() + _FAR
         with self._lock, self._naming():
             (when,) = self._one(
-                "SELECT min(max(due, lease_until, coalesce(not_before, 0)))"
-                " FROM messages LEFT JOIN mailboxes USING (mailbox) WHERE due IS NOT NULL"
+                "SELECT min(max(iif(due > ?1, 0, due), iif(lease_until > ?1, 0, lease_until),"
+                " iif(coalesce(not_before, 0) > ?1, 0, coalesce(not_before, 0))))"
+                " FROM messages LEFT JOIN mailboxes USING (mailbox) WHERE due IS NOT NULL",
+                far,
             )
         return None if when is None else float(when)
 

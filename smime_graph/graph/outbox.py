@@ -225,7 +225,7 @@ class Outbox:
 
     def _message(self, row: Row, attempts: Sequence[Attempt]) -> OutboxMessage:
         state = row.state
-        if state == "trying" and row.lease_until <= self._queue.now():
+        if state == "trying" and not self._queue.is_leased(row):
             state = "unknown"  # whoever sent it is gone
         return OutboxMessage(
             id=row.id,
@@ -288,7 +288,8 @@ class Outbox:
         def work() -> None:
             try:
                 while not self._stop.is_set() and not raised:
-                    self._purge()
+                    if self._is_purge_due():
+                        self._purge()
                     one = client._run(self._flow(client))
                     if one is not None:
                         done.append(one)
@@ -327,7 +328,8 @@ class Outbox:
 
         async def work() -> None:
             while not self._stop.is_set():
-                await anyio.to_thread.run_sync(self._purge)
+                if self._is_purge_due():
+                    await anyio.to_thread.run_sync(self._purge)
                 one = await client._run(self._flow(client))
                 if one is not None:
                     done.append(one)
@@ -365,11 +367,12 @@ class Outbox:
             return None
         return min(max(wait, 0.02), _POLL)
 
+    def _is_purge_due(self) -> bool:
+        return self._queue.now() - self._purged > _PURGE_EVERY
+
     def _purge(self) -> None:
-        now = self._queue.now()
-        if now - self._purged > _PURGE_EVERY:
-            self._purged = now
-            self._queue.purge(before=now - self._keep.total_seconds())
+        self._purged = self._queue.now()
+        self._queue.purge(before=self._purged - self._keep.total_seconds())
 
     def _result(self, done: Sequence[Carried]) -> OutboxRun:
         counts = self._queue.counts()

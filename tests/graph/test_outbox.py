@@ -30,6 +30,7 @@ from smime_graph.graph._queue import Queue
 from smime_graph.graph._wire import NeedToken, NoAnswer, OnDisk, Request, Response
 
 from .conftest import FakeGraph
+from .kills import holds, prove
 from .test_sending import LOSSES, PROOFS, gateway
 
 BOX = mailbox(url="https://graph.example/v1.0")
@@ -495,6 +496,30 @@ def test_what_graph_asks_to_wait_holds_for_everybody(fake: type[FakeGraph]) -> N
     assert [one.state for one in run(world)] == ["sent", "sent"]
 
 
+def test_a_person_does_not_wait_for_what_holds_a_mailbox(
+    fake: type[FakeGraph], graph_error: Callable[..., httpx.Response]
+) -> None:
+    world = World(fake(faults=[(False, graph_error(401, "InvalidAuthenticationToken"))]))
+    world.add(1, 2, via="sendmail")
+    (first,) = run(world)
+    assert run(world) == []
+    world.queue.retry([first.id])
+    assert [one.state for one in run(world)] == ["sent", "sent"]
+
+
+def test_a_clock_that_was_wrong_for_years_keeps_nothing_back(fake: type[FakeGraph]) -> None:
+    world = World(fake(faults=[(False, gateway(504))]))
+    right, world.now = world.now, world.now + 1e8
+    world.add(1, via="sendmail")
+    assert run(world)[0].state == "unknown"
+    world.add(2, 3, via="sendmail")
+    assert world.queue.claim(seconds=60.0) is not None
+    world.now = right
+    world.settle()
+    assert world.delivered(2) == world.delivered(3) == 1
+    assert world.delivered(1) == 0
+
+
 def test_four_at_once_and_no_more_whoever_asks(fake: type[FakeGraph]) -> None:
     world = World(fake())
     world.add(1, 2, 3, 4, 5, 6, via="sendmail")
@@ -767,3 +792,15 @@ def test_what_was_sent_is_not_sent_again_and_what_is_being_sent_is_left_alone(
         (dropped,) = outbox.drop([put.id])
         assert dropped.id == put.id
         assert outbox.messages() == ()
+
+
+# --- under fire -----------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_whatever_is_killed_nothing_is_lost_and_nothing_doubled(tmp_path: Path) -> None:
+    """The short form of scripts/prove outbox."""
+    found = prove(tmp_path, messages=60, kills=4, emulator_kills=1, limit=150.0)
+    assert holds(found), found
+    assert (found["senders killed"], found["emulators killed"]) == (4, 1)
+    assert len(found["faults"]) > 3
