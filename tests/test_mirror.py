@@ -102,7 +102,6 @@ ELSEWHERE = {
     "harness.profiles": "harness/test_fitness",
     "harness.rules": "harness/test_fitness",
     "harness.rules_authority": "harness/test_fitness",
-    "harness.rules_clients": "harness/test_fitness",
     "harness.rules_extensions": "harness/test_fitness",
     "harness.rules_fields": "harness/test_fitness",
     "harness.rules_mail": "harness/test_fitness",

@@ -34,8 +34,8 @@ from . import (
     rules_mail,
     rules_names,
 )
-from .profiles import PROFILES, FitnessProfile
-from .rules import EVERYBODY, FitnessRule, Subject, weights_of
+from .profiles import OVERLOOKED, PROFILES, FitnessProfile
+from .rules import EVERYBODY, FitnessRule, Subject, Weights, weigh, weights_of
 
 __all__ = [
     "RULES",
@@ -50,9 +50,11 @@ FitnessUse = Literal["sign", "encrypt", "issue", "revoke"]
 FitnessVerdict = Literal["fits", "doubtful", "fails"]
 
 
-def _by_engine(id_: str, title: str, source: str, remedy: str) -> FitnessRule:
+def _by_engine(
+    id_: str, title: str, source: str, remedy: str, weights: Weights = EVERYBODY
+) -> FitnessRule:
     """A rule that the path engine checks, or the evidence on revocation."""
-    return FitnessRule(id_, title, source, remedy, EVERYBODY, None, (), (), iter)
+    return FitnessRule(id_, title, source, remedy, weights, None, (), (), iter)
 
 
 _PATH = _by_engine(
@@ -66,6 +68,7 @@ _POLICY = _by_engine(
     "its policies are those that its issuers demand",
     "RFC 5280 6.1.5",
     "state a policy that the issuing authority permits",
+    weigh(PROFILES, but=("openssl",)),
 )
 _REVOKED = _by_engine(
     "5280-6.3",
@@ -148,7 +151,9 @@ class FitnessReport:
         found = [
             one
             for one in self.findings
-            if profile in one.severities and (use is None or one.use in (None, use))
+            if profile in one.severities
+            and (use is None or one.use in (None, use))
+            and one.rule.id not in OVERLOOKED.get((profile, use or ""), ())
         ]
         return tuple(sorted(found, key=lambda one: -one.severities[profile]))
 

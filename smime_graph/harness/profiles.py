@@ -35,3 +35,15 @@ TITLES: dict[FitnessProfile, str] = {
     "gpgsm": "gpgsm",
     "bouncycastle": "Bouncy Castle",
 }
+
+# What a program does not look at where it does one of the two: Bouncy Castle and `openssl cms`
+# encrypt to any certificate that they believe
+OVERLOOKED: dict[tuple[str, str], frozenset[str]] = {
+    ("bouncycastle", "encrypt"): frozenset(
+        (
+            *("8550-4.4.2", "8550-4.4.4", "8550-3-1", "8550-3-4", "8550-4.4.3"),
+            "CLIENT-constraints",
+        )
+    ),
+    ("openssl", "encrypt"): frozenset(("8550-3-4",)),
+}

@@ -31,7 +31,7 @@ from ..x509.certificate import Certificate
 from .profiles import PROFILES, SBR, FitnessProfile
 
 About = Literal["certificate", "authority", "crl", "ocsp"]
-Weights = Mapping[FitnessProfile, Severity]
+Weights = dict[FitnessProfile, Severity]
 
 ERROR, WARNING, NOTICE = Severity.ERROR, Severity.WARNING, Severity.NOTICE
 

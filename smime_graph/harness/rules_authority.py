@@ -69,7 +69,8 @@ def _issuing(subject: Subject) -> Iterator[Fault]:
             weights = weigh("rfc8550", SBR, "outlook", "exchange-online", "openssl", "thunderbird")
             yield Fault(where, "it is not for mail", weights=weights)
         elif oids.EMAIL_PROTECTION not in purposes:
-            yield Fault(where, "it is for anything, and not for mail by name")
+            weights = weigh(SBR, "openssl", "thunderbird")
+            yield Fault(where, "it is for anything, and not for mail by name", weights=weights)
         if purposes & {*_NOT_FOR_MAIL}:
             yield Fault(where, "it is for servers, code, timestamps or anything as well")
     if not subject.policies:

@@ -15,9 +15,7 @@ from cryptography import x509
 
 from .. import oids
 from .profiles import CLIENTS
-from .rules import NOTICE, WARNING, Fault, FitnessRule, Subject, rule, weigh
-
-_EDWARDS = weigh(CLIENTS, but=("bouncycastle",))
+from .rules import BOTH, NOTICE, WARNING, Fault, FitnessRule, Subject, Weights, rule, weigh
 
 
 @rule(
@@ -26,22 +24,30 @@ _EDWARDS = weigh(CLIENTS, but=("bouncycastle",))
     "measured; Gmail's certificate profile; Apple Root Program",
     "certify an RSA key of 2048 to 4096 bits: every program has it",
     weigh(CLIENTS),
+    about=BOTH,
 )
 def _key(subject: Subject) -> Iterator[Fault]:
     where, algorithm = "subjectPublicKeyInfo.algorithm", subject.key_algorithm
+    is_authority = subject.is_authority
     if algorithm in (oids.ED25519, oids.ED448):
-        yield Fault(where, "few programs have EdDSA", weights=_EDWARDS)
+        # OpenSSL 3.0 checks what an authority signed with it, and makes no message
+        weights = weigh(CLIENTS, but=("bouncycastle", *(("openssl",) if is_authority else ())))
+        yield Fault(where, "few programs have EdDSA", weights=weights)
     elif algorithm in (oids.X25519, oids.X448):
         yield Fault(where, "few programs have X25519 and X448")
     elif algorithm == oids.EC_PUBLIC_KEY:
         if subject.curve == oids.SECP521R1:
-            yield Fault(where, "P-521 is not taken", weights=weigh("gmail"))
-        elif subject.curve not in (oids.SECP256R1, oids.SECP384R1):
+            yield Fault(where, "P-521 is not taken", weights=weigh("gmail", "gpgsm"))
+        elif subject.curve == oids.SECP384R1:
+            text = "gpgsm signs and checks with SHA-256, which it does not take for P-384"
+            yield Fault(where, text, use="sign", weights=weigh("gpgsm"))
+        elif subject.curve != oids.SECP256R1:
             weights = weigh("gmail", "apple", "thunderbird", outlook=WARNING)
             yield Fault(where, "the curve is not one of NIST's", weights=weights)
-        text = "EC keys can be encrypted to by few of the older programs"
-        weights = weigh("gpgsm", openssl=WARNING, thunderbird=WARNING)
-        yield Fault(where, text, use="encrypt", weights=weights)
+        if not is_authority:
+            text = "EC keys can be encrypted to by few of the older programs"
+            weights = weigh("gpgsm", openssl=WARNING, thunderbird=WARNING)
+            yield Fault(where, text, use="encrypt", weights=weights)
     elif algorithm != oids.RSA_ENCRYPTION:
         yield Fault(where, "few programs have this kind of key")
 
@@ -60,16 +66,22 @@ def _subject(subject: Subject) -> Iterator[Fault]:
 
 @rule(
     "CLIENT-constraints",
-    "no issuer has critical name constraints",
-    "measured: gpgsm does not support them",
-    "use another program than gpgsm; the constraints are as they should be",
+    "no issuer has critical constraints of names or policies",
+    "measured: gpgsm has none of them; NSS and Bouncy Castle do not take such of policies",
+    "use another program; the constraints are as they should be",
     weigh("gpgsm"),
 )
 def _constrained(subject: Subject) -> Iterator[Fault]:
+    kinds: dict[str, tuple[type[x509.ExtensionType], Weights]] = {
+        "name": (x509.NameConstraints, weigh("gpgsm")),
+        "policy": (x509.PolicyConstraints, weigh("gpgsm", "thunderbird", "bouncycastle")),
+    }
     for number, one in enumerate(subject.chain[1:], 1):
-        found = Subject(one, subject.as_of).find(x509.NameConstraints)
-        if found is not None and found.critical:
-            yield Fault(f"chain[{number}]", f"{one.description} has critical name constraints")
+        for name, (kind, weights) in kinds.items():
+            found = Subject(one, subject.as_of).find(kind)
+            if found is not None and found.critical:
+                text = f"{one.description} has critical {name} constraints"
+                yield Fault(f"chain[{number}]", text, weights=weights)
 
 
 @rule(

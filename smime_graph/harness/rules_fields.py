@@ -48,6 +48,9 @@ def _serial(subject: Subject) -> Iterator[Fault]:
     number = subject.certificate.serial_number
     if not 0 < number < 1 << 159:
         yield Fault("serialNumber", f"the serial number is {subject.certificate.serial_text}")
+        if number.bit_length() > 160:
+            text = "NSS does not find the certificate of such a serial number"
+            yield Fault("serialNumber", text, use="sign", weights=weigh("thunderbird"))
     elif number.bit_length() < 57:  # one of 64 random bits is shorter in one case of 128
         text = f"the serial number has {number.bit_length()} bits, too few for 64 random ones"
         yield Fault("serialNumber", text, should=True)

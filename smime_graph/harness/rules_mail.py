@@ -27,7 +27,7 @@ from ..pki.usage import (
 )
 from ..x509 import names
 from ..x509.certificate import Certificate
-from .profiles import CLIENTS, PROFILES, SBR
+from .profiles import PROFILES, SBR
 from .rules import (
     BOTH,
     EVERYBODY,
@@ -94,7 +94,7 @@ def _same_algorithm(subject: Subject) -> Iterator[Fault]:
     "what has extensions is of version 3",
     "RFC 5280 4.1.2.1",
     "issue it as an X.509 version 3 certificate",
-    weigh(SBR, "gmail", rfc8550=WARNING),
+    weigh(SBR, "gmail", "bouncycastle", rfc8550=WARNING),
     codes=("pkix.certificate_version_is_not_v3",),
     about=BOTH,
 )
@@ -128,7 +128,8 @@ def _order(subject: Subject) -> Iterator[Fault]:
 )
 def _extensions(subject: Subject) -> Iterator[Fault]:
     for dotted in sorted(_repeated(subject.certificate))[:10]:
-        yield Fault("extensions", f"extension {dotted} stands more than once")
+        text = f"extension {dotted} stands more than once"
+        yield Fault("extensions", text, weights=weigh(PROFILES, but=("thunderbird",)))
     for found in extension_findings(subject.certificate):
         if found.code == "pki.certificate.critical-extension":
             yield Fault("extensions", found.text)
@@ -204,7 +205,7 @@ def _outside(subject: Subject) -> list[Finding]:
     "its names are within what its issuers may issue for",
     "RFC 5280 4.2.1.10",
     "have it issued by an authority that may issue for this domain and organization",
-    weigh(PROFILES, but=("bouncycastle",)),
+    weigh(PROFILES, but=("gpgsm",)),
 )
 def _constraints(subject: Subject) -> Iterator[Fault]:
     for found in _outside(subject):
@@ -258,7 +259,8 @@ def _utf8_constraints(subject: Subject) -> Iterator[Fault]:
     "it names a mail address",
     "RFC 8550 3",
     "add the mail address to subjectAltName as rfc822Name",
-    weigh("outlook", "exchange-online", "bouncycastle", rfc8550=WARNING, thunderbird=WARNING),
+    weigh("outlook", "exchange-online", "bouncycastle")
+    | weigh(rfc8550=WARNING, thunderbird=WARNING, openssl=WARNING),
 )
 def _address(subject: Subject) -> Iterator[Fault]:
     if subject.can_miss and not addresses(subject.certificate):
@@ -284,7 +286,7 @@ def _dn_address(subject: Subject) -> Iterator[Fault]:
     "the address is written in small letters, as mail has it",
     "RFC 8550 3; Apple: the address is compared by case",
     "write the address as it stands in mail, in small letters",
-    weigh(apple=WARNING, openssl=NOTICE),
+    weigh(apple=WARNING, openssl=WARNING),
 )
 def _case(subject: Subject) -> Iterator[Fault]:
     for text in addresses(subject.certificate):
@@ -299,7 +301,7 @@ def _case(subject: Subject) -> Iterator[Fault]:
     "it is of the address that is asked about",
     "RFC 8550 3",
     "have this address in subjectAltName",
-    weigh("rfc8550", SBR, CLIENTS, but=("openssl", "gpgsm")),
+    weigh(PROFILES, but=("gpgsm",)),
 )
 def _of_address(subject: Subject) -> Iterator[Fault]:
     if subject.address is None:
@@ -400,7 +402,10 @@ def _of_usage(subject: Subject, code: str, where: str) -> Iterator[Fault]:
     for use in (_SIGN, _ENCRYPT):
         for found in key_usage_findings(subject.certificate, use=use):
             if found.code == code:
-                yield Fault(where, found.text, use=use)
+                # gpgsm enciphers keys by dataEncipherment as well
+                may = use == "encrypt" and "dataEncipherment" in (subject.usage or ())
+                weights = weigh(PROFILES, but=("gpgsm",)) if may else None
+                yield Fault(where, found.text, use=use, weights=weights)
 
 
 @rule(
