@@ -390,6 +390,25 @@ class Contacts:
         return done.rowcount > 0
 
     @checked
+    def revoke(self, certificate: Certificate, *, at: datetime | None = None) -> bool:
+        """Remember that a Certificate was found to be revoked, at `at`, a datetime (now): `find`
+        drops it until evidence says otherwise. False where it is not in the book.
+        """
+        with self._changing():
+            return self._remember(certificate, _moment(at))
+
+    def _remember(self, certificate: Certificate, revoked: datetime | None) -> bool:
+        name = _digest(certificate)
+        self._db.execute("DELETE FROM revoked WHERE sha256 = ?", (name,))
+        if revoked is None:
+            return False
+        done = self._db.execute(
+            "INSERT INTO revoked SELECT sha256, ? FROM certificates WHERE sha256 = ?",
+            (revoked.timestamp(), name),
+        )
+        return done.rowcount > 0
+
+    @checked
     def forget(self, email: str) -> int:
         """Take an address out of the book, with what its owner said; how many certificates it had.
 
@@ -501,10 +520,10 @@ class Contacts:
                 report = with_revocation(report, revocation, at=moment, certificates=certificates)
                 told = {item.code for item in report.findings if item.code in _OF_REVOCATION}
                 if one.revoked is None and "pki.revocation.revoked" in told:
-                    self._remember(one.certificate, moment)
+                    self._note(one.certificate, moment)
                 elif one.revoked is not None and not told and revocation.mode != "none":
                     # it was on hold (RFC 5280 5.3.1)
-                    self._remember(one.certificate, None)
+                    self._note(one.certificate, None)
                     one = replace(one, revoked=None)
             if report.ok and one.revoked is not None:
                 text = f"was found to be revoked on {one.revoked:%Y-%m-%d}"
@@ -546,18 +565,11 @@ class Contacts:
             chains[best.certificate],
         )
 
-    def _remember(self, certificate: Certificate, revoked: datetime | None) -> None:
-        """That it was found to be revoked, or that it is not; in a book that cannot be written it
-        is found again.
-        """
-        name = _digest(certificate)
+    def _note(self, certificate: Certificate, revoked: datetime | None) -> None:
+        """As `_remember`; in a book that cannot be written it is found again."""
         try:
             with self._changing():
-                self._db.execute("DELETE FROM revoked WHERE sha256 = ?", (name,))
-                if revoked is not None:
-                    self._db.execute(
-                        "INSERT INTO revoked VALUES (?, ?)", (name, revoked.timestamp())
-                    )
+                self._remember(certificate, revoked)
         except UsageError:
             return
 

@@ -88,7 +88,8 @@ def harvest(
     of `examine`; `origin` says in a few words where the message was.
 
     Only what is accepted is taken, and only for the address that was compared with the message's
-    From or Sender. Returns the Contact that was entered; raises what `signer_contact` raises.
+    From or Sender. That a signer in the book was found to be revoked is remembered. Returns the
+    Contact that was entered; raises what `signer_contact` raises.
     """
     moment = datetime.now(UTC) if at is None else at
     report = examine(
@@ -100,6 +101,8 @@ def harvest(
         at=moment,
         revocation=revocation,
     )
+    for one in _revoked(report):
+        contacts.revoke(one, at=moment)
     signer, email = _accepted(report)
     assert signer.certificate is not None  # noqa: S101 - it is accepted
     chain = _chain_for_encryption(report, trust, policy, moment, revocation)
@@ -219,6 +222,16 @@ def capabilities_of(signer: Signer, at: datetime) -> tuple[bytes, ...] | None:
         return read_capabilities(signer.capabilities)
     except MalformedMessage:
         return None
+
+
+def _revoked(report: MessageReport) -> list[Certificate]:
+    """The certificates with which good signatures were made that are revoked now."""
+    scopes = {one.scope for one in report.findings if one.code == "pki.revocation.revoked"}
+    return [
+        one.certificate
+        for one in report.signers
+        if one.certificate is not None and one.intact and one.valid and one.where in scopes
+    ]
 
 
 def _accepted(report: MessageReport) -> tuple[Signer, str]:

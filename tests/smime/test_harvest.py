@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -399,6 +400,35 @@ def test_a_forged_certificate_of_the_preferred_name_is_not_taken(
     )
     with pytest.raises(CertificateRejected, match="others can encrypt to"):
         signer_contact(examine(alone, trust=trust, at=now), trust=trust, at=now)
+
+
+def test_that_a_signer_was_revoked_is_remembered(
+    book: Contacts, message: bytes, ca: CA, alice: Identity, trust: TrustStore, now: datetime
+) -> None:
+    raw = sign(message, signer=alice, at=now)
+    assert book.revoke(alice.certificate, at=now) is False
+    assert taken(raw, book, trust, now).certificate == alice.certificate
+    known = Revocation(crls=(revoking(ca, now, alice.certificate),))
+    changed = raw.replace(b"From: Alice", b"X-Note: y\r\nFrom: Alice", 1)
+    for one in (changed, raw):  # whatever else is wrong with the message around it
+        with pytest.raises(CertificateRejected, match="revoked"):
+            harvest(one, contacts=book, trust=trust, at=now, revocation=known)
+    found = book.find(ALICE, at=now)
+    assert found.contact is None
+    assert [one.code for one in found.dropped] == ["pki.revocation.revoked"]
+    # a list of somebody else's says nothing, nor does one about what nobody has signed
+    book.forget(ALICE)
+    taken(raw, book, trust, now)
+    other = CA("Other", key="p256", at=now)
+    for evidence, octets in (
+        (revoking(other, now, alice.certificate), raw),
+        (revoking(ca, now, alice.certificate), raw.replace(b"the figures", b"the fugures", 1)),
+    ):
+        with contextlib.suppress(SmimeGraphError):
+            harvest(
+                octets, contacts=book, trust=trust, at=now, revocation=Revocation(crls=(evidence,))
+            )
+        assert book.find(ALICE, at=now).contact is not None
 
 
 def test_an_encryption_certificate_that_is_revoked_is_not_taken(
