@@ -140,6 +140,15 @@ def test_openssl_judges_the_outer_signature_as_we_do_or_we_know_why(tmp_path: Pa
             differing.add(entry["id"])
     assert asked > 90
     assert differing == DIFFERENCES.keys()
+    for name in ("good-sealed", "good-sealed-gcm", "good-hidden-subject"):
+        command = ["openssl", "cms", "-decrypt", "-in", str(tmp_path / "mail" / f"{name}.eml")]
+        command += ["-recip", str(tmp_path / "mail" / "bob.pem")]
+        command += ["-inkey", str(tmp_path / "mail" / "bob.key"), "-out", str(tmp_path / "inside")]
+        subprocess.run(command, capture_output=True, check=True)
+        command = ["openssl", "cms", "-verify", "-in", str(tmp_path / "inside"), "-attime", str(at)]
+        command += ["-CAfile", str(tmp_path / "mail" / "trust.pem")]
+        done = subprocess.run(command, capture_output=True, check=True)
+        assert b"the figures" in done.stdout
 
 
 def test_they_are_written_with_what_is_needed_to_read_them(tmp_path: Path) -> None:
