@@ -11,10 +11,17 @@ from pathlib import Path
 import pytest
 
 from smime_graph.authority.issue import CA
+from smime_graph.authority.variants import VARIANTS
+from smime_graph.findings import Severity
 from smime_graph.pki.identity import Contact, Identity
+from smime_graph.pki.revocation import Revocation, revocation_findings
+from smime_graph.pki.trust import TrustStore
+from smime_graph.pki.validate import validate
 
 ROOT = Path(__file__).parents[2]
 CERTS = ROOT / "certs"
+NOW = datetime(2030, 5, 1, tzinfo=UTC)
+ODD = {path.stem.removeprefix("odd-") for path in CERTS.glob("odd-*.pem")}
 PEOPLE = [f"{person}-{key}" for person in ("alice", "bob") for key in ("rsa", "p256", "ed25519")]
 
 
@@ -55,7 +62,9 @@ def test_openssl_verifies_each_against_the_authority(tmp_path: Path, name: str) 
 
 def test_the_readme_names_every_person() -> None:
     text = (CERTS / "README.md").read_text()
-    assert [name for name in PEOPLE if f"`{name}`" not in text] == []
+    everybody = [*PEOPLE, *(f"odd-{name}" for name in ODD)]
+    assert [name for name in everybody if f"`{name}`" not in text] == []
+    assert len(ODD) == 11
     assert "password `test`" in text
 
 
@@ -63,6 +72,62 @@ def test_the_authoritys_key_is_that_of_its_certificate() -> None:
     identity = Identity.from_pem(CERTS / "ca.key", certificates=CERTS / "ca.pem")
     ca = CA.from_key(identity.private_key, identity.certificate)
     assert ca.root == ca.certificate
+
+
+@pytest.mark.parametrize("name", sorted(ODD))
+def test_an_odd_one_is_as_odd_as_the_catalogue_says(name: str) -> None:
+    (variant,) = [one for one in VARIANTS if one.id == name]
+    identity = Identity.load(CERTS / f"odd-{name}.p12", password="test")
+    assert identity.to_pem() == Identity.load(CERTS / f"odd-{name}.key").to_pem()
+    trust = TrustStore.from_pem(CERTS / "ca.pem")
+    for use, wanted in (("sign", variant.sign), ("encrypt", variant.encrypt)):
+        report = validate(
+            identity.certificate,
+            use=use,  # type: ignore[arg-type]
+            trust=trust,
+            at=NOW,
+            address="alice@contoso.com",
+        )
+        found = {one.code for one in report.findings if one.severity == Severity.ERROR}
+        assert found == set(wanted)
+    known = Revocation.load(mode="hard", crls=[CERTS / "ca.crl"])
+    chain = (identity.certificate, *trust.anchors)
+    revoked = revocation_findings(chain, revocation=known, at=NOW, certificates=trust.anchors)
+    assert ("pki.revocation.revoked" in [one.code for one in revoked]) is (name == "revoked")
+
+
+def test_nobody_has_the_key_of_another() -> None:
+    files = [path for path in CERTS.glob("*.key") if path.stem != "ca"]
+    keys = [Identity.load(path).certificate for path in files]
+    assert len({one.public_key_info for one in keys}) == len(keys) == len(PEOPLE) + len(ODD)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("expired", "certificate has expired"),
+        ("not-yet-valid", "certificate is not yet valid"),
+        ("revoked", "certificate revoked"),
+        ("eku-server", "unsuitable certificate purpose"),
+        ("self-signed", "self-signed certificate"),
+        ("bad-signature", "certificate signature failure"),
+        ("critical-unknown", "unhandled critical extension"),
+    ],
+)
+def test_openssl_refuses_the_odd_ones(name: str, text: str) -> None:
+    done = subprocess.run(
+        [
+            *("openssl", "verify", "-purpose", "smimesign", "-crl_check"),
+            *("-CRLfile", str(CERTS / "ca.crl"), "-attime", str(int(NOW.timestamp()))),
+            *("-CAfile", str(CERTS / "ca.pem"), str(CERTS / f"odd-{name}.pem")),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert text in done.stderr + done.stdout
 
 
 def run_script(folder: Path) -> None:
@@ -93,6 +158,6 @@ def test_making_the_certificates_anew_gives_the_same_files_but_for_rsa(tmp_path:
     del there["README.md"]
     assert set(made) <= set(there)
     stable = {n for n in made if "rsa" not in n and not n.endswith(".p12")}
-    assert len(stable) == 10
+    assert len(stable) == 11 + 2 * (len(ODD) - 1)  # "odd-rsa-1024" is left out by its name
     assert {n: made[n] for n in stable} == {n: there[n] for n in stable}
     assert made["alice-rsa.key"] != there["alice-rsa.key"]
