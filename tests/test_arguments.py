@@ -203,6 +203,7 @@ class _Calls:
             "Contacts.expiring": Call(self.book.expiring, {"within": timedelta(30)}),
             "Contacts.find": Call(self.book.find, {"email": "bob@contoso.com"}),
             "Contacts.forget": Call(self.book.forget, {"email": "bob@contoso.com"}),
+            "Contacts.revoke": Call(self.book.revoke, {"certificate": bob.certificate}),
             "Outbox": Call(s.Outbox, {"path": self.outbox_path}),
             "Outbox.add": Call(self.outbox.add, {"raw": MESSAGE}),
             "Outbox.retry": Call(self.outbox.retry, {"ids": []}),
