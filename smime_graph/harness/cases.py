@@ -12,8 +12,8 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization as ser
 
-from .. import algorithms
-from ..algorithms import ContentCipher
+from .. import algorithms, oids
+from ..algorithms import ContentCipher, KeyKind
 from ..authority.family import Family, Member, pkcs12_of
 from ..authority.profile import key_of
 from ..authority.recipes import ALICE
@@ -189,7 +189,16 @@ def _case(member: Member, stand: Stand) -> Case:
         signature, digest = _signed(identity, stand.at)
     if kind.encrypts:
         envelope = _enveloped(identity.certificate)
-    return Case(variant, identity, own, crls, signature, envelope, Signing(digest), Encryption())
+    return Case(
+        variant, identity, own, crls, signature, envelope, Signing(digest), _encryption(kind)
+    )
+
+
+def _encryption(kind: KeyKind) -> Encryption:
+    """With HKDF where the key is X25519 or X448 (RFC 8418 2.2)."""
+    if kind.oid in (oids.X25519, oids.X448):
+        return Encryption(agreement="dhsinglepass-stddh-hkdf-sha256")
+    return Encryption()
 
 
 def _signed(identity: Identity, at: datetime) -> tuple[bytes, str]:

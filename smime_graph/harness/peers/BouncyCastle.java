@@ -12,6 +12,7 @@ import java.security.KeyPairGenerator;
 import java.security.KeyStore;
 import java.security.PrivateKey;
 import java.security.Provider;
+import java.security.PublicKey;
 import java.security.Security;
 import java.security.cert.CertPathBuilder;
 import java.security.cert.CertPathBuilderException;
@@ -63,6 +64,7 @@ import org.bouncycastle.cms.KeyAgreeRecipientInformation;
 import org.bouncycastle.cms.KeyTransRecipientInformation;
 import org.bouncycastle.cms.PasswordRecipient;
 import org.bouncycastle.cms.PasswordRecipientInformation;
+import org.bouncycastle.cms.Recipient;
 import org.bouncycastle.cms.RecipientInfoGenerator;
 import org.bouncycastle.cms.RecipientInformation;
 import org.bouncycastle.cms.RecipientInformationStore;
@@ -304,8 +306,13 @@ public final class BouncyCastle {
                         .setProvider(BC);
             case "ecdh": // ecdh:AGREEMENT:WRAP:issuer|ski:CERTIFICATE
                 X509Certificate certificate = certificate(parts[4]);
-                KeyPairGenerator keys = KeyPairGenerator.getInstance("EC", BC);
-                keys.initialize(((ECPublicKey) certificate.getPublicKey()).getParams());
+                boolean curve = certificate.getPublicKey() instanceof ECPublicKey; // or X25519
+                KeyPairGenerator keys =
+                        KeyPairGenerator.getInstance(
+                                curve ? "EC" : certificate.getPublicKey().getAlgorithm(), BC);
+                if (curve) {
+                    keys.initialize(((ECPublicKey) certificate.getPublicKey()).getParams());
+                }
                 KeyPair ephemeral = keys.generateKeyPair();
                 JceKeyAgreeRecipientInfoGenerator agreement =
                         new JceKeyAgreeRecipientInfoGenerator(
@@ -318,6 +325,29 @@ public final class BouncyCastle {
                         ? agreement.addRecipient(
                                 keyIdentifier(certificate), certificate.getPublicKey())
                         : agreement.addRecipient(certificate);
+            case "kem": // kem:WRAP:issuer|ski:CERTIFICATE; 1.72 does not have the class
+                X509Certificate holder = certificate(parts[3]);
+                Class<?> kem =
+                        Class.forName("org.bouncycastle.cms.jcajce.JceKEMRecipientInfoGenerator");
+                ASN1ObjectIdentifier wrap = new ASN1ObjectIdentifier(parts[1]);
+                Object made =
+                        parts[2].equals("ski")
+                                ? kem.getConstructor(
+                                                byte[].class,
+                                                PublicKey.class,
+                                                ASN1ObjectIdentifier.class)
+                                        .newInstance(
+                                                keyIdentifier(holder), holder.getPublicKey(), wrap)
+                                : kem.getConstructor(
+                                                X509Certificate.class, ASN1ObjectIdentifier.class)
+                                        .newInstance(holder, wrap);
+                kem.getMethod("setProvider", Provider.class).invoke(made, BC);
+                kem.getMethod("setKDF", AlgorithmIdentifier.class)
+                        .invoke(
+                                made,
+                                new AlgorithmIdentifier(
+                                        new ASN1ObjectIdentifier("1.2.840.113549.1.9.16.3.28")));
+                return (RecipientInfoGenerator) made;
             case "password":
                 return new JcePasswordRecipientInfoGenerator(
                                 new ASN1ObjectIdentifier("2.16.840.1.101.3.4.1.42"),
@@ -378,6 +408,16 @@ public final class BouncyCastle {
                     // JceKeyAgreeAuthEnvelopedRecipient came after 1.72; this one checks tags too
                     return one.getContent(
                             new JceKeyAgreeEnvelopedRecipient(privateKey(key[1])).setProvider(BC));
+                }
+                if (one.getClass().getSimpleName().equals("KEMRecipientInformation")
+                        && key[0].equals("key")) {
+                    String name = authenticated ? "JceKEMAuthEnveloped" : "JceKEMEnveloped";
+                    Class<?> kem =
+                            Class.forName("org.bouncycastle.cms.jcajce." + name + "Recipient");
+                    Object mine =
+                            kem.getConstructor(PrivateKey.class).newInstance(privateKey(key[1]));
+                    kem.getMethod("setProvider", Provider.class).invoke(mine, BC);
+                    return one.getContent((Recipient) mine);
                 }
             } catch (Exception failure) {
                 last = failure;
