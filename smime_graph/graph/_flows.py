@@ -155,7 +155,7 @@ def settle(
     """
     sending = Sending(message_id=message_id, draft_id=draft_id, disposition="unknown")
     if not isinstance(since, datetime) or since.tzinfo is None:
-        raise UsageError("since is no time with a zone", hint="give a datetime with a time zone")
+        raise UsageError("since is no time with a zone", hint="give one in UTC")
     if draft_id is not None:
         named(draft_id, what="draft_id")
     people = recipients
