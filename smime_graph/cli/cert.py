@@ -123,13 +123,14 @@ def check(
     }
     reports: list[FitnessReport] = []
     with terminal.progress("judging"):
-        for one in _read(sources, password_file):
+        found = list(_read(sources, password_file))
+        for one in found:
             for judged in _to_judge(one.certificates):
                 beside = [c for c in (*one.certificates, *further) if c != judged]
                 reports.append(fitness.check_certificate(judged, chain=beside, **of_certificates))
-            for octets in one.crls:
-                issuer = further[0] if further else None
-                reports.append(fitness.check_crl(octets, issuer=issuer, **shared))
+        known = [*further, *(c for one in found for c in one.certificates)]
+        for one in found:
+            reports += [fitness.check_crl(octets, chain=known, **shared) for octets in one.crls]
             reports += [fitness.check_ocsp(octets, **shared) for octets in one.responses]
     if not reports:
         raise UsageError("no certificate is there", hint="name a file that holds one")

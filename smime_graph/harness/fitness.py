@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Literal
 
 from cryptography import x509
@@ -25,6 +26,7 @@ from ..pki.revocation import Revocation, revocation_findings
 from ..pki.trust import TrustStore
 from ..pki.usage import require_aware
 from ..text import printable
+from ..x509 import names
 from ..x509.certificate import Certificate
 from . import (
     rules_authority,
@@ -231,29 +233,40 @@ def check_certificate(
     )
 
 
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+
+
 @checked
 def check_crl(
     crl: bytes,
     *,
     profiles: Sequence[FitnessProfile] = PROFILES,
     as_of: datetime | None = None,
-    issuer: Certificate | None = None,
+    chain: Sequence[Certificate] = (),
 ) -> FitnessReport:
     """What speaks against a CRL (DER), as `check_certificate` says it of a certificate.
 
-    With the Certificate of its issuer its signature is checked. Raises MalformedMessage for what is
-    no CRL, UsageError for a datetime without a zone. Each FitnessProfile is judged for "revoke"; a
-    FitnessReport is the result.
+    Where a Certificate of its issuer is in the `chain` its signature is checked. Raises
+    MalformedMessage for what is no CRL that can be read, UsageError for a datetime without a zone.
+    Each FitnessProfile is judged for "revoke"; a FitnessReport is the result.
     """
     moment = as_of or datetime.now(UTC)
     require_aware(moment)
     try:
         read = x509.load_der_x509_crl(crl)
-        _ = read.extensions, read.last_update_utc, read.signature_algorithm_oid
-        title = f"CRL of {printable(read.issuer.rfc4514_string())}"
-    except (ValueError, TypeError, x509.DuplicateExtension) as error:
+        _ = read.extensions, read.signature_algorithm_oid
+        name = read.issuer.public_bytes()
+        issuer = next((one for one in chain if names.same(one.subject, name)), None)
+        title = f"CRL of {names.text(name) or '(nobody)'}"
+        found = list(_run(rules_authority.RevocationList(read, moment, issuer), "crl"))
+    except _UNREADABLE as error:
         raise MalformedMessage(f"this is no CRL that can be read: {error}") from error
-    found = _run(rules_authority.RevocationList(read, moment, issuer), "crl")
     return _report(title, None, moment, profiles, ("revoke",), found)
 
 
@@ -276,11 +289,11 @@ def check_ocsp(
         read = ocsp.load_der_ocsp_response(response)
         if read.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
             raise ValueError(f"its status is {read.response_status.name.lower()}")
-        numbers = [f"{one.serial_number:#x}" for one in read.responses]
-    except (ValueError, TypeError) as error:
+        numbers = [f"{one.serial_number:#x}"[:80] for one in islice(read.responses, 3)]
+        title = f"OCSP response on {', '.join(numbers) or 'nothing'}"
+        found = list(_run(rules_authority.Response(read, moment), "ocsp"))
+    except _UNREADABLE as error:
         raise MalformedMessage(f"this is no OCSP response that says anything: {error}") from error
-    title = f"OCSP response on {', '.join(numbers[:3]) or 'nothing'}"
-    found = _run(rules_authority.Response(read, moment), "ocsp")
     return _report(title, None, moment, profiles, ("revoke",), found)
 
 

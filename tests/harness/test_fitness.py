@@ -254,7 +254,7 @@ def a_crl(
     ],
 )
 def test_a_crl_is_judged(options: dict[str, Any], rules: set[str]) -> None:
-    report = check_crl(a_crl(**options), as_of=NOW + timedelta(hours=1), issuer=an_authority())
+    report = check_crl(a_crl(**options), as_of=NOW + timedelta(hours=1), chain=[an_authority()])
     assert {one.rule.id for one in report.findings} == rules
     assert report.uses == ("revoke",)
     assert report.certificate is None
@@ -370,3 +370,27 @@ def test_a_rule_has_a_name_a_source_and_a_remedy() -> None:
         assert rule.source
         assert rule.remedy
         assert rule.weights
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_any_octets_in_crls_and_responses_give_a_report_or_our_error(data: st.DataObject) -> None:
+    made: Any = {
+        check_crl: a_crl(reason=x509.ReasonFlags.key_compromise),
+        check_ocsp: a_response(eku=oids.OCSP_SIGNING),
+    }
+    for check, octets in made.items():
+        der = bytearray(octets)
+        for place in data.draw(st.lists(st.integers(0, len(der) - 1), min_size=1, max_size=6)):
+            der[place] = data.draw(st.integers(0, 255))
+        try:
+            report = check(bytes(der), as_of=NOW)
+        except MalformedMessage:
+            continue
+        assert report.to_json()["verdicts"]
+
+
+def test_a_crl_is_held_against_the_certificate_of_its_issuer_alone(corp: Family) -> None:
+    others = [corp.authorities["root"], an_authority()]
+    report = check_crl(a_crl(), as_of=NOW + timedelta(hours=1), chain=others)
+    assert report.findings == ()
