@@ -30,7 +30,7 @@ _file = click.argument("file", metavar="FILE")
 _ids = click.argument("ids", nargs=-1, required=True, type=click.IntRange(min=1), metavar="ID...")
 
 # what send says of a message, by its state in the outbox
-_STATUS = {"sent": "accepted", "queued": "queued", "trying": "unknown", "unknown": "unknown"}
+_STATUS = {"sent": "accepted", "trying": "queued"}
 
 
 # --- send and sendmail ----------------------------------------------------------------------------
@@ -92,7 +92,9 @@ def _say(stored: OutboxMessage, named: str) -> None:
     if stored.state == "queued":
         terminal.complain("note", f"{named} waits{why}")
         terminal.hint("outbox run sends it")
-    elif stored.state in ("trying", "unknown"):
+    elif stored.state == "trying":
+        terminal.complain("note", f"{named} is being sent by somebody else")
+    elif stored.state == "unknown":
         terminal.complain("warning", f"it is not known yet whether {named} was sent{why}")
         terminal.hint("outbox run looks it up; do not send it again")
 

@@ -71,6 +71,11 @@ def carry(
         return (yield from _Courier(own, queue, row, rules, without_drafts).carry())
     except LeaseLost:
         return Carried(row.id, "trying")
+    except GeneratorExit:  # nothing can be done any more: the lease runs out
+        raise
+    except BaseException:  # Ctrl-C, a client that is closed: no byte leaves after this
+        yield OnDisk(partial(queue.release, row))
+        raise
 
 
 class _Courier:

@@ -491,6 +491,18 @@ class Queue:
                     (row.mailbox, now + hold),
                 )
 
+    def release(self, row: Row) -> None:
+        """Give the lease back of a message that was let go in the middle."""
+        now = self.now()
+        with self._changing():
+            self._db.execute(
+                "UPDATE messages SET due = ?1, lease = '', lease_until = 0,"
+                " changed = iif(state = 'trying', ?1, changed),"
+                " error = iif(state = 'trying', 'interrupted', error),"
+                " state = iif(state = 'trying', 'unknown', state) WHERE id = ?2 AND lease = ?3",
+                (now, row.id, row.lease),
+            )
+
     def failures(self, mailbox: str) -> int:
         """How often in a row nothing of the mailbox could be carried."""
         with self._lock, self._naming():

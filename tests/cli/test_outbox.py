@@ -215,7 +215,13 @@ def test_sendmail_says_that_graph_refused_it(here: Path, call: Run, listed: Any)
     assert listed()[0]["state"] == "failed"
 
 
-def test_who_is_killed_in_the_middle_loses_and_doubles_nothing(here: Path, listed: Any) -> None:
+@pytest.mark.parametrize(
+    ("number", "status", "left"),
+    [(signal.SIGKILL, -9, "trying"), (signal.SIGINT, 130, "unknown")],
+)
+def test_who_is_ended_in_the_middle_loses_and_doubles_nothing(
+    here: Path, listed: Any, number: int, status: int, left: str
+) -> None:
     with Emulator(me="alice@contoso.com", mailboxes=["bob@contoso.com"]) as emulator:
         emulator.faults.add(Fault.slow(20), on="POST */send")
         server = emulator.serve()
@@ -226,9 +232,11 @@ def test_who_is_killed_in_the_middle_loses_and_doubles_nothing(here: Path, liste
             assert time.monotonic() < end
             assert process.poll() is None, process.communicate()[1]
             time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert listed()[0]["state"] == "trying"
+        process.send_signal(number)
+        _, said = process.communicate()
+        assert process.returncode == status
+        assert (b"interrupted: message 1 of the outbox o.db is stored" in said) == (status == 130)
+        assert listed()[0]["state"] == left
         done = start("outbox", "run", "o.db", *at, "--json", cwd=here, stdout=subprocess.PIPE)
         out, _ = done.communicate(timeout=60)
         server.close()

@@ -50,7 +50,7 @@ FAULTS: dict[str, Callable[[random.Random], Fault]] = {
 
 def _late(fault: Fault, chance: random.Random) -> Fault:
     """The fault, and a copy in Sent Items that is seen within the window, or behind it."""
-    return replace(fault, sent_items_delay=chance.uniform(0.5, 2 * WINDOW.total_seconds()))
+    return replace(fault, sent_items_delay=chance.uniform(0.5, 4 * WINDOW.total_seconds()))
 
 
 class Weather(Faults):
