@@ -8,7 +8,7 @@ be lost with the power: each of them is found again by looking into the mailbox.
 A message is carried by whoever has its lease. Leases, the waiting that Graph asks for and the
 number of messages carried at once are in the file, so that threads and processes share them. A
 lease has a name that is used once: who has lost it can change nothing any more, except that what
-was sent stays sent.
+was sent stays sent. It ends with its time, or with the process that has it, where the system tells.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from os import PathLike
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from ..errors import UsageError
@@ -133,6 +134,7 @@ class Queue:
         self.now, self._ticks = clock, ticks
         self._lock = threading.RLock()
         self._server: tuple[float, float] | None = None
+        self._process = _name_of_process()
         _check_start(path)
         make_private(path)
         try:
@@ -324,7 +326,7 @@ class Queue:
 
     def is_leased(self, row: Row) -> bool:
         """Does somebody carry it?"""
-        return 0 < row.lease_until - self.now() < _FAR
+        return 0 < row.lease_until - self.now() < _FAR and not self._is_gone(row.lease)
 
     def purge(self, *, before: float) -> None:
         """Forget what was sent before that time."""
@@ -341,6 +343,7 @@ class Queue:
         """
         now = self.now()
         with self._changing():
+            self._end_leases_of_the_dead(now)
             busy = self._db.execute(
                 "SELECT mailbox FROM messages WHERE lease_until > ?1 AND lease_until < ?2"
                 " GROUP BY mailbox HAVING count(*) >= ?3 UNION"
@@ -359,10 +362,32 @@ class Queue:
             crashed = row.state == "trying"
             self._db.execute(
                 "UPDATE messages SET state = ?, lease = ?, lease_until = ?, error = ? WHERE id = ?",
-                ("unknown" if crashed else row.state, secrets.token_hex(8), now + seconds)
+                (
+                    "unknown" if crashed else row.state,
+                    f"{self._process} {secrets.token_hex(8)}",
+                    now + seconds,
+                )
                 + ("whoever sent it was ended in the middle" if crashed else row.error, row.id),
             )
             return self._get(row.id)
+
+    def _end_leases_of_the_dead(self, now: float) -> None:
+        held = self._db.execute(
+            "SELECT DISTINCT lease FROM messages WHERE lease_until > ?", (now,)
+        ).fetchall()
+        for (lease,) in held:
+            if self._is_gone(lease):
+                self._db.execute(
+                    "UPDATE messages SET lease_until = 0, due = min(due, ?) WHERE lease = ?",
+                    (now, lease),
+                )
+
+    def _is_gone(self, lease: str) -> bool:
+        """Has the process ended that has it? False where nobody can tell."""
+        if not self._process or lease.count(" ") != 3:
+            return False
+        machine, number, began, _ = lease.split(" ")
+        return machine == self._process.split(" ")[0] and _started(number) != began
 
     def content(self, row: Row) -> bytes:
         with self._lock, self._naming():
@@ -524,6 +549,29 @@ class Queue:
     def counts(self) -> dict[str, int]:
         with self._lock, self._naming():
             return dict(self._db.execute("SELECT state, count(*) FROM messages GROUP BY state"))
+
+
+def _name_of_process() -> str:
+    """The machine since it was started, its process and when that began; empty where nobody tells.
+
+    Numbers of processes are used again, and mean something else in another container.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        space = Path("/proc/self/ns/pid").readlink()
+    except OSError:
+        return ""
+    number = str(os.getpid())
+    began = _started(number)
+    return "" if began is None else f"{boot}/{space} {number} {began}"
+
+
+def _started(number: str) -> str | None:
+    """When a process began, in ticks since the machine did (proc(5)); None: there is none."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError, ValueError):
+        return None
 
 
 def _row(values: Sequence[Any]) -> Row:

@@ -723,6 +723,29 @@ def test_what_is_no_file_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_lease_ends_with_the_process_that_has_it(tmp_path: Path, raw: bytes) -> None:
+    path = tmp_path / "o.db"
+    code = (
+        "import sys, time; from smime_graph.graph._queue import Queue\n"
+        "print(Queue(sys.argv[1]).claim(seconds=3600).id, flush=True); time.sleep(100)"
+    )
+    with Outbox(path) as outbox:
+        outbox.add(raw)
+        run = subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE)
+        assert run.stdout is not None
+        assert run.stdout.readline() == b"1\n"
+        assert outbox._queue.claim(seconds=60) is None
+        run.kill()
+        run.wait()
+        run.stdout.close()
+        row = outbox._queue.claim(seconds=60)
+        assert row is not None
+        assert outbox._queue.claim(seconds=60) is None  # and is not that of others here
+        elsewhere = row.lease.replace(row.lease[:4], "else", 1).replace(" ", " 9", 1)
+        outbox._queue._db.execute("UPDATE messages SET lease = ?", (elsewhere,))
+        assert outbox._queue.claim(seconds=60) is None  # nor of a machine that nobody sees
+
+
 def test_several_processes_open_a_new_file_at_once(tmp_path: Path) -> None:
     code = (
         "import sys; from smime_graph.graph import Outbox\n"
