@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +28,7 @@ from smime_graph.errors import (
     MalformedMessage,
     PolicyRefusal,
     SignatureInvalid,
+    SmimeGraphError,
     UsageError,
 )
 from smime_graph.findings import codes
@@ -44,6 +47,7 @@ from smime_graph.smime.receipts import (
 from smime_graph.smime.report import Opened
 from smime_graph.smime.wrap import SIGNED_RECEIPT, encrypted_entity, pkcs7_mime, signed_entity
 from tests.ess import expansion_history
+from tests.properties.fuzz import elements, octets
 
 REQUEST = ReceiptRequest(("alice@contoso.com",))
 LIST = ber.octet_string(b"the list's key identifier")
@@ -775,3 +779,55 @@ def test_we_answer_the_requests_of_openssl_and_check_its_receipts(
     assert report.accepted
     assert report.signer is not None
     assert report.signer.email == "bob@contoso.com"
+
+
+def test_whatever_a_signer_puts_into_a_receipt_is_no_other_one(
+    asking: bytes, opened: Open, alice: Identity, bob: Identity, trust: TrustStore, now: datetime
+) -> None:
+    """Under good signatures: what is changed is the Receipt, msgSigDigest, or the request."""
+    [signer] = opened(asking).signers
+    confirmation = signer.services.confirmation
+    assert confirmation is not None
+    good = confirmation.receipt.der
+    digest = ess.message_signature_digest(confirmation.message_signature_digest)
+    asked = ess.receipt_request(ReceiptRequest(("alice@contoso.com", "x@y.z"), identifier=b"id"))
+    rng = random.Random(9)
+
+    def changed(der: bytes) -> bytes:
+        for _ in range(rng.randint(0, 3)):
+            der = (elements if rng.random() < 0.8 else octets)(der, rng)
+        return der
+
+    def signed_by(who: Identity, content: bytes, kind: str, attribute: bytes) -> bytes:
+        der, _ = signed_data.sign(
+            content,
+            [who],
+            detached=False,
+            policy=EXCHANGE,
+            at=now,
+            content_type=kind,
+            further=(attribute,),
+        )
+        return der
+
+    accepted = 0
+    for _ in range(150):
+        with contextlib.suppress(SmimeGraphError):  # of attributes that cannot be signed
+            der, claimed = changed(good), changed(digest)
+            cms = signed_by(bob, der, oids.RECEIPT, claimed)
+            raw = b"From: bob@contoso.com\r\n" + pkcs7_mime(SIGNED_RECEIPT, cms)
+            report = examine_receipt(raw, original=asking, trust=trust, at=now)
+            assert report.accepted or (der, claimed) != (good, digest)
+            if report.signer is not None:
+                assert der == good  # of msgSigDigest another form of BER says the same
+                held = report.signer.services.message_signature_digest
+                assert held == confirmation.message_signature_digest
+            accepted += report.accepted
+        with contextlib.suppress(SmimeGraphError):
+            cms = signed_by(alice, b"Content-Type: text/plain\r\n\r\nx", oids.DATA, changed(asked))
+            found = opened(b"From: alice@contoso.com\r\n" + pkcs7_mime("signed-data", cms))
+            answer = receipt(found, signer=bob, at=now)
+            if answer is not None:
+                assert Entity(answer).all("Bcc") == []
+                assert len(Entity(answer).all("To")) == 1
+    assert 0 < accepted < 150
