@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from smime_graph.harness.peers.drive import Missing, Refused, Resident, checked, run
 from tests.interop.cases import EncryptionCase, SigningCase
 from tests.interop.matrix import Direction
 from tests.interop.peers import bouncycastle, gpgsm, openssl
-from tests.interop.peers.peer import Missing, Refused, Resident, checked, run
 from tests.interop.people import People
 
 from .measure import Contestant, Cost, in_children
@@ -87,8 +87,9 @@ class _Repeated:
 
     def __init__(self, peer: bouncycastle.BouncyCastle, work: Callable[[Any], object]) -> None:
         self._work = work
-        self._asked = _Asked(peer.resident)
-        self._peer = bouncycastle.BouncyCastle(self._asked, peer.label)  # type: ignore[arg-type]
+        self._asked = _Asked(peer.driver.resident)
+        asked = replace(peer.driver, resident=self._asked)  # type: ignore[arg-type]
+        self._peer = bouncycastle.BouncyCastle(asked, peer.label)
         self._warm = False
 
     def __call__(self, count: int) -> Cost:
@@ -116,7 +117,7 @@ class _Asked:
 
 def _agent(peer: gpgsm.Gpgsm, folder: Path) -> Callable[[], float]:
     """Seconds of CPU of the agent, which does gpgsm's work with private keys."""
-    words = ("gpg-connect-agent", "--homedir", peer.home.name, "getinfo pid", "/bye")
+    words = ("gpg-connect-agent", "--homedir", peer.driver.home.name, "getinfo pid", "/bye")
     said = checked(run(*words, folder=folder)).split()
     stat = Path(f"/proc/{int(said[1])}/stat")
     ticks = os.sysconf("SC_CLK_TCK")

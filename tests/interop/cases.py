@@ -157,7 +157,7 @@ class EncryptionCase:
     theirs_only: bool = False
     beside: str = ""
     derived: bool = False  # the content key is derived as in RFC 9709
-    wrap: str = ""  # the usual one is as strong as the cipher (RFC 8551 2.3)
+    other_wrap: str = ""  # the usual one is as strong as the cipher (RFC 8551 2.3)
 
     @property
     def name(self) -> str:
@@ -173,10 +173,14 @@ class EncryptionCase:
 
     @property
     def key_wrap(self) -> KeyWrap:
-        if self.wrap:
-            return algorithms.by_name(KeyWrap, self.wrap)
+        if self.other_wrap:
+            return algorithms.by_name(KeyWrap, self.other_wrap)
         size = self.content_cipher.key_size
         return next(row for row in algorithms.rows(KeyWrap) if row.key_size == size)
+
+    @property
+    def wrap(self) -> str:
+        return self.key_wrap.name
 
     def make(self, readers: Sequence[Reader]) -> bytes:
         """Our EnvelopedData or AuthEnvelopedData with CONTENT."""
@@ -295,7 +299,7 @@ def _encryption_cases() -> tuple[EncryptionCase, ...]:
         EncryptionCase("aes128-wrap", p256, "aes128-cbc", "P-256"),
         EncryptionCase("aes192-wrap", p256, "aes192-cbc", "P-256"),
         EncryptionCase(
-            "des-ede3-wrap", p256, "des-ede3-cbc", "P-256", weak=True, wrap="des-ede3-wrap"
+            "des-ede3-wrap", p256, "des-ede3-cbc", "P-256", weak=True, other_wrap="des-ede3-wrap"
         ),
         EncryptionCase("pwri-kek", "password", cbc),
         EncryptionCase("aes256-wrap", "shared", cbc, "KEK"),

@@ -14,6 +14,8 @@ from functools import partial
 
 import pytest
 
+from smime_graph.harness.peers.drive import Missing, Refused
+
 from .cases import COMPRESSION, MADE, OUR_NO, READ, ROWS
 from .matrix import DIRECTIONS, FILE, Direction, Matrix, Outcome, as_text, from_markdown
 from .peers.bouncycastle import BouncyCastle
@@ -22,7 +24,7 @@ from .peers.gpgsm import Gpgsm
 from .peers.node import Node
 from .peers.nss import Nss
 from .peers.openssl import OpenSsl
-from .peers.peer import Missing, Peer, Refused
+from .peers.peer import Peer
 from .peers.pkijs import PkiJs
 from .peers.pyhanko import PyHanko
 from .people import People

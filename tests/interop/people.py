@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import dsa
@@ -37,6 +38,10 @@ class Person:
     email: str
     identity: pki.Identity = field(repr=False)
     folder: Path
+
+    @property
+    def private_key(self) -> Any:
+        return self.identity.private_key
 
     @property
     def certificate(self) -> Certificate:

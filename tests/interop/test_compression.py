@@ -6,12 +6,13 @@ import pytest
 
 from smime_graph.cms import compressed_data
 from smime_graph.errors import MalformedMessage
+from smime_graph.harness.peers.drive import Refused
 from smime_graph.policy import EXCHANGE
 
 from .cases import COMPRESSION, CONTENT
 from .conftest import COMPRESSORS, Try
 from .peers.bouncycastle import BouncyCastle
-from .peers.peer import Peer, Refused
+from .peers.peer import Peer
 
 pytestmark = pytest.mark.slow
 

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from smime_graph.cms import enveloped_data
+from smime_graph.harness.peers.drive import Refused
 
 from .cases import CONTENT, OUR_NO, EncryptionCase, Reader
 from .conftest import Try, attempts, flipped
-from .peers.peer import Peer, Refused
+from .peers.peer import Peer
 from .people import People
 
 pytestmark = pytest.mark.slow

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from smime_graph.errors import MalformedMessage
+from smime_graph.harness.peers.drive import Refused
 
 from .cases import Rejected
 from .conftest import PEERS, attempting, tried
 from .matrix import DIRECTIONS, Direction, Matrix, Outcome
-from .peers.peer import Known, Refused
+from .peers.peer import Known
 
 KNOWN = [
     pytest.param(name, known, id=f"{name}-{known.direction}-{known.row}")

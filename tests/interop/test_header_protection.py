@@ -15,10 +15,10 @@ import pytest
 
 from smime_graph import EXCHANGE, RFC_8551, Contact, Opened, encrypt, sign, unseal
 from smime_graph.errors import SignatureInvalid
+from smime_graph.harness.peers.drive import Missing, Refused, Resident, word
 
 from .conftest import flipped
 from .peers.node import BUNDLED
-from .peers.peer import Missing, Refused, Resident, word
 from .people import People, Person
 
 pytestmark = pytest.mark.slow

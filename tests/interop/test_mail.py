@@ -8,6 +8,7 @@ import pytest
 
 from smime_graph import decrypt, seal, sign, unseal, verify
 from smime_graph.errors import SignatureInvalid, VerificationFailed
+from smime_graph.harness.peers.drive import Refused, checked, run
 from smime_graph.pki.identity import Contact
 from smime_graph.policy import RFC_8551
 
@@ -15,7 +16,7 @@ from .cases import ENCRYPTION, SIGNING
 from .conftest import flipped
 from .peers.bouncycastle import BouncyCastle
 from .peers.openssl import OpenSsl
-from .peers.peer import Peer, Refused, checked, run
+from .peers.peer import Peer
 from .people import People, Person
 
 pytestmark = pytest.mark.slow

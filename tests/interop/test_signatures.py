@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from smime_graph.cms import signed_data
+from smime_graph.harness.peers.drive import Refused
 
 from .cases import CONTENT, OUR_NO, SigningCase
 from .conftest import Try, attempts, flipped
-from .peers.peer import Peer, Refused
+from .peers.peer import Peer
 from .people import People
 
 pytestmark = pytest.mark.slow

@@ -22,13 +22,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import verification
 
 from smime_graph import EXCHANGE, SmimeGraphError, TrustStore, examine
+from smime_graph.harness.peers.drive import Missing, need
 from smime_graph.pki.identity import read_certificates
 from smime_graph.pki.keyfiles.read import armour
 from smime_graph.pki.path import build_path
 from smime_graph.x509.certificate import Certificate
 
 from ..interop.peers.bouncycastle import BouncyCastle
-from ..interop.peers.peer import Missing, need
 from .test_manifest import ROWS, Case
 
 pytestmark = pytest.mark.slow
@@ -205,7 +205,7 @@ def test_bouncy_castle(paths: list[Judged], tmp_path: Path, summary: list[str]) 
     try:
         compare(peer.label, paths, judge, summary)
     finally:
-        peer.resident.close()
+        peer.close()
 
 
 def test_cryptography(paths: list[Judged], summary: list[str]) -> None:

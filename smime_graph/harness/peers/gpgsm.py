@@ -35,7 +35,7 @@ from .drive import (
 )
 from .peer import Operation, Quirk, Words
 
-_CURVES = {
+CURVES = {
     "p256": "NIST P-256",
     "p384": "NIST P-384",
     "p521": "NIST P-521",
@@ -73,8 +73,7 @@ class Gpgsm:
             "disable-crl-checks\ndisable-dirmngr\npinentry-mode loopback\nbatch\n"
         )
         (path / "gpg-agent.conf").write_text("allow-loopback-pinentry\n")
-        fingerprint = hashlib.sha1(anchor.der, usedforsecurity=False).hexdigest()
-        (path / "trustlist.txt").write_text(f"{fingerprint} S relax\n")
+        (path / "trustlist.txt").write_text(f"{fingerprint(anchor)} S relax\n")
         made = cls(found, version, folder, home)
         checked(made.run("--import", trust))
         return made
@@ -100,8 +99,7 @@ class Gpgsm:
         """Certificate and key, once; the key as the agent keeps it, as its PKCS#12 reader often
         fails. How the certificate is named: its fingerprint.
         """
-        certificate = holder.certificate
-        name = hashlib.sha1(certificate.der, usedforsecurity=False).hexdigest().upper()
+        name = fingerprint(holder.certificate)
         if name not in self.imported:
             self.done("--import", holder.certificate_file)
             listed = checked(self.run("--with-colons", "--with-keygrip", "-k", f"0x{name}"))
@@ -160,6 +158,11 @@ class Gpgsm:
         self.home.cleanup()
 
 
+def fingerprint(certificate: Certificate) -> str:
+    """How gpgsm names a certificate; SHA-1 is a label here."""
+    return hashlib.sha1(certificate.der, usedforsecurity=False).hexdigest().upper()
+
+
 def _holder(reader: Reader) -> Holder:
     if isinstance(reader, Password | SharedKey):
         raise Refused("gpgsm knows neither passwords nor shared keys")
@@ -194,12 +197,12 @@ def _agent_key(key: Any, kind: str) -> bytes:
             "u": pow(p, -1, q),
         }
         return _expression("rsa", [(name, _unsigned(value)) for name, value in values.items()])
-    if isinstance(key, ec.EllipticCurvePrivateKey) and kind in _CURVES:
+    if isinstance(key, ec.EllipticCurvePrivateKey) and kind in CURVES:
         private = key.private_numbers()
         size = -(-key.key_size // 8)
         x, y = private.public_numbers.x, private.public_numbers.y
         point = b"\x04" + x.to_bytes(size, "big") + y.to_bytes(size, "big")
-        values_ec = [("curve", _CURVES[kind].encode()), ("q", point)]
+        values_ec = [("curve", CURVES[kind].encode()), ("q", point)]
         return _expression("ecc", [*values_ec, ("d", _unsigned(private.private_value))])
     # a certificate alone: what is signed with such a key may be verified all the same
     raise Refused(f"the agent has no keys of kind {kind}")
@@ -436,7 +439,7 @@ class GpgsmPeer:
         raise Refused(re.sub("offset [0-9]+", "offset", _words(done)))
 
     def _validate(self, case: Case) -> None:
-        name = hashlib.sha1(case.certificate.der, usedforsecurity=False).hexdigest()
+        name = fingerprint(case.certificate)
         self.driver.run("--import", case.certificate_file)
         done = self.driver.run("--with-validation", "--with-colons", "-k", f"0x{name}")
         # the validity in the second field of the line of the certificate (doc/DETAILS of GnuPG)

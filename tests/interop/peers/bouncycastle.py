@@ -8,17 +8,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
-from smime_graph.harness.peers import drive
+from smime_graph.harness.peers import bouncycastle
+from smime_graph.harness.peers.drive import word
 
 from ..cases import EncryptionCase, Reader, SigningCase
 from ..matrix import Direction
-from ..people import PASSWORD, SHARED_KEY, People, Person
-from .peer import Known, Missing, Resident, checked, need, run, word
-
-_JARS = ("bcprov", "bcpkix", "bcutil", "bcmail", "javax.mail", "javax.activation")
-_PACKAGES = "libbcprov-java libbcpkix-java libbcutil-java libbcmail-java libmail-java"
-_SOURCE = Path(drive.__file__).with_name("BouncyCastle.java")
-_OAEP_NAMES = {"sha1": "SHA-1", "sha256": "SHA-256", "sha384": "SHA-384", "sha512": "SHA-512"}
+from ..people import People, Person
+from .peer import Known, reader_of
 
 KNOWN = (
     *(
@@ -57,7 +53,7 @@ KNOWN = (
 class BouncyCastle:
     """CMS and mail of Bouncy Castle."""
 
-    resident: Resident
+    driver: bouncycastle.BouncyCastle
     label: str
     known: ClassVar[Sequence[Known]] = KNOWN
 
@@ -65,18 +61,8 @@ class BouncyCastle:
     def start(
         cls, people: People, folder: Path, options: Sequence[str] = ("-XX:TieredStopAtLevel=1",)
     ) -> BouncyCastle:
-        """By default with the first compiler alone: a suite ends before the second pays."""
-        need("java", "default-jdk-headless")
-        need("javac", "default-jdk-headless")
-        jars = [Path("/usr/share/java") / f"{name}.jar" for name in _JARS]
-        if not all(jar.exists() for jar in jars):
-            raise Missing(f"Bouncy Castle is not installed: apt-get install {_PACKAGES}")
-        path = ":".join(str(part) for part in (*jars, folder))
-        checked(run("javac", "-nowarn", "-cp", path, "-d", folder, _SOURCE, folder=folder))
-        java = ["java", *options, "-Xmx256m", "-cp", path, "BouncyCastle"]
-        resident = Resident.start(java, folder)
-        version = resident.version.partition("/")[0]
-        return cls(resident, f"Bouncy Castle {version.strip()}")
+        driver = bouncycastle.BouncyCastle.start(folder, options=options)
+        return cls(driver, f"Bouncy Castle {driver.version}")
 
     @staticmethod
     def lacks(direction: Direction, case: SigningCase | EncryptionCase) -> str | None:
@@ -86,93 +72,52 @@ class BouncyCastle:
             return "writes ChaCha20-Poly1305 into EnvelopedData, against RFC 8103 3"
         return None
 
-    def _algorithm(self, case: SigningCase, signer: Person) -> str:
-        digest = case.digest.upper()
-        if signer.kind.startswith("rsa"):
-            return f"{digest}withRSA" + ("andMGF1" if case.pss else "")
-        if signer.kind in ("ed25519", "ed448"):
-            return signer.kind.capitalize()
-        if signer.kind == "dsa":
-            return f"{digest}withDSA"
-        return f"{digest}withECDSA"
-
     def sign(self, case: SigningCase, content: bytes, signers: Sequence[Person]) -> bytes:
-        words = ["sign", "opaque" if case.opaque else "detached"]
-        words += ["ski" if case.ski else "issuer", word(content)]
-        for signer in signers:
-            words += [self._algorithm(case, signer), word(signer.certificate.der)]
-            words += [word(signer.pkcs8)]
-        return self.resident.ask(*words)
+        return self.driver.sign(case, content, signers)
 
     def verify(self, case: SigningCase, cms: bytes, content: bytes | None) -> bytes:
-        return self.resident.ask("verify", word(cms), "-" if content is None else word(content))
+        return self.driver.verify(cms, content)
 
     def encrypt(self, case: EncryptionCase, content: bytes, to: Sequence[Reader]) -> bytes:
-        recipients = [self._recipient(case, reader) for reader in to]
-        return self.resident.ask("encrypt", case.content_cipher.oid, word(content), *recipients)
-
-    def _recipient(self, case: EncryptionCase, reader: Reader) -> str:
-        if reader == "password":
-            return f"password:{word(PASSWORD.password.encode())}"
-        if reader == "shared":
-            return f"shared:{word(SHARED_KEY.identifier)}:{word(SHARED_KEY.key)}"
-        assert isinstance(reader, Person)
-        certificate = word(reader.certificate.der)
-        if case.oaep is not None:
-            digest, mgf = _OAEP_NAMES[case.oaep.digest], _OAEP_NAMES[case.oaep.mgf_digest]
-            return f"oaep:{digest}:{mgf}:{word(case.oaep.label)}:{certificate}"
-        if reader.kind.startswith("rsa"):
-            return f"{'rsa-ski' if case.ski else 'rsa'}:{certificate}"
-        form = "ski" if case.ski else "issuer"
-        return f"ecdh:{case.key_agreement.oid}:{case.key_wrap.oid}:{form}:{certificate}"
+        return self.driver.encrypt(case, content, [reader_of(one) for one in to])
 
     def decrypt(self, case: EncryptionCase, cms: bytes, reader: Reader) -> bytes:
-        return self.resident.ask("decrypt", word(cms), self._key(reader))
-
-    def _key(self, reader: Reader) -> str:
-        if reader == "password":
-            return f"password:{word(PASSWORD.password.encode())}"
-        if reader == "shared":
-            return f"shared:{word(SHARED_KEY.identifier)}:{word(SHARED_KEY.key)}"
-        assert isinstance(reader, Person)
-        return f"key:{word(reader.pkcs8)}"
+        return self.driver.decrypt(cms, reader_of(reader))
 
     def compress(self, content: bytes) -> bytes:
-        return self.resident.ask("compress", word(content))
+        return self.driver.resident.ask("compress", word(content))
 
     def decompress(self, cms: bytes) -> bytes:
-        return self.resident.ask("decompress", word(cms))
+        return self.driver.resident.ask("decompress", word(cms))
 
     def validate_mail(self, raw: bytes, anchor: bytes) -> list[str]:
         """What SignedMailValidator says, one line for each signer, error and notification."""
-        return self.resident.ask("validate-mail", word(raw), word(anchor)).decode().splitlines()
+        return self.driver.validate_mail(raw, anchor)
 
     def path(
         self, at: datetime, anchor: bytes, chain: Sequence[bytes], crls: Sequence[bytes]
     ) -> str:
         """The word good, or what its path validator has against the first certificate."""
-        words = [",".join(map(word, part)) for part in (chain, crls)]
-        moment = str(int(at.timestamp() * 1000))
-        return self.resident.ask("path", moment, word(anchor), *words).decode()
+        return self.driver.path(at, anchor, chain, crls)
 
     def seal_mail(
         self, text: str, signing: SigningCase, signer: Person, case: EncryptionCase, reader: Person
     ) -> bytes:
         """A message from the signer: multipart/signed inside application/pkcs7-mime."""
-        return self.resident.ask(
+        return self.driver.resident.ask(
             "seal-mail",
             word(signer.email.encode()),
             word(text.encode()),
-            self._algorithm(signing, signer),
+            self.driver.algorithm(signing, signer),
             word(signer.certificate.der),
             word(signer.pkcs8),
             case.content_cipher.oid,
-            self._recipient(case, reader),
+            self.driver.recipient(case, reader),
         )
 
     def open_mail(self, raw: bytes, reader: Person) -> bytes:
         """The entity inside an application/pkcs7-mime message."""
-        return self.resident.ask("open-mail", word(raw), self._key(reader))
+        return self.driver.resident.ask("open-mail", word(raw), f"key:{word(reader.pkcs8)}")
 
     def close(self) -> None:
-        self.resident.close()
+        self.driver.close()

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from smime_graph.harness.peers import gnutls
+
 from ..cases import EncryptionCase, Reader, SigningCase
 from ..matrix import Direction
 from ..people import People, Person
-from .peer import Known, Refused, checked, need, run
+from .peer import Known
 
 KNOWN = (
     Known("made", "ml-dsa-.*", "lists no signature", "no ML-DSA (RFC 9882 3)"),
@@ -43,14 +45,15 @@ class GnuTls:
 
     people: People
     folder: Path
+    driver: gnutls.GnuTls
     label: str
     known: ClassVar[Sequence[Known]] = KNOWN
 
     @classmethod
     def start(cls, people: People, folder: Path) -> GnuTls:
-        need("certtool", "gnutls-bin")
-        version = checked(run("certtool", "--version", folder=folder)).decode().split()[1]
-        return cls(people, folder, f"GnuTLS {'.'.join(version.split('.')[:2])}")
+        driver = gnutls.GnuTls.start(folder)
+        label = f"GnuTLS {'.'.join(driver.version.split('.')[:2])}"
+        return cls(people, folder, driver, label)
 
     @staticmethod
     def lacks(direction: Direction, case: SigningCase | EncryptionCase) -> str | None:
@@ -63,36 +66,12 @@ class GnuTls:
         return None
 
     def sign(self, case: SigningCase, content: bytes, signers: Sequence[Person]) -> bytes:
-        (self.folder / "body").write_bytes(content)
         (signer,) = signers
-        words = ["--p7-sign" if case.opaque else "--p7-detached-sign", "--p7-time"]
-        words += ["--p7-include-cert", "--outder", "--infile", "body", "--outfile", "out"]
-        words += ["--load-certificate", str(signer.certificate_file)]
-        words += ["--load-privkey", str(signer.key_file)]
-        if case.row not in ("ed25519", "ed448"):
-            words += ["--hash", case.digest.upper()]
-        out = self.folder / "out"
-        out.unlink(missing_ok=True)
-        checked(run("certtool", *words, folder=self.folder))
-        return out.read_bytes()
+        return self.driver.sign(case, content, signer, folder=self.folder)
 
     def verify(self, case: SigningCase, cms: bytes, content: bytes | None) -> bytes:
-        (self.folder / "cms").write_bytes(cms)
-        words = ["--p7-verify", "--inder", "--infile", "cms"]
-        words += ["--load-ca-certificate", str(self.people.root_file)]
-        if content is not None:
-            (self.folder / "body").write_bytes(content)
-            words += ["--load-data", "body"]
-        done = run("certtool", *words, folder=self.folder)
-        said = (done.stdout + done.stderr).decode(errors="replace")
-        if done.returncode or said.count("Signature status: ok") != len(case.keys):
-            status = [line.strip() for line in said.splitlines() if "Signature status" in line]
-            raise Refused("; ".join(status) or "it lists no signature")
-        if content is not None:
-            return content
-        shown = ["--p7-info", "--p7-show-data", "--inder", "--infile", "cms", "--outfile", "out"]
-        checked(run("certtool", *shown, folder=self.folder))
-        return (self.folder / "out").read_bytes()
+        trust = self.people.root_file
+        return self.driver.verify(len(case.keys), cms, content, trust, folder=self.folder)
 
     def encrypt(self, case: EncryptionCase, content: bytes, to: Sequence[Reader]) -> bytes:
         raise NotImplementedError

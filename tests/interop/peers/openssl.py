@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from smime_graph.harness.peers import openssl
+
 from ..cases import EncryptionCase, Reader, SigningCase
 from ..matrix import Direction
-from ..people import PASSWORD, SHARED_KEY, People, Person
-from .peer import Known, checked, need, run
-
-_LEGACY = ("-provider", "legacy", "-provider", "default")  # RC2
-_WRAPS = {"des-ede3-wrap": "des3-wrap"}
-_CIPHERS = {"des-ede3-cbc": "des3", "rc2-cbc": "rc2-128"}
+from ..people import People, Person
+from .peer import Known, reader_of
 
 _NO_X = "no X25519 and X448 (RFC 8418 3.2)"
 _NO_CCM = "no AES-CCM (RFC 5084 3.1)"
@@ -52,86 +50,34 @@ KNOWN = (
 class OpenSsl:
     """`openssl cms` in DER, one process for each message."""
 
-    people: People
-    folder: Path
+    driver: openssl.OpenSsl
     label: str
     known: ClassVar[Sequence[Known]] = KNOWN
 
     @classmethod
     def start(cls, people: People, folder: Path) -> OpenSsl:
-        need("openssl", "openssl")
-        words = checked(run("openssl", "version", folder=folder)).decode().split()
-        return cls(people, folder, f"OpenSSL {'.'.join(words[1].split('.')[:2])}")
+        driver = openssl.OpenSsl.start(people.root_file, folder)
+        return cls(driver, f"OpenSSL {'.'.join(driver.version.split('.')[:2])}")
 
     @staticmethod
     def lacks(direction: Direction, case: SigningCase | EncryptionCase) -> str | None:
         return None
 
-    def _cms(self, *words: str | Path, stdin: bytes = b"") -> bytes:
-        out = self.folder / "out"
-        out.unlink(missing_ok=True)
-        checked(run("openssl", "cms", *words, "-out", out, folder=self.folder, stdin=stdin))
-        return out.read_bytes()
+    @property
+    def folder(self) -> Path:
+        return self.driver.folder
 
     def sign(self, case: SigningCase, content: bytes, signers: Sequence[Person]) -> bytes:
-        words: list[str | Path] = ["-sign", "-binary", "-outform", "DER"]
-        words += ["-md", case.digest]
-        words += ["-nodetach"] if case.opaque else []
-        words += ["-keyid"] if case.ski else []
-        for signer in signers:
-            words += ["-signer", signer.certificate_file, "-inkey", signer.key_file]
-            if case.pss:
-                words += ["-keyopt", "rsa_padding_mode:pss", "-keyopt", "rsa_pss_saltlen:digest"]
-        return self._cms(*words, stdin=content)
+        return self.driver.sign(case, content, signers)
 
     def verify(self, case: SigningCase, cms: bytes, content: bytes | None) -> bytes:
-        words: list[str | Path] = ["-verify", "-binary", "-inform", "DER"]
-        words += ["-CAfile", self.people.root_file]
-        if content is not None:
-            path = self.folder / "content"
-            path.write_bytes(content)
-            words += ["-content", path]
-        return self._cms(*words, stdin=cms)
+        return self.driver.verify(content, cms, beside=self.folder / "content")
 
     def encrypt(self, case: EncryptionCase, content: bytes, to: Sequence[Reader]) -> bytes:
-        words: list[str | Path] = ["-encrypt", "-binary", "-outform", "DER"]
-        words += [f"-{_CIPHERS.get(case.cipher, case.cipher.replace('aes', 'aes-'))}"]
-        words += _LEGACY if case.cipher == "rc2-cbc" else ()
-        words += ["-keyid"] if case.ski else []
-        for reader in to:
-            words += self._recipient(case, reader)
-        return self._cms(*words, stdin=content)
-
-    def _recipient(self, case: EncryptionCase, reader: Reader) -> list[str | Path]:
-        if reader == "password":
-            return ["-pwri_password", PASSWORD.password]
-        if reader == "shared":
-            return ["-secretkey", SHARED_KEY.key.hex(), "-secretkeyid", SHARED_KEY.identifier.hex()]
-        assert isinstance(reader, Person)
-        words: list[str | Path] = ["-recip", reader.certificate_file]
-        options: list[str] = []
-        if case.oaep is not None:
-            options += ["rsa_padding_mode:oaep", f"rsa_oaep_md:{case.oaep.digest}"]
-            options += [f"rsa_mgf1_md:{case.oaep.mgf_digest}"]
-            if case.oaep.label:
-                options += [f"rsa_oaep_label:{case.oaep.label.hex()}"]
-        elif not reader.kind.startswith("rsa"):
-            scheme, _, digest = case.agreement.removesuffix("kdf").rpartition("-")
-            options += [f"ecdh_kdf_md:{digest}"]
-            options += [f"ecdh_cofactor_mode:{int('cofactor' in scheme)}"]
-            words = [f"-{_WRAPS.get(case.key_wrap.name, case.key_wrap.name)}", *words]
-        for option in options:
-            words += ["-keyopt", option]
-        return words
+        return self.driver.encrypt(case, content, [reader_of(one) for one in to])
 
     def decrypt(self, case: EncryptionCase, cms: bytes, reader: Reader) -> bytes:
-        words: list[str | Path] = ["-decrypt", "-binary", "-inform", "DER"]
-        words += _LEGACY if case.cipher == "rc2-cbc" else ()
-        if isinstance(reader, str):
-            words += self._recipient(case, reader)
-        else:
-            words += ["-recip", reader.certificate_file, "-inkey", reader.key_file]
-        return self._cms(*words, stdin=cms)
+        return self.driver.decrypt(case, cms, reader_of(reader))
 
     def close(self) -> None:
         pass

@@ -1,34 +1,24 @@
 """What a peer is: another implementation of CMS that makes and reads in a process of its own.
 
-A driver raises `Refused` where the peer says no. What it has no operation for at all is not tried:
-`lacks` tells so. What it tries and fails at stands in `known`, with the words that it says then;
-it is tried all the same, so that a newer version is noticed.
+Most are driven by `smime_graph.harness.peers`, as in the harness. A driver raises `Refused` where
+the peer says no. What it has no operation for at all is not tried: `lacks` tells so. What it tries
+and fails at stands in `known`, with the words that it says then; it is tried all the same, so that
+a newer version is noticed.
 """
 
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
-from base64 import b64decode, b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol, Self
 
+from smime_graph.harness.peers import drive
+
 from ..cases import EncryptionCase, Reader, SigningCase
 from ..matrix import Direction
-from ..people import People, Person
-
-PATIENCE = 60  # seconds for one answer of a peer; most take a hundredth of one
-
-
-class Refused(Exception):
-    """The peer says no."""
-
-
-class Missing(Exception):
-    """The peer is not installed; the text says what to install."""
+from ..people import PASSWORD, SHARED_KEY, People, Person
 
 
 @dataclass(frozen=True)
@@ -74,94 +64,8 @@ class Peer(Protocol):
     def close(self) -> None: ...
 
 
-def need(program: str, package: str) -> str:
-    """The program's path. Raises Missing, naming the package to install."""
-    found = shutil.which(program)
-    if found is None:
-        raise Missing(f"{program} is not installed: apt-get install {package}")
-    return found
-
-
-def run(
-    *command: str | Path,
-    folder: Path,
-    stdin: bytes = b"",
-    environment: Mapping[str, str] | None = None,
-) -> subprocess.CompletedProcess[bytes]:
-    """The command's result, whatever its exit status. Raises Refused if it does not end in time."""
-    try:
-        return subprocess.run(
-            [str(word) for word in command],
-            cwd=folder,
-            input=stdin,
-            capture_output=True,
-            timeout=PATIENCE,
-            env=None if environment is None else dict(environment),
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise Refused(f"{command[0]} did not end within {PATIENCE} s") from None
-
-
-def checked(done: subprocess.CompletedProcess[bytes]) -> bytes:
-    """Standard output of a command that went well. Raises Refused with its last words."""
-    if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip()).decode(errors="replace")
-        raise Refused(said.splitlines()[-1] if said else f"exit status {done.returncode}")
-    return done.stdout
-
-
-def word(value: bytes) -> str:
-    return "=" + b64encode(value).decode()
-
-
-@dataclass
-class Resident:
-    """A process that answers one line with one line; starting it is what costs."""
-
-    process: subprocess.Popen[bytes]
-    version: str
-
-    @classmethod
-    def start(cls, command: Sequence[str | Path], folder: Path) -> Resident:
-        process = subprocess.Popen(
-            [str(part) for part in command],
-            cwd=folder,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        resident = cls(process, "")
-        try:
-            resident.version = resident._answer().decode()
-        except Refused as error:
-            resident.close()
-            raise Missing(f"{command[0]} did not start: {error}") from None
-        return resident
-
-    def ask(self, *words: str) -> bytes:
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(" ".join(words).encode() + b"\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            raise Refused("the peer has ended") from None
-        return self._answer()
-
-    def _answer(self) -> bytes:
-        # a hanging peer is ended by the time limit of the test
-        assert self.process.stdout is not None
-        state, _, rest = self.process.stdout.readline().decode().rstrip("\n").partition(" ")
-        if state != "ok":
-            raise Refused(rest or "the peer has ended")
-        return b64decode(rest[1:])
-
-    def close(self) -> None:
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                pipe.close()
-        try:
-            self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+def reader_of(reader: Reader) -> drive.Reader:
+    """As the drivers know it."""
+    if isinstance(reader, str):
+        return PASSWORD if reader == "password" else SHARED_KEY
+    return reader

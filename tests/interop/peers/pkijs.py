@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from smime_graph.harness.peers.drive import Missing, Resident, need, word
+
 from ..cases import EncryptionCase, Reader, SigningCase
 from ..matrix import Direction
 from ..people import PASSWORD, SHARED_KEY, People, Person
-from .peer import Known, Missing, Resident, need, word
+from .peer import Known
 
 _FOLDER = Path(__file__).parent
 _HASHES = {"sha1": "SHA-1", "sha256": "SHA-256", "sha384": "SHA-384", "sha512": "SHA-512"}

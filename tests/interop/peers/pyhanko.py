@@ -9,10 +9,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import ClassVar
 
+from smime_graph.harness.peers.drive import Missing, Refused
+
 from ..cases import EncryptionCase, Reader, SigningCase
 from ..matrix import Direction
 from ..people import People, Person
-from .peer import Known, Missing, Refused
+from .peer import Known
 
 KNOWN = (
     Known(
