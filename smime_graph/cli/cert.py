@@ -28,7 +28,7 @@ _MOST_FILES = 1000
 
 
 class Day(Time):
-    """A date (its end in UTC), or an RFC 3339 time."""
+    """A date (its beginning in UTC), or an RFC 3339 time."""
 
     name = "date"
 

@@ -153,7 +153,7 @@ body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding
 h2{margin-top:2.5rem;overflow-wrap:anywhere}small{opacity:.75}
 table{border-collapse:collapse;width:100%}
 td,th{text-align:left;vertical-align:top;padding:.35rem .6rem;border-bottom:1px solid var(--line)}
-td{overflow-wrap:anywhere}.fails,.error{color:var(--no);font-weight:600}
+td:not([class]){overflow-wrap:anywhere}td[class]{white-space:nowrap}.fails,.error{color:var(--no);font-weight:600}
 .doubtful,.warning{color:var(--so);font-weight:600}.fits,.notice{color:var(--yes)}
 """
 
@@ -177,8 +177,9 @@ def _section(report: FitnessReport) -> str:
     for profile in report.profiles:
         verdicts = [report.verdict(profile, use) for use in report.uses]
         cells = "".join(f'<td class="{one}">{one}</td>' for one in verdicts)
-        rows.append(f"<tr><th>{TITLES[profile]}</th>{cells}</tr>")
-    table = f"<table><tr><th></th>{columns}</tr>{''.join(rows)}</table>"
+        why = escape(verdict_line(report, profile).partition(":")[2].strip())
+        rows.append(f"<tr><th>{TITLES[profile]}</th>{cells}<td>{why}</td></tr>")
+    table = f"<table><tr><th></th>{columns}<th></th></tr>{''.join(rows)}</table>"
     found = "".join(map(_row, report.findings))
     findings = (
         "<h3>What speaks against it</h3><table><tr><th></th><th>what</th><th>rule</th>"

@@ -354,7 +354,10 @@ _BY_DIGEST: dict[str, Weights] = {
 def _strength(subject: Subject) -> Iterator[Fault]:
     for found in key_findings(subject.certificate):
         if found.code == "alg.key.weak":
-            yield Fault("subjectPublicKeyInfo", found.text)
+            # Windows takes no RSA key below 1024 bits (KB 2661254)
+            short = getattr(subject.key, "key_size", 1024) < 1024
+            weights = weigh("rfc8550", "outlook", "exchange-online") if short else None
+            yield Fault("subjectPublicKeyInfo", found.text, weights=weights)
     weights = _BY_DIGEST.get(subject.signature_oid)
     if weights is not None and not subject.certificate.is_self_issued:
         name = "SHA-1" if subject.signature_oid in SHA1 else "MD5"

@@ -185,6 +185,11 @@ def test_a_key_on_a_token_signs(
     assert signed.returncode == 0, signed.stderr
     verified = run("verify", "--trust", "ca/ca.pem", cwd=made, stdin=signed.stdout)
     assert verified.stdout.endswith(b"the figures\r\n")
+    checked = run(
+        *("cert", "check", uri, "--password-file", str(tmp_path / "pin"), "--json"), cwd=made
+    )
+    [report] = json.loads(checked.stdout)["reports"]
+    assert report["sha256"] == certificate.sha256
 
 
 def test_a_layer_of_a_part_is_shown_and_opened_alone(made: Path) -> None:

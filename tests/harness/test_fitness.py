@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smime_graph import oids
+from smime_graph.asn1 import ber
 from smime_graph.authority import profile
 from smime_graph.authority.family import Family, family
-from smime_graph.authority.mutators import sign_anew
+from smime_graph.authority.mutators import Mutator, sign_anew
 from smime_graph.authority.pool import pool_key
 from smime_graph.authority.recipes import ALICE
 from smime_graph.authority.variants import VARIANTS, Variant
@@ -394,3 +395,23 @@ def test_a_crl_is_held_against_the_certificate_of_its_issuer_alone(corp: Family)
     others = [corp.authorities["root"], an_authority()]
     report = check_crl(a_crl(), as_of=NOW + timedelta(hours=1), chain=others)
     assert report.findings == ()
+
+
+def test_outlook_takes_no_rsa_key_below_1024_bits(corp: Family) -> None:
+    def with_key(bits: int) -> Mutator:
+        number = ber.integer((1 << (bits - 1)) + 1)
+        numbers = ber.sequence(number, ber.integer(65537))
+        algorithm = ber.sequence(ber.oid(oids.RSA_ENCRYPTION), ber.null())
+        info = ber.sequence(algorithm, ber.bit_string(numbers))
+        return lambda fields: [*fields[:6], info, *fields[7:]]
+
+    anybody = corp["rsa-2048"].identity
+    for bits, verdict in ((768, "fails"), (1024, "doubtful"), (2048, "fits")):
+        changed = sign_anew(
+            anybody.certificate,
+            anybody.private_key,
+            changes=[with_key(bits)],
+        )
+        report = check_certificate(changed, as_of=NOW, profiles=["outlook", "rfc8550"])
+        assert report.verdict("outlook", "sign") == verdict
+        assert report.is_fit("rfc8550") == (bits == 2048)
