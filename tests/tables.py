@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from smime_graph import algorithms
-from smime_graph.findings import CATALOGUE
+from smime_graph.findings import CATALOGUE, Severity
+from smime_graph.harness.fitness import RULES
+from smime_graph.harness.profiles import PROFILES, SBR, FitnessProfile
 from smime_graph.policy import POLICIES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -176,8 +178,43 @@ def standards_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _profiles(weights: Mapping[FitnessProfile, Severity]) -> str:
+    """The profiles of a rule, S/MIME BR's as one, by what it weighs for them."""
+    shown = []
+    for severity in sorted(set(weights.values()), reverse=True):
+        named: list[str] = [p for p in PROFILES if weights.get(p) is severity]
+        if len(named) == len(PROFILES):
+            return "everybody"
+        if set(SBR) <= set(named):
+            named = ["S/MIME BR", *(p for p in named if p not in SBR)]
+        shown.append(f"{severity}: {', '.join(named)}")
+    return "; ".join(shown)
+
+
+def rules_table() -> str:
+    lines = [
+        "# Rules on certificates",
+        "",
+        "What `smime-graph cert check` holds a certificate, an authority, a CRL or an OCSP",
+        "response to. A finding may weigh less than its rule, where a document says SHOULD, and be",
+        "of some profiles alone: `--json` shows what counts. `pkilint`: its codes for the same.",
+        "",
+        "| rule | of | wants that | by | since | counts for | pkilint |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for one in RULES:
+        of = ", ".join(one.about) or "certificate"
+        codes = ", ".join(f"`{code}`" for code in one.codes)
+        lines.append(
+            f"| {one.id} | {of} | {one.title} | {one.source} | {one.since or ''} |"
+            f" {_profiles(one.weights)} | {codes} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 TABLES: dict[Path, Callable[[], str]] = {
     PACKAGE / "ALGORITHMS.md": algorithms_table,
     PACKAGE / "FINDINGS.md": findings_table,
+    PACKAGE / "RULES.md": rules_table,
     PACKAGE / "STANDARDS.md": standards_table,
 }
