@@ -345,13 +345,15 @@ class Queue:
         with self._changing():
             self._end_leases_of_the_dead(now)
             busy = self._db.execute(
-                "SELECT mailbox FROM messages WHERE lease_until > ?1 AND lease_until < ?2"
+                "SELECT mailbox FROM messages"
+                " WHERE lease_until > 0 AND lease_until > ?1 AND lease_until < ?2"
                 " GROUP BY mailbox HAVING count(*) >= ?3 UNION"
                 " SELECT mailbox FROM mailboxes WHERE not_before > ?1 AND not_before < ?2",
                 (now, now + _FAR, AT_ONCE),
             ).fetchall()
             found = self._one(
-                f"SELECT {_ROWS} WHERE (due <= ?1 OR due > ?2)"  # noqa: S608
+                # with the plus signs the index gives the first, and not all of them to be sorted
+                f"SELECT {_ROWS} WHERE due IS NOT NULL AND (+due <= ?1 OR +due > ?2)"  # noqa: S608
                 " AND (lease_until <= ?1 OR lease_until > ?2) AND coalesce(id = ?3, 1)"
                 " AND mailbox NOT IN (SELECT value FROM json_each(?4)) ORDER BY due, id LIMIT 1",
                 *(now, now + _FAR, only, json.dumps([one for (one,) in busy])),
@@ -373,12 +375,14 @@ class Queue:
 
     def _end_leases_of_the_dead(self, now: float) -> None:
         held = self._db.execute(
-            "SELECT DISTINCT lease FROM messages WHERE lease_until > ?", (now,)
+            "SELECT DISTINCT lease FROM messages WHERE lease_until > 0 AND lease_until > ?",
+            (now,),
         ).fetchall()
         for (lease,) in held:
             if self._is_gone(lease):
                 self._db.execute(
-                    "UPDATE messages SET lease_until = 0, due = min(due, ?) WHERE lease = ?",
+                    "UPDATE messages SET lease_until = 0, due = min(due, ?)"
+                    " WHERE lease_until > 0 AND lease = ?",
                     (now, lease),
                 )
 
@@ -510,10 +514,12 @@ class Queue:
                     (row.mailbox,),
                 )
             else:
+                # those that fail together have failed once
                 self._db.execute(
-                    "INSERT INTO mailboxes VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET"
-                    " not_before = max(not_before, excluded.not_before), failures = failures + 1",
-                    (row.mailbox, now + hold),
+                    "INSERT INTO mailboxes VALUES (?1, ?2, 1) ON CONFLICT DO UPDATE SET"
+                    " failures = failures + (not_before <= ?3),"
+                    " not_before = max(not_before, excluded.not_before)",
+                    (row.mailbox, now + hold, now),
                 )
 
     def release(self, row: Row) -> None:

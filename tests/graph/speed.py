@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import resource
+import socket
 import subprocess
 import sys
 import tempfile
@@ -36,6 +37,11 @@ def served(data: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     port = free_port()
     process = start("emulate", data, port, 1, 0.0)
     try:
+        while True:
+            with socket.socket() as one:
+                if not one.connect_ex(("127.0.0.1", port)):
+                    break
+            time.sleep(0.05)
         yield process, f"http://127.0.0.1:{port}/v1.0"
     finally:
         process.kill()
@@ -55,7 +61,7 @@ async def send(path: Path, url: str, via: str, count: int) -> list[float]:
         async with AsyncGraphClient(TOKEN, url=url) as graph:
             task = asyncio.ensure_future(outbox.run_async(graph))
             while not task.done():
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(0.5)
                 sent = count - sum(
                     number for state, number in outbox._queue.counts().items() if state != "sent"
                 )

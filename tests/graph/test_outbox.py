@@ -528,6 +528,22 @@ def test_what_graph_asks_to_wait_holds_for_everybody(fake: type[FakeGraph]) -> N
     assert [one.state for one in run(world)] == ["sent", "sent"]
 
 
+def test_those_that_fail_together_have_failed_once(fake: type[FakeGraph]) -> None:
+    refused = [(False, httpx.ConnectError("refused")) for _ in range(4)]
+    world = World(fake(faults=refused))
+    world.add(1, 2, 3, 4, via="sendmail")
+    workers = [Worker(world) for _ in range(4)]
+    for _ in range(3):
+        for one in workers:
+            one.step()  # all of them have their message, and its bytes
+    for one in workers:
+        while not one.step():
+            pass
+    assert [one.done[0].state for one in workers] == ["queued"] * 4
+    assert world.queue.failures("me") == 1
+    assert (world.queue.next_due() or 0.0) - world.now <= 2.0
+
+
 def test_a_person_does_not_wait_for_what_holds_a_mailbox(
     fake: type[FakeGraph], graph_error: Callable[..., httpx.Response]
 ) -> None:
