@@ -27,7 +27,20 @@ if TYPE_CHECKING:
 @option("--variant", metavar="GLOB", default="*", help="Only those whose id fits, as 'eku-*'.")
 @option("--seed", type=int, metavar="N", help="The same octets each time; fixes the time as well.")
 @option("--at", type=Time(), metavar="TIME", help="When it is for (RFC 3339), not now.")
-def issue(directory: str, name: str, variant: str, seed: int | None, at: datetime | None) -> None:
+@option(
+    "--token",
+    metavar="URI",
+    help="Also put keys and certificates onto this PKCS#11 token (RSA and EC), each by its id:"
+    " 'pkcs11:token=test?module-path=...&pin-source=file:...'.",
+)
+def issue(
+    directory: str,
+    name: str,
+    variant: str,
+    seed: int | None,
+    at: datetime | None,
+    token: str | None,
+) -> None:
     """Write a family of certificates, good and odd, into DIR (new or empty).
 
     Of each variant a PEM, DER, PKCS#7 and two PKCS#12 files (password "test"; the .3des one for
@@ -41,8 +54,13 @@ def issue(directory: str, name: str, variant: str, seed: int | None, at: datetim
 
     made = family(name, when=at, seed=seed, only=variant)
     paths = made.write(directory)
+    shown: dict[str, object] = {"variants": len(made), "index": str(paths[-1])}
+    if token is not None:
+        from ..authority.token import fill_token
+
+        shown["token"] = list(fill_token(made, token, pin=os.environ.get("SMIME_GRAPH_PASSWORD")))
     if run_of(click.get_current_context()).json:
-        files.write_json({"variants": len(made), "index": str(paths[-1])})
+        files.write_json(shown)
     else:
         files.write_lines([str(paths[-1])])
 

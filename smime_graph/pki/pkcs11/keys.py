@@ -106,7 +106,8 @@ def _load(
     try:
         found = _find_key(token, session, wanted)
         kind = found[pkcs11.Attribute.KEY_TYPE]
-        known = (*given, *_certificates(session))
+        alike = _certificates(session, _id_of(found))
+        known = (*given, *alike, *_certificates(session))
         if kind == pkcs11.KeyType.RSA:
             modulus = int.from_bytes(found[pkcs11.Attribute.MODULUS], "big")
             key: Any = RSAKey(token, wanted, _label(found))
@@ -129,7 +130,9 @@ def _load(
             f"no certificate belongs to {_label(found)} of {token.name}",
             hint="put the certificate on the token, or give its file beside the URI",
         )
-    own = max([c for c in fits if c in given] or fits, key=lambda c: c.not_after)
+    # one key may have several: those that were given, then those of its own CKA_ID, go first
+    named = [c for c in fits if c in given] or [c for c in fits if c in alike]
+    own = max(named or fits, key=lambda c: c.not_after)
     key.belongs_to(_public_key(own))
     return key, own, known
 
@@ -166,12 +169,25 @@ def _label(key: Any) -> str:
     return f"the key {safe(label)} (id {octets.hex() or 'none'})"
 
 
-def _certificates(session: Any) -> list[Certificate]:
+def _id_of(key: Any) -> bytes:
+    pkcs11 = library_package()
+    try:
+        return bytes(key[pkcs11.Attribute.ID])
+    except pkcs11.PKCS11Error:
+        return b""  # it need not have one
+
+
+def _certificates(session: Any, octets: bytes | None = None) -> list[Certificate]:
+    """Those on the token, or those with this CKA_ID; of an empty one there are none."""
+    if octets == b"":
+        return []
     pkcs11 = library_package()
     template = {
         pkcs11.Attribute.CLASS: pkcs11.ObjectClass.CERTIFICATE,
         pkcs11.Attribute.CERTIFICATE_TYPE: pkcs11.CertificateType.X_509,
     }
+    if octets is not None:
+        template[pkcs11.Attribute.ID] = octets
     found = []
     for item in search(session, template)[:_MAX_CERTIFICATES]:
         try:

@@ -6,7 +6,8 @@ import hmac
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -153,6 +154,32 @@ def open_token(path: str, wanted: TokenUri, pin: str | None) -> Token:
             f"{token.name} is in use in this process with another PIN", hint="give the same PIN"
         )
     return token
+
+
+@contextmanager
+def writing(path: str, wanted: Mapping[str, str], pin: str | None) -> Iterator[Any]:
+    """A session in which objects can be made on the token with these attributes.
+
+    Raises UsageError where it cannot be had, and for what the token refuses.
+    """
+    pkcs11 = library_package()
+    token, described = _find_token(path, wanted)
+    name = f"the token {safe(described['token'])}"
+    if pin is None:
+        raise UsageError(
+            f"{name} asks for a PIN", hint="give it, or name its file with pin-source="
+        )
+    try:
+        session = token.open(rw=True, user_pin=pin)
+    except pkcs11.PKCS11Error as error:
+        said = _PIN_REFUSED.get(type(error).__name__, (f"cannot be opened: {name_of(error)}", None))
+        raise UsageError(f"{name} {said[0]}", hint=said[1]) from None
+    try:
+        yield session
+    except pkcs11.PKCS11Error as error:
+        raise UsageError(f"{name} cannot be written: {name_of(error)}") from None
+    finally:
+        session.close()
 
 
 class Token:
