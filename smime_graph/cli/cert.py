@@ -218,7 +218,13 @@ def _read_folder(folder: str) -> Iterator[_Found]:
     """What its files hold; keys and what else is in it is passed over, with a word."""
     from ..pki.keyfiles.read import files_of
 
-    for path in files_of(folder)[:_MOST_FILES]:
+    paths = files_of(folder)
+    if len(paths) > _MOST_FILES:  # what was left out might be what is unfit
+        raise UsageError(
+            f"{file_name(folder)} holds {len(paths)} files, wanted at most {_MOST_FILES}",
+            hint="name the files, some at a time",
+        )
+    for path in paths:
         try:
             found = _read_file(str(path))
         except SmimeGraphError as error:
@@ -234,7 +240,13 @@ def _read_folder(folder: str) -> Iterator[_Found]:
 
 def _read_file(path: str) -> _Found | None:
     """What a file holds, None where that is locked up with a key. UsageError for what is none."""
-    from ..pki.keyfiles.read import PKCS12_ARMOUR, kind_of, read_certificates
+    from ..pki.keyfiles.read import (
+        PKCS12_ARMOUR,
+        kind_of,
+        name_of,
+        parse_pem,
+        read_certificates,
+    )
     from ..x509.certificate_set import read_carried
 
     data = files.read(path, what="certificate")
@@ -244,12 +256,12 @@ def _read_file(path: str) -> _Found | None:
     if kind == "pkcs7":
         return _Found(read_carried(data))
     if kind == "pem" and (crls := _crls_in(data)):
-        return _Found(crls=crls)
+        return _Found(parse_pem(data, None, name_of(path)).certificates, crls)
     if kind in (None, "certificate") and (found := _revocation_in(data)) is not None:
         return found
     if kind is None and data[:1] != b"\x30":
         return _Found(_carried_by(data, path))
-    return _Found(read_certificates(path))
+    return _Found(read_certificates(data, name=name_of(path)))
 
 
 def _crls_in(data: bytes) -> tuple[bytes, ...]:

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from smime_graph import seal, sign
+from smime_graph.asn1.pem import write_block
 from smime_graph.authority.family import Family, family
 from smime_graph.authority.variants import VARIANTS
 from smime_graph.cms.signed_data import carry
@@ -98,6 +99,31 @@ def test_crls_and_authorities_are_judged_too(folder: Path, call: Run) -> None:
     assert root.status == 0
     server = call("cert", "check", "corp/authorities/expired.pem", *AS_OF)
     assert server.status == 1
+
+
+def test_a_crl_beside_a_certificate_does_not_hide_it(folder: Path, call: Run) -> None:
+    block = write_block("X509 CRL", Path("corp/authorities/issuing.crl").read_bytes())
+    expired = Path("corp/expired.pem").read_bytes()
+    for place, text in enumerate((block + expired, expired + block)):
+        Path(f"{place}.pem").write_bytes(text)
+        got = call("cert", "check", f"{place}.pem", *AS_OF, "--json")
+        kinds = ["sha256" in one for one in json.loads(got.out)["reports"]]
+        assert (got.status, sorted(kinds)) == (1, [False, True])
+
+
+def test_a_folder_of_too_many_files_is_not_judged_in_part(
+    folder: Path, call: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smime_graph.cli.cert._MOST_FILES", 2)
+    Path("many").mkdir()
+    for name in "abc":
+        good = name != "c"
+        data = Path("corp", "rsa-2048.pem" if good else "expired.pem").read_bytes()
+        Path("many", f"{name}.pem").write_bytes(data)
+    got = call("cert", "check", "many", *AS_OF)
+    assert (got.status, got.out) == (2, b"")
+    assert "many holds 3 files, wanted at most 2" in got.err
+    assert call("cert", "check", *map(str, Path("many").iterdir()), *AS_OF).status == 1
 
 
 def test_the_client_and_the_use_decide(folder: Path, call: Run) -> None:
