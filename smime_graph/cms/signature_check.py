@@ -259,8 +259,9 @@ def _verify(claim: _Claim, candidates: Sequence[Certificate]) -> tuple[bool | No
                     raise UnsupportedAlgorithm(scheme.oids[0], where=where) from None
                 except (InvalidSignature, ValueError, TypeError):
                     continue
-                if number:
-                    claim.note("cms.attributes.not-der", "signed attributes are not DER")
+                if len(claim.messages) > 1:
+                    over = "the signature is over their DER" if number else "others may refuse it"
+                    claim.note("cms.attributes.not-der", f"signed attributes are not DER: {over}")
                 return True, candidate
             faults["the signature is not valid"] = None
         except LimitReached:
