@@ -275,8 +275,11 @@ class Opened:
         try:
             return message_from_bytes(raw, policy=policy.default)
         except RecursionError:
-            pass  # and out of here, so that the error does not hold what was read
-        raise MalformedMessage("multiparts are nested too deep to be parsed")
+            fault = "multiparts are nested too deep to be parsed"
+        except Exception:  # noqa: BLE001 - of `email`: IndexError for "text/plain; name*"
+            fault = "the header of a part is beyond the parser"
+        # out of there, so that the error does not hold what was read
+        raise MalformedMessage(fault, hint="take it as it is: raw")
 
     @property
     def attachments(self) -> tuple[Attachment, ...]:

@@ -1021,3 +1021,24 @@ def test_mail_to_somebody_else_has_no_such_hint(
     renewed = elsewhere.issue("bob@contoso.com", key=other.private_key, at=now)
     named = encrypt(message, recipients=[Contact(other.certificate)], rid="ski", at=now)
     assert decrypt(named, identities=[renewed]).content == INNER
+
+
+@pytest.mark.parametrize("place", ["message", "part"])
+@pytest.mark.parametrize(
+    "kind", [b"text/plain; name*", b"text/plain; x*0*", b"multipart/mixed; b*"]
+)
+def test_what_the_parser_of_python_fails_at_is_had_as_raw(
+    alice: Identity, trust: TrustStore, now: datetime, kind: bytes, place: str
+) -> None:
+    entity = b"Content-Type: " + kind + b"\r\n\r\nhello\r\n"
+    if place == "part":
+        entity = b"Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\n" + entity + b"--o--\r\n"
+    der, _ = signed_data.sign(entity, [alice], detached=False, policy=EXCHANGE, at=now)
+    raw = b"From: alice@contoso.com\r\n" + pkcs7_mime("signed-data", der)
+    opened = verify(raw, trust=trust, at=now)
+    with pytest.raises(MalformedMessage, match="beyond the parser") as caught:
+        _ = opened.message
+    assert caught.value.hint
+    assert caught.value.__context__ is None
+    assert opened.raw.endswith(entity)
+    assert opened.attachments is not None
