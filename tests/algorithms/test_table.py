@@ -61,12 +61,14 @@ from smime_graph.algorithms import (
     Kem,
     KeyAgreement,
     KeyDerivation,
+    KeyKind,
     KeyTransport,
     KeyWrap,
     PasswordEncryption,
     Row,
     SignatureScheme,
     by_name,
+    rows,
 )
 from smime_graph.asn1 import ber
 from smime_graph.asn1.content_info import content_info
@@ -662,3 +664,33 @@ def test_a_shared_key_of_each_size_has_its_wrap(world: World) -> None:
         assert decrypt(raw, identities=[key]).content == world.content
         (recipient,) = enveloped_data.read(_der(raw)).recipients
         assert recipient.algorithm_name == f"aes{8 * size}-wrap"
+
+
+def test_a_row_is_made_whole_and_stays_as_it_is() -> None:
+    upper: Any = str.upper
+    row: Any = CekDerivation("name", "1.2.3", derive=upper)
+    assert (row.name, row.oid, row.oids) == ("name", "1.2.3", ("1.2.3",))
+    assert row.derive("x") == "X"  # a function, and no method of the row
+    other = row.but(name="other")
+    assert (other.name, other.oid, row.name) == ("other", "1.2.3", "name")
+    assert row != row.but()
+    assert hash(row) != hash(row.but())
+    assert "name" in repr(row)
+    with pytest.raises(AttributeError, match="name of a CekDerivation is fixed"):
+        row.name = "another"
+    with pytest.raises(AttributeError, match="oid of a CekDerivation is fixed"):
+        del row.oid
+    make: Any = CekDerivation
+    for args, named in (
+        (("name", "1.2.3"), {}),
+        (("name", "1.2.3", str, 1), {}),
+        (("name", "1.2.3", str), {"oid": "1.2.4"}),
+        (("name", "1.2.3", str), {"unknown": 1}),
+    ):
+        with pytest.raises((TypeError, AttributeError)):
+            make(*args, **named)
+
+
+def test_a_default_that_is_a_function_is_no_method() -> None:
+    default: Any = KeyKind.price
+    assert any(row.price is default for row in rows(KeyKind))
