@@ -1024,9 +1024,7 @@ def test_mail_to_somebody_else_has_no_such_hint(
 
 
 @pytest.mark.parametrize("place", ["message", "part"])
-@pytest.mark.parametrize(
-    "kind", [b"text/plain; name*", b"text/plain; x*0*", b"image/png; b*"]
-)
+@pytest.mark.parametrize("kind", [b"text/plain; name*", b"text/plain; x*0*", b"image/png; b*"])
 def test_what_the_parser_of_python_fails_at_is_had_as_raw(
     alice: Identity, trust: TrustStore, now: datetime, kind: bytes, place: str
 ) -> None:
