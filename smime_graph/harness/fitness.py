@@ -63,7 +63,7 @@ _PATH = _by_engine(
     "5280-6.1",
     "a path leads from it to a root that is believed",
     "RFC 5280 6.1, RFC 8550 4.2",
-    "send its issuers along with it, and have a root that the readers believe",
+    "its issuers' certificates, to send them along, and a root that readers believe",
 )
 _POLICY = _by_engine(
     "5280-6.1.5",
@@ -76,7 +76,7 @@ _REVOKED = _by_engine(
     "5280-6.3",
     "it is known not to be revoked",
     "RFC 5280 6.3, RFC 8550 4.2",
-    "ask for a new certificate, with a new key if the old one was compromised",
+    "a new certificate, with a new key if the old one was compromised",
 )
 _ENGINE = (_PATH, _POLICY, _REVOKED)
 
@@ -206,9 +206,10 @@ def check_certificate(
     `as_of` (a datetime with a time zone; now) is the time to judge for, and says which rules count.
     `chain` are certificates that came along, of which the issuers are judged as well. With a
     TrustStore the path to a root is judged too, and with Revocation whether it is revoked; with an
-    `address` whether it is hers. Raises UsageError for a time without a zone, and nothing for what
-    a certificate holds. The FitnessReport has the findings of the S/MIME Baseline Requirements,
-    RFC 8550 and RFC 5280, and of what mail programs are known to do.
+    `address` whether it is hers. Raises UsageError for a time without a zone, LimitReached where so
+    much comes along that to look through it is too much, and nothing for what a certificate holds.
+    The FitnessReport has the findings of the S/MIME Baseline Requirements, RFC 8550 and RFC 5280,
+    and of what mail programs are known to do.
     """
     moment = as_of or datetime.now(UTC)
     require_aware(moment)

@@ -50,7 +50,7 @@ def _authority_extensions(subject: Subject) -> Iterator[Fault]:
     "SBR-CA-1",
     "an issuing authority is one for mail, and says where it comes from",
     "S/MIME BR 7.1.2.2, Mozilla Root Store Policy 5.3",
-    "ask for a certificate of an authority that is made for mail by the S/MIME BR",
+    "a certificate of an authority that is made for mail by the S/MIME BR",
     BR,
     about=("authority",),
 )
@@ -109,7 +109,7 @@ def _policies(subject: Subject) -> Iterator[Fault]:
     "SBR-CA-3",
     "a root is an authority without purposes, path length and policies",
     "S/MIME BR 7.1.2.1",
-    "a root is changed by making another: tell the CA",
+    "another root: one is not changed",
     BR,
     about=("authority",),
 )
@@ -171,7 +171,7 @@ def _constrained(subject: Subject) -> Iterator[Fault]:
     "SBR-CA-6",
     "an authority's new RSA key has 4096 bits since 15 September 2026",
     "S/MIME BR 6.1.5 (SMC017v2, voted on until 30 June 2026)",
-    "tell the CA: a new authority wants a longer key",
+    "an authority with a longer key",
     weigh(sbr_strict=WARNING, sbr_multipurpose=WARNING, sbr_legacy=WARNING),
     since=date(2026, 9, 15),
     about=("authority",),
@@ -190,7 +190,7 @@ def _authority_key(subject: Subject) -> Iterator[Fault]:
     "SBR-CA-7",
     "an authority that issues has an RSA key of 3072 bits or more since 15 September 2027",
     "S/MIME BR 6.1.5 (SMC017v2, voted on until 30 June 2026)",
-    "ask which authority issues from then on",
+    "which authority issues from then on",
     weigh(sbr_strict=WARNING, sbr_multipurpose=WARNING, sbr_legacy=WARNING),
     since=date(2027, 9, 15),
     about=("authority",),
@@ -264,7 +264,7 @@ def _crl_extensions(crl: RevocationList) -> Iterator[Fault]:
     "5280-6.3.3",
     "a CRL or an OCSP response is of now, and signed by whom it says",
     "RFC 5280 6.3.3, RFC 6960 4.2.2",
-    "tell the CA: its CRL or OCSP responder is out of date",
+    "a CRL and OCSP responses of now",
     EVERYBODY,
     about=("crl", "ocsp"),
 )
@@ -325,7 +325,7 @@ def _reasons(crl: RevocationList) -> Iterator[Fault]:
     "SBR-CRL-3",
     "a CRL or an OCSP response is signed with SHA-256 or better",
     "S/MIME BR 7.1.3.2 (SMC016)",
-    "tell the CA: sign CRLs and OCSP responses with SHA-256",
+    "sign CRLs and OCSP responses with SHA-256",
     BR,
     about=("crl", "ocsp"),
 )
@@ -378,7 +378,7 @@ class Response:
     "SBR-OCSP-1",
     "an OCSP response counts for 8 hours to 10 days",
     "S/MIME BR 4.9.10",
-    "tell the CA: its OCSP responses are to have nextUpdate, within 8 hours to 10 days",
+    "give OCSP responses a nextUpdate within 8 hours to 10 days",
     BR,
     about=("ocsp",),
 )
@@ -395,7 +395,7 @@ def _lasts(response: Response) -> Iterator[Fault]:
     "SBR-OCSP-2",
     "a responder that is not the authority is made for OCSP, and not asked about itself",
     "S/MIME BR 4.9.9, RFC 6960 4.2.2.2",
-    "tell the CA: its responder's certificate wants OCSPSigning and id-pkix-ocsp-nocheck",
+    "certify the responder for OCSPSigning, with id-pkix-ocsp-nocheck",
     weigh(SBR, "rfc8550"),
     about=("ocsp",),
 )
@@ -414,7 +414,7 @@ def _responder(response: Response) -> Iterator[Fault]:
     "SBR-OCSP-3",
     "no response has a reason as an extension",
     "S/MIME BR 7.3",
-    "tell the CA: singleExtensions of its OCSP responses must not hold a reasonCode",
+    "leave reasonCode out of singleExtensions",
     BR,
     about=("ocsp",),
 )

@@ -68,7 +68,7 @@ def _subject(subject: Subject) -> Iterator[Fault]:
     "CLIENT-constraints",
     "no issuer has critical constraints of names or policies",
     "measured: gpgsm has none of them; NSS and Bouncy Castle do not take such of policies",
-    "use another program; the constraints are as they should be",
+    "nothing: the constraints are as they should be, another program takes them",
     weigh("gpgsm"),
 )
 def _constrained(subject: Subject) -> Iterator[Fault]:
@@ -101,7 +101,7 @@ def _capabilities(subject: Subject) -> Iterator[Fault]:
     "CLIENT-soon",
     "it does not expire within thirty days",
     "RFC 5280 4.1.2.5",
-    "ask for its successor now, and keep the old key: old mail is read with it",
+    "its successor now; keep the old key: old mail is read with it",
     weigh(rfc8550=NOTICE),
 )
 def _soon(subject: Subject) -> Iterator[Fault]:

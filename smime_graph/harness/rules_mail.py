@@ -156,7 +156,7 @@ def _some_usage(subject: Subject) -> Iterator[Fault]:
     "5280-6.1.3",
     "the time is within its validity, and the signature is its issuer's",
     "RFC 5280 6.1.3",
-    "ask for a new certificate",
+    "a new certificate",
     EVERYBODY,
     about=BOTH,
 )
@@ -437,7 +437,7 @@ def _kind(subject: Subject) -> Iterator[Fault]:
     "8550-4.4.3",
     "an address that is not ASCII stands as SmtpUTF8Mailbox, and one that is as rfc822Name",
     "RFC 8550 4.4.3, RFC 9598 3",
-    "use an address that is ASCII; most programs read no other",
+    "a certificate of an address that is ASCII: most programs read no other",
     weigh("rfc8550", SBR),
     codes=("pkix.smtp_utf8_mailbox_is_ascii_only", "itu.invalid_asn1_syntax"),
 )

@@ -305,6 +305,37 @@ def test_an_ocsp_response_is_judged(options: dict[str, Any], rules: set[str]) ->
     assert {one.rule.id for one in report.findings} == rules
 
 
+def test_a_signature_with_sha1_is_found() -> None:
+    sha256, sha1 = ber.oid(oids.SHA256_WITH_RSA), ber.oid(oids.SHA1_WITH_RSA)
+    later = NOW + timedelta(hours=1)
+    for report in (
+        check_crl(a_crl().replace(sha256, sha1), as_of=later),
+        check_ocsp(a_response().replace(sha256, sha1), as_of=later),
+    ):
+        assert [one.rule.id for one in report.findings] == ["SBR-CRL-3"]
+        assert "SHA-1" in report.findings[0].text
+
+
+def _with_reason(response: bytes) -> bytes:
+    """The response with a reasonCode among the singleExtensions; its signature is another's."""
+    status, outer = ber.read(response, "OCSPResponse").children()
+    kind, octets = outer.only("responseBytes").children()
+    data, *rest = ber.read(bytes(octets.as_octets("response")), "Basic").children()
+    *before, singles = data.children()
+    (single,) = singles.children()
+    reason = ber.sequence(ber.oid("2.5.29.21"), ber.octet_string(b"\x0a\x01\x01"))
+    fields = [*(one.raw for one in single.children()), ber.context(1, ber.sequence(reason))]
+    changed = ber.sequence(*(one.raw for one in before), ber.sequence(ber.sequence(*fields)))
+    basic = ber.sequence(changed, *(one.raw for one in rest))
+    inner = ber.sequence(kind.raw, ber.octet_string(basic))
+    return ber.sequence(status.raw, ber.context(0, inner))
+
+
+def test_a_reason_among_the_single_extensions_is_found() -> None:
+    report = check_ocsp(_with_reason(a_response()), as_of=NOW + timedelta(hours=1))
+    assert [one.rule.id for one in report.findings] == ["SBR-OCSP-3"]
+
+
 def test_what_is_neither_is_refused() -> None:
     unauthorized = ocsp.OCSPResponseBuilder.build_unsuccessful(ocsp.OCSPResponseStatus.UNAUTHORIZED)
     for read, octets in (
@@ -369,6 +400,7 @@ def test_a_rule_has_a_name_a_source_and_a_remedy() -> None:
     for rule in RULES:
         assert rule.title
         assert rule.source
+        assert not rule.remedy.startswith(("ask", "tell"))  # it stands behind "ask the CA:"
         assert rule.remedy
         assert rule.weights
 
