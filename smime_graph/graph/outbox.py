@@ -325,24 +325,30 @@ class Outbox:
         """As `run`, with tasks for threads."""
         _check_workers(workers)
         done: list[Carried] = []
+        raised: list[Exception] = []
 
         async def work() -> None:
-            while not self._stop.is_set():
-                if self._is_purge_due():
-                    await anyio.to_thread.run_sync(self._purge)
-                one = await client._run(self._flow(client))
-                if one is not None:
-                    done.append(one)
-                    continue
-                wait = await anyio.to_thread.run_sync(lambda: self._wait(forever=forever))
-                if wait is None:
-                    return
-                await anyio.sleep(wait)
+            try:
+                while not self._stop.is_set() and not raised:
+                    if self._is_purge_due():
+                        await anyio.to_thread.run_sync(self._purge)
+                    one = await client._run(self._flow(client))
+                    if one is not None:
+                        done.append(one)
+                        continue
+                    wait = await anyio.to_thread.run_sync(lambda: self._wait(forever=forever))
+                    if wait is None:
+                        return
+                    await anyio.sleep(wait)
+            except Exception as error:  # noqa: BLE001 - one of them, and not a group
+                raised.append(error)
 
         async with anyio.create_task_group() as group:
             for _ in range(workers):
                 group.start_soon(work)
         self._stop.clear()
+        if raised:
+            raise raised[0]
         return self._result(done)
 
     def _flow(

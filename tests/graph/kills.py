@@ -49,8 +49,9 @@ FAULTS: dict[str, Callable[[random.Random], Fault]] = {
 
 
 def _late(fault: Fault, chance: random.Random) -> Fault:
-    """The fault, and a copy in Sent Items that is seen within the window, or behind it."""
-    return replace(fault, sent_items_delay=chance.uniform(0.5, 4 * WINDOW.total_seconds()))
+    """The fault, and a copy in Sent Items that is seen within the window, or long behind it."""
+    late = chance.choice([chance.uniform(0.5, WINDOW.total_seconds()), 1800.0])
+    return replace(fault, sent_items_delay=late)
 
 
 class Weather(Faults):

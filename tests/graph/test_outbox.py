@@ -817,6 +817,30 @@ def test_both_clients_carry_an_outbox(tmp_path: Path, kind: str) -> None:
     assert sorted(graph.delivered) == sorted(map(message, range(12)))
 
 
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_closed_client_carries_nothing_and_keeps_nothing(
+    tmp_path: Path, raw: bytes, kind: str
+) -> None:
+    transport: Any = httpx.MockTransport(FakeGraph(clock=time.time))
+
+    def closed(outbox: Outbox) -> None:
+        client = GraphClient("t", transport=transport)
+        client.close()
+        outbox.run(client)
+
+    async def closed_async(outbox: Outbox) -> None:
+        client = AsyncGraphClient("t", transport=transport)
+        await client.aclose()
+        await outbox.run_async(client)
+
+    with Outbox(tmp_path / "o.db") as outbox:
+        outbox.add(raw)
+        with pytest.raises(UsageError, match="the client is closed"):
+            closed(outbox) if kind == "sync" else asyncio.run(closed_async(outbox))
+        with GraphClient("t", transport=transport) as client:
+            assert outbox.run(client).sent == 1  # its lease was given back
+
+
 def test_a_run_without_a_good_token_ends_and_says_so(tmp_path: Path, raw: bytes) -> None:
     def refuse(_: httpx.Request) -> httpx.Response:
         return httpx.Response(401, json={"error": {"code": "InvalidAuthenticationToken"}})
