@@ -110,3 +110,21 @@ def test_what_no_message_fits_is_refused(call: Run) -> None:
     assert ran.status == 2
     assert "no message fits 'nothing'" in ran.err
     assert not Path("mail").exists()
+
+
+def test_a_peer_that_is_required_has_to_be_there(
+    call: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    skipped = call("harness", "run", "--variant", "rsa-2048")
+    assert skipped.status == 0
+    text = skipped.out.decode()
+    assert "openssl: skipped: openssl is not installed: apt-get install openssl" in text
+    monkeypatch.setenv("SMIME_GRAPH_REQUIRE_PEERS", "1")
+    required = call("harness", "run", "--variant", "rsa-2048")
+    assert required.status == 2
+    assert "openssl is not installed" in required.err
+    monkeypatch.delenv("SMIME_GRAPH_REQUIRE_PEERS")
+    named = call("harness", "run", "--peer", "nss", "--variant", "rsa-2048")
+    assert named.status == 2
+    assert "the peer nss cannot be had" in named.err

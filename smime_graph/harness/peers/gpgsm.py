@@ -239,7 +239,7 @@ QUIRKS = (
         "rsa-2048",
         "no",
         "it does not read octets in pieces (BER), as Bouncy Castle writes them",
-        "Encoding problem",
+        "Encoding problem|BER error",
     ),
     Quirk(
         "validate-*",

@@ -80,6 +80,13 @@ QUIRKS = (
         "Forbidden public key",
     ),
     Quirk("validate-*", _ODD, "no", "version and serial number are to be as RFC 5280 4.1.2 says"),
+    Quirk(
+        "decrypt",
+        "rsa-2048",
+        "no",
+        "it reads no indefinite lengths (BER), as NSS, gpgsm and Bouncy Castle write them",
+        "InvalidLength",
+    ),
     Quirk("decrypt", "trailing-field", "no", "it does not read the certificate of the recipient"),
 )
 
