@@ -16,6 +16,7 @@ from typing import Generic, NamedTuple
 from ..buffers import D, Data, find, part
 from ..errors import MalformedMessage
 from ..pki.address import after_comment
+from ..text import printable
 from .transfer import decode_base64, decode_quoted_printable
 
 MAX_DEPTH = 40  # of nested multiparts
@@ -109,7 +110,7 @@ class ContentType:
     @classmethod
     def _read(cls, text: str) -> ContentType:
         value, _, rest = without_comments(text[:_MAX_PARAMETERS]).partition(";")
-        value = "".join(value.split()).lower()
+        value = printable("".join(value.split()).lower())  # errors name it
         plain: dict[str, str] = {}
         extended: list[tuple[str, str]] = []
         for name, quoted in _PARAMETER.findall(rest):
@@ -240,7 +241,7 @@ class Entity(Generic[D]):
             given = self.get("Content-Transfer-Encoding") or "7bit"
             if given not in ("7bit", "base64", "quoted-printable"):
                 text = without_comments(given[:_MAX_PARAMETERS])
-                given = text.strip().strip('"').lower() or "7bit"
+                given = printable(text.strip().strip('"').lower() or "7bit")
             self._encoding = given
         return self._encoding
 

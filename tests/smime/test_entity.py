@@ -392,3 +392,29 @@ def test_a_header_alone_has_the_type_that_the_entity_has(default: str) -> None:
         alone = Entity(raw, default=default).without_body()
         assert alone.content_type.value == Entity(raw, default=default).content_type.value
         assert alone.raw == raw.removesuffix(b"body")
+
+
+@pytest.mark.parametrize("odd", [b"\x00", b"\x1b[2J", b"\x7f", "\u202e".encode(), b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "entity",
+    [
+        b"Content-Type: application/%b\r\n\r\nx\r\n",
+        b"Content-Type: multipart/%b\r\n\r\nx\r\n",
+        b"Content-Type: text/plain\r\nContent-Transfer-Encoding: b%b\r\n\r\n\xe4\r\n",
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: a%b/pdf\r\n"
+        b"no field\r\n\r\nx\r\n--b--\r\n",
+        b"Content-Type: multipart/%b; boundary=b\r\nContent-Transfer-Encoding: base64\r\n\r\nx\r\n",
+    ],
+)
+def test_no_error_repeats_what_a_terminal_acts_upon(entity: bytes, odd: bytes) -> None:
+    raw = entity % odd
+    found = Entity(raw)
+    assert found.content_type.value.isprintable()
+    assert found.transfer_encoding.isprintable()
+    said: list[str] = []
+    for read in (found.decoded_body, lambda: canonical_entity(raw, clear=True)):
+        try:
+            read()
+        except MalformedMessage as error:
+            said.append(str(error))
+    assert all(text.isprintable() for text in said)
