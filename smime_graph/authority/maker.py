@@ -20,7 +20,16 @@ from .recipes import Leaf, Signed
 from .records import Revoked
 from .variants import AUTHORITIES
 
-__all__ = ["Maker"]
+__all__ = ["Maker", "authority_key"]
+
+
+def authority_key(name: str) -> Any:
+    """The key of an authority of the catalogue: of the pool, and nobody else's in a family."""
+    recipe = AUTHORITIES[name]
+    if recipe.key_of is not None:
+        return authority_key(recipe.key_of)
+    alike = [one for one, other in AUTHORITIES.items() if other.key == recipe.key]
+    return pool_key(recipe.key, 1 + alike.index(name))  # 0 is that of the people
 
 
 class Maker:
@@ -61,10 +70,7 @@ class Maker:
         recipe = AUTHORITIES[name]
         if recipe.key_of is not None:
             self._authority(recipe.key_of)
-            key = self.keys[recipe.key_of]
-        else:
-            alike = [one for one, other in AUTHORITIES.items() if other.key == recipe.key]
-            key = pool_key(recipe.key, 1 + alike.index(name))  # 0 is that of the people
+        key = authority_key(name)
         self.keys[name] = key
         title = recipe.name or f"{self.name} test {recipe.key_of or name} authority"
         subject = profile.authority_name(title)

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 from urllib.parse import unquote
 
 from cryptography import x509
@@ -33,8 +33,11 @@ from ..pki.identity import Identity
 from ..pki.keyfiles.read import armour
 from ..x509.certificate import Certificate
 from . import ocsp
+from .family import Family
 from .issue import CA, ocsp_status
+from .maker import authority_key
 from .profile import extension, key_of, service_name, sign
+from .variants import AUTHORITIES
 
 __all__ = ["FAULTS", "Fault", "Served", "Services"]
 
@@ -133,7 +136,11 @@ class Services:
             raise UsageError(
                 f"{at.isoformat()} has no time zone", hint="use a datetime with tzinfo=UTC"
             )
-        self._authorities = {service_name(one.certificate): one for one in authorities}
+        self._authorities: dict[str, CA] = {}
+        self._fixed: dict[str, bytes | None] = {}  # CRLs that are as they are, or not there
+        self._silent: set[str] = set()  # of whom no responder tells
+        for one in authorities:
+            self.add(one)
         self._at = at
         self._deltas = deltas
         self._slow = slow
@@ -142,6 +149,41 @@ class Services:
         self._lock = threading.Lock()
         self._log: deque[Served] = deque(maxlen=_LOG_LIMIT)
         self.set_faults(faults)
+
+    def add(self, authority: CA) -> None:
+        """Answer for this one, too."""
+        self._authorities[service_name(authority.certificate)] = authority
+
+    def add_family(self, family: Family) -> None:
+        """Answer for a family that was made with `url=` of this service, as its recipes say.
+
+        Its CRLs are those of the family. Of an authority whose CRL is stale, forged or missing no
+        responder tells either: otherwise that would make good what is odd.
+        """
+        for name, certificate in family.authorities.items():
+            ca = CA.from_key(authority_key(name), certificate, at=family.at)
+            self._authorities[name] = ca
+            self._fixed[name] = family.crls.get(name)
+            if AUTHORITIES[name].crl != "fresh":
+                self._silent.add(name)
+        for name, certificate in family.authorities.items():
+            self._enter(AUTHORITIES[name].parent, certificate)
+        for member in family:
+            self._enter(member.variant.recipe.issuer, member.identity.certificate)
+
+    def _enter(self, issuer: str | None, certificate: Certificate) -> None:
+        """Let the authority of that name know what it has issued, and what its CRL says of it."""
+        if issuer is None or (ca := self._authorities.get(issuer)) is None:
+            return
+        ca.enter(certificate)
+        crl = self._fixed.get(issuer)
+        for entry in x509.load_der_x509_crl(crl) if crl else ():
+            if entry.serial_number == certificate.serial_number:
+                reason: Any = x509.ReasonFlags.unspecified.value
+                for one in entry.extensions:
+                    if isinstance(one.value, x509.CRLReason):
+                        reason = one.value.reason.value
+                ca.revoke(certificate, reason=reason, at=entry.revocation_date_utc)
 
     def set_faults(self, faults: Iterable[str]) -> None:
         """These from now on, in place of those before."""
@@ -202,6 +244,12 @@ class Services:
             return "", _plain(404, "There is nothing here.")
         if request.method not in ("GET", "HEAD"):
             return kind, _plain(405, "This is asked with GET.")
+        faults = self._faults[kind]
+        if kind == "crl" and name in self._fixed and not faults:
+            crl = self._fixed[name]
+            if crl is None:
+                return kind, _plain(404, "There is nothing here.")
+            return kind, self._answer(kind, request, lambda: crl)
         return kind, self._answer(kind, request, lambda: self._file(kind, ca, request.origin))
 
     def _overview(self, origin: str) -> Response:
@@ -283,8 +331,9 @@ class Services:
         ca = next(
             (
                 one
-                for one in self._authorities.values()
-                if any(ocsp.is_about(question, one.certificate) for question in asked.questions)
+                for name, one in self._authorities.items()
+                if name not in self._silent
+                and any(ocsp.is_about(question, one.certificate) for question in asked.questions)
             ),
             None,
         )

@@ -22,8 +22,10 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from smime_graph import CA, Fetcher, Identity, Revocation, examine, sign
+from smime_graph.authority.family import family
 from smime_graph.authority.profile import service_name
 from smime_graph.authority.service import FAULTS, Services
+from smime_graph.authority.variants import VARIANTS
 from smime_graph.errors import UsageError
 from smime_graph.loopback.server import Server
 from smime_graph.pki.keyfiles.read import armour
@@ -203,6 +205,39 @@ def test_with_deltas_the_crl_stays_and_the_delta_tells() -> None:
         assert world.said() == ["revoked"]
         assert any(one.kind == "delta" for one in world.services.log)
         assert world.said("delta:missing") == ["invalid"]
+
+
+def test_a_family_is_served_as_its_recipes_say() -> None:
+    services = Services()
+    wanted = ("p256", "revoked", "issuer-revoked", "crl-stale", "crl-none", "crl-forged")
+    with services.serve() as server:
+        made = family("corp", url=server.url, variants=[v for v in VARIANTS if v.id in wanted])
+        services.add_family(made)
+
+        def found(name: str) -> set[str]:
+            raw = sign(MESSAGE, signer=made[name].identity)
+            known = Revocation(mode="hard", fetch=Fetcher(allow_local=True))
+            report = examine(raw, trust=made.trust, revocation=known)
+            codes = {f.code for f in report.findings if f.code.startswith("pki.revocation.")}
+            return codes - {"pki.revocation.not-fetched"}
+
+        # as the CRLs say, but that what a revoked issuer says is asked for before it is known
+        for name in wanted:
+            by_lists = set(made[name].variant.revocation)
+            assert found(name) == by_lists - (
+                {"pki.revocation.invalid"} if name == "issuer-revoked" else set()
+            ), name
+        assert {one.kind for one in services.log} == {"ocsp", "crl"}
+        services.set_faults(["crl:missing", "ocsp:missing"])
+        answer = httpx.get(f"{server.url}/issuing.crl", trust_env=False, verify=False)
+        assert answer.status_code == 404
+        # an authority is added while it runs
+        ca = CA(key="p256", services=server.url)
+        services.add(ca)
+        services.set_faults(())
+        name = service_name(ca.certificate)
+        answer = httpx.get(f"{server.url}/{name}.cer", trust_env=False, verify=False)
+        assert answer.content == ca.certificate.der
 
 
 # --- faults --------------------------------------------------------------------------------------
