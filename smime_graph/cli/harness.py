@@ -78,7 +78,13 @@ def issue(
 @option("--require-peers", is_flag=True, help="A peer that is missing is an error.")
 @option("--all", "everything", is_flag=True, help="Every cell, and not only the differences.")
 @option("--record", type=FILE, metavar="DIR", help="Write what each peer does into tables in DIR.")
-@option("--html", type=FILE, metavar="FILE", help="Write a report for a browser: one file.")
+@option(
+    *("-o", "--html", "output"),
+    type=FILE,
+    metavar="FILE",
+    help="Write a report for a browser: one file.",
+)
+@option("--junit", type=FILE, metavar="FILE", help="Write what is unexplained as JUnit has it.")
 def run(
     peer: tuple[str, ...],
     variant: str,
@@ -86,7 +92,8 @@ def run(
     require_peers: bool,
     everything: bool,
     record: str | None,
-    html: str | None,
+    output: str | None,
+    junit: str | None,
 ) -> None:
     """Ask mail software about every variant: import, validate, sign, verify, encrypt, decrypt.
 
@@ -121,11 +128,13 @@ def run(
                 threads=threads or os.cpu_count() or 1,
                 progress=count,
             )
-    if html is not None:
+    if output is not None:
         from ..harness.page import page
 
         held = {one.variant.id: one.identity.certificate for one in made}
-        files.deliver(page(found, held).encode(), output=html)
+        files.deliver(page(found, held).encode(), output=output)
+    if junit is not None:
+        files.deliver(matrix.junit(found).encode(), output=junit)
     if record is not None:
         matrix.record(found, Path(record))
     if run_of(click.get_current_context()).json:

@@ -16,12 +16,14 @@ from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape, quoteattr
 
 from .. import algorithms
 from ..algorithms import KeyKind
 from ..authority.variants import Variant
 from ..errors import UsageError
 from ..files import write
+from ..text import printable
 from .cases import Case, Stand
 from .peers.drive import Refused
 from .peers.peer import (
@@ -154,6 +156,29 @@ class Matrix:
         }
 
 
+def junit(matrix: Matrix) -> str:
+    """A suite for each peer, a case for each cell; what is unexplained is a failure."""
+    suites = []
+    for peer in matrix.peers:
+        cells = [one for one in matrix.cells if one.peer == peer]
+        failures = sum(one.is_unexplained for one in cells)
+        cases = "".join(map(_testcase, cells))
+        head = f"<testsuite name={quoteattr(peer)} tests='{len(cells)}' failures='{failures}'>"
+        suites.append(f"{head}{cases}</testsuite>")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites>{"".join(suites)}</testsuites>\n'
+
+
+def _testcase(cell: Cell) -> str:
+    name = f"<testcase classname={quoteattr(cell.variant)} name={quoteattr(cell.operation)}"
+    if cell.is_unexplained:
+        wanted = f"{cell.observed}, not {cell.recorded or cell.expected}"
+        text = escape(printable(cell.detail))
+        return f"{name}><failure message={quoteattr(wanted)}>{text}</failure></testcase>"
+    if cell.observed == "-":
+        return f"{name}><skipped message={quoteattr(printable(cell.detail))}/></testcase>"
+    return f"{name}/>"
+
+
 # --- what the standards say -----------------------------------------------------------------------
 
 
@@ -270,13 +295,17 @@ def run(
     labels = [f"{one.name} {one.version}" for one in peers]
     jobs = [(case, peer) for case in cases for peer in peers]
     with ThreadPoolExecutor(threads) as pool:
-        results = pool.map(lambda job: _ask_all(job[1], job[0]), jobs)
-        for done, ((case, peer), answers) in enumerate(zip(jobs, results, strict=True), 1):
-            cells[case.id, _label(peer)] = list(_cells(case, peer, answers))
-            for operation, answer in answers.items():
-                if answer.made:
-                    made[case.id, _label(peer), operation] = answer.made
-            progress(done, len(jobs))
+        try:
+            results = pool.map(lambda job: _ask_all(job[1], job[0]), jobs)
+            for done, ((case, peer), answers) in enumerate(zip(jobs, results, strict=True), 1):
+                cells[case.id, _label(peer)] = list(_cells(case, peer, answers))
+                for operation, answer in answers.items():
+                    if answer.made:
+                        made[case.id, _label(peer), operation] = answer.made
+                progress(done, len(jobs))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # Ctrl-C waits for none that has not begun
+            raise
     ordered = [cell for case in cases for label in labels for cell in cells[case.id, label]]
     variants = tuple(case.variant for case in cases)
     pairs = tuple(_pairs(stand, peers, made))

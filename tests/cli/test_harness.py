@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -128,3 +129,17 @@ def test_a_peer_that_is_required_has_to_be_there(
     named = call("harness", "run", "--peer", "nss", "--variant", "rsa-2048")
     assert named.status == 2
     assert "the peer nss cannot be had" in named.err
+
+
+def test_a_run_is_written_for_a_ci_and_replaces_no_key(call: Run) -> None:
+    assert call(*RUN, "x25519", "--junit", "run.xml").status == 0
+    (suite,) = ElementTree.parse("run.xml").getroot()
+    assert suite.attrib == {"name": "own 0.1.0", "tests": "7", "failures": "0"}
+    assert [one.get("name") for one in suite if one.find("skipped") is not None] == ["verify"]
+    key = Path("key.pem")
+    key.write_text("-----BEGIN PRIVATE KEY-----\n")
+    for option in ("--junit", "-o", "--html"):
+        refused = call(*RUN, "x25519", option, "key.pem")
+        assert refused.status == 2
+        assert "holds a private key" in refused.err
+    assert key.read_text() == "-----BEGIN PRIVATE KEY-----\n"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
+from xml.etree import ElementTree
 
 import pytest
 
@@ -218,3 +220,33 @@ def test_this_package_does_what_the_standards_say_or_it_is_known_why(tmp_path: P
     found = matrix.run(stand, [OwnPeer.start(stand, tmp_path)], skipped={}, threads=1)
     assert found.unexplained == ()
     assert sum(one.observed == "yes" for one in found.cells) > 100
+
+
+def test_junit_has_a_failure_for_what_is_unexplained(tmp_path: Path) -> None:
+    found = ran(tmp_path, "rsa-2048", Toy(refuses=["sign"], lacks=["verify"]))
+    (suite,) = ElementTree.fromstring(matrix.junit(found))
+    assert suite.attrib == {"name": "toy 1.0.3", "tests": "7", "failures": "1"}
+    (failed,) = suite.iter("failure")
+    assert (failed.get("message"), failed.text) == (
+        "no, not yes",
+        "no purpose in certificate.pem",
+    )
+    (skipped,) = suite.iter("skipped")
+    assert skipped.get("message") == "a toy does not"
+
+
+def test_nothing_is_begun_after_it_was_stopped(tmp_path: Path) -> None:
+    class Slow(Toy):
+        def ask(self, operation: Operation, case: Case, message: bytes) -> bytes:
+            time.sleep(0.2 if operation == "import" else 0)
+            return super().ask(operation, case, message)
+
+    toy = Slow()
+
+    def stop(done: int, _: int) -> None:
+        raise KeyboardInterrupt
+
+    stand = stand_of(tmp_path, "eku-*")
+    with pytest.raises(KeyboardInterrupt):
+        matrix.run(stand, [toy], skipped={}, threads=1, progress=stop)
+    assert len({case for _, case in toy.asked}) < len(stand.cases)
