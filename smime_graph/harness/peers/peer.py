@@ -61,10 +61,7 @@ class Quirk:
     since: str = ""
 
     def holds_of(self, version: str) -> bool:
-        number = _numbers(version)
-        return (not self.before or number < _numbers(self.before)) and (
-            number >= _numbers(self.since)
-        )
+        return is_between(version, since=self.since, before=self.before)
 
     def covers(self, operation: str, variant: str, answer: Answer) -> bool:
         return (
@@ -73,6 +70,12 @@ class Quirk:
             and any(fnmatch.fnmatchcase(variant, one) for one in self.variants.split())
             and re.search(self.says, answer.detail) is not None
         )
+
+
+def is_between(version: str, *, since: str, before: str) -> bool:
+    """Whether it is not older than `since`, and older than `before`; "" is no limit."""
+    number = _numbers(version)
+    return number >= _numbers(since) and (not before or number < _numbers(before))
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from smime_graph.harness.peers.drive import word
 from ..cases import EncryptionCase, Reader, SigningCase
 from ..matrix import Direction
 from ..people import People, Person
-from .peer import Known, reader_of
+from .peer import Known, newer, reader_of
 
 KNOWN = (
     *(
@@ -61,13 +61,11 @@ class BouncyCastle:
     def start(
         cls, people: People, folder: Path, options: Sequence[str] = ("-XX:TieredStopAtLevel=1",)
     ) -> BouncyCastle:
-        driver = bouncycastle.BouncyCastle.start(folder, options=options)
-        return cls(driver, f"Bouncy Castle {driver.version}")
+        driver = bouncycastle.BouncyCastle.start(folder, newer("bouncycastle")[0], options)
+        return cls(driver, f"Bouncy Castle {'.'.join(driver.version.split('.')[:2])}")
 
     @staticmethod
     def lacks(direction: Direction, case: SigningCase | EncryptionCase) -> str | None:
-        if direction == "read" and case.row.startswith("ml-dsa"):
-            return "1.72 has no signer for ML-DSA as RFC 9882 names it"
         if direction == "read" and case.row == "chacha20-poly1305":
             return "writes ChaCha20-Poly1305 into EnvelopedData, against RFC 8103 3"
         return None

@@ -12,7 +12,7 @@ from smime_graph.harness.peers import gnutls
 from ..cases import EncryptionCase, Reader, SigningCase
 from ..matrix import Direction
 from ..people import People, Person
-from .peer import Known
+from .peer import Known, newer
 
 KNOWN = (
     Known("made", "ml-dsa-.*", "lists no signature", "no ML-DSA (RFC 9882 3)"),
@@ -51,7 +51,7 @@ class GnuTls:
 
     @classmethod
     def start(cls, people: People, folder: Path) -> GnuTls:
-        driver = gnutls.GnuTls.start(folder)
+        driver = gnutls.GnuTls.start(folder, newer("gnutls")[0])
         label = f"GnuTLS {'.'.join(driver.version.split('.')[:2])}"
         return cls(people, folder, driver, label)
 

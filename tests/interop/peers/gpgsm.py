@@ -13,7 +13,7 @@ from smime_graph.harness.peers.gpgsm import CURVES
 from ..cases import EncryptionCase, Reader, SigningCase
 from ..matrix import Direction
 from ..people import People, Person
-from .peer import Known, reader_of
+from .peer import Known, newer, reader_of
 
 _NO_EC = "no EC recipients (RFC 5753 3.1)"
 _NO_AEAD = "no AuthEnvelopedData (RFC 5083 2.1)"
@@ -52,7 +52,9 @@ class Gpgsm:
 
     @classmethod
     def start(cls, people: People, folder: Path) -> Gpgsm:
-        driver = gpgsm.Gpgsm.start(people.root_file, people.trust.anchors[0], folder)
+        driver = gpgsm.Gpgsm.start(
+            people.root_file, people.trust.anchors[0], folder, newer("gpgsm")[0]
+        )
         return cls(people, driver, f"gpgsm {'.'.join(driver.version.split('.')[:2])}")
 
     @staticmethod

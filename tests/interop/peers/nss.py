@@ -12,7 +12,7 @@ from smime_graph.harness.peers import nss
 from ..cases import EncryptionCase, Reader, SigningCase
 from ..matrix import Direction
 from ..people import People, Person
-from .peer import Known, reader_of
+from .peer import Known, newer, reader_of
 
 _NO_EC = "no EC recipients (RFC 5753 3.1) in this version"
 _NO_CURVES = "no brainpool curves (RFC 5753 7.1.2)"
@@ -54,7 +54,7 @@ class Nss:
 
     @classmethod
     def start(cls, people: People, folder: Path) -> Nss:
-        driver = nss.Nss.start(people.root_file, folder)
+        driver = nss.Nss.start(people.root_file, folder, *newer("nss"))
         return cls(driver, f"NSS {'.'.join(driver.version.split('.')[:2])}")
 
     @staticmethod

@@ -12,7 +12,7 @@ from smime_graph.harness.peers import openssl
 from ..cases import EncryptionCase, Reader, SigningCase
 from ..matrix import Direction
 from ..people import People, Person
-from .peer import Known, reader_of
+from .peer import Known, newer, reader_of
 
 _NO_X = "no X25519 and X448 (RFC 8418 3.2)"
 _NO_CCM = "no AES-CCM (RFC 5084 3.1)"
@@ -56,7 +56,7 @@ class OpenSsl:
 
     @classmethod
     def start(cls, people: People, folder: Path) -> OpenSsl:
-        driver = openssl.OpenSsl.start(people.root_file, folder)
+        driver = openssl.OpenSsl.start(people.root_file, folder, newer("openssl")[0])
         return cls(driver, f"OpenSSL {'.'.join(driver.version.split('.')[:2])}")
 
     @staticmethod

@@ -8,6 +8,7 @@ a newer version is noticed.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol, Self
 
 from smime_graph.harness.peers import drive
+from smime_graph.harness.peers.peer import is_between
 
 from ..cases import EncryptionCase, Reader, SigningCase
 from ..matrix import Direction
@@ -33,9 +35,16 @@ class Known:
     row: str  # a regular expression that the whole name of the case matches
     says: str  # what stands in the refusal, to the letter
     reason: str  # with the section that the peer does not implement
+    before: str = ""  # the first version that does not fail so
+    since: str = ""  # the first that does
 
     def covers(self, direction: Direction, row: str) -> bool:
         return self.direction == direction and re.fullmatch(self.row, row) is not None
+
+    def holds_of(self, label: str) -> bool:
+        """Whether the peer with this name and version is one that fails so."""
+        version = re.search(r"(?<= )[0-9.]+", label)
+        return is_between(version[0] if version else "", since=self.since, before=self.before)
 
 
 class Peer(Protocol):
@@ -62,6 +71,18 @@ class Peer(Protocol):
     def decrypt(self, case: EncryptionCase, cms: bytes, reader: Reader) -> bytes: ...
 
     def close(self) -> None: ...
+
+
+def newer(name: str) -> tuple[str | None, str | None]:
+    """Path and version of this peer, the newest, in the folder NEWER_PEERS of `scripts/peers`."""
+    folder = os.environ.get("NEWER_PEERS")
+    if not folder:
+        return None, None
+    found = [one.read_text().split() for one in Path(folder, "apt", "made").glob(f"{name}-*")]
+    if not found:
+        return None, None
+    version, path = max(found, key=lambda one: [int(part) for part in one[0].split(".")])
+    return str(Path(folder, path)), version
 
 
 def reader_of(reader: Reader) -> drive.Reader:
