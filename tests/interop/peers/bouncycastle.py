@@ -16,6 +16,10 @@ from ..matrix import Direction
 from ..people import People, Person
 from .peer import Known, newer, reader_of
 
+_NEWER = "1.86"  # what was tried; 1.72 is the one before it
+_NO_ML_DSA = "no signer for ML-DSA as RFC 9882 2 names it"
+_NO_X = "no X25519 and X448 (RFC 8418 3.2)"
+_NO_KEM = "no KEMRecipientInfo (RFC 9629 3)"
 KNOWN = (
     *(
         Known(
@@ -23,28 +27,36 @@ KNOWN = (
             f"ml-dsa-{size} .*",
             f"Unknown signature type requested: SHA512WITH2.16.840.1.101.3.4.3.{number}",
             "does not know the identifiers of RFC 9882 2",
+            before=_NEWER,
         )
         for size, number in ((44, 17), (65, 18), (87, 19))
     ),
-    Known("made", ".* X(25519|448)", "originator key invalid", "no X25519 and X448 (RFC 8418 3.2)"),
     Known(
-        "read",
-        ".* X(25519|448)",
-        "BCXDHPublicKey cannot be cast to class java.security.interfaces.ECPublicKey",
-        "no X25519 and X448 (RFC 8418 3.2)",
+        "read", "ml-dsa-.*", "no such algorithm: 2.16.840.1.101.3.4.3", _NO_ML_DSA, before=_NEWER
     ),
-    Known("made", "ml-kem-.*", "no recipient of this kind", "no KEMRecipientInfo (RFC 9629 3)"),
+    Known("made", ".* X(25519|448)", "originator key invalid", _NO_X, before=_NEWER),
+    Known("read", ".* X(25519|448)", "Unknown key agreement algorithm", _NO_X, before=_NEWER),
+    Known("made", "ml-kem-.*", "no recipient of this kind", _NO_KEM, before=_NEWER),
     Known(
         "read",
         "ml-kem-.*",
-        'X509Certificate.getPublicKey()" is null',
-        "no KEMRecipientInfo (RFC 9629 3)",
+        "JceKEMRecipientInfoGenerator",
+        _NO_KEM,
+        before=_NEWER,
     ),
     Known(
         "made",
         "cek-hkdf-.*",
         "No such algorithm: 1.2.840.113549.1.9.16.3.31",
         "no derived content keys (RFC 9709 2)",
+        before=_NEWER,
+    ),
+    Known(
+        "made",
+        "cek-hkdf-.*",
+        "Error finalising cipher",
+        "derives no content key (RFC 9709 2) that a key agreement brought, its own neither",
+        since=_NEWER,
     ),
 )
 

@@ -15,7 +15,8 @@ from ..people import People, Person
 from .peer import Known, newer
 
 KNOWN = (
-    Known("made", "ml-dsa-.*", "lists no signature", "no ML-DSA (RFC 9882 3)"),
+    Known("made", "ml-dsa-.*", "lists no signature", "no ML-DSA (RFC 9882 3)", before="3.8"),
+    Known("made", "ml-dsa-.*", "The request is invalid", "no ML-DSA (RFC 9882 3)", since="3.8"),
     Known(
         "made",
         "ecdsa .* brainpool.*",

@@ -18,25 +18,46 @@ from .peer import Known, newer, reader_of
 _NO_EC = "no EC recipients (RFC 5753 3.1)"
 _NO_AEAD = "no AuthEnvelopedData (RFC 5083 2.1)"
 KNOWN = (
-    Known("made", "rsassa-pkcs1v15 sha3-256", "Bad signature", "no SHA-3 (RFC 9688 3.1)"),
+    Known("made", "rsassa-pkcs1v15 sha3-256", "Bad signature", "no SHA-3 (RFC 9688 3.1)", "2.4"),
     Known("made", "ecdsa sha3-256 P-256", "no signature value", "no SHA-3 (RFC 9688 3.2)"),
     Known("read", ".* sha3-256.*", "digest algorithm is invalid", "no SHA-3 (RFC 9688 2)"),
     Known("made", "rsassa.* ski", "BER error", "no subjectKeyIdentifier in signers (RFC 5652 5.3)"),
-    Known("made", "ecdsa sha512 P-521", "Internal error", "no P-521 with SHA-512 (RFC 5753 2.1)"),
+    Known("made", "ecdsa sha512 P-521", "Internal error", "no P-521 (RFC 5753 2.1)", "2.4"),
     Known("made", "ed25519 .*", "Internal error", "no Ed25519 (RFC 8419 3)"),
     Known("made", "ed448 .*", "2.16.840.1.101.3.4.2.18", "no SHAKE256 (RFC 8419 2.3)"),
     Known("made", "ml-dsa-.*", "no signature value", "no ML-DSA (RFC 9882 3)"),
     Known("read", "ecdsa sha224 P-256", "Invalid length", "P-256 with SHA-256 only (RFC 5754 3.3)"),
     Known("made", "rsaes-pkcs1v15 ski", "No secret key", "no key identifier (RFC 5652 6.2.1)"),
     Known("made", "rsaes-oaep .*", "No secret key", "no OAEP (RFC 3560 2.2)"),
-    Known("made", "dhsinglepass-.*kdf .*|.*-wrap P-256", "No secret key", _NO_EC),
+    Known("made", "dhsinglepass-.*kdf .*|.*-wrap P-256", "No secret key", _NO_EC, before="2.4"),
+    Known(
+        "made",
+        "dhsinglepass-(cofactordh-.*|stddh-sha224)kdf P-256",
+        "Invalid public key algorithm",
+        "of the schemes in RFC 5753 7.1.4 those with stdDH and not SHA-224 alone",
+        since="2.4",
+    ),
+    Known(
+        "made",
+        "dhsinglepass-stddh-sha256kdf P-256 ski",
+        "No secret key",
+        "no key identifier (RFC 5753 3.1.1)",
+        since="2.4",
+    ),
+    Known(
+        "made",
+        "dhsinglepass-stddh-sha256kdf beside RSA",
+        "No SmartCard daemon",
+        "looks for each recipient's key (RFC 5652 6.2) and ends at the first that it has not",
+        since="2.4",
+    ),
     Known("made", "aes...-gcm to P-256", "Buffer too short", _NO_AEAD),
     Known("made", "aes...-(gcm|ccm)", "Buffer too short", _NO_AEAD),
     Known("made", "chacha20-poly1305", "Unsupported algorithm", "no ChaCha20 (RFC 8103 3)"),
     Known("made", "cek-hkdf-.*", "Unsupported algorithm", "no derived keys (RFC 9709 2)"),
     Known("made", "ml-kem-.*", "does not know such a key", "no ML-KEM (RFC 9936 2)"),
-    Known("read", "dhsinglepass-.*kdf .*|.*-wrap P-256", "Wrong key usage", _NO_EC),
-    Known("read", "rsaes-pkcs1v15 beside P-256", "Wrong key usage", _NO_EC),
+    Known("read", "dhsinglepass-.*kdf .*|.*-wrap P-256", "Wrong key usage", _NO_EC, before="2.4"),
+    Known("read", "rsaes-pkcs1v15 beside P-256", "Wrong key usage", _NO_EC, before="2.4"),
     Known("read", "rc2-cbc", "cipher algorithm is invalid", "no RC2 (RFC 3370 5.2)"),
 )
 
@@ -69,6 +90,11 @@ class Gpgsm:
             return None
         if case.ski or case.oaep is not None or case.beside == "password":
             return "encrypts to certificates, named by issuer, and not with OAEP"
+        if case.reader == "p256" and (
+            case.agreement != "dhsinglepass-stddh-sha256kdf"
+            or case.row in ("aes192-wrap", "des-ede3-wrap")
+        ):
+            return "chooses the digest by the curve, and always wraps with AES-128"
         return None if case.cipher.endswith("cbc") else "encrypts with CBC only"
 
     def sign(self, case: SigningCase, content: bytes, signers: Sequence[Person]) -> bytes:

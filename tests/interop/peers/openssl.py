@@ -16,18 +16,24 @@ from .peer import Known, newer, reader_of
 
 _NO_X = "no X25519 and X448 (RFC 8418 3.2)"
 _NO_CCM = "no AES-CCM (RFC 5084 3.1)"
-_NO_ML_DSA = "no ML-DSA (RFC 9882 3) before OpenSSL 3.5"
-_NO_ML_KEM = "no ML-KEM (RFC 9936 2) before OpenSSL 3.6"
+_NO_ML_DSA = "no ML-DSA (RFC 9882 3)"
+_NO_ML_KEM = "no ML-KEM (RFC 9936 2)"
 _NO_FILE = "ossl_store_handle_load_result:unsupported"
 _NO_CIPHER = "ossl_cms_EncryptedContent_init_bio:unknown cipher"
 KNOWN = (
-    Known("read", "ecdsa sha3-256 .*", "unsupported signature", "no ECDSA with SHA-3 (RFC 9688 3)"),
-    Known("made", "ed25519 .*", "invalid digest", "no Ed25519 (RFC 8419 3) before OpenSSL 3.5"),
-    Known("read", "ed25519 .*", "datafinal error", "no Ed25519 (RFC 8419 3) before OpenSSL 3.5"),
+    Known(
+        "read",
+        "ecdsa sha3-256 .*",
+        "unsupported signature",
+        "no ECDSA with SHA-3 (RFC 9688 3)",
+        before="3.6",
+    ),
+    Known("made", "ed25519 .*", "invalid digest", "no Ed25519 (RFC 8419 3)", before="3.5"),
+    Known("read", "ed25519 .*", "datafinal error", "no Ed25519 (RFC 8419 3)", before="3.5"),
     Known("made", "ed448 .*", "unknown digest algorithm", "no id-shake256-len (RFC 8419 2.3)"),
     Known("read", "ed448 .*", "Algorithm (shake256-len", "no id-shake256-len (RFC 8419 2.3)"),
-    Known("made", "ml-dsa-.*", "certificate verify error", _NO_ML_DSA),
-    Known("read", "ml-dsa-.*", _NO_FILE, _NO_ML_DSA),
+    Known("made", "ml-dsa-.*", "certificate verify error", _NO_ML_DSA, before="3.5"),
+    Known("read", "ml-dsa-.*", _NO_FILE, _NO_ML_DSA, before="3.5"),
     Known(
         "read",
         "aes256-gcm to a password",
@@ -38,10 +44,12 @@ KNOWN = (
     Known("read", "aes...-ccm", "CMS_final:cms lib", _NO_CCM),
     Known("made", "chacha20-poly1305", _NO_CIPHER, "no ChaCha20-Poly1305 (RFC 8103 3)"),
     Known("read", "chacha20-poly1305", "CMS_final:cms lib", "no ChaCha20-Poly1305 (RFC 8103 3)"),
-    Known("made", ".* X(25519|448)", "no matching recipient", _NO_X),
-    Known("read", ".* X(25519|448)", "operation not supported for this keytype", _NO_X),
-    Known("made", "ml-kem-.*", _NO_FILE, _NO_ML_KEM),
-    Known("read", "ml-kem-.*", "CMS_add1_recipient:error getting public key", _NO_ML_KEM),
+    Known("made", ".* X(25519|448)", "no matching recipient", _NO_X, before="4.0"),
+    Known("read", ".* X(25519|448)", "not supported for this keytype", _NO_X, before="4.0"),
+    Known("made", ".* X(25519|448)", "ossl_ecx_compute_key:missing key", _NO_X, since="4.0"),
+    Known("read", ".* X(25519|448)", "name=ecdh_kdf_md", _NO_X, since="4.0"),
+    Known("made", "ml-kem-.*", _NO_FILE, _NO_ML_KEM, before="3.6"),
+    Known("read", "ml-kem-.*", "error getting public key", _NO_ML_KEM, before="3.6"),
     Known("made", "cek-hkdf-.*", _NO_CIPHER, "no derived content keys (RFC 9709 2)"),
 )
 
