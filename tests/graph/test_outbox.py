@@ -555,6 +555,23 @@ def test_a_person_does_not_wait_for_what_holds_a_mailbox(
     assert [one.state for one in run(world)] == ["sent", "sent"]
 
 
+@pytest.mark.parametrize("jump", [86_400.0, -86_400.0])
+@pytest.mark.parametrize("carried_out", [True, False])
+def test_a_clock_that_is_set_meanwhile_is_no_matter_once_the_servers_is_known(
+    fake: type[FakeGraph], jump: float, carried_out: bool
+) -> None:
+    world = World(fake(faults=[None, (carried_out, gateway(504))]))
+    world.graph.keep(message(2), folder="sentitems")  # an older one
+    world.now += 3600.0
+    world.add(1, 2, via="sendmail")
+    assert [one.state for one in run(world)] == ["sent", "unknown"]
+    world.now += jump
+    world.graph.clock = lambda: world.now - jump
+    world.settle()
+    assert world.states()["<m2@contoso.com>"] == ("sent" if carried_out else "unknown")
+    assert world.delivered(2) == carried_out
+
+
 def test_a_clock_that_was_wrong_for_years_keeps_nothing_back(fake: type[FakeGraph]) -> None:
     world = World(fake(faults=[(False, gateway(504))]))
     right, world.now = world.now, world.now + 1e8
