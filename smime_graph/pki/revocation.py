@@ -46,6 +46,8 @@ _MAX_INDIRECT = 1 << 20  # a list with entries of several issuers is read whole,
 _MAX_FOUND = 10_000  # places where the octets of a serial number stand, by chance or as an entry
 
 _ANY_TIME = timedelta(days=50 * 365)
+# the validator takes what a CRL dates at the moment itself for not yet revoked
+_INSTANT = timedelta(microseconds=1)
 _SILENT = logging.NullHandler()
 _SEVERITY = {"soft": Severity.WARNING, "hard": Severity.ERROR}
 
@@ -439,7 +441,7 @@ def _look_up(
         context = ValidationContext(
             trust_roots=[anchor],
             other_certs=[asn1.Certificate.load(c.der, strict=True) for c in certificates],
-            moment=at,
+            moment=at + _INSTANT,
             time_tolerance=tolerance,
             allow_fetching=False,
             crls=crls,

@@ -130,6 +130,16 @@ def test_numbers_grow_with_time_and_with_what_is_revoked(ca: CA) -> None:
     assert first < number(NOW) < number(NOW + timedelta(seconds=1))
 
 
+def test_what_was_revoked_in_this_very_second_is_revoked(ca: CA) -> None:
+    """By a CRL as by an OCSP response: the validator takes only what came before for that."""
+    alice = person(ca)
+    ca.revoke(alice.certificate, at=NOW)
+    assert judged(ca, alice, ca.crl(at=NOW)) == ["revoked"]
+    second = timedelta(seconds=1)
+    assert judged(ca, alice, ca.crl(at=NOW), at=NOW - second) == []
+    assert judged(ca, alice, ca.crl(at=NOW), at=NOW + second) == ["revoked"]
+
+
 # --- delta and indirect --------------------------------------------------------------------------
 
 
