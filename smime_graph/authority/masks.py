@@ -34,7 +34,9 @@ _ENCODINGS = {
 _DOMAIN_TAGS = (0x81, 0x82)  # that may be a domain alone
 _IP_ADDRESS = 0x87
 _TEST_NETWORK = bytes((192, 0, 2))  # RFC 5737
-_ADDRESS = re.compile(r"[^\s@<>,;:/=]+@[^\s@<>,;:/=]+")
+# from where a word begins, and no part of it twice: the search stays linear
+_ADDRESS = re.compile(r"(?<![^\s@<>,;:/=])[^\s@<>,;:/=]++@[^\s@<>,;:/=]++")
+_MARKS = " \t<>(),;:/=@\"'"  # around an address
 _SHORT = 3  # letters: codes, which need not be told apart
 
 
@@ -45,6 +47,8 @@ class Masks:
         self._labels: dict[str, int] = {}
         self._locals: dict[str, int] = {}
         self._texts: dict[str, str] = {}
+        self._taken: set[str] = set()
+        self._counts: dict[str, int] = {}
 
     def der(self, value: bytes) -> bytes:
         """DER with every text in it masked; what cannot be read is left as it is."""
@@ -104,24 +108,38 @@ class Masks:
         if "://" in text or text.lower().startswith("mailto:"):
             return self.url(text)
         if _ADDRESS.search(text):
-            return _ADDRESS.sub(lambda found: self.address(found[0]), text)
+            return self._around_addresses(text)
         key = " ".join(text.split()).casefold()
         if key not in self._texts:
             self._texts[key] = self._new(text)
         return self._texts[key]
+
+    def _around_addresses(self, text: str) -> str:
+        made, end = [], 0
+        for found in _ADDRESS.finditer(text):
+            made += [self._between(text[end : found.start()]), self.address(found[0])]
+            end = found.end()
+        return "".join([*made, self._between(text[end:])])
+
+    def _between(self, text: str) -> str:
+        core = text.strip(_MARKS)
+        before, _, after = text.partition(core) if core else (text, "", "")
+        return f"{before}{self.text(core) if core else ''}{after}"
 
     def _new(self, text: str) -> str:
         made = "".join(map(_mask, text))
         places = [place for place, one in enumerate(made) if one.isalnum()]
         if len(places) <= _SHORT:
             return made
-        taken, count, shape = set(self._texts.values()), 2, made
-        while made in taken:  # two who were different must not become the same
-            number = str(count)
+        shape, count = made, self._counts.get(made, 2)
+        # two who were different must not become the same, as far as there are letters for it
+        while made in self._taken and len(number := str(count)) <= len(places):
             letters = list(shape)
-            for place, digit in zip(places[-len(number) :], number, strict=False):
+            for place, digit in zip(places[-len(number) :], number, strict=True):
                 letters[place] = digit
             made, count = "".join(letters), count + 1
+        self._counts[shape] = count
+        self._taken.add(made)
         return made
 
     def address(self, text: str) -> str:
@@ -159,7 +177,7 @@ class Masks:
         path, dot, ending = parts.path.rpartition(".")
         if not dot or len(ending) > _SHORT + 1:
             path, ending = parts.path, ""
-        query = f"?{parts.query}" if parts.query else ""
+        query = f"?{''.join(map(_mask, parts.query))}" if parts.query else ""
         place = "/".join(self.text(one) if one else "" for one in path.split("/"))
         return f"{parts.scheme}://{host}{port}{place}{dot if ending else ''}{ending}{query}"
 

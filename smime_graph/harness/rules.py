@@ -334,7 +334,7 @@ class Subject:
         return names.attributes(self.certificate.subject)
 
     def attribute(self, dotted: str) -> tuple[str, ...]:
-        return tuple(names.values(self.certificate.subject, dotted))
+        return tuple(text for kind, text in self.subject if kind == dotted and text is not None)
 
     @cached_property
     def san(self) -> tuple[x509.GeneralName, ...]:

@@ -131,13 +131,14 @@ def _other_names(subject: Subject) -> Iterator[Fault]:
     codes=("cabf.smime.common_name_value_unknown_source",),
 )
 def _common_name(subject: Subject) -> Iterator[Fault]:
+    organizations = frozenset(subject.attribute(oids.ORGANIZATION_NAME))
     for text in subject.attribute(oids.COMMON_NAME):
         key = mailbox(text) if "@" in text else None
         if subject.kind is None or (key is not None and key in subject.san_mailboxes):
             continue
         of_type = {
             "mailbox": False,
-            "organization": text in subject.attribute(oids.ORGANIZATION_NAME),
+            "organization": text in organizations,
         }
         # a personal name may be written in any preferred way: of it nothing can be said
         if not of_type.get(subject.kind, key is None):

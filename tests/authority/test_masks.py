@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import process_time
+
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -19,7 +21,7 @@ from smime_graph.authority.masks import Masks
         ("alice@contoso.com", "person1@test1.example"),
         ("Alice@Contoso.COM", "Person1@Test1.EXAMPLE"),
         ("jürgen@contoso.com", "pérson1@test1.example"),
-        ("Mail of alice@contoso.com", "Mail of person1@test1.example"),
+        ("Mail of alice@contoso.com", "Xxxx xx person1@test1.example"),
         ("http://crl.contoso.com/a/Root-CA.crl", "http://test1.test2.example/x/Xxxx-XX.crl"),
         ("http://10.0.0.7:8080/x", "http://192.0.2.1:8080/x"),
         ("mailto:alice@contoso.com", "mailto:person1@test1.example"),
@@ -87,3 +89,37 @@ def test_a_name_keeps_types_country_and_scheme() -> None:
 def test_octets_that_are_no_der_are_left(octets: bytes) -> None:
     assert isinstance(Masks().der(octets), bytes)
     assert Masks().der(b"\x30\x05\x02") == b"\x30\x05\x02"
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("Alice Smith <alice@contoso.com>", "Xxxxx Xxxxx <person1@test1.example>"),
+        ("alice@contoso.com (Alice Smith), x", "person1@test1.example (Xxxxx Xxxxx), x"),
+        ("http://contoso.com/crl?user=alice", "http://test1.example/xxx?xxxx=xxxxx"),
+    ],
+)
+def test_what_stands_beside_an_address_is_somebody_too(text: str, masked: str) -> None:
+    assert Masks().text(text) == masked
+
+
+def test_thousands_of_short_names_are_masked_at_once_and_in_the_end_alike() -> None:
+    masks = Masks()
+    begun = process_time()
+    texts = [
+        f"{chr(0x61 + n // 676)}{chr(0x61 + n // 26 % 26)}{chr(0x61 + n % 26)}a"
+        for n in range(12_000)
+    ]
+    made = [masks.text(text) for text in texts]
+    assert process_time() - begun < 5
+    assert made[:3] == ["xxxx", "xxx2", "xxx3"]
+    assert len(set(made)) == 9_999  # there are no more of that shape
+    assert made == [masks.text(text) for text in texts]
+
+
+@pytest.mark.parametrize("text", ["a" * 100_000, "a" * 100_000 + ", b@c.d", "a@" * 50_000])
+def test_a_long_text_is_masked_in_linear_time(text: str) -> None:
+    begun = process_time()
+    made = Masks().text(text)
+    assert process_time() - begun < 2
+    assert "aa" not in made

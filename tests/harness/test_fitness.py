@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from time import process_time
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from smime_graph.authority import profile
 from smime_graph.authority.family import Family, family
 from smime_graph.authority.mutators import Mutator, sign_anew
 from smime_graph.authority.pool import pool_key
-from smime_graph.authority.recipes import ALICE
+from smime_graph.authority.recipes import ALICE, Leaf
 from smime_graph.authority.variants import VARIANTS, Variant
 from smime_graph.errors import MalformedMessage, UsageError
 from smime_graph.findings import Severity
@@ -427,6 +428,16 @@ def test_a_crl_is_held_against_the_certificate_of_its_issuer_alone(corp: Family)
     others = [corp.authorities["root"], an_authority()]
     report = check_crl(a_crl(), as_of=NOW + timedelta(hours=1), chain=others)
     assert report.findings == ()
+
+
+def test_hundreds_of_common_names_are_judged_in_linear_time() -> None:
+    names = tuple((oids.COMMON_NAME, f"n{number}") for number in range(800))
+    crowd = family("crowd", when=NOW, variants=[of_own("crowd", Leaf(subject=names))])
+    certificate = crowd["crowd"].identity.certificate
+    begun = process_time()
+    found = check_certificate(certificate, as_of=NOW).findings
+    assert process_time() - begun < 1
+    assert sum(one.rule.id == "SBR-7.1.4.2.2-a" for one in found) == 800
 
 
 def test_outlook_takes_no_rsa_key_below_1024_bits(corp: Family) -> None:
