@@ -159,7 +159,8 @@ def _lines(found: Matrix, everything: bool) -> Iterator[str]:
     for name, why in found.skipped.items():
         yield f"{name}: skipped: {why}"
     good = sum(not one.is_difference and one.observed == "yes" for one in found.pairs)
-    yield f"{good} of {len(found.pairs)} messages of one peer were read by another"
+    tried = sum(one.observed != "-" for one in found.pairs)
+    yield f"{good} of {tried} messages of one peer were read by another"
     different, open_ = len(found.differences), len(found.unexplained)
     yield f"{len(found.variants)} variants: {different} differences, {open_} unexplained"
 

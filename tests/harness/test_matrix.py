@@ -215,11 +215,11 @@ def test_no_message_is_made_with_a_key_that_cannot(tmp_path: Path) -> None:
 
 
 def test_this_package_does_what_the_standards_say_or_it_is_known_why(tmp_path: Path) -> None:
-    stand = stand_of(tmp_path, "[!crs]*-[!c]*")
-    assert len(stand.cases) > 50
+    some = [one for one in VARIANTS if len(one.id) % 6 == 0]
+    stand = Stand.of(family(when=datetime.now(UTC), variants=some), tmp_path)
     found = matrix.run(stand, [OwnPeer.start(stand, tmp_path)], skipped={}, threads=1)
     assert found.unexplained == ()
-    assert sum(one.observed == "yes" for one in found.cells) > 100
+    assert sum(one.observed == "yes" for one in found.cells) > 5 * len(some) / 2
 
 
 def test_junit_has_a_failure_for_what_is_unexplained(tmp_path: Path) -> None:

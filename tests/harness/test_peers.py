@@ -52,13 +52,16 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Stand:
     return Stand.of(made, tmp_path_factory.mktemp("stand"))
 
 
-@pytest.fixture(params=KINDS)
-def peer(request: pytest.FixtureRequest, stand: Stand, tmp_path: Path) -> Iterator[Peer]:
+@pytest.fixture(scope="module", params=KINDS)
+def peer(
+    request: pytest.FixtureRequest, stand: Stand, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Peer]:
     name: str = request.param
-    own = Stand(stand.family, tmp_path, stand.cases)
+    folder = tmp_path_factory.mktemp(name)
+    own = Stand(stand.family, folder, stand.cases)
     shutil.copy(stand.roots_file, own.roots_file)
     try:
-        found = PEERS[name](own, tmp_path, None, None)
+        found = PEERS[name](own, folder, None, None)
     except Missing as error:
         pytest.skip(f"{name} is not installed: {error}")
     yield found
