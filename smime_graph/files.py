@@ -94,6 +94,14 @@ def write_beside(
         raise
 
 
+def is_pipe(path: str | os.PathLike[str]) -> bool:
+    """Whether whoever opens it, SQLite for example, would wait for another to write."""
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)  # noqa: PTH116
+    except (OSError, ValueError):
+        return False
+
+
 def make_private(path: str | os.PathLike[str]) -> None:
     """Make a file that is its owner's alone, for whoever opens it next; one that is there stays.
 

@@ -25,10 +25,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from ..errors import UsageError
-from ..files import make_private
+from ..files import is_pipe, make_private
 from ._outgoing import Via
 from ._sending import Sending
 
@@ -274,10 +274,10 @@ class Queue:
                     "SELECT message, number, began, client_request_id, request_id, outcome"
                     " FROM attempts ORDER BY message, number"
                 ):
-                    attempts.setdefault(message, []).append(Attempt(*rest))
+                    attempts.setdefault(message, []).append(_attempt(*rest))
             finally:
                 self._db.execute("ROLLBACK")
-        return [(_row(one), tuple(attempts.get(one[0], ()))) for one in found]
+            return [(_row(one), tuple(attempts.get(one[0], ()))) for one in found]
 
     def retry(self, numbers: Sequence[int]) -> None:
         """Queue messages again that are unknown or failed, or wait, and leave their mailboxes alone
@@ -580,13 +580,50 @@ def _started(number: str) -> str | None:
         return None
 
 
+# what each column of _ROWS holds; SQLite itself keeps anything in any
+_TEXT, _TIME, _MAYBE_TEXT = (str,), (int, float), (str, type(None))
+_MAYBE_TIME = (int, float, type(None))
+_HELD: tuple[tuple[type, ...], ...] = (
+    *((int,), _TEXT, _TEXT, _TEXT, _TEXT, (int,), _TEXT, _TIME, _TIME, _MAYBE_TIME, _TEXT, _TIME),
+    *((int,), (int,), _MAYBE_TIME, _MAYBE_TEXT, _MAYBE_TIME, _MAYBE_TIME, _MAYBE_TEXT),
+)
+_FIRST_TIME, _LAST_TIME = 0.0, 253_402_300_799.0  # the end of the year 9999
+
+
 def _row(values: Sequence[Any]) -> Row:
+    """Raises sqlite3.DatabaseError for what no outbox has written."""
     number, mailbox, message_id, recipients, *rest = values
-    return Row(number, mailbox, message_id, frozenset(json.loads(recipients)), *rest)
+    for value, held in zip(values, _HELD, strict=True):
+        if not isinstance(value, held) or (isinstance(value, float) and not _is_time(value)):
+            raise sqlite3.DatabaseError(f"message {number} holds {value!r:.40}")
+    try:
+        people = frozenset(json.loads(recipients))
+    except (ValueError, TypeError, RecursionError):
+        people = frozenset((None,))
+    row = Row(number, mailbox, message_id, people, *rest)
+    if (
+        not all(isinstance(one, str) for one in people)
+        or row.state not in get_args(OutboxState)
+        or row.via not in get_args(Via)
+    ):
+        raise sqlite3.DatabaseError(f"message {number} is like none that was put in")
+    return row
+
+
+def _attempt(number: int, began: Any, *rest: Any) -> Attempt:
+    if not isinstance(began, float) or not _is_time(began):
+        raise sqlite3.DatabaseError(f"an attempt began at {began!r:.40}")
+    return Attempt(number, began, *rest)
+
+
+def _is_time(seconds: float) -> bool:
+    return _FIRST_TIME <= seconds <= _LAST_TIME
 
 
 def _check_start(path: str | PathLike[str]) -> None:
     """UsageError for a file that is no database; it is left as it is."""
+    if is_pipe(path):
+        raise UsageError(f"{os.fspath(path)} is a pipe, no outbox", hint="name a file")
     try:
         with open(path, "rb") as file:  # noqa: PTH123
             start = file.read(len(_MAGIC))

@@ -25,7 +25,7 @@ from typing import Any
 from ..arguments import checked, file_name
 from ..asn1 import ber
 from ..errors import Hint, MalformedMessage, PolicyRefusal, UsageError
-from ..files import make_private
+from ..files import is_pipe, make_private
 from ..policy import Policy
 from ..text import printable
 from ..x509.certificate import Certificate
@@ -649,6 +649,8 @@ _MOST_TOLD = 5  # certificates of which an error says why they are not used
 
 def _check_start(path: str | PathLike[str]) -> None:
     """UsageError for a file of something else: a short one SQLite would take for an empty book."""
+    if is_pipe(path):
+        raise UsageError(f"{file_name(path)} is a pipe, no address book", hint="name a file")
     try:
         with Path(path).open("rb") as file:
             start = file.read(len(_MAGIC))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -777,6 +779,53 @@ def test_a_lease_ends_with_the_process_that_has_it(tmp_path: Path, raw: bytes) -
         elsewhere = row.lease.replace(row.lease[:4], "else", 1).replace(" ", " 9", 1)
         outbox._queue._db.execute("UPDATE messages SET lease = ?", (elsewhere,))
         assert outbox._queue.claim(seconds=60) is None  # nor of a machine that nobody sees
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *("recipients = 'x'", "recipients = '5'", "recipients = '[[1]]'", "recipients = '[1]'"),
+        *("recipients = x'ff'", "created = 9e99", "created = 'abc'", "due = -9e99", "via = 5"),
+        *("state = 'weird'", "mailbox = x'ff00'", "lease_until = 'z'", "error = x'00'"),
+    ],
+)
+def test_a_row_that_no_outbox_wrote_is_said_to_be_damaged(tmp_path: Path, damage: str) -> None:
+    with Outbox(tmp_path / "outbox.db") as outbox:
+        outbox.add(message(1))
+    with sqlite3.connect(tmp_path / "outbox.db") as db:
+        db.execute(f"UPDATE messages SET {damage}")
+    db.close()
+    with Outbox(tmp_path / "outbox.db") as outbox:
+        for use in (outbox.messages, lambda: outbox.retry([1]), lambda: outbox.add(message(1))):
+            with pytest.raises(UsageError, match="no outbox, or damaged"):
+                use()
+
+
+def test_a_damaged_attempt_is_said_to_be_one(tmp_path: Path) -> None:
+    with Outbox(tmp_path / "outbox.db") as outbox:
+        outbox.add(message(1))
+        with sqlite3.connect(tmp_path / "outbox.db") as db:
+            db.execute("INSERT INTO attempts VALUES (1, 1, 9e99, '', '', '')")
+        db.close()
+        with pytest.raises(UsageError, match="no outbox, or damaged"):
+            outbox.messages()
+
+
+@pytest.mark.parametrize("kind", [Outbox, Contacts])
+def test_a_pipe_is_not_waited_for(tmp_path: Path, kind: Any) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    raised: list[BaseException] = []
+
+    def use() -> None:
+        try:
+            kind(tmp_path / "pipe")
+        except UsageError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=use, daemon=True)
+    thread.start()
+    thread.join(5)
+    assert "is a pipe" in str(raised)
 
 
 def test_several_processes_open_a_new_file_at_once(tmp_path: Path) -> None:
