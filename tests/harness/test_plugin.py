@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,8 +16,10 @@ from smime_graph.authority.variants import VARIANTS
 from smime_graph.errors import UsageError
 from smime_graph.harness import matrix
 from smime_graph.harness.cases import Stand
+from smime_graph.harness.peers.drive import Missing, Refused
 from smime_graph.harness.peers.find import Named, started
 from smime_graph.harness.peers.peer import OPERATIONS
+from smime_graph.harness.peers.plugin import PluginPeer
 
 # An example to begin with: what it takes for valid is what has not expired.
 EXAMPLE = """
@@ -134,6 +138,58 @@ def test_one_that_ends_is_said_to_have_ended(stand: Stand, tmp_path: Path) -> No
     assert all("it has ended" in one.detail for one in found.cells if one.observed == "no")
 
 
+YES = json.dumps({"verdict": "yes"})
+HELLO = f"import subprocess, sys, time\nprint({json.dumps(ABOUT)!r}, flush=True)\n"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        HELLO + f"for line in sys.stdin: print({YES!r}, {YES!r}, sep='\\n', flush=True)",
+        HELLO + f"while True: print({YES!r}, flush=True)",
+        HELLO + f"time.sleep(0.1)\nprint({YES!r}, flush=True)\ntime.sleep(60)",
+        HELLO + "while True: sys.stdout.write('x' * 65536)",
+        HELLO + "time.sleep(60)",
+        HELLO + "subprocess.Popen(['sleep', '60']); time.sleep(60)",
+        HELLO + "subprocess.Popen(['sleep', '60'])",
+    ],
+    ids=["twice", "flood", "unasked", "endless", "hangs", "with a child", "leaves a child"],
+)
+def test_one_that_is_out_of_step_or_hangs_is_ended_and_never_believed(
+    stand: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    monkeypatch.setattr("smime_graph.harness.peers.plugin.PATIENCE", 1.0)
+    case = stand.cases["expired"]
+    found: list[str] = []
+
+    def ask() -> None:
+        try:
+            peer = PluginPeer.start(stand, tmp_path, written(tmp_path, source))
+        except Missing as error:
+            found.append(str(error))
+            return
+        time.sleep(0.3)
+        for _ in range(2):
+            try:
+                found.append(repr(peer.ask("verify", case, bytes(1 << 20))))
+            except Refused as error:
+                found.append(str(error))
+        peer.close()
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(15)
+    assert not thread.is_alive()
+    assert found
+    assert all("ended" in one for one in found)
+
+
+@pytest.mark.parametrize("command", ["", "'", "./'x"])
+def test_what_is_no_command_is_missing(stand: Stand, tmp_path: Path, command: str) -> None:
+    with pytest.raises(Missing):
+        PluginPeer.start(stand, tmp_path, command)
+
+
 @pytest.mark.parametrize(
     ("source", "text"),
     [
@@ -141,6 +197,7 @@ def test_one_that_ends_is_said_to_have_ended(stand: Stand, tmp_path: Path) -> No
         ("", "it has ended"),
         (answering("", {"peer": "toy"}), "version is None, wanted a word"),
         (answering("", {"peer": "a b", "version": "1"}), "peer is 'a b', wanted a word"),
+        (answering("", {"peer": "\x1b[31m", "version": "1"}), "wanted a word"),
         (answering("", {"peer": "../x", "version": "1"}), "wanted a word"),
         (answering("", ABOUT | {"quirks": [{"reason": "x"}]}), "does not say what it is"),
         (answering("", ABOUT | {"operations": 7}), "does not say what it is"),

@@ -22,6 +22,7 @@ it is known why, its first line may have "quirks", each an object with the field
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -29,7 +30,10 @@ from base64 import b64decode, b64encode
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock, Timer
+from select import select
+from signal import SIGKILL
+from threading import Lock
+from time import monotonic
 from typing import Any, ClassVar
 
 from ..cases import CONTENT, Case, Stand
@@ -55,13 +59,20 @@ class PluginPeer:
     @classmethod
     def start(cls, stand: Stand, folder: Path, command: str) -> PluginPeer:
         """`command` is the program with its arguments. Raises Missing."""
-        words = shlex.split(command)
+        try:
+            words = shlex.split(command)
+        except ValueError as error:
+            raise Missing(f"{command!r:.60} is no command: {error}") from None
+        if not words:
+            raise Missing("no program is named")
         try:
             process = subprocess.Popen(  # noqa: S603 - no shell; whoever names it wants it run
                 [str(Path(words[0]).absolute()), *words[1:]],
                 cwd=folder,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                bufsize=0,
+                start_new_session=True,  # so that what it starts is ended with it
             )
         except OSError as error:
             raise Missing(f"{words[0]} does not run: {error.strerror}") from None
@@ -94,7 +105,7 @@ class PluginPeer:
             "message": _text(message),
         }
         with self.lock:
-            answer = self._answer(json.dumps(question).encode() + b"\n")
+            answer = self._read(json.dumps(question).encode() + b"\n")
         verdict, detail = answer.get("verdict"), str(answer.get("detail", ""))
         if verdict == "-":
             raise Untried(detail)
@@ -106,24 +117,19 @@ class PluginPeer:
         except (ValueError, TypeError):
             raise Refused("what it made is not base64") from None
 
-    def _answer(self, question: bytes) -> dict[str, Any]:
-        assert self.process.stdin is not None  # noqa: S101 - it was opened as a pipe
+    def _read(self, question: bytes = b"") -> dict[str, Any]:
+        """The line that answers the question, if that is one. Whoever says more than it was asked
+        for is ended: what it says next would be taken for the answer to something else.
+        """
         try:
-            self.process.stdin.write(question)
-            self.process.stdin.flush()
+            line, more = self._exchange(question)
         except OSError:
             raise Refused("it has ended") from None
-        return self._read()
-
-    def _read(self) -> dict[str, Any]:
-        assert self.process.stdout is not None  # noqa: S101 - it was opened as a pipe
-        timer = Timer(PATIENCE, self.process.kill)
-        timer.start()
-        try:
-            line = self.process.stdout.readline(_LONGEST)
-        finally:
-            timer.cancel()
-        if not line:
+        if more or len(line) > _LONGEST:
+            self._end()
+            raise Refused("it says more than one line, or a very long one, so it was ended")
+        if not line.endswith(b"\n"):
+            self._end()
             raise Refused(f"it has ended, or was ended after {PATIENCE} s")
         try:
             answer = json.loads(line)
@@ -133,6 +139,32 @@ class PluginPeer:
             raise Refused("it answers with something else than a JSON object in a line")
         return answer
 
+    def _exchange(self, question: bytes) -> tuple[bytes, bytes]:
+        """What it says until its first line is over, and what it says behind that."""
+        assert self.process.stdin is not None  # noqa: S101 - both were opened as pipes
+        assert self.process.stdout is not None  # noqa: S101
+        source, sink = self.process.stdout.fileno(), self.process.stdin.fileno()
+        os.set_blocking(sink, False)
+        said, left, end = bytearray(), memoryview(question), monotonic() + PATIENCE
+        while b"\n" not in said and len(said) <= _LONGEST and (patience := end - monotonic()) > 0:
+            ready, able, _ = select([source], [sink] if left else [], [], patience)
+            if ready:
+                if not (part := os.read(source, 65536)):
+                    break
+                said += part
+            if able:
+                left = left[os.write(sink, left) :]
+        line, newline, more = bytes(said).partition(b"\n")
+        # what was there before it had read the question is no answer to that
+        return line + newline, more or (bytes(left) if newline else b"")
+
+    def _end(self) -> None:
+        """It, and whatever it has started."""
+        try:
+            os.killpg(self.process.pid, SIGKILL)
+        except ProcessLookupError:
+            pass
+
     def close(self) -> None:
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
@@ -140,7 +172,7 @@ class PluginPeer:
         try:
             self.process.wait(5)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            self._end()
             self.process.wait()
 
 
@@ -162,6 +194,12 @@ def _quirk(row: dict[str, Any]) -> Quirk:
 
 def _word(about: dict[str, Any], name: str) -> str:
     value = about.get(name)
-    if not isinstance(value, str) or not value or " " in value or "/" in value:
+    if (
+        not isinstance(value, str)
+        or not value
+        or " " in value
+        or "/" in value
+        or not value.isprintable()
+    ):
         raise Refused(f"{name} is {value!r:.40}, wanted a word")
     return value
