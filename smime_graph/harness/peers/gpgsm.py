@@ -307,6 +307,14 @@ QUIRKS = (
         before="2.4",
     ),
     Quirk(
+        "decrypt",
+        "p256 p384",
+        "no",
+        "it derives another key from what NSS writes: ukm, and NULL in the key wrap (RFC 5753 7.2)",
+        "Checksum error",
+        since="2.4",
+    ),
+    Quirk(
         "encrypt",
         "p256-key-encipherment p256-encipher-only",
         "yes",
