@@ -296,10 +296,12 @@ def _extensions(raw: bytes, value_of: Callable[[str, bytes], bytes]) -> bytes:
     listed = ber.read(raw, "extensions", tag=0xA3).only("extensions")
     made = []
     for one in listed:
-        fields = [bytes(part.raw) for part in one.children()]
-        oid = one.children()[0].as_oid()
-        value = bytes(one.children()[-1].as_octets("extnValue"))
-        made.append(ber.sequence(*fields[:-1], ber.octet_string(value_of(oid, value))))
+        parts = one.children()
+        if not parts:
+            raise MalformedMessage("Extension: it is empty")
+        oid, value = parts[0].as_oid(), bytes(parts[-1].as_octets("extnValue"))
+        fields = [bytes(part.raw) for part in parts[:-1]]
+        made.append(ber.sequence(*fields, ber.octet_string(value_of(oid, value))))
     return ber.context(3, ber.sequence(*made))
 
 

@@ -177,7 +177,7 @@ def _read(folder: Path) -> dict[str, Any]:
             _revoked(entry)
         if not isinstance(content.get("services"), str | None):
             raise ValueError("services is no URL")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, OverflowError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(f"{folder / INDEX} is not the index of an authority") from error
     return content
 

@@ -154,3 +154,9 @@ def test_what_cannot_be_read_has_no_twin(ca: CA) -> None:
     broken = Certificate(der.replace(ber.oid("2.5.29.35"), b"\x04\x03\x55\x1d\x23"))
     with pytest.raises(UsageError, match="no twin can be made"):
         mirror(broken, ca=ca)
+    outer = ber.read(der, "Certificate").children()
+    fields = [bytes(one.raw) for one in outer[0].children()]
+    fields[-1] = ber.context(3, ber.sequence(ber.sequence()))
+    empty = Certificate(ber.sequence(ber.sequence(*fields), *(bytes(o.raw) for o in outer[1:])))
+    with pytest.raises(UsageError, match="no twin can be made"):
+        mirror(empty, ca=ca)

@@ -67,6 +67,8 @@ def test_an_index_of_before_is_read(tmp_path: Path) -> None:
         '{"issued": [], "revoked": [{"serial": "1", "at": "2026-01-01", "reason": "superseded"}]}',
         '{"issued": [], "revoked": [{"serial": "x", "at": "2026-01-01T00:00:00Z"}]}',
         '{"issued": [], "revoked": [{"serial": "1", "at": "2026-01-01T00:00:00Z", "reason": "x"}]}',
+        '{"issued": [], "revoked": [{"serial": "1", "at": "0001-01-01T00:00:00+20:00",'
+        ' "reason": "superseded"}]}',
         '{"issued": [], "services": 5}',
         '{"issued": {"a": 1}}',
         "[" * 100_000,
