@@ -440,6 +440,15 @@ def test_hundreds_of_common_names_are_judged_in_linear_time() -> None:
     assert sum(one.rule.id == "SBR-7.1.4.2.2-a" for one in found) == 800
 
 
+def test_a_crl_of_an_issuer_with_an_empty_name_gives_a_report() -> None:
+    outer = ber.read(a_crl(), "CertificateList").children()
+    fields = [bytes(one.raw) for one in outer[0].children()]
+    nobody = ber.sequence(ber.oid(oids.COMMON_NAME), ber.tlv(ber.UTF8_STRING, b""))
+    fields[2] = ber.sequence(ber.set_of(nobody))
+    crl = ber.sequence(ber.sequence(*fields), *(bytes(one.raw) for one in outer[1:]))
+    assert check_crl(crl, as_of=NOW).title.startswith("CRL of")
+
+
 def test_outlook_takes_no_rsa_key_below_1024_bits(corp: Family) -> None:
     def with_key(bits: int) -> Mutator:
         number = ber.integer((1 << (bits - 1)) + 1)
