@@ -59,21 +59,23 @@ class Budget:
 
     def __init__(self, size: int = 0) -> None:
         self.limit = int(_BASE + size * _FOR_EACH_OCTET)
-        self._left: float = self.limit
-        self._spent: dict[Work, float] = {}
+        # in thousandths, so that sums are exact in whatever order they are made
+        self._left = self.limit * 1000
+        self._spent: dict[Work, int] = {}
 
     @property
     def left(self) -> float:
-        return self._left
+        return self._left / 1000
 
     @property
     def spent(self) -> dict[Work, float]:
-        return dict(self._spent)
+        return {work: units / 1000 for work, units in self._spent.items()}
 
     def spend(self, work: Work, units: float) -> None:
         """Count work that is about to be done. Raises LimitReached where it may not be."""
-        self._spent[work] = self._spent.get(work, 0) + units
-        self._left -= units
+        thousandths = round(units * 1000)
+        self._spent[work] = self._spent.get(work, 0) + thousandths
+        self._left -= thousandths
         if self._left < 0:
             raise LimitReached(
                 self._fault(),
