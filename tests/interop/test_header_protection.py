@@ -39,7 +39,9 @@ ANYBODY = {"accept_unsigned": True, "every_recipient_must_read": False}
 @pytest.fixture(scope="module")
 def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Resident]:
     if not _MODULE.exists():
-        pytest.skip("@blamejs/pki is not installed: npm install --prefix tests/interop")
+        pytest.skip(
+            "npm's registry, as it is seen from here, has no @blamejs/pki (scripts/install asks it)"
+        )
     node = str(BUNDLED) if BUNDLED.exists() else shutil.which("node") or "node"
     try:
         resident = Resident.start([node, _PEER], tmp_path_factory.mktemp("blamejs"))
