@@ -50,6 +50,7 @@ DRIVERS = {
     "smime_graph.online.exchange",
     "smime_graph.online.fetcher",
     "smime_graph.pytest_plugin",
+    "smime_graph.submission",
 }
 
 

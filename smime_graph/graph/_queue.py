@@ -18,7 +18,6 @@ import json
 import os
 import secrets
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,8 +26,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
+from ..database import BUSY_SECONDS, Database
 from ..errors import UsageError
-from ..files import is_pipe, make_private
 from ._outgoing import Via
 from ._sending import Sending
 
@@ -38,8 +37,6 @@ OutboxState: TypeAlias = Literal["queued", "trying", "sent", "unknown", "failed"
 AT_ONCE = 4
 
 _APPLICATION = 0x534D474F  # "SMGO": marks the file as one of ours
-_MAGIC = b"SQLite format 3\0"
-_BUSY_SECONDS = 30.0
 _MOST_ATTEMPTS = 20  # of a message that are remembered, the latest
 _ERROR = 1000  # characters
 _FAR = 172_800.0  # seconds; what is due later was written by a clock that was wrong
@@ -116,11 +113,9 @@ class LeaseLost(Exception):
     """Somebody else carries the message now, or a person has taken it away."""
 
 
-class Queue:
-    """The file at `path`; made (0600) where it is not there. Any thread may use it.
-
-    `clock` gives Unix seconds, `ticks` seconds of a clock that nobody sets. UsageError where the
-    file cannot be used, is none of ours (then it is left as it is), or is of a newer version.
+class Queue(Database):
+    """The file at `path`, as a `Database`. `clock` gives Unix seconds, `ticks` seconds of a clock
+    that nobody sets.
     """
 
     def __init__(
@@ -130,67 +125,24 @@ class Queue:
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.name = os.fspath(path)
         self.now, self._ticks = clock, ticks
-        self._lock = threading.RLock()
         self._server: tuple[float, float] | None = None
         self._process = _name_of_process()
-        _check_start(path)
-        make_private(path)
-        try:
-            with self._naming():
-                self._db = sqlite3.connect(
-                    self.name, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-                )
-        except ValueError:  # a NUL in the name
-            raise UsageError("the outbox has no file name", hint="name a file") from None
-        try:
-            with self._naming():
-                self._prepare()
-        except BaseException:
-            self._db.close()
-            raise
+        super().__init__(path, what="outbox", application=_APPLICATION, steps=_STEPS)
 
-    def close(self) -> None:
-        with self._lock:
-            self._db.close()
-
-    # --- the file ---------------------------------------------------------------------------------
-
-    def _version(self) -> int:
-        (tables,) = self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        (application,) = self._db.execute("PRAGMA application_id").fetchone()
-        if not tables and not version and not application:
-            return 0
-        if application != _APPLICATION:
-            raise UsageError(
-                f"{self.name} is a database of something else, not an outbox",
-                hint="name another file",
-            )
-        if not 0 < version <= len(_STEPS):
-            raise UsageError(
-                f"{self.name} is an outbox of version {version}; this program knows {len(_STEPS)}",
-                hint="a newer smime-graph wrote it: use that one, or name another file",
-            )
-        return int(version)
+    @property
+    def name(self) -> str:
+        return self._name
 
     def _prepare(self) -> None:
-        self._db.execute("PRAGMA foreign_keys = ON")
-        self._version()  # before anything is written to a file that is none of ours
+        with self._reading():
+            self._version()  # before anything is written to a file that is none of ours
         self._turn_wal_on()
-        if self._version() == len(_STEPS):
-            return
-        with self._changing(on_disk=True):
-            for number in range(self._version(), len(_STEPS)):  # anew: another may have done it
-                for statement in _STEPS[number].split(";"):
-                    self._db.execute(statement)
-            self._db.execute(f"PRAGMA application_id = {_APPLICATION}")
-            self._db.execute(f"PRAGMA user_version = {len(_STEPS)}")
+        super()._prepare()
 
     def _turn_wal_on(self) -> None:
         # the one step for which SQLite does not wait when two processes make a file at once
-        end = time.monotonic() + _BUSY_SECONDS
+        end = time.monotonic() + BUSY_SECONDS
         while True:
             try:
                 self._db.execute("PRAGMA journal_mode = WAL")
@@ -201,35 +153,11 @@ class Queue:
                 time.sleep(0.02)
 
     @contextmanager
-    def _naming(self) -> Iterator[None]:
-        """What SQLite finds wrong is a UsageError that names the file."""
-        try:
-            yield
-        except sqlite3.OperationalError as error:  # the disk, the rights, another process
-            raise UsageError(
-                f"the outbox {self.name} cannot be used: {error}",
-                hint="check the folder, the permissions, the room on the disk, and whether another"
-                " program holds it",
-            ) from None
-        except sqlite3.ProgrammingError:
-            raise UsageError("the outbox is closed", hint="open it again") from None
-        except (sqlite3.Error, UnicodeDecodeError) as error:
-            raise UsageError(
-                f"{self.name} is no outbox, or damaged: {error}",
-                hint="name another file; this one was left as it is",
-            ) from None
-
-    @contextmanager
     def _changing(self, *, on_disk: bool = False) -> Iterator[None]:
         with self._lock, self._naming():
             self._db.execute(f"PRAGMA synchronous = {'FULL' if on_disk else 'NORMAL'}")
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
+            with super()._changing():
                 yield
-                self._db.execute("COMMIT")
-            finally:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
 
     def _one(self, query: str, *values: Any) -> Any:
         return self._db.execute(query, values).fetchone()
@@ -265,18 +193,14 @@ class Queue:
 
     def rows(self) -> list[tuple[Row, tuple[Attempt, ...]]]:
         """All messages, the oldest first, each with its attempts."""
-        with self._lock, self._naming():
-            self._db.execute("BEGIN")  # both are of one moment
-            try:
-                found = self._db.execute(f"SELECT {_ROWS} ORDER BY id").fetchall()
-                attempts: dict[int, list[Attempt]] = {}
-                for message, *rest in self._db.execute(
-                    "SELECT message, number, began, client_request_id, request_id, outcome"
-                    " FROM attempts ORDER BY message, number"
-                ):
-                    attempts.setdefault(message, []).append(_attempt(*rest))
-            finally:
-                self._db.execute("ROLLBACK")
+        with self._reading():
+            found = self._db.execute(f"SELECT {_ROWS} ORDER BY id").fetchall()
+            attempts: dict[int, list[Attempt]] = {}
+            for message, *rest in self._db.execute(
+                "SELECT message, number, began, client_request_id, request_id, outcome"
+                " FROM attempts ORDER BY message, number"
+            ):
+                attempts.setdefault(message, []).append(_attempt(*rest))
             return [(_row(one), tuple(attempts.get(one[0], ()))) for one in found]
 
     def retry(self, numbers: Sequence[int]) -> None:
@@ -618,16 +542,3 @@ def _attempt(number: int, began: Any, *rest: Any) -> Attempt:
 
 def _is_time(seconds: float) -> bool:
     return _FIRST_TIME <= seconds <= _LAST_TIME
-
-
-def _check_start(path: str | PathLike[str]) -> None:
-    """UsageError for a file that is no database; it is left as it is."""
-    if is_pipe(path):
-        raise UsageError(f"{os.fspath(path)} is a pipe, no outbox", hint="name a file")
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123
-            start = file.read(len(_MAGIC))
-    except (OSError, ValueError):
-        return  # it is made, or whoever opens it says why it cannot be
-    if start and start != _MAGIC:
-        raise UsageError(f"{os.fspath(path)} is no outbox", hint="name another file")

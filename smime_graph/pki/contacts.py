@@ -12,20 +12,16 @@ step for which SQLite does not wait when two processes make a new file at the sa
 from __future__ import annotations
 
 import os
-import sqlite3
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from ..arguments import checked, file_name
 from ..asn1 import ber
+from ..database import Database
 from ..errors import Hint, MalformedMessage, PolicyRefusal, UsageError
-from ..files import is_pipe, make_private
 from ..policy import Policy
 from ..text import printable
 from ..x509.certificate import Certificate
@@ -38,8 +34,6 @@ from .usage import MINIMUM_RSA_BITS
 from .validate import validate
 
 _APPLICATION = 0x534D4743  # "SMGC": marks the file as one of ours
-_MAGIC = b"SQLite format 3\0"
-_BUSY_SECONDS = 15.0
 _LARGEST_ANNOUNCEMENT = 16 * 1024  # octets; a long one has 500
 _MOST_ISSUERS = 200  # authorities that stand between people and roots, the latest seen
 _MOST_CANDIDATES = 200  # of one address, the latest seen; a person has a few
@@ -145,7 +139,7 @@ class ContactChoice:
     issuers: tuple[Certificate, ...] = ()
 
 
-class Contacts:
+class Contacts(Database):
     """An address book of certificates, in a file; closed by `close` or by `with`.
 
     The file is made where it is not there, for its owner alone to read; ":memory:" is none. Any
@@ -155,26 +149,7 @@ class Contacts:
 
     @checked
     def __init__(self, path: str | PathLike[str]) -> None:
-        self._name = file_name(path)
-        self._lock = threading.RLock()
-        _check_start(path)
-        make_private(path)
-        try:
-            with self._naming():
-                self._db = sqlite3.connect(
-                    str(path), timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-                )
-        except ValueError:  # a NUL in the name
-            raise UsageError(
-                "the address book has no file name", hint="give the name of a file"
-            ) from None
-        try:
-            with self._naming():
-                self._db.execute("PRAGMA foreign_keys = ON")
-                self._prepare()
-        except BaseException:
-            self._db.close()
-            raise
+        super().__init__(path, what="address book", application=_APPLICATION, steps=_STEPS)
 
     def __repr__(self) -> str:
         return f"Contacts({self._name!r})"
@@ -184,85 +159,6 @@ class Contacts:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            self._db.close()
-
-    # --- the file ---------------------------------------------------------------------------------
-
-    def _version(self) -> int:
-        """Of the book in the file; UsageError where it is not one that we know."""
-        (tables,) = self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        (application,) = self._db.execute("PRAGMA application_id").fetchone()
-        if not tables and not version and not application:
-            return 0
-        if application != _APPLICATION:
-            raise UsageError(
-                f"{self._name} is a database of something else, not an address book",
-                hint="name another file",
-            )
-        if not 0 < version <= len(_STEPS):
-            raise UsageError(
-                f"{self._name} is an address book of version {version}; this program knows"
-                f" {len(_STEPS)}",
-                hint="a newer smime-graph wrote it: use that one, or name another file",
-            )
-        return int(version)
-
-    def _prepare(self) -> None:
-        if self._version() == len(_STEPS):
-            return
-        with self._changing():
-            for number in range(self._version(), len(_STEPS)):  # anew: another may have done it
-                for statement in _STEPS[number].split(";"):
-                    self._db.execute(statement)
-            self._db.execute(f"PRAGMA application_id = {_APPLICATION}")
-            self._db.execute(f"PRAGMA user_version = {len(_STEPS)}")
-
-    @contextmanager
-    def _naming(self) -> Iterator[None]:
-        """What SQLite finds wrong is a UsageError that names the file."""
-        try:
-            yield
-        except sqlite3.OperationalError as error:  # the disk, the rights, another process
-            raise UsageError(
-                f"the address book {self._name} cannot be used: {error}",
-                hint="check the folder, the permissions, and whether another program holds it",
-            ) from None
-        except sqlite3.ProgrammingError:
-            raise UsageError("the address book is closed", hint="open it again") from None
-        except (
-            sqlite3.Error,
-            UnicodeDecodeError,
-        ) as error:  # the latter of its words for the former
-            raise UsageError(
-                f"{self._name} is no address book, or damaged: {error}",
-                hint="name another file; this one was left as it is",
-            ) from None
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        with self._lock, self._naming():
-            self._db.execute("BEGIN")
-            try:
-                yield
-            finally:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-
-    @contextmanager
-    def _changing(self) -> Iterator[None]:
-        with self._lock, self._naming():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            finally:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
 
     # --- what comes in ----------------------------------------------------------------------------
 
@@ -645,21 +541,6 @@ def look_up(
 
 
 _MOST_TOLD = 5  # certificates of which an error says why they are not used
-
-
-def _check_start(path: str | PathLike[str]) -> None:
-    """UsageError for a file of something else: a short one SQLite would take for an empty book."""
-    if is_pipe(path):
-        raise UsageError(f"{file_name(path)} is a pipe, no address book", hint="name a file")
-    try:
-        with Path(path).open("rb") as file:
-            start = file.read(len(_MAGIC))
-    except (OSError, ValueError):
-        return  # not there, or SQLite says what is wrong with it
-    if start not in (b"", _MAGIC):
-        raise UsageError(
-            f"{file_name(path)} is no address book", hint="name another file; it was left as it is"
-        )
 
 
 def _is_for_encryption(certificate: Certificate) -> bool:
