@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -21,7 +22,7 @@ from smime_graph.errors import UsageError
 from smime_graph.harness import matrix
 from smime_graph.harness.cases import CONTENT, Stand
 from smime_graph.harness.peers.bouncycastle import BouncyCastlePeer
-from smime_graph.harness.peers.drive import Missing, Refused
+from smime_graph.harness.peers.drive import Missing, Refused, Resident
 from smime_graph.harness.peers.find import PEERS, Named, started
 from smime_graph.harness.peers.gnutls import GnuTlsPeer
 from smime_graph.harness.peers.gpgsm import GpgsmPeer
@@ -263,3 +264,23 @@ def test_another_program_than_was_named_is_refused(
     wanted = [Named("openssl", "3.6", program(tmp_path, says))]
     with pytest.raises(UsageError, match=text), started(wanted, own, required=False):
         pass
+
+
+@pytest.mark.parametrize(
+    "then",
+    ["import time; time.sleep(60)", "while True: print('x', end='', flush=True)", "pass"],
+    ids=["hangs", "floods", "ends"],
+)
+def test_a_resident_peer_that_does_not_answer_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    monkeypatch.setattr("smime_graph.harness.peers.drive.PATIENCE", 1.0)
+    monkeypatch.setattr("smime_graph.harness.peers.drive._LONGEST", 1 << 16)
+    source = f"print('ok =MS4w', flush=True)\n{then}\n"
+    peer = Resident.start([sys.executable, "-c", source], tmp_path)
+    assert peer.version == "1.0"
+    for _ in range(2):
+        with pytest.raises(Refused, match="ended"):
+            peer.ask("verify")
+    assert peer.process.wait(5) is not None
+    peer.close()

@@ -158,7 +158,7 @@ HELLO = f"import subprocess, sys, time\nprint({json.dumps(ABOUT)!r}, flush=True)
 def test_one_that_is_out_of_step_or_hangs_is_ended_and_never_believed(
     stand: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
-    monkeypatch.setattr("smime_graph.harness.peers.plugin.PATIENCE", 1.0)
+    monkeypatch.setattr("smime_graph.harness.peers.drive.PATIENCE", 1.0)
     case = stand.cases["expired"]
     found: list[str] = []
 
@@ -181,7 +181,7 @@ def test_one_that_is_out_of_step_or_hangs_is_ended_and_never_believed(
     thread.join(15)
     assert not thread.is_alive()
     assert found
-    assert all("ended" in one for one in found)
+    assert all("ended" in one for one in found), found
 
 
 @pytest.mark.parametrize("command", ["", "'", "./'x"])

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from select import select
+from time import monotonic
 from typing import Literal, Protocol
 
 from ...authority.family import PASSWORD
 from ...cms.recipients.shared_secret import Password, SharedKey
 from ...x509.certificate import Certificate
 
+_LONGEST = 1 << 28  # octets of an answer: of a large message
 PATIENCE = 60  # seconds for one answer of a peer; most take a hundredth of one
 
 Use = Literal["sign", "encrypt"]
@@ -168,6 +172,31 @@ def word(value: bytes) -> str:
     return "=" + b64encode(value).decode()
 
 
+def exchange(
+    process: subprocess.Popen[bytes], question: bytes, *, longest: int
+) -> tuple[bytes, bytes]:
+    """What it says until its first line is over, and what it says behind that. The line has no end
+    where it has ended, did not answer in time, or says more than `longest` octets. Its pipes are
+    not buffered. Raises OSError where it reads no more.
+    """
+    assert process.stdin is not None  # noqa: S101 - both were opened as pipes
+    assert process.stdout is not None  # noqa: S101
+    source, sink = process.stdout.fileno(), process.stdin.fileno()
+    os.set_blocking(sink, False)
+    said, left, end = bytearray(), memoryview(question), monotonic() + PATIENCE
+    while b"\n" not in said[-65536:] and len(said) <= longest and (rest := end - monotonic()) > 0:
+        ready, able, _ = select([source], [sink] if left else [], [], rest)
+        if ready:
+            if not (part := os.read(source, 65536)):
+                break
+            said += part
+        if able:
+            left = left[os.write(sink, left) :]
+    line, newline, more = bytes(said).partition(b"\n")
+    # what was there before it had read the question is no answer to that
+    return line + newline, more or (bytes(left) if newline else b"")
+
+
 @dataclass
 class Resident:
     """A process that answers one line with one line; starting it is what costs."""
@@ -183,6 +212,7 @@ class Resident:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            bufsize=0,
         )
         resident = cls(process, "")
         try:
@@ -193,20 +223,19 @@ class Resident:
         return resident
 
     def ask(self, *words: str) -> bytes:
-        assert self.process.stdin is not None  # noqa: S101 - it was opened as a pipe
-        try:
-            self.process.stdin.write(" ".join(words).encode() + b"\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            raise Refused("the peer has ended") from None
-        return self._answer()
+        return self._answer(" ".join(words).encode() + b"\n")
 
-    def _answer(self) -> bytes:
-        # a hanging peer is ended by whoever waits for it: Ctrl-C, or the time limit of a test
-        assert self.process.stdout is not None  # noqa: S101 - it was opened as a pipe
-        state, _, rest = self.process.stdout.readline().decode().rstrip("\n").partition(" ")
+    def _answer(self, question: bytes = b"") -> bytes:
+        try:
+            line, _ = exchange(self.process, question, longest=_LONGEST)
+        except OSError:
+            raise Refused("the peer has ended") from None
+        if not line.endswith(b"\n"):
+            self.process.kill()  # what it says next would be taken for another answer
+            raise Refused(f"the peer has ended, or was ended after {PATIENCE} s")
+        state, _, rest = line.decode().rstrip("\n").partition(" ")
         if state != "ok":
-            raise Refused(rest or "the peer has ended")
+            raise Refused(rest)
         return b64decode(rest[1:])
 
     def close(self) -> None:

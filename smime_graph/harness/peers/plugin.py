@@ -30,14 +30,12 @@ from base64 import b64decode, b64encode
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from select import select
 from signal import SIGKILL
 from threading import Lock
-from time import monotonic
 from typing import Any, ClassVar
 
 from ..cases import CONTENT, Case, Stand
-from .drive import PATIENCE, Missing, Refused
+from .drive import PATIENCE, Missing, Refused, exchange
 from .peer import OPERATIONS, Operation, Quirk, Untried, Words
 
 _LONGEST = 1 << 20  # octets of one answer
@@ -122,7 +120,7 @@ class PluginPeer:
         for is ended: what it says next would be taken for the answer to something else.
         """
         try:
-            line, more = self._exchange(question)
+            line, more = exchange(self.process, question, longest=_LONGEST)
         except OSError:
             raise Refused("it has ended") from None
         if more or len(line) > _LONGEST:
@@ -138,25 +136,6 @@ class PluginPeer:
         if not isinstance(answer, dict):
             raise Refused("it answers with something else than a JSON object in a line")
         return answer
-
-    def _exchange(self, question: bytes) -> tuple[bytes, bytes]:
-        """What it says until its first line is over, and what it says behind that."""
-        assert self.process.stdin is not None  # noqa: S101 - both were opened as pipes
-        assert self.process.stdout is not None  # noqa: S101
-        source, sink = self.process.stdout.fileno(), self.process.stdin.fileno()
-        os.set_blocking(sink, False)
-        said, left, end = bytearray(), memoryview(question), monotonic() + PATIENCE
-        while b"\n" not in said and len(said) <= _LONGEST and (patience := end - monotonic()) > 0:
-            ready, able, _ = select([source], [sink] if left else [], [], patience)
-            if ready:
-                if not (part := os.read(source, 65536)):
-                    break
-                said += part
-            if able:
-                left = left[os.write(sink, left) :]
-        line, newline, more = bytes(said).partition(b"\n")
-        # what was there before it had read the question is no answer to that
-        return line + newline, more or (bytes(left) if newline else b"")
 
     def _end(self) -> None:
         """It, and whatever it has started."""
