@@ -30,7 +30,6 @@ from smime_graph import (
 )
 from smime_graph.algorithms import SHA256
 from smime_graph.asn1 import ber
-from smime_graph.asn1.ber import Node
 from smime_graph.cms import attributes, enveloped_data, signed_data
 from smime_graph.errors import (
     CertificateRejected,
@@ -40,8 +39,8 @@ from smime_graph.errors import (
     SmimeGraphError,
 )
 from smime_graph.findings import codes
+from smime_graph.harness.forgeries.craft import der_of, mime_of, nodes, put, with_oid
 from smime_graph.policy import EXCHANGE, RFC_8551
-from smime_graph.smime.entity import Entity
 from smime_graph.smime.wrap import AUTH_ENVELOPED, ENVELOPED, SIGNED, pkcs7_mime
 
 FROM = b"From: Alice <alice@contoso.com>\r\nTo: bob@contoso.com\r\n"
@@ -58,40 +57,6 @@ def opaque(content: bytes, signer: Identity, now: datetime) -> bytes:
 def mixed(*parts: bytes) -> bytes:
     body = b"".join(b"--m\r\n" + one + b"\r\n" for one in parts)
     return FROM + b"Content-Type: multipart/mixed; boundary=m\r\n\r\n" + body + b"--m--\r\n"
-
-
-def mime_of(message: bytes) -> bytes:
-    return message[message.index(b"Content-Type") :]
-
-
-def der_of(message: bytes) -> bytes:
-    return bytes(Entity(message).decoded_body())
-
-
-def nodes(node: Node) -> Iterator[Node]:
-    yield node
-    if node.tag & ber.CONSTRUCTED:
-        for child in node:
-            yield from nodes(child)
-
-
-def put(root: Node, old: Node, new: bytes) -> bytes:
-    """The DER with one node replaced."""
-    if root.start == old.start and root.end == old.end:
-        return new
-    if not root.tag & ber.CONSTRUCTED or not root.start <= old.start < root.end:
-        return bytes(root.raw)
-    return ber.tlv(root.tag, *(put(child, old, new) for child in root))
-
-
-def with_oid(der: bytes, wanted: str) -> Node:
-    """The element around this object identifier."""
-    found = [
-        one
-        for one in nodes(ber.read(der, "x"))
-        if one.tag == ber.SEQUENCE and bytes(one.contents).startswith(ber.oid(wanted))
-    ]
-    return found[-1]
 
 
 # --- Johnny, you are fired! (Mueller and others, 2019) -------------------------------------------
@@ -272,7 +237,7 @@ def test_authenticated_encryption_turned_into_cbc(
     assert enveloped_data.read(der).authenticated
     root = ber.read(der, "x")
     cbc = ber.sequence(ber.oid(oids.AES256_CBC), ber.octet_string(bytes(16)))
-    changed = put(root, with_oid(der, oids.AES256_GCM), cbc)
+    changed = put(root, with_oid(root, oids.AES256_GCM), cbc)
     kind = AUTH_ENVELOPED
     if hides_tag:
         kind = ENVELOPED

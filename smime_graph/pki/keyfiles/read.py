@@ -137,9 +137,9 @@ def export(key: Any, encoding: ser.Encoding, protection: ser.KeySerializationEnc
 
 
 def name_of(source: Source) -> str:
-    if isinstance(source, bytes):
+    if isinstance(source, bytes) or _is_text(source):
         return "what was given"
-    return "what was given" if _is_text(source) else file_name(source)
+    return file_name(source)
 
 
 def _is_text(source: str | os.PathLike[str]) -> bool:
