@@ -5,11 +5,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, ClassVar
 
 import pytest
 
 from smime_graph.loopback.exchange import Exchange, Request, Response
-from smime_graph.loopback.server import Server
+from smime_graph.loopback.server import Server, _TCPServer
 
 
 def echo(request: Request) -> Exchange:
@@ -53,3 +54,29 @@ def test_the_name_must_be_that_of_loopback(bare_host: bool) -> None:
         ):
             head = f"GET /b HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
             assert ask(server, head)[0] == status, host
+
+
+class Counted(socket.socket):
+    """Notes what is written, and whether that leaves at once."""
+
+    written: ClassVar[list[tuple[bytes, int]]] = []
+
+    def sendall(self, data: Any, flags: int = 0, /) -> None:
+        at_once = self.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        self.written.append((bytes(data), at_once))
+        super().sendall(data, flags)
+
+
+def test_an_answer_is_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def get_request(server: _TCPServer) -> tuple[socket.socket, Any]:
+        connection, address = server.socket.accept()
+        return Counted(fileno=connection.detach()), address
+
+    monkeypatch.setattr(_TCPServer, "get_request", get_request)
+    monkeypatch.setattr(Counted, "written", [])
+    with served(bare_host=False) as server:
+        ask(server, "GET /c HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nConnection: close\r\n\r\n")
+    [(answer, at_once)] = Counted.written
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(b"\r\n\r\n/c")
+    assert at_once
