@@ -169,6 +169,10 @@ if TYPE_CHECKING:
     from .smime.wrap import seal as seal
     from .smime.wrap import seal_copies as seal_copies
     from .smime.wrap import sign as sign
+    from .submission.round_trip import ChangeKind as ChangeKind
+    from .submission.round_trip import Difference as Difference
+    from .submission.round_trip import RoundTrip as RoundTrip
+    from .submission.round_trip import round_trip as round_trip
     from .x509.certificate import Certificate as Certificate
 
 _HOME = {
@@ -301,6 +305,7 @@ _HOME = {
         "Timestamp",
     ),
     ".smime.wrap": ("certs_only", "compress", "encrypt", "seal", "seal_copies", "sign"),
+    ".submission.round_trip": ("ChangeKind", "Difference", "RoundTrip", "round_trip"),
     ".x509.certificate": ("Certificate",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

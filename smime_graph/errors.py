@@ -53,6 +53,7 @@ Remedy: TypeAlias = Literal[
     "unseal",
     "unseal-others",
     "use",
+    "wait",
 ]
 
 

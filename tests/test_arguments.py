@@ -61,6 +61,7 @@ RESULTS = {
     *("Evidence", "FitnessFinding", "FitnessReport", "FitnessRule"),
     *("OutboxAttempt", "OutboxMessage", "OutboxRun"),
     *("AddressAudit", "OutlookChoice", "StoreAudit"),
+    *("Difference", "RoundTrip"),
 }
 
 
@@ -211,6 +212,9 @@ class _Calls:
             "Outbox.send_now": Call(self.outbox.send_now, {"client": self.graph, "id": 1}),
             "Outbox.run": Call(self.run, {"client": self.graph}),
             "Outbox.run_async": Call(self.run_async, {"client": self.graph_async}),
+            "round_trip": Call(
+                s.round_trip, {"client": self.graph, "signer": self.alice, "trust": trust}
+            ),
             "harvest": Call(s.harvest, signed | {"contacts": self.book}),
             "harvest_outlook": Call(
                 s.harvest_outlook,

@@ -51,6 +51,7 @@ DRIVERS = {
     "smime_graph.online.fetcher",
     "smime_graph.pytest_plugin",
     "smime_graph.submission",
+    "smime_graph.submission.round_trip",
 }
 
 

@@ -37,6 +37,7 @@ ELSEWHERE = {
     "cli.program": "cli/test_places",
     "cli.receipts": "cli/test_more_verbs",
     "cli.report": "cli/test_output",
+    "cli.round_trip": "cli/test_graph",
     "cli.send": "cli/test_graph",
     "cli.sysexits": "cli/test_sendmail",
     "cli.terminal": "cli/test_output",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,9 @@ from .context import run_of
 from .graph_client import Place
 from .open import report_to_show, unseal_message
 from .options import Reading, option, verb
+
+if TYPE_CHECKING:
+    from ..graph import GraphClient, StoredMessage
 
 
 @verb("fetch")
@@ -50,9 +53,15 @@ def fetch(message_id: str, unseal: bool, output: str | None, **given: Any) -> No
 @graph_client.mailbox_options
 @option("--folder", metavar="NAME", help="inbox, sentitems, drafts, ..., or an id.")
 @option("--top", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many.")
+@option("--all", "everything", is_flag=True, help="Every one, through every page.")
 @option("--message-id", metavar="<ID>", help="The copies of the message with this Message-ID.")
-def list_messages(folder: str | None, top: int, message_id: str | None, **given: Any) -> None:
-    """List the newest messages: id, time, sender and subject, with tabs between them.
+def list_messages(
+    folder: str | None, top: int, everything: bool, message_id: str | None, **given: Any
+) -> None:
+    """List the newest messages: id, time, sender and subject.
+
+    On a terminal that is a table; elsewhere a line for each, with tabs between them. With --all a
+    mailbox of any size is listed, a page at a time, each within --deadline.
 
     \b
     smime-graph list --folder inbox --top 5 --token-file token
@@ -62,7 +71,11 @@ def list_messages(folder: str | None, top: int, message_id: str | None, **given:
     if wanted is not None and not wanted.startswith("<"):
         wanted = f"<{wanted}>"  # the brackets are part of the value, and shells dislike them
     with graph_client.client(Place.of(given)) as graph, terminal.progress("listing"):
-        page = graph.list(folder, top=top, internet_message_id=wanted)
+        if everything:
+            found, more = _all_pages(graph, folder, wanted), False
+        else:
+            page = graph.list(folder, top=top, internet_message_id=wanted)
+            found, more = list(page), page.more
     if run_of(click.get_current_context()).json:
         messages = [
             {
@@ -72,16 +85,28 @@ def list_messages(folder: str | None, top: int, message_id: str | None, **given:
                 "sentDateTime": time_text(ref.sent_at),
                 "receivedDateTime": time_text(ref.received_at),
             }
-            for ref in page
+            for ref in found
         ]
-        files.write_json({"messages": messages, "more": page.more})
+        files.write_json({"messages": messages, "more": more})
         return
     rows = [
         (ref.id, time_text(ref.received_at or ref.sent_at) or "", ref.sender or "")
         + (ref.subject or "",)
-        for ref in page
+        for ref in found
     ]
-    files.write_rows(rows)
+    files.write_rows(rows, header=("ID", "RECEIVED", "FROM", "SUBJECT"))
+
+
+def _all_pages(
+    graph: GraphClient, folder: str | None, message_id: str | None
+) -> list[StoredMessage]:
+    found: list[StoredMessage] = []
+    link: str | None = None
+    while True:
+        page, link = graph._list_page(folder, internet_message_id=message_id, link=link)
+        found += page
+        if link is None:
+            return found
 
 
 @verb("delete")

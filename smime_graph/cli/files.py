@@ -323,10 +323,23 @@ class Stdout:
         return len(data)
 
 
-def write_rows(rows: Sequence[Sequence[str]]) -> None:
-    """As `write_lines`, with tabs between the columns, which are the only control characters."""
+def write_rows(rows: Sequence[Sequence[str]], *, header: Sequence[str] = ()) -> None:
+    """As `write_lines`, with tabs between the columns, which are the only control characters.
+
+    On a terminal with blanks, under the header, which only people read.
+    """
     from .terminal import printable
 
-    text = "".join("\t".join(map(printable, row)) + "\n" for row in rows)
+    shown = [[printable(one) for one in row] for row in rows]
+    between = "\t"
+    if header and sys.stdout is not None and sys.stdout.isatty():
+        between = "  "
+        shown.insert(0, list(header))
+        widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+        shown = [
+            [one.ljust(width) for one, width in zip(row, [*widths[:-1], 0], strict=True)]
+            for row in shown
+        ]
+    text = "".join(between.join(row) + "\n" for row in shown)
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     write_stdout(text.encode(encoding, "replace"))

@@ -104,6 +104,7 @@ _HINTS: dict[Remedy, str] = {
     "trust": "name the roots that you believe: --trust FILE",
     "sender": "if the signer is right, say so: --sender ADDRESS",
     "unseal": "use unseal --identity FILE",
+    "wait": "look into the inbox and the junk folder, or give it more --wait",
     "unseal-others": "verify reads signed messages, unseal every kind",
     "identities": "give the key file of one of these recipients: --identity FILE",
     "content": "give the content that this detached signature is over: --content FILE",

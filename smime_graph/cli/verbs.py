@@ -37,7 +37,7 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "list": ("fetch", "List the newest messages."),
         "delete": ("fetch", "Delete a message: a draft, a copy in Sent Items."),
         "check": ("check", "Say what would go wrong on sending; no request is made."),
-        "round-trip": ("check", "Send to oneself, fetch the copy, verify it."),
+        "round-trip": ("round_trip", "Send to oneself, fetch the copy, verify it."),
         "emulate": ("emulate", "Serve an emulated Graph on this machine."),
         "outbox": ("outbox", "Messages stored before they are sent: list, run, retry, drop."),
         "sendmail": ("sendmail", "Take a message as /usr/sbin/sendmail does."),

@@ -79,6 +79,7 @@ class _Operations:
     fetch = Operation(_flows.fetch)
     get = Operation(_flows.get)
     list = Operation(_flows.list_messages)
+    _list_page = Operation(_flows.list_page)
     folders = Operation(_flows.folders)
     contacts = Operation(_flows.contacts)
 

@@ -337,15 +337,50 @@ def list_messages(
     (with its angle brackets) asks for the copies of one message instead, in no order; mail to
     oneself has several. Raises GraphError if Graph's next page is on another host.
     """
+    url = _list_url(box, folder, internet_message_id, top=_page_size(top))
+    items, more = yield from _all(box, url, top=top)
+    return Page(tuple(_answers.message_ref(item, request_id=None) for item in items), more)
+
+
+def list_page(
+    box: Mailbox,
+    folder: str | None = None,
+    *,
+    internet_message_id: str | None = None,
+    link: str | None = None,
+) -> Flow[tuple[Page, str | None]]:
+    """One page of what `list_messages` gives, as long as Graph makes it, and where the next is.
+
+    `link` is that of the page before. So all of a mailbox can be read, a call for each page.
+    """
+    url = box.next_page(link) if link is not None else None
+    answer = yield from _exchange.attempt(
+        box,
+        Request(
+            "GET",
+            url or _list_url(box, folder, internet_message_id, top=_PAGE),
+            _exchange.HEADERS,
+        ),
+        safe=True,
+    )
+    items, following = _answers.collection(_exchange.done(box, answer, ok=(200,)))
+    if following is not None and box.next_page(following) == url:
+        raise GraphError("Graph's pages do not end: the next one is the same again")
+    messages = tuple(_answers.message_ref(item, request_id=None) for item in items)
+    return Page(messages, following is not None), following
+
+
+def _list_url(
+    box: Mailbox, folder: str | None, internet_message_id: str | None, *, top: int
+) -> str:
     path = ("mailFolders", folder, "messages") if folder is not None else ("messages",)
     if internet_message_id is None:
         query = {"orderby": "receivedDateTime desc"}
     else:
         # Graph wants every ordered property in the filter as well, so a look-up goes without order.
         query = {"filter": _settle.by_message_id(internet_message_id)}
-    query |= {"top": str(_page_size(top)), "select": _answers.MESSAGE_FIELDS}
-    items, more = yield from _all(box, box.at(*path, **query), top=top)
-    return Page(tuple(_answers.message_ref(item, request_id=None) for item in items), more)
+    query |= {"top": str(top), "select": _answers.MESSAGE_FIELDS}
+    return box.at(*path, **query)
 
 
 def folders(box: Mailbox, *, top: int = 100) -> Flow[tuple[Folder, ...]]:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -17,9 +18,11 @@ from collections.abc import Iterator
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from smime_graph import GraphClient
 from smime_graph.cli import files, graph_client, main
 from smime_graph.emulator import Emulator, Fault
 from smime_graph.errors import GraphRefused
@@ -394,6 +397,43 @@ def test_a_list_is_a_line_for_each_message_whatever_its_subject(call: Run) -> No
     assert json.loads(nothing.out) == {"messages": [], "more": False}
 
 
+def test_all_of_a_folder_are_listed_through_every_page(here: Path, call: Run) -> None:
+    with (
+        Emulator(data="box.db", open_mailboxes=True) as emulator,
+        GraphClient("x", user="alice@contoso.com", transport=emulator.transport()) as graph,
+    ):
+        for number in range(230):
+            graph.send(MESSAGE.replace(b"<1@", f"<{number}@".encode()))
+    listed = call("list", *DATA, *BOB, "--folder", "inbox", "--all", "--json")
+    assert listed.status == 0, listed.err
+    found = json.loads(listed.out)
+    assert len({one["internetMessageId"] for one in found["messages"]}) == 230
+    assert found["more"] is False
+    few = json.loads(call("list", *DATA, *BOB, "--folder", "inbox", "--json").out)
+    assert (len(few["messages"]), few["more"]) == (20, True)
+
+
+def test_a_list_is_a_table_with_a_header_on_a_terminal(here: Path, call: Run) -> None:
+    assert call("send", "m.eml", *DATA).status == 0
+    own, theirs = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-m", "smime_graph", "list", *DATA, *BOB, "--folder", "inbox"],
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        check=False,
+        timeout=60,
+    )
+    os.close(theirs)
+    shown = os.read(own, 65536).decode().splitlines()
+    os.close(own)
+    assert done.returncode == 0
+    assert [line.split() for line in shown[:1]] == [["ID", "RECEIVED", "FROM", "SUBJECT"]]
+    assert len(shown) == 2
+    assert shown[0].index("FROM") == shown[1].index("alice@contoso.com")
+    assert shown[1].endswith("  Figures")
+    assert b"ID" not in call("list", *DATA, *BOB, "--folder", "inbox").out.split(b"\t")[0]
+
+
 def test_without_data_the_emulator_forgets(here: Path, call: Run) -> None:
     assert call("send", "m.eml", "--emulator").status == 0
     assert call("list", "--emulator", *BOB, "--json").status == 0
@@ -420,6 +460,29 @@ def test_a_round_trip_verifies_what_came_back(call: Run) -> None:
     assert result.status == 0, result.err
     found = json.loads(result.out)
     assert (found["verdict"], found["unchanged"]) == ("accepted", True)
+    assert all(one["part"] == "header" for one in found["differences"])
+    shown = call(*asked[:-1])
+    assert shown.out.startswith(b"accepted: <")
+
+
+def test_a_round_trip_that_is_not_accepted_still_says_what_differs(
+    call: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(graph: GraphClient, message_id: str) -> bytes:
+        raw: bytes = original(graph, message_id)
+        return raw.replace(b"application/pkcs7-mime", b"text/plain", 1).replace(b"To:", b"X:", 1)
+
+    original: Any = GraphClient.fetch
+    monkeypatch.setattr(GraphClient, "fetch", fetch)
+    asked = ("round-trip", "--signer", "alice.key", "--trust", "roots.pem", "--emulator")
+    result = call(*asked, "--json")
+    assert result.status == 1
+    found = json.loads(result.out)
+    assert found["verdict"] == "rejected"
+    told = {(one["part"], one["name"], one["change"]) for one in found["differences"]}
+    assert {("header", "To", "dropped"), ("layers", "types", "changed")} <= told
+    assert "smime.unsigned" in {one["code"] for one in found["findings"]}
+    assert "note: header: To dropped" in call(*asked).err
 
 
 # --- emulate --------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from smime_graph.errors import MalformedMessage, UsageError
+from smime_graph.errors import GraphError, MalformedMessage, UsageError
 from smime_graph.graph import _mailbox, _outgoing
 
 from .conftest import Driver, FakeGraph
@@ -478,3 +478,25 @@ def test_a_cloud_picks_the_host_and_its_scope_and_url_wins() -> None:
         assert (box.url, box.scope) == (f"https://{host}/v1.0", f"https://{host}/.default")
     assert _mailbox.mailbox(cloud="china", url="http://127.0.0.1:8025/v1.0/").url.endswith("/v1.0")
     assert _mailbox.mailbox(cloud="china", url="http://[::1]:8025").host == "::1"
+
+
+def test_a_mailbox_is_read_page_by_page_and_the_token_stays_on_its_host(call: Driver) -> None:
+    page: dict[str, Any] = {"value": [{"id": "1"}]}
+    here = "https://graph.microsoft.com/v1.0/me/messages?$skip=1"
+    answers: list[dict[str, Any]] = []
+
+    def handler(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=answers[-1])
+
+    for link, said in (
+        ("https://graph.microsoft.com.evil/v1.0", "the next page is not on"),
+        (here, "pages do not end"),
+    ):
+        answers.append(page | {"@odata.nextLink": link})
+        with pytest.raises(GraphError, match=said):
+            call(handler, "_list_page", link=here)
+    answers.append(page)
+    found, following = call(handler, "_list_page", "inbox", link=here)
+    assert ([one.id for one in found], found.more, following) == (["1"], False, None)
+    with pytest.raises(GraphError, match="the next page is not on"):
+        call(nothing_is_sent, "_list_page", link="http://graph.microsoft.com/v1.0")
