@@ -17,6 +17,7 @@ DRIVERS = {
     "smime_graph.__main__",
     "smime_graph.authority",
     "smime_graph.authority.service",
+    "smime_graph.authority.tls",
     "smime_graph.batch",
     "smime_graph.batch.processes",
     "smime_graph.batch.run",

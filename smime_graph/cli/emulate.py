@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import signal
+import tempfile
 import threading
-from typing import Literal
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
 import click
 
+from ..errors import UsageError
 from . import files
 from .context import run_of
 from .options import FILE, option, verb
+
+if TYPE_CHECKING:
+    import ssl
 
 
 @verb("emulate")
@@ -36,22 +45,48 @@ from .options import FILE, option, verb
     show_default=True,
     help="live: as Graph v1.0 is; design: as the design document has it.",
 )
+@option("--me", metavar="ADDRESS", help="Whose mailbox /me is (default: the From of what is sent).")
+@option(
+    "--token",
+    metavar="TEXT",
+    envvar="SMIME_GRAPH_EMULATOR_TOKEN",  # not SMIME_GRAPH_TOKEN: that may be a real one
+    help="The token that is good, instead of a new one. Whoever sees this command sees it.",
+)
 @option(
     "--write-token",
     type=FILE,
     metavar="FILE",
     help="Write the token into this file as well, for --token-file.",
 )
+@option(
+    "--tls",
+    is_flag=True,
+    help="Serve https, with a certificate made for it by an authority that is made with it.",
+)
+@option(
+    "--write-ca",
+    type=FILE,
+    metavar="FILE",
+    help="Write the authority's certificate here (PEM), instead of into a temporary folder.",
+)
+@option(
+    "--public-url",
+    metavar="URL",
+    help="What links in answers begin with, where something stands between it and its clients.",
+)
 def emulate(
     port: int,
     data: str | None,
     mailbox: tuple[str, ...],
     profile: Literal["live", "design"],
+    me: str | None,
+    token: str | None,
     write_token: str | None,
+    tls: bool,
+    write_ca: str | None,
+    public_url: str | None,
 ) -> None:
     """Serve an emulated Graph on this machine until Ctrl-C or SIGTERM; print its URL and a token.
-
-    The token is a new one each time. /me is the From of what is sent.
 
     \b
     smime-graph emulate --port 8025 --write-token token &
@@ -59,29 +94,58 @@ def emulate(
     """
     from ..emulator import Emulator
 
-    token = secrets.token_urlsafe(24)
-    with Emulator(
-        profile=profile,
-        data=data or ":memory:",
-        mailboxes=list(mailbox),
-        open_mailboxes=not mailbox,
-        token=token,
-    ) as emulator:
+    if token is None:
+        token = secrets.token_urlsafe(24)
+    elif not re.fullmatch(r"[!-~]+", token):
+        raise UsageError("the token has characters that no header field carries, or none at all")
+    if write_ca is not None and not tls:
+        raise UsageError("--write-ca without --tls: there is no authority", hint="add --tls")
+    with ExitStack() as stack:
+        emulator = stack.enter_context(
+            Emulator(
+                profile=profile,
+                data=data or ":memory:",
+                mailboxes=list(mailbox),
+                open_mailboxes=not mailbox,
+                me=me,
+                token=token,
+            )
+        )
         # before anybody can know that it runs: who reads the URL may end it at once
         stop = threading.Event()
         before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
-        try:
-            with emulator.serve(port) as server:
-                url = f"{server.url}/v1.0"
-                if write_token is not None:
-                    files.deliver(f"{token}\n".encode(), output=write_token, private=True)
-                if run_of(click.get_current_context()).json:
-                    files.write_json({"url": url, "token": token, "port": server.port})
-                else:
-                    files.write_lines([f"URL: {url}", f"token: {token}"])
-                stop.wait()
-        finally:
-            signal.signal(signal.SIGTERM, before)
+        stack.callback(signal.signal, signal.SIGTERM, before)
+        context, ca = _tls(public_url, write_ca, stack) if tls else (None, None)
+        server = stack.enter_context(emulator.serve(port, tls=context, public_url=public_url))
+        url = f"{(public_url or server.url).rstrip('/')}/v1.0"
+        if write_token is not None:
+            files.deliver(f"{token}\n".encode(), output=write_token, private=True)
+        if run_of(click.get_current_context()).json:
+            known = {"url": url, "token": token, "port": server.port}
+            files.write_json(known | ({"ca": ca} if ca else {}))
+        else:
+            files.write_lines([f"URL: {url}", f"token: {token}"] + ([f"CA: {ca}"] if ca else []))
+        stop.wait()
+
+
+def _tls(public_url: str | None, place: str | None, stack: ExitStack) -> tuple[ssl.SSLContext, str]:
+    """How to serve https, and where the certificate is that clients are to believe."""
+    from ..authority.tls import server_context
+    from ..pki.keyfiles.read import armour
+
+    context, authority = server_context(filter(None, [_host(public_url)]))
+    if place is None:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="smime-graph-"))
+        place = str(Path(folder, "ca.pem"))
+    files.deliver(armour(authority), output=place)
+    return context, place
+
+
+def _host(url: str | None) -> str | None:
+    try:
+        return urlsplit(url).hostname if url else None
+    except ValueError:
+        return None  # which serving it will say
 
 
 COMMANDS = {"emulate": emulate}

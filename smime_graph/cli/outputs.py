@@ -13,7 +13,7 @@ import click
 from ..arguments import file_name
 from ..errors import UsageError
 
-_OUTPUTS = ("output", "save_certificates", "write_token", "junit")
+_OUTPUTS = ("output", "save_certificates", "write_token", "write_ca", "junit")
 _PROTECTED = (b"PRIVATE KEY-----", b"PuTTY-User-Key-File")
 # what these read is the only copy that can be judged again
 _READS_PROTECTION = ("verify", "decrypt", "unseal", "decompress", "examine", "inspect")

@@ -25,6 +25,8 @@ from .routes import handle, refused
 from .store import FOLDERS, Account, Item, Outbound, Store
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
     from ..loopback.server import Server
@@ -371,20 +373,28 @@ class Emulator:
 
         return AsyncTransport(self.exchange)
 
-    def serve(self, port: int = 0) -> Server:
+    def serve(
+        self, port: int = 0, *, tls: ssl.SSLContext | None = None, public_url: str | None = None
+    ) -> Server:
         """Serve on 127.0.0.1; port 0 takes a free one. The answer has `.url` and `.close()`.
 
-        Raises `UsageError` if the port is taken.
+        `public_url` is what links in answers begin with, where a front stands before it. Raises
+        `UsageError` if the port is taken.
         """
         from ..loopback.server import Server
 
         return Server(
-            self.exchange, port=port, request_limit=self.request_limit, refuse=self._refuse
+            self.exchange,
+            port=port,
+            request_limit=self.request_limit,
+            refuse=self._refuse,
+            tls=tls,
+            public_url=public_url,
         )
 
     def _refuse(self, status: int, text: str) -> Response:
         """The answer to what is no request for a Graph."""
-        code = "InternalServerError" if status == 500 else "BadRequest"
+        code = {403: "ErrorAccessDenied", 500: "InternalServerError"}.get(status, "BadRequest")
         refusal = Refusal(status, code, text)
         return refused(refusal, now=self._rules.clock(), request_id="", client_request_id="")
 

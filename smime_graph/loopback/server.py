@@ -1,9 +1,10 @@
 """A handler behind a socket, on 127.0.0.1 only; HTTP itself is h11's business.
 
 Every connection is bounded: the time for a request as a whole (not for each read of it), the
-bytes kept, the bytes thrown away, and the number of connections. A web page in a browser
-cannot reach it by renaming a host (DNS rebinding), because the Host field must name the
-loopback address.
+bytes kept, the bytes thrown away, and the number of connections. Where all are taken, whoever lets
+the server wait for the longest time makes room for who comes next. A web page in a browser cannot
+reach it by renaming a host (DNS rebinding), because the Host field must name the loopback address,
+nor by a request of its own, because of that a browser says the page's origin.
 """
 
 from __future__ import annotations
@@ -16,15 +17,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 import h11
 
 from ..errors import UsageError
 from .exchange import Handler, Request, Response
 
+if TYPE_CHECKING:
+    import ssl
+
 REQUEST_SECONDS = 30.0
 CONNECTION_LIMIT = 64
+PATIENCE_SECONDS = 0.5  # with a client that sends or reads slowly, where others want its place
 HEAD_LIMIT = 64 * 1024  # bytes of a request line with its fields, of a chunk's line, of a trailer
 FIELD_LIMIT = 100  # in a header or a trailer
 DISCARD_LIMIT = 64 * 1024 * 1024  # read and thrown away, so that a client sees its 413
@@ -36,7 +42,8 @@ class Server:
 
     `refuse` makes the answer to what is no request for the handler, of a status and a sentence.
     With `bare_host` the Host field may be without the port, and missing in HTTP/1.0: no browser
-    sends that, but OpenSSL does.
+    sends that, but OpenSSL does. `tls` is the context of a server; `public_url` is where clients
+    find it behind a front, whose name may then stand in the Host field.
     """
 
     def __init__(
@@ -48,8 +55,12 @@ class Server:
         refuse: Callable[[int, str], Response],
         request_seconds: float = REQUEST_SECONDS,
         bare_host: bool = False,
+        tls: ssl.SSLContext | None = None,
+        public_url: str | None = None,
     ) -> None:
-        rules = _Rules(exchange, refuse, request_limit, request_seconds, bare_host)
+        rules = _Rules(
+            exchange, refuse, request_limit, request_seconds, bare_host, tls, _public(public_url)
+        )
         try:
             self._tcp = _TCPServer(rules, port)
         except (OSError, OverflowError) as error:
@@ -59,8 +70,11 @@ class Server:
                 hint="choose another port; 0 takes one that is free",
             ) from None
         self.port: int = self._tcp.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._tcp.origin = self.url
+        scheme = "http" if tls is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self.port}"
+        self._tcp.url = self.url
+        own = self.url, f"{scheme}://localhost:{self.port}", rules.public
+        self._tcp.origins = frozenset(filter(None, own))
         self._thread = threading.Thread(
             target=self._tcp.serve_forever,
             kwargs={"poll_interval": 0.05},
@@ -77,6 +91,7 @@ class Server:
 
     def close(self) -> None:
         """Stop: no new connection is taken, those that are open are cut."""
+        self._tcp.closing.set()
         self._tcp.shutdown()
         self._tcp.server_close()
         self._thread.join(CLOSE_SECONDS)
@@ -96,60 +111,104 @@ class _Rules:
     request_limit: int
     request_seconds: float
     bare_host: bool
+    tls: ssl.SSLContext | None
+    public: str  # an origin, or nothing
 
-    def is_host(self, named: str, port: int) -> bool:
-        """Whether a Host field names the loopback address."""
-        if self.bare_host and named in ("", "127.0.0.1", "localhost"):
-            return True
-        return named in (f"127.0.0.1:{port}", f"localhost:{port}")
+
+def _public(url: str | None) -> str:
+    if url is None:
+        return ""
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        bare = not (parts.username or parts.path.strip("/") or parts.query or parts.fragment)
+    except ValueError:
+        good = bare = False
+    if not (good and bare and url.isascii() and url.isprintable()):
+        raise UsageError(
+            f"public URL {url[:100]!r}: a scheme, a host and perhaps a port were wanted",
+            hint="for example https://graph.test:8443",
+        )
+    return f"{parts.scheme}://{parts.netloc.lower()}"
 
 
 class _Refusal(Exception):
     """What is answered instead of asking the handler: a status and a sentence."""
 
 
+@dataclass(slots=True, eq=False)
+class _Link:
+    """A connection from outside: its socket, and since when the client is waited for."""
+
+    held: socket.socket
+    since: float | None
+    is_cut: bool = False
+
+    def cut(self) -> None:
+        self.is_cut = True
+        try:
+            # not that of an SSLSocket, which another thread may be using
+            socket.socket.shutdown(self.held, socket.SHUT_RDWR)
+        except OSError:  # it is closed already
+            pass
+
+
 class _TCPServer(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
     block_on_close = False  # cut_all() waits, with a limit
-    request_queue_size = 32
+    request_queue_size = 128
 
     def __init__(self, rules: _Rules, port: int) -> None:
         self.rules = rules
-        self.origin = ""
+        self.url = ""
+        self.origins: frozenset[str] = frozenset()
         self.closing = threading.Event()
-        self._open: set[socket.socket] = set()
+        self._open: dict[socket.socket, _Link] = {}
         self._changed = threading.Condition()
         super().__init__(("127.0.0.1", port), _Connection)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._changed:
-            if len(self._open) >= CONNECTION_LIMIT:
-                self.shutdown_request(request)
-                return
-            self._open.add(request)
+            while len(self._open) >= CONNECTION_LIMIT and not self.closing.is_set():
+                self._cut_the_slowest()
+                self._changed.wait(0.05)
+            self._open[request] = _Link(request, time.monotonic())
         super().process_request(request, client_address)
+
+    def _cut_the_slowest(self) -> None:
+        """Of those who have had their time; none whose request is being carried out."""
+        since = time.monotonic() - PATIENCE_SECONDS
+        slow = [one for one in self._open.values() if one.since is not None and one.since <= since]
+        if slow:
+            min(slow, key=lambda one: one.since or 0).cut()
+
+    def link(self, request: socket.socket) -> _Link:
+        with self._changed:
+            return self._open[request]
+
+    def begin(self, link: _Link) -> bool:
+        """The client has said all, its request is carried out; False where it was cut before."""
+        with self._changed:
+            link.since = None
+            return not link.is_cut
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
             with self._changed:
-                self._open.discard(request)
+                del self._open[request]
                 self._changed.notify_all()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no news; there is nobody to tell either."""
 
     def cut_all(self) -> None:
-        self.closing.set()
         end = time.monotonic() + CLOSE_SECONDS
         with self._changed:
-            for connection in self._open:
-                try:
-                    connection.shutdown(socket.SHUT_RDWR)
-                except OSError:  # it is closed already
-                    pass
+            for link in self._open.values():
+                link.cut()
             while self._open and time.monotonic() < end:
                 self._changed.wait(end - time.monotonic())
 
@@ -162,9 +221,18 @@ class _Connection(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         # or the rest of an answer waits 40 ms for its beginning to be acknowledged
         self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._link = self._server.link(self.request)
+        self._deadline = time.monotonic() + self._server.rules.request_seconds
+        if (tls := self._server.rules.tls) is not None:
+            self.request = self._link.held = tls.wrap_socket(
+                self.request, server_side=True, do_handshake_on_connect=False
+            )
+            self._wait_until(self._deadline)
+            self.request.do_handshake()
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_LIMIT)
         while not self._server.closing.is_set():
-            self._deadline = time.monotonic() + self._server.rules.request_seconds
+            self._link.since = time.monotonic()
+            self._deadline = self._link.since + self._server.rules.request_seconds
             try:
                 request = self._read_request()
             except _Refusal as refusal:
@@ -175,11 +243,17 @@ class _Connection(socketserver.BaseRequestHandler):
                 return
             except TimeoutError:
                 return  # not even a whole header: there is nothing to answer
-            if request is None or not self._answer(request):
+            if request is None or not self._server.begin(self._link):
+                return
+            if not self._answer(request):
                 return
             if self._http.their_state is not h11.DONE or self._http.our_state is not h11.DONE:
                 return
             self._http.start_next_cycle()
+
+    def finish(self) -> None:
+        if self._server.rules.tls is not None:
+            self.request.close()  # it took the place of the one that the base class closes
 
     @property
     def _server(self) -> _TCPServer:
@@ -202,14 +276,17 @@ class _Connection(socketserver.BaseRequestHandler):
         self._write(exchange.response)
         return True
 
+    def _wait_until(self, deadline: float) -> None:
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError("the request took too long")
+        self.request.settimeout(remaining)
+
     def _next_event(self) -> Any:
         while (event := self._http.next_event()) is h11.NEED_DATA:
             if self._http.they_are_waiting_for_100_continue:
                 self._send(h11.InformationalResponse(status_code=100, headers=[]))
-            remaining = self._deadline - time.monotonic()
-            if remaining <= 0:
-                raise TimeoutError("the request took too long")
-            self.request.settimeout(remaining)
+            self._wait_until(self._deadline)
             self._http.receive_data(self.request.recv(256 * 1024))
         return event
 
@@ -224,17 +301,29 @@ class _Connection(socketserver.BaseRequestHandler):
         if b"content-length" in names and b"transfer-encoding" in names:
             # RFC 9112 6.3: both together are how requests are smuggled; h11 takes one of them
             raise _Refusal(400, "The length of the request is ambiguous.")
-        port = self._server.server_address[1]
-        host = dict(head.headers).get(b"host", b"").decode("latin-1").lower()
-        if not self._server.rules.is_host(host, port):
+        known = {name: value.decode("latin-1").lower() for name, value in head.headers}
+        if not self._is_host(known.get(b"host", "")):
             raise _Refusal(421, "The Host field does not name this server.")
+        if not self._is_own_page(known.get(b"origin")):
+            raise _Refusal(403, "A page of another origin may not ask this server.")
         return Request(
             method=head.method.decode(),
             target=head.target.decode(),
             headers=tuple((n.decode(), v.decode("latin-1")) for n, v in fields),
             body=self._read_body(),
-            origin=self._server.origin,
+            origin=self._server.rules.public or self._server.url,
         )
+
+    def _is_host(self, named: str) -> bool:
+        """Whether a Host field names the loopback address, or the front before it."""
+        server = self._server
+        if server.rules.bare_host and named in ("", "127.0.0.1", "localhost"):
+            return True
+        return bool(named) and any(one.endswith(f"//{named}") for one in server.origins)
+
+    def _is_own_page(self, origin: str | None) -> bool:
+        """Browsers name the page that sends a request; nobody else has to."""
+        return origin is None or origin in self._server.origins
 
     def _read_body(self) -> bytes:
         """One byte more than the limit at most, for the handler to answer 413."""
@@ -255,6 +344,7 @@ class _Connection(socketserver.BaseRequestHandler):
         return bytes(kept)
 
     def _write(self, response: Response, *, last: bool = False) -> None:
+        self._link.since = time.monotonic()
         self.request.settimeout(self._server.rules.request_seconds)
         fields = [(n.encode(), v.encode("latin-1")) for n, v in response.headers]
         if response.status >= 200 and response.status != 204:

@@ -528,6 +528,59 @@ def test_the_served_emulator_writes_its_token_where_it_is_told(here: Path, call:
     assert "private key" in refused.err
 
 
+def test_what_is_random_can_be_fixed_and_it_serves_https(here: Path, call: Run) -> None:
+    words = ("--token", "fixed", "--me", "bob@contoso.com", "--tls", "--write-ca", "ca.pem")
+    (here / "fixed").write_text("fixed\n")
+    for more in ((), ("--public-url", "https://graph.test")):
+        process = start("emulate", "--port", "0", "--json", *words, *more, stdout=-1, cwd=here)
+        try:
+            known = json.loads(b"".join(iter(process.stdout.readline, b"}\n")) + b"}")
+            assert (known["token"], known["ca"]) == ("fixed", "ca.pem")
+            if more:
+                assert known["url"] == "https://graph.test/v1.0"
+                continue
+            at = ("--graph-url", known["url"], "--token-file", "fixed")
+            believing = {"SSL_CERT_FILE": str(here / "ca.pem")}
+            refused = call("send", "m.eml", *at, env=believing)  # alice's, and /me is bob
+            assert (refused.status, "ErrorSendAsDenied" in refused.err) == (3, True)
+            assert call("list", *at, env=believing).status == 0
+            assert call("list", *at).status == 3
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def test_a_certificate_that_nobody_named_a_place_for_is_gone_at_the_end(here: Path) -> None:
+    process = start("emulate", "--port", "0", "--tls", stdout=subprocess.PIPE, cwd=here)
+    try:
+        lines = [process.stdout.readline().decode() for _ in range(3)]
+        place = Path(lines[2].removeprefix("CA: ").rstrip("\n"))
+        assert place.read_bytes().startswith(b"-----BEGIN CERTIFICATE-----")
+        process.terminate()
+        assert process.wait(20) == 0
+        assert not place.parent.exists()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--token", ""), "token"),
+        (("--token", "a b"), "token"),
+        (("--me", "nobody"), "nobody"),
+        (("--write-ca", "ca.pem"), "--tls"),
+        (("--public-url", "graph.test"), "public URL"),
+        (("--public-url", "http://[", "--tls"), "public URL"),
+    ],
+)
+def test_what_cannot_be_served_is_said(call: Run, words: tuple[str, ...], said: str) -> None:
+    refused = call("emulate", "--port", "0", *words)
+    assert refused.status == 2
+    assert said in refused.err
+
+
 def test_the_served_emulator_takes_mail_by_its_token(here: Path, call: Run, served: Served) -> None:
     (here / "its-token").write_text(served.token)
     at = ("--graph-url", served.url)

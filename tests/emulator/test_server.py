@@ -232,24 +232,6 @@ def test_a_slow_client_is_given_up_on(
     assert time.monotonic() - begin < 5
 
 
-def test_connections_are_limited(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "CONNECTION_LIMIT", 2)
-    opened = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(2)]
-    try:
-        time.sleep(0.05)
-        assert talk(server, b"") == b"", "the third one is closed at once"
-    finally:
-        for connection in opened:
-            connection.close()
-    for _ in range(100):
-        try:
-            response = httpx.get(f"{server.url}/v1.0/$metadata", trust_env=False)
-            break
-        except httpx.TransportError:
-            time.sleep(0.02)
-    assert response.status_code == 200
-
-
 def test_faults_happen_on_the_wire_too(
     emulator: Emulator, web: httpx.Client, post: Post, mail: Mail
 ) -> None:
@@ -265,6 +247,37 @@ def test_faults_happen_on_the_wire_too(
     begin = time.monotonic()
     assert post(web, "/me/sendMail", mail()).status_code == 202
     assert time.monotonic() - begin >= 0.05
+
+
+def test_links_name_the_front(emulator: Emulator, post: Post, mail: Mail) -> None:
+    with emulator.serve(public_url="https://Graph.test/") as server:
+        web = httpx.Client(
+            base_url=f"{server.url}/v1.0",
+            headers={"Authorization": "Bearer x", "Host": "graph.test"},
+            trust_env=False,
+        )
+        with web:
+            for _ in range(2):
+                post(web, "/me/messages", mail())
+            page = web.get("/me/messages?$top=1").json()
+            assert page["@odata.nextLink"].startswith("https://graph.test/v1.0/me/messages?")
+            assert web.get("/me/messages", headers={"Host": "other.test"}).status_code == 421
+    for wrong in ("graph.test", "ftp://graph.test", "https://a/b", "https://u@a", "https://a:x"):
+        with pytest.raises(UsageError, match="public URL"):
+            emulator.serve(public_url=wrong)
+
+
+def test_a_page_of_another_origin_is_refused(server: Server) -> None:
+    def answer(origin: str) -> int:
+        fields = {"Authorization": "Bearer x", "Origin": origin}
+        got = httpx.get(f"{server.url}/v1.0/me/messages", headers=fields, trust_env=False)
+        assert "access-control-allow-origin" not in got.headers
+        return got.status_code
+
+    own = f"http://localhost:{server.port}"
+    assert [answer(one) for one in (server.url, own)] == [200, 200]
+    others = ("null", "http://evil.example", f"https://127.0.0.1:{server.port}", "http://127.0.0.1")
+    assert [answer(one) for one in others] == [403] * len(others)
 
 
 def test_many_clients_at_once(

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import socket
+import ssl
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar
 
+import httpx
 import pytest
 
+from smime_graph import CA
+from smime_graph.authority.service import Services
+from smime_graph.authority.tls import server_context
+from smime_graph.emulator import Emulator
+from smime_graph.loopback import server as server_module
 from smime_graph.loopback.exchange import Exchange, Request, Response
 from smime_graph.loopback.server import Server, _TCPServer
 
@@ -80,3 +89,142 @@ def test_an_answer_is_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert answer.endswith(b"\r\n\r\n/c")
     assert at_once
+
+
+# --- more connections than it keeps ---------------------------------------------------------------
+
+
+def opened(server: Server, start: str, stack: ExitStack) -> socket.socket:
+    connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 10))
+    connection.sendall(start.replace("PORT", str(server.port)).encode())
+    return connection
+
+
+SLOW = (
+    "",
+    "POST /v1.0/me/sendMail HT",
+    "POST /v1.0/me/sendMail HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nContent-Length: 99\r\n\r\nabc",
+    "GET /idle HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n",
+)
+
+
+@pytest.mark.parametrize("kind", ["emulator", "authority"])
+def test_slow_clients_do_not_stop_it(kind: str) -> None:
+    with ExitStack() as stack:
+        if kind == "emulator":
+            emulator = stack.enter_context(Emulator())
+            server, path = stack.enter_context(emulator.serve()), "/v1.0/$metadata"
+        else:
+            server, path = stack.enter_context(Services(CA(key="p256")).serve()), "/"
+        for number in range(server_module.CONNECTION_LIMIT + 8):
+            opened(server, SLOW[number % len(SLOW)], stack)
+        for _ in range(3):  # far below the 30 s after which a slow request ends
+            answer = httpx.get(server.url + path, trust_env=False, timeout=10)
+            assert answer.status_code == 200
+
+
+def test_who_does_not_read_makes_room_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "CONNECTION_LIMIT", 2)
+    large = Response(200, body=bytes(1 << 26))
+    exchange = Exchange(large)
+    head = "GET /large HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n"
+
+    def answer(request: Request) -> Exchange:
+        return exchange if request.target == "/large" else echo(request)
+
+    with ExitStack() as stack:
+        server = stack.enter_context(Server(answer, port=0, request_limit=10, refuse=refuse))
+        for _ in range(4):
+            opened(server, head, stack)
+        head = "GET /small HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nConnection: close\r\n\r\n"
+        assert ask(server, head) == (200, b"/small")
+
+
+def test_what_is_being_carried_out_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "CONNECTION_LIMIT", 2)
+    monkeypatch.setattr(server_module, "PATIENCE_SECONDS", 0.0)
+    begun, go = threading.Semaphore(0), threading.Event()
+    head = "GET /x HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nConnection: close\r\n\r\n"
+
+    def answer(request: Request) -> Exchange:
+        begun.release()
+        assert go.wait(10)
+        return echo(request)
+
+    with ExitStack() as stack:
+        server = stack.enter_context(Server(answer, port=0, request_limit=10, refuse=refuse))
+        asked = [opened(server, head, stack) for _ in range(2)]
+        for _ in asked:
+            assert begun.acquire(timeout=10)
+        asked += [opened(server, head, stack) for _ in range(2)]
+        time.sleep(0.2)  # they wait, and nobody is cut for them
+        go.set()
+        for connection in asked:
+            assert connection.recv(12) == b"HTTP/1.1 200"
+
+
+def test_closing_does_not_wait_for_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "CONNECTION_LIMIT", 1)
+    begun = threading.Event()
+
+    def answer(request: Request) -> Exchange:
+        begun.set()
+        return Exchange(Response(200), delay=60)
+
+    head = "GET /x HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n"
+    with ExitStack() as stack:
+        server = Server(answer, port=0, request_limit=10, refuse=refuse)
+        for _ in range(3):
+            opened(server, head, stack)
+        assert begun.wait(10)
+        begin = time.monotonic()
+        server.close()
+        assert time.monotonic() - begin < 4
+
+
+# --- TLS ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Of a server, and of a client that believes it."""
+    served, authority = server_context()
+    return served, ssl.create_default_context(cadata=authority.der)
+
+
+def test_it_speaks_tls(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    served, believing = contexts
+    with (
+        Server(echo, port=0, request_limit=10, refuse=refuse, tls=served) as server,
+        httpx.Client(verify=believing, trust_env=False) as client,
+    ):
+        assert server.url == f"https://127.0.0.1:{server.port}"
+        for path in ("/a", "/b"):
+            assert client.get(f"https://localhost:{server.port}{path}").text == path
+        # who speaks something else is told nothing, and keeps nobody out
+        for start in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00"):
+            with socket.create_connection(("127.0.0.1", server.port), 10) as plain:
+                plain.sendall(start)
+                try:
+                    plain.shutdown(socket.SHUT_WR)
+                    answer = plain.recv(1000)
+                except OSError:
+                    answer = b""  # it is cut already
+                assert not answer.startswith(b"HTTP/")
+        assert client.get(f"https://localhost:{server.port}/c").text == "/c"
+
+
+def test_slow_handshakes_do_not_stop_it(
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "CONNECTION_LIMIT", 4)
+    served, believing = contexts
+    with ExitStack() as stack:
+        server = Server(echo, port=0, request_limit=10, refuse=refuse, tls=served)
+        stack.enter_context(server)
+        for _ in range(6):
+            opened(server, "\x16\x03\x01", stack)
+        answer = httpx.get(
+            f"https://localhost:{server.port}/d", verify=believing, trust_env=False, timeout=10
+        )
+        assert answer.text == "/d"
