@@ -75,6 +75,7 @@ TITLES = {
     6532: "Internationalized header fields",
     6854: "Groups in From and Sender",
     6960: "OCSP",
+    7240: "Prefer Header for HTTP",
     7292: "PKCS #12",
     7468: "Textual encodings (PEM)",
     7512: "PKCS #11 URIs",

@@ -50,6 +50,13 @@ class Call:
     folder: str | None = None
     item_id: str | None = None
     action: str = ""
+    applied: list[str] = field(default_factory=list)  # the preferences that were followed
+
+    def preference(self, name: str) -> str | None:
+        """The value of a preference (RFC 7240) that the client gave, without its quotes."""
+        pattern = rf'(?:\A|[,;\s]){re.escape(name)}\s*=\s*(?:"([^"]*)"|([^\s,;"]+))'
+        found = re.search(pattern, self.headers.get("prefer", "")[:2000], re.I)
+        return None if found is None else found[1] or found[2] or ""
 
     @property
     def immutable(self) -> bool:

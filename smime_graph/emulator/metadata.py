@@ -73,8 +73,21 @@ _MAIL_FOLDER = {
 }
 _CONTACT = {"displayName": "Edm.String", "emailAddresses": "Collection(graph.emailAddress)"}
 _EXTENDED_PROPERTY = {"value": "Collection(Edm.String)"}
+_USER = {
+    "businessPhones": "Collection(Edm.String)",
+    "displayName": "Edm.String",
+    "givenName": "Edm.String",
+    "jobTitle": "Edm.String",
+    "mail": "Edm.String",
+    "mobilePhone": "Edm.String",
+    "officeLocation": "Edm.String",
+    "preferredLanguage": "Edm.String",
+    "surname": "Edm.String",
+    "userPrincipalName": "Edm.String",
+}
 MESSAGE_PROPERTIES = {name.lower(): name for name in ("id", *_OUTLOOK_ITEM, *_MESSAGE)}
 FOLDER_PROPERTIES = {name.lower(): name for name in ("id", *_MAIL_FOLDER)}
+USER_PROPERTIES = {name.lower(): name for name in ("id", *_USER)}
 CONTACT_PROPERTIES = {name.lower(): name for name in ("id", *_CONTACT)}
 
 _KEY = ("<Key>", '<PropertyRef Name="id"/>', "</Key>")
@@ -109,10 +122,15 @@ def csdl(*, mime_content: bool) -> bytes:
         _contained("multiValueExtendedProperties", "multiValueLegacyExtendedProperty"),
         "</EntityType>",
         '<EntityType Name="user" BaseType="graph.entity">',
+        *_properties(_USER),
         _contained("messages", "message"),
         _contained("contacts", "contact"),
         _contained("mailFolders", "mailFolder"),
         "</EntityType>",
+        '<Function Name="delta" IsBound="true" EntitySetPath="bindingParameter">',
+        '<Parameter Name="bindingParameter" Type="Collection(graph.message)"/>',
+        '<ReturnType Type="Collection(graph.message)"/>',
+        "</Function>",
     ]
     for name, properties in _COMPLEX.items():
         lines += [f'<ComplexType Name="{name}">', *_properties(properties), "</ComplexType>"]

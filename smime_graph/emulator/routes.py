@@ -1,4 +1,4 @@
-"""The route table and the handler: a request goes in, a response comes out, the mailboxes change.
+"""The handler: a request goes in, a response comes out, the mailboxes change.
 
 The order of the checks is that of the project's notes on Graph; the real order is not
 documented. Texts that Graph is known to give are given as they are; "general knowledge" stands
@@ -11,25 +11,16 @@ import hmac
 import re
 import sqlite3
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from email.utils import formatdate
 from urllib.parse import parse_qsl, unquote
 
 from ..loopback.exchange import Request, Response
 from . import metadata, resources
-from .context import Call, Rules, no_resource
+from .context import Call, Rules
+from .endpoints import find
 from .exchange import json_response
 from .faults import WWW_AUTHENTICATE
-from .handlers_read import (
-    delete_message,
-    get_folder,
-    get_message,
-    get_value,
-    list_contacts,
-    list_folders,
-    list_messages,
-)
-from .handlers_send import act, create_message, put_value, send_draft, send_mail
 from .refusal import Refusal
 from .store import Store
 
@@ -128,14 +119,16 @@ def _dispatch(
         raise Refusal(400, "BadRequest", "The query has too many parameters.") from None
     query = {name.lower(): value for name, value in pairs}
     call = Call(store, rules, request, headers, query, version.lower(), now, sent_items_delay)
-    methods = _route(call, segments)
+    methods = find(call, segments)
     handler = methods.get(request.method)
     if handler is None:
         raise _wrong_method(methods)
     with store.transaction(write=request.method != "GET" or rules.open_mailboxes):
         response = handler(call)
     if call.immutable:
-        applied = (("Preference-Applied", "IdType=ImmutableId"),)  # spelled as in js#297
+        call.applied.insert(0, "IdType=ImmutableId")  # spelled as in js#297
+    if call.applied:
+        applied = (("Preference-Applied", ", ".join(call.applied)),)
         response = Response(response.status, response.headers + applied, response.body)
     return response
 
@@ -151,7 +144,7 @@ def _segments(path: str) -> list[str]:
         if key:
             segments += [key[1], key[2].replace("''", "'")]
         elif text:
-            segments.append(text.removeprefix("microsoft.graph."))
+            segments.append(text.removeprefix("microsoft.graph.").removesuffix("()"))
     return segments
 
 
@@ -169,9 +162,6 @@ def _check_token(rules: Rules, authorization: str) -> None:
     raise Refusal(401, "InvalidAuthenticationToken", message, headers=(WWW_AUTHENTICATE,))
 
 
-_Handler = Callable[[Call], Response]
-
-
 def _wrong_method(methods: Mapping[str, object]) -> Refusal:
     return Refusal(
         405,
@@ -179,56 +169,3 @@ def _wrong_method(methods: Mapping[str, object]) -> Refusal:
         "Specified HTTP method is not allowed for the request target.",
         headers=(("Allow", ", ".join(methods)),),
     )
-
-
-def _route(call: Call, segments: list[str]) -> Mapping[str, _Handler]:
-    """Find the methods of a path, and note in `call` whose it is and what it names."""
-    rest = list(segments)
-    root = rest.pop(0).lower() if rest else ""
-    if root == "users" and rest:
-        call.principal = rest.pop(0)
-    elif root != "me":
-        raise no_resource(root)
-    if rest and rest[0].lower() == "mailfolders":
-        if len(rest) == 1:
-            return {"GET": list_folders}
-        call.folder = rest[1]
-        if len(rest) == 2:
-            return {"GET": get_folder}
-        rest = rest[2:]
-        if rest[0].lower() != "messages":
-            raise no_resource(rest[0])
-    match [part.lower() for part in rest]:
-        case ["sendmail"]:
-            return {"POST": send_mail}
-        case ["messages"]:
-            return {"GET": list_messages, "POST": create_message}
-        case ["contacts"] if call.folder is None:
-            return {"GET": list_contacts, "POST": _not_built}
-        case ["messages", _]:
-            call.item_id = rest[1]
-            return {"GET": get_message, "DELETE": delete_message, "PATCH": _not_built}
-        case ["messages", _, "$value"]:
-            call.item_id = rest[1]
-            if call.design:
-                return {"GET": get_value, "PUT": put_value}
-            return {"GET": get_value}  # nothing documents PUT today
-        case ["messages", _, "send"]:
-            call.item_id = rest[1]
-            return {"POST": send_draft}
-        case ["messages", _, action] if action in _ACTIONS:
-            call.item_id, call.action = rest[1], action
-            return {"POST": act}
-        case ["messages", _, *more] if more[0] in ("attachments", "move", "copy", "extensions"):
-            return {"GET": _not_built, "POST": _not_built}
-        case _:
-            raise no_resource(rest[-1] if rest else root)
-
-
-_ACTIONS = frozenset(
-    {"reply", "replyall", "forward", "createreply", "createreplyall", "createforward"}
-)
-
-
-def _not_built(call: Call) -> Response:
-    raise Refusal(501, "NotImplemented", f"The emulator has no {call.request.method[:10]} here.")

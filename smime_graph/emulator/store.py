@@ -25,6 +25,7 @@ from smime_graph.errors import UsageError
 from smime_graph.files import make_private
 
 from .mime import Person, Summary
+from .schema import STEPS
 
 FOLDERS = {  # well-known name: display name
     "inbox": "Inbox",
@@ -37,44 +38,8 @@ FOLDERS = {  # well-known name: display name
 }
 
 _APPLICATION = 0x534D4745  # "SMGE": marks the file as one of ours
-_VERSION = 2
+_VERSION = len(STEPS)
 _BUSY_SECONDS = 15.0
-
-_TABLES = """
-CREATE TABLE mailboxes (
-    number INTEGER PRIMARY KEY, address TEXT NOT NULL, key TEXT NOT NULL UNIQUE,
-    domain TEXT NOT NULL, guid TEXT NOT NULL UNIQUE);
-CREATE INDEX mailboxes_domain ON mailboxes (domain);
-CREATE TABLE contents (digest BLOB PRIMARY KEY, raw BLOB NOT NULL);
-CREATE TABLE messages (
-    number INTEGER PRIMARY KEY, mailbox INTEGER NOT NULL REFERENCES mailboxes, folder TEXT NOT NULL,
-    id TEXT NOT NULL UNIQUE, immutable_id TEXT NOT NULL UNIQUE, change_key TEXT NOT NULL,
-    internet_message_id TEXT NOT NULL, digest BLOB NOT NULL REFERENCES contents,
-    size INTEGER NOT NULL, is_draft INTEGER NOT NULL, is_read INTEGER NOT NULL,
-    created REAL NOT NULL, modified REAL NOT NULL, received REAL NOT NULL, sent REAL NOT NULL,
-    visible_at REAL NOT NULL, shown BLOB NOT NULL REFERENCES contents (digest));
-CREATE INDEX messages_folder ON messages (mailbox, folder, received);
-CREATE INDEX messages_message_id ON messages (mailbox, internet_message_id);
-CREATE INDEX messages_digest ON messages (digest);
-CREATE INDEX messages_shown ON messages (shown);
-CREATE TABLE outbound (
-    number INTEGER PRIMARY KEY, sender TEXT NOT NULL, recipient TEXT NOT NULL,
-    internet_message_id TEXT NOT NULL, digest BLOB NOT NULL REFERENCES contents);
-CREATE INDEX outbound_digest ON outbound (digest);
-CREATE TABLE known_headers (
-    mailbox INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (mailbox, name)) WITHOUT ROWID;
-"""
-
-# what brings a file of version n to n + 1
-_STEPS = {
-    0: _TABLES,
-    1: """
-CREATE TABLE contacts (
-    number INTEGER PRIMARY KEY, mailbox INTEGER NOT NULL REFERENCES mailboxes,
-    id TEXT NOT NULL UNIQUE, shown TEXT NOT NULL);
-CREATE INDEX contacts_mailbox ON contacts (mailbox)
-""",
-}
 
 _COLUMNS = (
     "number, mailbox, folder, id, immutable_id, change_key, digest, size, is_draft, is_read, "
@@ -125,6 +90,17 @@ class Content:
     shown: bytes
     size: int
     summary: Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What happened to a message in one folder; `item` is None for one that left it."""
+
+    number: int
+    id: str
+    immutable_id: str
+    is_new: bool
+    item: Item | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +160,7 @@ class Store:
             if version == _VERSION:
                 return
             for number in range(version if tables else 0, _VERSION):
-                for statement in _STEPS[number].split(";"):
+                for statement in STEPS[number]:
                     self._db.execute(statement)
             self._db.execute(f"PRAGMA application_id = {_APPLICATION}")
             self._db.execute(f"PRAGMA user_version = {_VERSION}")
@@ -363,6 +339,47 @@ class Store:
             (account.number, folder, now),
         ).fetchone()
         return row[0], row[1], row[2]
+
+    # What has changed: every change of a message has a number, and later ones have higher numbers
+
+    def sequence(self) -> int:
+        """The number of the last change."""
+        return int(self._db.execute("SELECT value FROM sequence").fetchone()[0])
+
+    def changes(
+        self,
+        account: Account,
+        folder: str,
+        *,
+        since: tuple[int, float],
+        until: tuple[int, float],
+        after: int,
+        limit: int,
+    ) -> Sequence[Change]:
+        """What changed in a folder between two moments, in order, and past the change `after`.
+
+        A moment is the number of a change and a time: what was put there beforehand and could
+        first be seen in between (a copy in Sent Items that is late) has changed as well.
+        """
+        place = account.number, folder
+        columns = "c.last AS place, c.id, c.immutable_id, c.first > ?, c.gone"
+        rows = self._db.execute(
+            f"SELECT {columns} FROM changes AS c LEFT JOIN messages AS m ON m.id = c.id "  # noqa: S608 - constants
+            "WHERE c.mailbox = ? AND c.folder = ? AND c.last > ? AND c.last <= ? "
+            "AND CASE WHEN c.gone THEN c.first <= ? ELSE m.visible_at <= ? END "
+            f"UNION ALL SELECT {columns} FROM messages AS m JOIN changes AS c ON c.id = m.id "
+            "WHERE m.mailbox = ? AND m.folder = ? AND m.visible_at > 0 AND m.visible_at > ? "
+            "AND m.visible_at <= ? AND c.last > ? AND c.last <= ? ORDER BY place LIMIT ?",
+            (since[0], *place, max(after, since[0]), until[0], since[0], until[1])
+            + (since[0], *place, since[1], until[1], after, since[0], limit),
+        ).fetchall()
+        return tuple(
+            Change(number, own_id, immutable_id, bool(is_new), None if gone else self._item(own_id))
+            for number, own_id, immutable_id, is_new, gone in rows
+        )
+
+    def _item(self, item_id: str) -> Item:
+        return self._items("id = ?", (item_id,))[0]
 
     def raw(self, item: Item) -> bytes:
         row = self._db.execute("SELECT raw FROM contents WHERE digest = ?", (item.digest,))

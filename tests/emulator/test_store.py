@@ -17,6 +17,7 @@ import pytest
 
 import smime_graph
 from smime_graph.emulator import Emulator, Request
+from smime_graph.emulator.schema import STEPS
 from smime_graph.emulator.store import Store
 from smime_graph.errors import UsageError
 
@@ -287,21 +288,36 @@ def test_why_a_mailbox_file_cannot_be_opened(tmp_path: Path, name: str, said: st
     assert "folder that you can write to" in (caught.value.hint or "")
 
 
-def test_a_file_of_the_first_version_is_brought_up(tmp_path: Path) -> None:
-    path = tmp_path / "mail.db"
-    with Emulator(data=path) as emulator:
+@pytest.mark.parametrize("version", range(1, len(STEPS)))
+def test_a_file_of_an_older_version_is_brought_up(tmp_path: Path, version: int) -> None:
+    with Emulator() as emulator:
         emulator.mailbox("alice@contoso.com").put(b"From: a@b.c\r\n\r\nx\r\n")
+        dump = {
+            table: emulator._store._db.execute(f"SELECT * FROM {table}").fetchall()
+            for table in ("mailboxes", "contents", "messages")
+        }
+    path = tmp_path / "mail.db"
     with sqlite3.connect(path) as db:
-        db.execute("DROP TABLE contacts")
-        db.execute("PRAGMA user_version = 1")
+        for statement in (s for step in STEPS[:version] for s in step):
+            db.execute(statement)
+        for table, rows in dump.items():
+            columns = len(db.execute(f"SELECT * FROM {table}").description)
+            marks = ", ".join("?" * columns)
+            db.executemany(f"INSERT INTO {table} VALUES ({marks})", [r[:columns] for r in rows])
+        db.execute(f"PRAGMA application_id = {0x534D4745}")
+        db.execute(f"PRAGMA user_version = {version}")
     db.close()
     with Emulator(data=path) as emulator:
         box = emulator.mailbox("alice@contoso.com")
-        assert len(box.messages()) == 1
+        (message,) = box.messages()
         assert box.put_contact("Bob", "bob@contoso.com")
+        headers = (("Authorization", "Bearer x"),)
+        target = "/v1.0/users/alice@contoso.com/mailFolders/inbox/messages/delta"
+        changed = json.loads(emulator.handle(Request("GET", target, headers)).body)["value"]
+        assert [one["id"] for one in changed] == [message.id]
     with sqlite3.connect(path) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (2,)
-        db.execute("PRAGMA user_version = 3")
+        assert db.execute("PRAGMA user_version").fetchone() == (len(STEPS),)
+        db.execute(f"PRAGMA user_version = {len(STEPS) + 1}")
     db.close()
     with pytest.raises(UsageError):
         Emulator(data=path)

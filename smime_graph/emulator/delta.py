@@ -1,0 +1,142 @@
+"""What has changed in a folder since a client last asked ("message: delta").
+
+A round of requests follows `@odata.nextLink` until there is an `@odata.deltaLink`, which begins the
+next round. Both carry all that the emulator has to know, so it keeps nothing for a client.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import astuple, dataclass, replace
+from typing import Any
+
+from ..loopback.exchange import Response
+from . import metadata, resources
+from .context import Call, account_for, folder_for, not_found
+from .exchange import json_response
+from .query import check_options, number, only, path_of, select_properties
+from .refusal import Refusal
+from .store import Account, Change
+
+_OPTIONS = frozenset({"$select", "$top", "$deltatoken", "$skiptoken"})
+_TYPES = ("created", "updated", "deleted")
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """Where a client is: the round is from `since` to `until`, and it has what is up to `after`."""
+
+    mailbox: int
+    folder: str
+    since: int
+    since_time: float
+    until: int
+    until_time: float
+    after: int
+    select: str
+    kind: str
+
+
+def list_changes(call: Call) -> Response:
+    account = account_for(call)
+    folder = folder_for(call, account)
+    if folder is None:
+        raise not_found()
+    check_options(call, _OPTIONS)
+    state = _begin(call, account, folder)
+    selected = select_properties(call, "message", metadata.MESSAGE_PROPERTIES, state.select)
+    top = _page_size(call)
+    found = call.store.changes(
+        account,
+        folder,
+        since=(state.since, state.since_time),
+        until=(state.until, state.until_time),
+        after=state.after,
+        limit=top + 1,
+    )
+    value = [
+        _shown(call, account, one, selected)
+        for one in found[:top]
+        if state.kind in ("", _kind(one))
+    ]
+    call.applied.append("odata.track-changes")
+    if len(found) > top:
+        follows = replace(state, after=found[top - 1].number)
+        link = {"@odata.nextLink": _link(call, "$skiptoken", follows)}
+    else:
+        follows = replace(state, since=state.until, since_time=state.until_time, after=-1)
+        link = {"@odata.deltaLink": _link(call, "$deltatoken", follows)}
+    context = f"{call.request.origin}/{call.version}/$metadata#Collection(message)"
+    return json_response(200, {"@odata.context": context, **link, "value": value})
+
+
+def _begin(call: Call, account: Account, folder: str) -> _State:
+    now = call.store.sequence(), float(call.now)
+    token = call.query.get("$skiptoken") or call.query.get("$deltatoken")
+    if token is None or token.lower() == "latest":  # which mail does not know (GD#9569)
+        kind = call.query.get("changetype", "").lower()
+        if kind and kind not in _TYPES:
+            raise Refusal(400, "ErrorInvalidUrlQuery", "The value of 'changeType' is not known.")
+        select = call.query.get("$select", "")
+        return _State(account.number, folder, 0, 0.0, *now, -1, select, kind)
+    state = _read(token)
+    if (state.mailbox, state.folder) != (account.number, folder) or now[0] < max(
+        state.since, state.until
+    ):
+        raise Refusal(  # GD#2350; the client has to begin anew
+            410,
+            "SyncStateNotFound",
+            f"The sync state generation is not found; generation={state.since};[highest={now[0]}].",
+        )
+    if "$skiptoken" in call.query:
+        return state
+    return replace(state, until=now[0], until_time=now[1])
+
+
+def _page_size(call: Call) -> int:
+    """How many changes a page has, by `Prefer: odata.maxpagesize` or $top."""
+    size = call.preference("odata.maxpagesize")
+    if size is not None and size.isascii() and size.isdigit() and int(size[:9]) > 0:
+        top = min(int(size[:9]), call.rules.page_limit)
+        call.applied.append(f"odata.maxpagesize={top}")
+        return top
+    return number(call, "$top", default=10, least=1, most=call.rules.page_limit)
+
+
+def _kind(change: Change) -> str:
+    if change.item is None:
+        return "deleted"
+    return "created" if change.is_new else "updated"
+
+
+def _shown(
+    call: Call, account: Account, change: Change, selected: frozenset[str] | None
+) -> dict[str, Any]:
+    head = {"@odata.type": "#microsoft.graph.message"}
+    if change.item is None:
+        shown = change.immutable_id if call.immutable else change.id
+        return {**head, "@removed": {"reason": "deleted"}, "id": shown}
+    message = resources.message(account, change.item, immutable=call.immutable)
+    return head | only(message, selected)
+
+
+def _link(call: Call, name: str, state: _State) -> str:
+    text = json.dumps(astuple(state), separators=(",", ":")).encode()
+    token = base64.urlsafe_b64encode(text).decode().rstrip("=")
+    return f"{call.request.origin}{path_of(call)}?{name}={token}"
+
+
+def _read(token: str) -> _State:
+    try:
+        text = base64.urlsafe_b64decode(token.encode() + b"=" * (-len(token) % 4))
+        values = json.loads(text)
+        if [type(value) for value in values] != [int, str, int, float, int, float, int, str, str]:
+            raise ValueError("not a state")
+        if not all(-1 <= value < 2**53 for value in values if not isinstance(value, str)):
+            raise ValueError("not a state")
+        return _State(*values)
+    except (ValueError, TypeError, RecursionError, binascii.Error):
+        # general knowledge: the text of other delta queries
+        raise Refusal(400, "BadRequest", "Badly formed token.") from None

@@ -1,0 +1,157 @@
+"""What the emulator has: one table. A path that is Graph's and not in it answers 501."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ..loopback.exchange import Response
+from . import handlers_read as read
+from . import handlers_send as send
+from .context import Call, no_resource
+from .delta import list_changes
+from .handlers_users import get_user
+from .refusal import Refusal
+
+Handler: TypeAlias = Callable[[Call], Response]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A method and a path below /me or /users/{user}; `{}` is any segment.
+
+    `in_folders`: below mailFolders/{folder}, and the child folders of it, as well. `design`: in
+    that profile alone.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    in_folders: bool = False
+    design: bool = False
+
+
+_ACTIONS = ("reply", "replyAll", "forward", "createReply", "createReplyAll", "createForward")
+
+ENDPOINTS = (
+    Endpoint("GET", "", get_user),
+    Endpoint("POST", "sendMail", send.send_mail),
+    Endpoint("GET", "messages", read.list_messages, in_folders=True),
+    Endpoint("POST", "messages", send.create_message, in_folders=True),
+    Endpoint("GET", "messages/{message}", read.get_message, in_folders=True),
+    Endpoint("DELETE", "messages/{message}", read.delete_message, in_folders=True),
+    Endpoint("GET", "messages/{message}/$value", read.get_value, in_folders=True),
+    # nothing documents PUT today
+    Endpoint("PUT", "messages/{message}/$value", send.put_value, in_folders=True, design=True),
+    Endpoint("POST", "messages/{message}/send", send.send_draft, in_folders=True),
+    *(
+        Endpoint("POST", f"messages/{{message}}/{action}", send.act, in_folders=True)
+        for action in _ACTIONS
+    ),
+    Endpoint("GET", "mailFolders", read.list_folders),
+    Endpoint("GET", "mailFolders/{folder}", read.get_folder),
+    Endpoint("GET", "mailFolders/{folder}/messages/delta", list_changes),
+    Endpoint("GET", "contacts", read.list_contacts),
+)
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# What Graph has besides, by its first segment; what is in neither is no resource at all.
+_ROOTS = _words(
+    "$batch applications communications contacts devices directory directoryobjects domains drives "
+    "education external groups identity invitations oauth2permissiongrants organization places "
+    "planner reports security serviceprincipals shares sites solutions subscriptions teams "
+    "teamwork users"
+)
+_OF_USERS = _words(
+    "$count activities calendar calendargroups calendars calendarview chats contactfolders "
+    "contacts createdobjects directreports drive drives events extensions followedsites "
+    "getmailtips inferenceclassification insights joinedteams licensedetails mailboxsettings "
+    "mailfolders manager managedevices memberof messages onenote onlinemeetings outlook "
+    "owneddevices ownedobjects people photo photos planner presence registereddevices "
+    "revokesigninsessions scopedrolememberof settings teamwork todo transitivememberof "
+    "translateexchangeids"
+)
+_OF_MESSAGES = _words(
+    "$count attachments copy delta extensions marked markasjunk move multivalueextendedproperties "
+    "permanentdelete reportmessage singlevalueextendedproperties unsubscribe"
+)
+_OF_FOLDERS = _words(
+    "$count childfolders copy delta messagerules messages move multivalueextendedproperties "
+    "permanentdelete singlevalueextendedproperties userconfigurations"
+)
+
+_Methods: TypeAlias = Mapping[str, Handler]
+
+
+def _index(*, design: bool) -> dict[int, list[tuple[tuple[str, ...], dict[str, Handler]]]]:
+    """The paths by their number of segments; a parameter is "", all else is in lower case."""
+    found: dict[tuple[str, ...], dict[str, Handler]] = {}
+    for one in ENDPOINTS:
+        if one.design and not design:
+            continue
+        parts = tuple("" if p.startswith("{") else p.lower() for p in one.path.split("/") if p)
+        found.setdefault(parts, {})[one.method] = one.handler
+        if one.in_folders:
+            folder = ("mailfolders", "", *parts)
+            found.setdefault(folder, {})[one.method] = one.handler
+    by_length: dict[int, list[tuple[tuple[str, ...], dict[str, Handler]]]] = {}
+    for parts in sorted(found, key=lambda parts: [part == "" for part in parts]):
+        by_length.setdefault(len(parts), []).append((parts, found[parts]))
+    return by_length
+
+
+_PATHS = {design: _index(design=design) for design in (False, True)}
+
+
+def find(call: Call, segments: list[str]) -> _Methods:
+    """The methods of a path; whose it is and what it names is noted in `call`."""
+    rest = list(segments)
+    root = rest.pop(0).lower() if rest else ""
+    if root == "users" and rest:
+        call.principal = rest.pop(0)
+    elif root != "me":
+        raise _not_there(root) if root in _ROOTS else no_resource(root)
+    while len(rest) > 3 and rest[0].lower() == "mailfolders" and rest[2].lower() == "childfolders":
+        del rest[1:3]  # a folder is known by its id alone
+    lowered = [part.lower() for part in rest]
+    for parts, methods in _PATHS[call.design].get(len(rest), ()):
+        if all(part in ("", given) for part, given in zip(parts, lowered, strict=True)):
+            _name(call, parts, rest)
+            return methods
+    raise _unknown(lowered)
+
+
+def _name(call: Call, parts: Sequence[str], rest: Sequence[str]) -> None:
+    values = {parts[i - 1]: rest[i] for i, part in enumerate(parts) if part == ""}
+    call.folder = values.get("mailfolders")
+    call.item_id = values.get("messages")
+    call.action = parts[-1] if parts else ""
+
+
+def _unknown(lowered: list[str]) -> Refusal:
+    """The refusal of a path that is not in the table: is it Graph's at all?"""
+    known = _OF_USERS
+    for place, segment in enumerate(lowered):
+        if segment not in known:
+            return no_resource(segment)
+        if segment == "messages" and len(lowered) > place + 2:
+            return _last(lowered[place + 2], _OF_MESSAGES)
+        if segment == "mailfolders" and len(lowered) > place + 2:
+            if lowered[place + 2] != "messages":
+                return _last(lowered[place + 2], _OF_FOLDERS)
+            return _unknown(lowered[place + 2 :])
+        return _not_there(segment)
+    return no_resource("")
+
+
+def _last(segment: str, known: frozenset[str]) -> Refusal:
+    return _not_there(segment) if segment in known else no_resource(segment)
+
+
+def _not_there(segment: str) -> Refusal:
+    return Refusal(501, "NotImplemented", f"The emulator has no '{segment[:60]}' here.")

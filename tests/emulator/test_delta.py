@@ -1,0 +1,182 @@
+"""What has changed in a folder since one last asked."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from smime_graph.emulator import Emulator, Mailbox
+
+from .conftest import Clock, Post
+
+Mail = Callable[..., bytes]
+DELTA = "/me/mailFolders/inbox/messages/delta"
+
+
+@pytest.fixture
+def alice(emulator: Emulator) -> Mailbox:
+    return emulator.mailbox("alice@contoso.com")
+
+
+def a_round(client: httpx.Client, link: str, **headers: str) -> tuple[list[dict[str, Any]], str]:
+    """What a round of requests gives, and where the next one begins."""
+    value: list[dict[str, Any]] = []
+    while True:
+        response = client.get(link, headers=headers)
+        assert response.status_code == 200, response.text
+        page = response.json()
+        value += page["value"]
+        if "@odata.deltaLink" in page:
+            assert "@odata.nextLink" not in page
+            return value, page["@odata.deltaLink"]
+        link = page["@odata.nextLink"]
+
+
+def subjects(value: list[dict[str, Any]]) -> list[str]:
+    return [one["subject"] for one in value]
+
+
+def test_a_folder_is_followed(client: httpx.Client, alice: Mailbox, mail: Mail) -> None:
+    first = alice.put(mail(subject="one"))
+    value, link = a_round(client, DELTA)
+    assert subjects(value) == ["one"]
+    assert value[0]["id"] == first.id
+    assert value[0]["@odata.type"] == "#microsoft.graph.message"
+    assert link.startswith(f"https://graph.microsoft.com/v1.0{DELTA}?$deltatoken=")
+    assert a_round(client, link)[0] == []
+
+    second = alice.put(mail(subject="two"))
+    value, link = a_round(client, link)
+    assert subjects(value) == ["two"]
+
+    client.delete(f"/me/messages/{first.id}")
+    value, link = a_round(client, link)
+    gone = {"@odata.type": "#microsoft.graph.message", "@removed": {"reason": "deleted"}}
+    assert value == [{**gone, "id": first.id}]
+    value, _ = a_round(client, "/me/mailFolders/deleteditems/messages/delta")
+    assert subjects(value) == ["one"]
+    assert [one["id"] for one in a_round(client, DELTA)[0]] == [second.id]
+
+
+def test_a_round_has_pages_and_takes_no_notice_of_what_comes_meanwhile(
+    client: httpx.Client, alice: Mailbox, mail: Mail
+) -> None:
+    for number in range(5):
+        alice.put(mail(subject=str(number)))
+    prefer = {"Prefer": "odata.maxpagesize=2"}
+    response = client.get(DELTA, headers=prefer)
+    applied = response.headers["Preference-Applied"]
+    assert applied == "odata.maxpagesize=2, odata.track-changes"
+    assert subjects(response.json()["value"]) == ["0", "1"]
+    alice.put(mail(subject="5"))
+    value, link = a_round(client, response.json()["@odata.nextLink"], **prefer)
+    assert subjects(value) == ["2", "3", "4"]
+    assert subjects(a_round(client, link)[0]) == ["5"]
+
+
+def test_what_came_and_went_in_between_is_not_told(
+    client: httpx.Client, alice: Mailbox, mail: Mail
+) -> None:
+    _, link = a_round(client, DELTA)
+    client.delete(f"/me/messages/{alice.put(mail()).id}")
+    assert a_round(client, link)[0] == []
+
+
+def test_a_copy_in_sent_items_that_is_late_is_told_once_it_is_there(
+    make: Callable[..., Emulator],
+    connect: Callable[..., httpx.Client],
+    post: Post,
+    mail: Mail,
+    clock: Clock,
+) -> None:
+    client = connect(make(sent_items_delay=30.0))
+    place = "/me/mailFolders/sentitems/messages/delta"
+    post(client, "/me/sendMail", mail(subject="late"))
+    value, link = a_round(client, place)
+    assert value == []
+    clock.now += 10
+    post(client, "/me/sendMail", mail(subject="later"))
+    value, link = a_round(client, link)
+    assert value == []
+    clock.now += 20
+    value, link = a_round(client, link)
+    assert subjects(value) == ["late"]
+    clock.now += 10
+    value, link = a_round(client, link)
+    assert subjects(value) == ["later"]
+    assert a_round(client, link)[0] == []
+
+
+def test_a_draft_that_was_sent_has_left(client: httpx.Client, post: Post, mail: Mail) -> None:
+    draft = post(client, "/me/messages", mail()).json()["id"]
+    immutable = {"Prefer": 'IdType="ImmutableId"'}
+    place = "/me/mailFolders/drafts/messages/delta"
+    (told,), link = a_round(client, place, **immutable)
+    assert told["id"] != draft, "the immutable one was asked for"
+    client.post(f"/me/messages/{draft}/send")
+    (removed,), _ = a_round(client, link)
+    assert (removed["id"], "@removed" in removed) == (draft, True)
+    (removed,), _ = a_round(client, link, **immutable)
+    assert removed["id"] == told["id"]
+
+
+def test_what_was_asked_for_is_kept_in_the_link(
+    client: httpx.Client, alice: Mailbox, mail: Mail
+) -> None:
+    first = alice.put(mail(subject="one"))
+    value, link = a_round(client, f"{DELTA}?$select=subject&changeType=created")
+    assert [one.keys() for one in value] == [{"@odata.type", "@odata.etag", "id", "subject"}]
+    alice.put(mail(subject="two"))
+    client.delete(f"/me/messages/{first.id}")
+    value, _ = a_round(client, link)
+    assert [one.get("subject") for one in value] == ["two"]
+    value, _ = a_round(client, f"{DELTA}?$deltatoken=latest")
+    assert subjects(value) == ["two"], "mail does not know this token (GD#9569)"
+
+
+def token_of(*values: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["x", "", "\u00e9", "bm8", token_of(1), token_of(*[1] * 9), "W" * 9000,
+     token_of(1, "inbox", -9, 0.0, 0, 0.0, -1, "", ""),
+     token_of(1, "inbox", 0, float("nan"), 0, 0.0, -1, "", ""),
+     token_of(1, "inbox", 0, 0.0, 10**30, 0.0, -1, "", "")],
+)  # fmt: skip
+def test_a_token_that_is_none_is_refused(client: httpx.Client, token: str) -> None:
+    response = client.get(DELTA, params={"$deltatoken": token})
+    assert response.status_code == 400
+    assert response.json()["error"]["message"] == "Badly formed token."
+
+
+def test_a_token_of_somewhere_else_is_not_found(
+    client: httpx.Client, alice: Mailbox, mail: Mail
+) -> None:
+    alice.put(mail())
+    _, link = a_round(client, DELTA)
+    token = link.partition("=")[2]
+    for place in ("/me/mailFolders/drafts", "/users/bob@contoso.com/mailFolders/inbox"):
+        response = client.get(f"{place}/messages/delta?$deltatoken={token}")
+        assert response.status_code == 410
+        error = response.json()["error"]
+        assert error["code"] == "SyncStateNotFound"
+        assert "The sync state generation is not found; generation=" in error["message"]
+    ahead = token_of(1, "inbox", 99, 0.0, 99, 0.0, -1, "", "")
+    assert client.get(f"{DELTA}?$deltatoken={ahead}").status_code == 410
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [("$filter=isRead eq false", 501), ("$top=0", 400), ("changeType=x", 400), ("$select=x", 400)],
+)
+def test_a_delta_query_that_is_not_understood_is_refused(
+    client: httpx.Client, query: str, status: int
+) -> None:
+    assert client.get(f"{DELTA}?{query}").status_code == status

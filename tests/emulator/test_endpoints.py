@@ -1,0 +1,61 @@
+"""The table of what is there, and what is said of what is not."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from smime_graph.emulator.endpoints import ENDPOINTS
+
+
+def test_no_method_of_a_path_stands_in_the_table_twice() -> None:
+    named = [(one.method, one.path.lower()) for one in ENDPOINTS]
+    assert len(named) == len(set(named))
+
+
+@pytest.mark.parametrize("one", ENDPOINTS, ids=lambda one: f"{one.method} {one.path}")
+def test_what_is_in_the_table_is_there(client: httpx.Client, one: object) -> None:
+    names = {"message": "AAMkNothing=", "folder": "inbox"}
+    path = one.path.format(**names)  # type: ignore[attr-defined]
+    for root in ("/me", "/users/alice@contoso.com"):
+        response = client.request(one.method, f"{root}/{path}")  # type: ignore[attr-defined]
+        expected = {405} if one.design else {200, 202, 204, 400, 404, 415}  # type: ignore[attr-defined]
+        assert response.status_code in expected, response.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/users",
+        "/groups",
+        "/me/calendar",
+        "/me/calendar/events",
+        "/me/messages/AAMk=/extensions",
+        "/me/mailFolders/inbox/messageRules",
+        "/me/mailFolders/inbox/messages/AAMk=/extensions/x",
+    ],
+)
+def test_what_graph_has_and_the_emulator_has_not_answers_501(
+    client: httpx.Client, path: str
+) -> None:
+    response = client.get(path)
+    assert response.status_code == 501
+    assert response.json()["error"]["code"] == "NotImplemented"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/nothing",
+        "/me/nothing",
+        "/me/messages/AAMk=/nothing",
+        "/me/mailFolders/inbox/nothing",
+        "/me/mailFolders/inbox/messages/AAMk=/nothing",
+        "/me/mailFolders/inbox/calendar",
+    ],
+)
+def test_what_graph_has_not_is_no_resource(client: httpx.Client, path: str) -> None:
+    response = client.get(path)
+    assert response.status_code == 400
+    text = f"Resource not found for the segment '{path.rpartition('/')[2]}'."
+    assert response.json()["error"]["message"] == text
