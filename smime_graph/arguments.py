@@ -54,9 +54,12 @@ class _Wrong(Exception):
 
 
 class _Check:
-    """One annotation: `convert` gives the value, or what is as good as it, or raises _Wrong."""
+    """One annotation: `convert` gives the value, or what is as good as it, or raises _Wrong.
 
-    __slots__ = ("convert", "hint", "is_literal", "wanted")
+    What is of one of the `plain` types is taken as it is.
+    """
+
+    __slots__ = ("convert", "hint", "is_literal", "plain", "wanted")
 
     def __init__(
         self,
@@ -65,11 +68,13 @@ class _Check:
         *,
         hint: str | None = None,
         is_literal: bool = False,
+        plain: frozenset[type] = frozenset(),
     ) -> None:
         self.wanted = wanted
         self.convert = functools.partial(convert, self)
         self.hint = hint
         self.is_literal = is_literal
+        self.plain = plain
 
 
 def checked(function: F) -> F:
@@ -116,7 +121,7 @@ def _field_checks(kind: Any) -> dict[str, _Check]:
 def _held(
     name: str | None, value: Any, known: dict[str, _Check], *, owner: str | None = None
 ) -> Any:
-    if name is None or (check := known.get(name)) is None:
+    if name is None or (check := known.get(name)) is None or type(value) in check.plain:
         return value
     try:
         return check.convert(value)
@@ -192,7 +197,8 @@ def _instance(kind: Any, wanted: str) -> _Check:
             return made
         raise _Wrong(value, check)
 
-    return _Check(wanted, convert, hint=_HINTS.get(getattr(kind, "__name__", "")))
+    plain = frozenset((kind,)) if kind in (bytes, str, bool, type(None)) else frozenset()
+    return _Check(wanted, convert, hint=_HINTS.get(getattr(kind, "__name__", "")), plain=plain)
 
 
 def _protocol(kind: type) -> _Check:
@@ -232,14 +238,15 @@ def _list_of(origin: type, arguments: tuple[Any, ...]) -> _Check:
     element = _check_of(arguments[0]) if arguments else None
     is_set = issubclass(origin, collections.abc.Set)
     makes = tuple if origin is tuple else frozenset if origin is frozenset else None
+    usual = [kind for kind in (list, tuple) if issubclass(kind, origin) or origin is tuple]
 
     def convert(check: _Check, value: Any) -> Any:
-        if isinstance(value, (str, bytes, bytearray, memoryview, collections.abc.Mapping)):
-            raise _Wrong(value, check)
-        is_list = isinstance(value, collections.abc.Sequence)
-        accepted = isinstance(value, origin) or (origin is tuple and is_list)
-        if not accepted:
-            raise _Wrong(value, check)
+        is_list = type(value) in usual or isinstance(value, collections.abc.Sequence)
+        if type(value) not in usual:
+            if isinstance(value, (str, bytes, bytearray, memoryview, collections.abc.Mapping)):
+                raise _Wrong(value, check)
+            if not isinstance(value, origin) and not (origin is tuple and is_list):
+                raise _Wrong(value, check)
         if element is None or not isinstance(value, collections.abc.Collection):
             return value
         held = [element.convert(one) for one in value]
@@ -275,6 +282,7 @@ def _any_of(checks: Sequence[_Check | None]) -> _Check | None:
         convert,
         hint=hints[0] if hints else None,
         is_literal=bool(literals),
+        plain=frozenset().union(*(one.plain for one in known)),
     )
 
 

@@ -104,7 +104,7 @@ def sign(
         raise UsageError(f"{len(signers)} signers, at most {MAX_SIGNERS} are read")
     who = tuple([(s.certificate, s.encryption_certificate, tuple(s.chain)) for s in signers])
     frame = _frame if _is_small(who) else _frame.__wrapped__
-    own, before, certificates = frame(who, policy, sid, content_type)
+    own, before, certificates = frame(who, policy, sid, content_type, detached)
     hashed = {
         digest.name: attributes.message_digest(digest.compute(content))
         for digest in dict.fromkeys([one.digest for one in own])
@@ -115,14 +115,11 @@ def sign(
         to_be_signed = ber.set_of(*one.attributes, time, hashed[one.digest.name], *further)
         signature = private_key(signer.private_key).sign(to_be_signed, one.scheme, one.digest)
         infos.append(one.signer_info(to_be_signed, signature))
-    encapsulated: list[Octets] = [ber.oid(content_type)]
+    elements: list[Octets] = [before, certificates, ber.set_of(*infos)]
     if not detached:
-        encapsulated += ber.nest(0xA0, ber.nest(ber.OCTET_STRING, [content]))
-    der = content_info(
-        oids.SIGNED_DATA,
-        [before, *ber.nest(ber.SEQUENCE, encapsulated), certificates, ber.set_of(*infos)],
-    )
-    return cast("B", der), [one.digest for one in own]
+        explicit = ber.nest(0xA0, ber.nest(ber.OCTET_STRING, [content]))
+        elements[1:1] = ber.nest(ber.SEQUENCE, [ber.oid(content_type), *explicit])
+    return cast("B", content_info(oids.SIGNED_DATA, elements)), [one.digest for one in own]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +154,14 @@ def _is_small(who: tuple[_Who, ...]) -> bool:
 
 @lru_cache(maxsize=32)
 def _frame(
-    who: tuple[_Who, ...], policy: Policy, sid: SignerIdentifier, content_type: str
+    who: tuple[_Who, ...],
+    policy: Policy,
+    sid: SignerIdentifier,
+    content_type: str,
+    detached: bool,
 ) -> tuple[list[_Signing], bytes, bytes]:
     """What is the same in every SignedData of these signers: of each its part, then version and
-    digestAlgorithms, then the certificates.
+    digestAlgorithms, with the encapContentInfo if it is `detached`, then the certificates.
 
     Kept for who signs again; there are no keys in it, and nothing that ends with time.
     """
@@ -173,6 +174,8 @@ def _frame(
     digests = dict.fromkeys(parameters.write_digest(one.digest) for one in own)
     version = 3 if sid == "ski" or content_type != oids.DATA else 1
     before = ber.integer(version) + ber.set_of(*digests)
+    if detached:
+        before += ber.sequence(ber.oid(content_type))
     return own, before, certificate_set(one.der for one in carried)
 
 

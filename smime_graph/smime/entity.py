@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import collapse_rfc2231_value, decode_params, unquote
 from functools import lru_cache
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Generic, NamedTuple
 
@@ -64,12 +65,6 @@ def has_unprintable_name(raw: bytes) -> bool:
     """Whether the name of this field holds more than printable ASCII, folding included."""
     name, colon, _ = raw.partition(b":")
     return bool(colon) and _UNPRINTABLE.search(name) is not None
-
-
-def is_mime_field(field: HeaderField) -> bool:
-    """Whether the field describes the body, and so goes inside with it (RFC 8551 3.1)."""
-    name = field.name.lower()
-    return name.startswith("content-") or name == "mime-version"
 
 
 def without_comments(text: str) -> str:
@@ -148,6 +143,10 @@ _MAX_KEPT = 250  # characters: most are the same in all messages
 _lately = lru_cache(maxsize=128)(ContentType._read)
 
 
+# by name, those that describe the body, and the others
+_Sorted = tuple[dict[str, list[HeaderField]], Sequence[HeaderField], Sequence[HeaderField]]
+
+
 class Entity(Generic[D]):
     """A MIME entity, or a whole message: exactly these octets, with the header parsed.
 
@@ -160,10 +159,10 @@ class Entity(Generic[D]):
 
     __slots__ = (
         "_body_start",
-        "_by_name",
         "_content_type",
         "_default",
         "_encoding",
+        "_sorted",
         "fields",
         "has_blank_line",
         "raw",
@@ -174,7 +173,7 @@ class Entity(Generic[D]):
     def __init__(self, raw: D, *, default: str = "text/plain") -> None:
         self.raw = raw
         self._default = default
-        self._by_name: dict[str, list[HeaderField]] | None = None  # both when first asked for
+        self._sorted: _Sorted | None = None  # these when first asked for
         self._content_type: ContentType | None = None
         self._encoding: str | None = None
         start = raw if isinstance(raw, bytes) else _beginning(raw)
@@ -194,7 +193,7 @@ class Entity(Generic[D]):
         alone: Entity[D] = Entity.__new__(Entity)
         alone.raw, alone._body_start = self.header, self._body_start
         alone.fields, alone.has_blank_line = self.fields, self.has_blank_line
-        alone._by_name, alone._content_type = self._by_name, self._content_type
+        alone._sorted, alone._content_type = self._sorted, self._content_type
         alone._default, alone._encoding = self._default, self._encoding
         return alone
 
@@ -209,16 +208,40 @@ class Entity(Generic[D]):
         header = b"".join([above, *[field.raw for field in fields], end])
         made.raw, made._body_start = header + body, len(header)
         made.fields, made.has_blank_line = tuple(fields), True
-        made._by_name, made._content_type = None, self.content_type
+        made._sorted, made._content_type = None, self.content_type
         made._default, made._encoding = self._default, self.transfer_encoding
         return made
 
+    def _sort(self) -> _Sorted:
+        by_name: dict[str, list[HeaderField]] = {}
+        mime: list[HeaderField] = []
+        others: list[HeaderField] = []
+        for field in self.fields:
+            name = field.name.lower()
+            if name in by_name:
+                by_name[name].append(field)
+            else:
+                by_name[name] = [field]
+            if name.startswith("content-") or name == "mime-version":
+                mime.append(field)
+            elif name:
+                others.append(field)
+        self._sorted = found = by_name, mime, others
+        return found
+
     def all(self, name: str) -> list[HeaderField]:
-        if self._by_name is None:
-            self._by_name = {}
-            for field in self.fields:
-                self._by_name.setdefault(field.name.lower(), []).append(field)
-        return self._by_name.get(name.lower(), [])
+        """The fields of this name; of "", the lines that are no fields."""
+        return (self._sorted or self._sort())[0].get(name.lower(), [])
+
+    @property
+    def mime_fields(self) -> Sequence[HeaderField]:
+        """The fields that describe the body, and so go inside with it (RFC 8551 3.1)."""
+        return (self._sorted or self._sort())[1]
+
+    @property
+    def other_fields(self) -> Sequence[HeaderField]:
+        """The fields that do not."""
+        return (self._sorted or self._sort())[2]
 
     def get(self, name: str) -> str | None:
         """The value of the first field of this name."""
@@ -298,14 +321,18 @@ def _read_header(raw: bytes) -> tuple[tuple[HeaderField, ...], int, bool]:
     header = raw[:stop]
     if header and header[-1:] != b"\n":
         header += b"\n"
-    fields: list[HeaderField] = []
-    is_readable = True
     make = tuple.__new__  # a third of the time of `HeaderField(...)`, for what every message has
-    for field, name in _FIELD.findall(header):
-        if not name and has_unprintable_name(field):
-            is_readable = False
-        fields.append(make(HeaderField, (name.decode() if is_readable else "", field)))
+    fields = [make(HeaderField, (name.decode(), raw)) for raw, name in _FIELD.findall(header)]
+    if "" in map(_NAME_OF, fields):
+        broken = (
+            n for n, one in enumerate(fields) if not one.name and has_unprintable_name(one.raw)
+        )
+        first = next(broken, len(fields))
+        fields[first:] = [HeaderField("", one.raw) for one in fields[first:]]
     return tuple(fields), stop if end is None else end[1], end is not None
+
+
+_NAME_OF = itemgetter(0)
 
 
 class Multipart(NamedTuple, Generic[D]):

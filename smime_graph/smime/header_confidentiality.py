@@ -7,7 +7,7 @@ outside instead, None for nothing. It is asked about fields that are no MIME fie
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC
 from email.utils import format_datetime, parsedate_to_datetime
 from functools import lru_cache
@@ -66,18 +66,21 @@ POLICIES: Mapping[str, HeaderConfidentiality] = MappingProxyType(
 )
 
 
-def is_to_protect(field: HeaderField) -> bool:
-    """Whether a field that is no MIME field is copied into what is protected."""
-    return field.name.lower() not in _NOT_PROTECTED
+def to_protect(fields: Iterable[HeaderField]) -> list[HeaderField]:
+    """Those of the fields, which are no MIME fields, that are copied into what is protected."""
+    return [field for field in fields if field.name.lower() not in _NOT_PROTECTED]
 
 
-def inner_fields(fields: Sequence[HeaderField]) -> list[HeaderField]:
-    """The fields as they stand inside: in CRLF, in 7 bits, without what a relay changes."""
+def inner_fields(fields: Sequence[HeaderField]) -> tuple[Sequence[HeaderField], bytes]:
+    """The fields as they stand inside, and all of them as one: in CRLF, in 7 bits, without what a
+    relay changes.
+    """
     whole = b"".join([field.raw for field in fields])
     has_many_lines = whole.count(b"\n") > _MANY_LINES
     if is_safe(whole, True) and not has_many_lines:
-        return list(fields)
-    return [HeaderField(one.name, _inner(one, refold=has_many_lines)) for one in fields]
+        return fields, whole
+    made = [HeaderField(one.name, _inner(one, refold=has_many_lines)) for one in fields]
+    return made, b"".join([field.raw for field in made])
 
 
 def _inner(field: HeaderField, *, refold: bool) -> bytes:
@@ -99,7 +102,8 @@ def hidden_fields(
     outside: list[HeaderField] = []
     hidden: list[HeaderField] = []
     asked = [
-        _ask(policy, one.name, one.value) if is_to_protect(one) else one.value for one in fields
+        one.value if one.name.lower() in _NOT_PROTECTED else _ask(policy, one.name, one.value)
+        for one in fields
     ]
     secret = {
         base_subject(one.value)

@@ -20,7 +20,7 @@ from ..errors import MalformedMessage
 from ..findings import Finding, finding
 from ..pki.address import mailboxes, parse_header_addresses
 from ..text import printable
-from .entity import MESSAGES, ContentType, Entity, HeaderField, is_mime_field, split_multipart
+from .entity import MESSAGES, ContentType, Entity, HeaderField, split_multipart
 from .fields import decode_words, moment_of
 
 HeaderProtection = Literal["clear", "cipher"]
@@ -133,7 +133,7 @@ def read_protected_header(
     if not fields:
         return None, []
     # RFC 9788 4.10.2: what these say of their confidentiality is but inferred from outside
-    found = _pairs(() if outer is None else outer.fields) if is_encrypted else None
+    found = _pairs(() if outer is None else outer.other_fields) if is_encrypted else None
     intent: HeaderProtection = "cipher" if is_encrypted else "clear"
     return ProtectedHeader(form, intent, fields, found, is_encrypted), _doubled(fields)
 
@@ -182,11 +182,9 @@ def _read_outer(field: HeaderField) -> tuple[str, str] | None:
 
 
 def _non_structural(entity: Entity[Data]) -> tuple[HeaderField, ...]:
-    return tuple(
-        field
-        for field in entity.fields
-        if field.name and not is_mime_field(field) and field.name.lower() != HP_OUTER
-    )
+    if not entity.all(HP_OUTER):
+        return tuple(entity.other_fields)
+    return tuple([field for field in entity.other_fields if field.name.lower() != HP_OUTER])
 
 
 def _message_inside(payload: Entity[Data]) -> Entity[Data] | None:
@@ -255,9 +253,7 @@ def _text(field: HeaderField) -> str:
 
 
 def _pairs(fields: Iterable[HeaderField]) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        (field.name, _text(field)) for field in fields if field.name and not is_mime_field(field)
-    )
+    return tuple([(field.name, _text(field)) for field in fields])
 
 
 def differing(
@@ -319,7 +315,7 @@ def compare_outside(
     """The names of the fields that say something else outside than the protected ones do, or
     nothing; and a finding where a reader is shown there what the sender did not write.
     """
-    actual = () if outer is None else _pairs(outer.fields)
+    actual = () if outer is None else _pairs(outer.other_fields)
     if not actual:
         return (), []  # an entity that is no message says nothing
     inside = _pairs(protected.fields)
@@ -380,17 +376,17 @@ def shown_fields(
     return [*found, *(field for field in protected.fields if id(field) in rest)]
 
 
-def without_hp(field: HeaderField) -> bytes:
-    """A Content-Type without what header protection put there: that was said of the message as it
-    was protected.
+def without_hp(field: HeaderField) -> HeaderField:
+    """The field; a Content-Type without what header protection put there: that was said of the
+    message as it was protected.
     """
-    raw = field.raw
     if field.name.lower() != "content-type":
-        return raw
-    lowered = raw.lower()
+        return field
+    lowered = field.raw.lower()
     if b"hp" not in lowered and b"protected-" not in lowered:
-        return raw
-    return _OF_PROTECTION.sub(lambda match: b"" if match[0][:1] == b";" else match[0], raw)
+        return field
+    made = _OF_PROTECTION.sub(lambda match: b"" if match[0][:1] == b";" else match[0], field.raw)
+    return HeaderField(field.name, made)
 
 
 # possessive, and a quoted string is passed over as a whole

@@ -40,7 +40,6 @@ from .entity import (
     Entity,
     claims_to_be_cms,
     has_unprintable_name,
-    is_mime_field,
     split_multipart,
 )
 from .lines import crlf
@@ -444,7 +443,7 @@ def _go_to(parsed: ParsedMessage, path: str, context: VerificationContext) -> bo
             # what other fields stand in the header of a mere part mean nothing (RFC 2046 5.1), and
             # an attached message that has none but those of a part is from whom the one around it
             # is
-            if not all(is_mime_field(one) for one in parsed.inner.fields):
+            if len(parsed.inner.mime_fields) < len(parsed.inner.fields):
                 parsed.outer, parsed.between = parsed.inner, []
             parsed.findings += header_findings(parsed.inner, f"part {here}")
     if here != path or recognise(parsed.content, here, parsed.inner) is None:

@@ -11,7 +11,7 @@ from html import escape
 from ..buffers import LARGE, Data, part
 from ..errors import MalformedMessage
 from .canonical import WIDE_CHARSETS, encode_base64, quoted_printable
-from .entity import Entity, is_mime_field, split_multipart
+from .entity import Entity, split_multipart
 from .header_confidentiality import with_parameter
 from .header_protection import ProtectedHeader, legacy_part, without_hp
 from .lines import crlf
@@ -28,7 +28,6 @@ def shown_entity(content: Data, protected: ProtectedHeader) -> list[Data]:
     root = Entity(content)
     if protected.form == "message/rfc822":
         root = Entity(root.decoded_body())
-    fields = [field for field in root.fields if field.name and is_mime_field(field)]
     pieces: list[Data] = []
     if protected.form == "hp" and protected.is_encrypted:
         pieces += _body_without_display(root.body, root, 0)
@@ -36,7 +35,7 @@ def shown_entity(content: Data, protected: ProtectedHeader) -> list[Data]:
         pieces += _body_without_part(root)
     else:
         pieces.append(root.body)
-    header = [without_hp(field) for field in fields]
+    header = [without_hp(field).raw for field in root.mime_fields]
     return [b"".join([*header, b"\r\n"]), *pieces]
 
 
@@ -98,7 +97,7 @@ def _part_without_display(entity: Entity[Data], depth: int) -> list[Data] | None
     if not entity.has_blank_line:
         return None
     end = b"\r\n" if entity.header.endswith(b"\r\n") else b"\n"
-    header = b"".join([*map(without_hp, entity.fields), end])
+    header = b"".join([*[without_hp(field).raw for field in entity.fields], end])
     return [header, *_body_without_display(entity.body, entity, depth)]
 
 

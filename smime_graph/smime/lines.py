@@ -52,12 +52,14 @@ def _whole_ends(data: Octets) -> Iterator[bytes]:
 
 def has_crlf_only(data: bytes) -> bool:
     """Whether every CR and every LF is of a CRLF."""
+    if len(data) <= _BLOCK + 1:
+        # a search for one octet, as `replace` has it, is by far quicker than `count` of two
+        return data.replace(b"\r", b"").replace(b"\n", b"\r\n") == data
     start = 0
     while start < len(data):
         end = start + _BLOCK
         piece = data[start : end + (data[end - 1 : end] == b"\r")]
-        # a search for one octet, as `replace` has it, is by far quicker than `count` of two
-        if piece.replace(b"\r", b"").replace(b"\n", b"\r\n") != piece:
+        if not has_crlf_only(piece):
             return False
         start += len(piece)
     return True
@@ -71,8 +73,8 @@ def has_bare_cr(data: Octets) -> bool:
 
 
 def has_long_line(body: bytes) -> bool:
-    start = 0
-    while len(body) - start > MAX_LINE:
+    start, last = 0, len(body) - MAX_LINE
+    while start < last:
         end = body.rfind(b"\n", start, start + MAX_LINE + 2)
         if end < 0:
             return True

@@ -30,7 +30,7 @@ from ..pki.validate import validate
 from ..policy import Policy
 from ..x509.certificate import Certificate
 from .canonical import canonical_entity, encode_base64, has_data_lines
-from .entity import MAX_HEADER, MESSAGES, Entity, HeaderField, claims_to_be_cms, is_mime_field
+from .entity import MAX_HEADER, MESSAGES, Entity, HeaderField, claims_to_be_cms
 from .fields import folded_fields
 from .header_confidentiality import (
     HeaderConfidentiality,
@@ -38,8 +38,8 @@ from .header_confidentiality import (
     display_lines,
     hidden_fields,
     inner_fields,
-    is_to_protect,
     outer_records,
+    to_protect,
     with_hp,
 )
 from .header_protection import HP_OUTER, HeaderProtection, without_hp
@@ -85,16 +85,15 @@ class Outgoing:
         self.policy = policy
         self.at = at
         self._one: str | None = None  # whom alone it is for, of Bcc
-        self._outer: list[HeaderField] = []
-        self._inner: list[HeaderField] = []
+        self._inner = message.mime_fields
+        self._outer = message.other_fields
+        if message.all(HP_OUTER):
+            # it means nothing outside (RFC 9788 2.2), and may name what is to be hidden
+            self._outer = [one for one in self._outer if one.name.lower() != HP_OUTER]
         self._protected = b""
         self._intent: HeaderProtection | None = None
         self._display = ""
         self._shown: list[HeaderField] | None = None  # what stands outside what is protected
-        for field in message.fields:
-            # it means nothing outside (RFC 9788 2.2), and may name what is to be hidden
-            if field.name.lower() != HP_OUTER:
-                (self._inner if is_mime_field(field) else self._outer).append(field)
 
     @classmethod
     def of(
@@ -110,12 +109,12 @@ class Outgoing:
             )
         moment = datetime.now(UTC) if at is None else at
         entity = Entity(_as_octets(message))
-        for number, field in enumerate(entity.fields, 1):
-            if not field.name:
-                raise MalformedMessage(
-                    f"header line {number} is no header field: {field.raw[:40]!r}",
-                    hint=_HEADER_HINT,
-                )
+        if nameless := entity.all(""):
+            raise MalformedMessage(
+                f"header line {entity.fields.index(nameless[0]) + 1} is no header field: "
+                f"{nameless[0].raw[:40]!r}",
+                hint=_HEADER_HINT,
+            )
         if not entity.fields:
             raise MalformedMessage(
                 "the message has no header",
@@ -154,7 +153,7 @@ class Outgoing:
             made._outer = [fresh, *kept]
         return made
 
-    def _outside(self) -> list[HeaderField]:
+    def _outside(self) -> Sequence[HeaderField]:
         """The fields that stand outside."""
         if self._one is None:
             return self._outer
@@ -297,8 +296,7 @@ class Outgoing:
         self._intent = intent
         missing = missing_fields(self.message, self.at)
         added = [HeaderField(one.partition(b":")[0].decode(), one) for one in missing]
-        inside = inner_fields([one for one in (*self._outer, *added) if is_to_protect(one)])
-        self._protected = b"".join([one.raw for one in inside])
+        inside, self._protected = inner_fields([*to_protect(self._outer), *added])
         self._shown = [*self._outside(), *added]
         if intent == "cipher":
             hidden: list[HeaderField] = []
@@ -306,7 +304,7 @@ class Outgoing:
                 self._shown, hidden = hidden_fields(self._shown, confidentiality)
                 self._display = display_lines(hidden)
             if hidden or self._one is not None:
-                inside = inner_fields([one for one in self._shown if is_to_protect(one)])
+                inside, _ = inner_fields(to_protect(self._shown))
             self._protected += outer_records(inside)
         check_size(self._protected)
 
@@ -322,10 +320,7 @@ class Outgoing:
             # an entity without a header has been seen to lose its body (Thunderbird bug 1893039)
             inner = [HeaderField("Content-Type", _default_content_type(body)), *inner]
         if self._intent is not None:
-            inner = [
-                one._replace(raw=without_hp(one)) if one.name.lower() == "content-type" else one
-                for one in inner
-            ]
+            inner = [*map(without_hp, inner)]
             if self._display:
                 from .legacy_display import add_display, display_above  # of few messages
 

@@ -24,7 +24,7 @@ from ..policy import Policy
 from ..text import printable
 from ..x509.certificate import Certificate
 from .context import VerificationContext
-from .entity import MESSAGES, Entity, is_mime_field
+from .entity import MESSAGES, Entity
 from .fields import decode_words
 from .header_protection import ProtectedHeader, legacy_header
 from .layers import ParsedMessage, count_from_lines, entity_inside
@@ -91,7 +91,7 @@ class Senders(NamedTuple):
         if authors == ():
             return cls((), False, "the From names nobody", policy)
         if authors is None and (is_protected or not inside):
-            if outer is not None and not all(is_mime_field(one) for one in outer.fields):
+            if outer is not None and len(outer.mime_fields) < len(outer.fields):
                 # RFC 5322 3.6: a Sender is one beside the From, and never instead of it
                 return cls((), False, "the header has other fields, but no From", policy)
             if not inside:

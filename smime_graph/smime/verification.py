@@ -37,7 +37,7 @@ from ..text import printable
 from ..x509.certificate import Certificate
 from . import attestations
 from .context import VerificationContext
-from .entity import Entity, HeaderField, is_mime_field
+from .entity import Entity, HeaderField
 from .ess_rules import Verified, compare, judge_labels
 from .fields import moment_of
 from .header_protection import (
@@ -479,8 +479,7 @@ def header_of(
 
 def outer_header(entity: Entity[Data] | None) -> bytes:
     """The fields of the message that are no MIME fields, with CRLF; nothing for a bare CMS."""
-    fields = () if entity is None else entity.fields
-    return _joined([one for one in fields if one.name and not is_mime_field(one)])
+    return b"" if entity is None else _joined(entity.other_fields)
 
 
 def _joined(fields: Sequence[HeaderField]) -> bytes:

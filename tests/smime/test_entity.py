@@ -386,6 +386,16 @@ def test_a_header_is_read_as_line_by_line(raw: bytes) -> None:
     assert entity.body == body
 
 
+def test_fields_that_describe_the_body_are_told_from_the_others() -> None:
+    entity = Entity(
+        b"From: a\ncontent-ID: 1\nno field\nMIME-version: 1.0\nX-Content-Y: 1\nfrom: b\n"
+    )
+    assert [one.name for one in entity.mime_fields] == ["content-ID", "MIME-version"]
+    assert [one.name for one in entity.other_fields] == ["From", "X-Content-Y", "from"]
+    assert [one.raw for one in entity.all("")] == [b"no field\n"]
+    assert [one.raw for one in entity.all("FROM")] == [b"From: a\n", b"from: b\n"]
+
+
 @pytest.mark.parametrize("default", ["text/plain", "message/rfc822"])
 def test_a_header_alone_has_the_type_that_the_entity_has(default: str) -> None:
     for raw in (b"A: b\r\n\r\nbody", b"Content-Type: text/html\r\n\r\nbody"):
