@@ -59,6 +59,16 @@ if TYPE_CHECKING:
     help="Write the token into this file as well, for --token-file.",
 )
 @option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="NAME[=SECONDS][:N|:all]",
+    help="What goes wrong with the next request, the next N, or all: throttled, unavailable,"
+    " gateway-timeout, gateway, expired-token, cut-before, cut-after, slow, oversized-accepted,"
+    " sent-items-late, auth-enveloped-broken. A request asks for one by its header field"
+    " x-emulator-fault: NAME.",
+)
+@option(
     "--tls",
     is_flag=True,
     help="Serve https, with a certificate made for it by an authority that is made with it.",
@@ -82,6 +92,7 @@ def emulate(
     me: str | None,
     token: str | None,
     write_token: str | None,
+    faults: tuple[str, ...],
     tls: bool,
     write_ca: str | None,
     public_url: str | None,
@@ -111,6 +122,8 @@ def emulate(
                 token=token,
             )
         )
+        for one in faults:
+            emulator.faults.switch_on(one)
         # before anybody can know that it runs: who reads the URL may end it at once
         stop = threading.Event()
         before = signal.signal(signal.SIGTERM, lambda *_: stop.set())

@@ -30,6 +30,7 @@ class Rules:
     reply_goes_to: Literal["from", "reply-to"]
     reply_headers: Literal["union", "ignore"]
     rewrite_headers: bool
+    breaks_auth_enveloped: bool
     clock: Callable[[], float]
 
 

@@ -25,6 +25,8 @@ class DeliveryRules(Protocol):
     def recipient_limit(self) -> int: ...
     @property
     def rewrite_headers(self) -> bool: ...
+    @property
+    def breaks_auth_enveloped(self) -> bool: ...
 
 
 _BCC = frozenset({"bcc", "resent-bcc"})
@@ -130,6 +132,9 @@ def submit(
     raw, summary = add_message_id(raw, summary, account)
     names = {field.name for field in header_fields(raw)[0]}
     raw, summary = _add_date_and_from(raw, summary, account, now, names=names)
+    if rules.breaks_auth_enveloped and (broken := _without_auth_enveloped(raw)) != raw:
+        raw, people = broken, (summary.to, summary.cc, summary.bcc)
+        summary = replace(summarise(raw), to=people[0], cc=people[1], bcc=people[2])
     public = remove_fields(raw, _BCC) if _BCC & names else raw
     visible_at = now + sent_items_delay
     content: Content | None = None
@@ -166,6 +171,33 @@ def _add_date_and_from(
         missing.append(("Date", formatdate(now)))
         summary = replace(summary, date=float(int(now)))
     return (add_fields(raw, missing) if missing else raw), summary
+
+
+def _without_auth_enveloped(raw: bytes) -> bytes:
+    """A message of authEnveloped-data with that as an attachment instead.
+
+    What becomes of it is not known in detail (java#2544); [MS-OXOSMIME] knows no such type, and
+    what Exchange does not know it attaches.
+    """
+    fields, start = header_fields(raw)
+    inner = [field for field in fields if field.name.startswith("content-")]
+    kind = next((field.value.lower() for field in inner if field.name == "content-type"), "")
+    if "pkcs7-mime" not in kind or "authenveloped-data" not in kind or start == len(raw):
+        return raw
+    boundary = f"_000_{uuid.uuid4().hex}_"
+    outer = add_fields(
+        remove_fields(raw, {field.name for field in inner}),
+        [("Content-Type", f'multipart/mixed; boundary="{boundary}"')],
+    )
+    lines = [
+        outer[: header_fields(outer)[1]],
+        f"--{boundary}\r\nContent-Type: text/plain\r\n\r\n\r\n--{boundary}\r\n".encode(),
+        *(raw[field.start : field.end] for field in inner),
+        b"\r\n",
+        raw[start:],
+        f"\r\n--{boundary}--\r\n".encode(),
+    ]
+    return b"".join(lines)
 
 
 def _deliver(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from smime_graph.errors import UsageError
 
@@ -15,6 +18,7 @@ class Fault:
 
     `carried_out` says whether the request takes effect all the same: a client cannot see that. Only
     what Graph itself decides before it begins is never carried out: `throttled`, `expired_token`.
+    `only` is what it can strike, but for what `Faults.script` says: sends, bodies over the limit.
     """
 
     name: str
@@ -28,6 +32,20 @@ class Fault:
     refused: bool = False
     delay: float = 0.0
     sent_items_delay: float | None = None
+    breaks_auth_enveloped: bool = False
+    only: Literal["", "sends", "oversized"] = ""
+
+    @classmethod
+    def named(cls, text: str) -> Fault:
+        """The fault of a name in `NAMED`, or `NAME=SECONDS`; UsageError if there is none."""
+        name, equals, number = text.partition("=")
+        seconds = _number(number) if equals else None
+        if name not in NAMED or (equals and seconds is None):
+            raise UsageError(
+                f"fault {text[:60]!r} is not known",
+                hint=f"use NAME or NAME=SECONDS, with one of {', '.join(NAMED)}",
+            )
+        return NAMED[name].make(seconds)
 
     @classmethod
     def throttled(cls, *, retry_after: int | None = 1) -> Fault:
@@ -134,7 +152,27 @@ class Fault:
     @classmethod
     def sent_items_late(cls, seconds: float) -> Fault:
         """This one send appears in Sent Items only after a while."""
-        return cls(name="sent-items-late", carried_out=True, sent_items_delay=_seconds(seconds))
+        return cls(
+            name="sent-items-late",
+            carried_out=True,
+            sent_items_delay=_seconds(seconds),
+            only="sends",
+        )
+
+    @classmethod
+    def oversized_accepted(cls) -> Fault:
+        """200 in place of 413, for a body over the limit: nothing is sent (GD#13979)."""
+        return cls(name="oversized-accepted", status=200, only="oversized")
+
+    @classmethod
+    def auth_enveloped_broken(cls) -> Fault:
+        """What this send carries as authEnveloped-data does not arrive as such (java#2544)."""
+        return cls(
+            name="auth-enveloped-broken",
+            carried_out=True,
+            breaks_auth_enveloped=True,
+            only="sends",
+        )
 
 
 # Seen on real answers; the authorization_uri is left out because nothing here issues tokens.
@@ -160,12 +198,85 @@ def _seconds(value: float) -> float:
     return float(value)
 
 
+def _number(text: str) -> float | None:
+    return float(text) if re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", text, re.ASCII) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A fault that can be asked for by its name: what it does, and what its seconds are."""
+
+    what: str
+    make: Callable[[float | None], Fault]
+    seconds: str = ""  # nothing: it has none
+
+
+def _whole(seconds: float | None) -> int | None:
+    return None if seconds is None else int(seconds)
+
+
+NAMED: Mapping[str, Named] = {
+    "throttled": Named(
+        "429: too many requests at once",
+        lambda seconds: Fault.throttled(retry_after=1 if seconds is None else int(seconds)),
+        "Retry-After",
+    ),
+    "unavailable": Named(
+        "503: nothing was done",
+        lambda seconds: Fault.unavailable(retry_after=_whole(seconds)),
+        "Retry-After",
+    ),
+    "gateway-timeout": Named(
+        "504, and the request was carried out", lambda _: Fault.gateway_timeout()
+    ),
+    "gateway": Named(
+        "503 as a page in HTML, and the request was carried out",
+        lambda seconds: Fault.gateway(retry_after=_whole(seconds)),
+        "Retry-After",
+    ),
+    "expired-token": Named("401: the token has expired", lambda _: Fault.expired_token()),
+    "cut-before": Named("the connection is cut, nothing was done", lambda _: Fault.cut_before()),
+    "cut-after": Named(
+        "the connection is cut, and the request was carried out", lambda _: Fault.cut_after()
+    ),
+    "slow": Named(
+        "carried out at once, and the answer is late",
+        lambda seconds: Fault.slow(5 if seconds is None else seconds),
+        "how late",
+    ),
+    "oversized-accepted": Named(
+        "200 in place of 413, nothing is sent", lambda _: Fault.oversized_accepted()
+    ),
+    "sent-items-late": Named(
+        "the copy of a send is in Sent Items only later",
+        lambda seconds: Fault.sent_items_late(30 if seconds is None else seconds),
+        "how late",
+    ),
+    "auth-enveloped-broken": Named(
+        "sent authEnveloped-data arrives as an attachment",
+        lambda _: Fault.auth_enveloped_broken(),
+    ),
+}
+
+
 @dataclass(slots=True)
 class _Rule:
     fault: Fault
     on: str
     after: int
-    times: int
+    times: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """A fault that is still to come; `times` None is until it is cleared."""
+
+    fault: Fault
+    on: str
+    times: int | None
+
+
+_SENDS = ("sendmail", "send", "reply", "replyall", "forward")
 
 
 class Faults:
@@ -176,13 +287,14 @@ class Faults:
         self._script: list[Fault | None] = []
         self._rules: list[_Rule] = []
 
-    def add(self, fault: Fault, *, on: str = "*", times: int = 1, after: int = 0) -> None:
-        """Let a fault strike `times` requests that match `on`, once `after` of them have passed.
+    def add(self, fault: Fault, *, on: str = "*", times: int | None = 1, after: int = 0) -> None:
+        """Let a fault strike `times` requests that match `on`, once `after` of them have passed;
+        None: all of them, until `clear`.
 
         `on` is a shell pattern over the method and the path without its version, in any case:
         `"POST */sendMail"`. Where several rules match, the one added first strikes.
         """
-        if times < 1 or after < 0:
+        if (times is not None and times < 1) or after < 0:
             raise UsageError(f"times {times}, after {after}: at least 1 and at least 0 were wanted")
         with self._lock:
             self._rules.append(_Rule(fault, on.lower(), after, times))
@@ -191,6 +303,17 @@ class Faults:
         """Say what happens to each of the next requests, whatever they are; None: nothing."""
         with self._lock:
             self._script += faults
+
+    def switch_on(self, text: str) -> None:
+        """Add what `NAME`, `NAME=SECONDS` and `:TIMES` or `:all` behind it ask for, see `NAMED`."""
+        name, colon, count = text.partition(":")
+        fault = Fault.named(name)
+        if colon and count != "all" and not re.fullmatch(r"[1-9][0-9]{0,5}", count, re.ASCII):
+            raise UsageError(
+                f"fault {text[:60]!r}: {count[:20]!r} is no number of requests",
+                hint=f"use {name}:3 for the next three, {name}:all for every one",
+            )
+        self.add(fault, times=None if count == "all" else int(count or 1))
 
     def clear(self) -> None:
         with self._lock:
@@ -201,9 +324,17 @@ class Faults:
     def pending(self) -> int:
         """How many faults are still to come: zero at the end of a test that reached them all."""
         with self._lock:
-            return sum(f is not None for f in self._script) + sum(r.times for r in self._rules)
+            rules = sum(1 if r.times is None else r.times for r in self._rules)
+            return sum(f is not None for f in self._script) + rules
 
-    def take(self, method: str, path: str) -> Fault | None:
+    @property
+    def coming(self) -> tuple[Coming, ...]:
+        """What is still to come, in its order."""
+        with self._lock:
+            script = [Coming(one, "*", 1) for one in self._script if one is not None]
+            return (*script, *(Coming(one.fault, one.on, one.times) for one in self._rules))
+
+    def take(self, method: str, path: str, *, oversized: bool = False) -> Fault | None:
         """Use up and return the fault for this request, if there is one."""
         with self._lock:
             if self._script:
@@ -212,11 +343,21 @@ class Faults:
             for rule in self._rules:
                 if not fnmatch.fnmatchcase(target, rule.on):
                     continue
+                if rule.fault.only == "sends" and not _is_send(target):
+                    continue
+                if rule.fault.only == "oversized" and not oversized:
+                    continue
                 if rule.after:
                     rule.after -= 1
                     continue
-                rule.times -= 1
-                if not rule.times:
-                    self._rules.remove(rule)
+                if rule.times is not None:
+                    rule.times -= 1
+                    if not rule.times:
+                        self._rules.remove(rule)
                 return rule.fault
         return None
+
+
+def _is_send(target: str) -> bool:
+    last = target.rstrip("/").rpartition("/")[2]
+    return target.startswith("post ") and last.removeprefix("microsoft.graph.") in _SENDS

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -36,6 +36,7 @@ MESSAGE_LIMIT = 35 * 1024 * 1024  # a usual setting of a mailbox; 25 to 150 MB a
 RECIPIENT_LIMIT = 500
 PAGE_LIMIT = 1000
 LOG_LIMIT = 10_000
+FAULT_FIELD = "x-emulator-fault"  # of a request: what is to go wrong with it
 _PAGE = b"<!DOCTYPE html><html><body><h1>Something else than Graph answers.</h1></body></html>"
 DEFAULT_MAILBOXES = ("alice@contoso.com", "bob@contoso.com", "carol@contoso.com")
 
@@ -180,6 +181,8 @@ class Emulator:
     the MIME form the documentation says only "the sender of the original message".
     `reply_headers`: whether To, Cc and Bcc in a reply's MIME count: "union" or "ignore".
     `rewrite_headers`: lose header fields on delivery as users of Graph have reported it.
+    `auth_enveloped`: whether authEnveloped-data arrives as it was sent, or as an attachment
+    ("broken"), as users have reported as well.
     `clock`: Unix seconds.
 
     Any thread may use it. Close it when done. Raises `UsageError` for settings that make no
@@ -201,12 +204,14 @@ class Emulator:
         reply_goes_to: Literal["from", "reply-to"] = "from",
         reply_headers: Literal["union", "ignore"] = "union",
         rewrite_headers: bool = False,
+        auth_enveloped: Literal["kept", "broken"] = "kept",
         clock: Callable[[], float] = time.time,
     ) -> None:
         for name, value, known in (
             ("profile", profile, ("live", "design")),
             ("reply_goes_to", reply_goes_to, ("from", "reply-to")),
             ("reply_headers", reply_headers, ("union", "ignore")),
+            ("auth_enveloped", auth_enveloped, ("kept", "broken")),
         ):
             if value not in known:
                 raise UsageError(f"{name} {value!r}: one of {', '.join(known)} was wanted")
@@ -226,6 +231,7 @@ class Emulator:
             reply_goes_to=reply_goes_to,
             reply_headers=reply_headers,
             rewrite_headers=rewrite_headers,
+            breaks_auth_enveloped=auth_enveloped == "broken",
             clock=clock,
         )
         self._store = Store(data)
@@ -272,15 +278,22 @@ class Emulator:
         return handle(self._store, self._rules, request)
 
     def exchange(self, request: Request) -> Exchange:
-        """Answer a request as the script of faults has it, and log it. The caller does the
-        waiting.
+        """Answer a request as the script of faults or its field `x-emulator-fault` has it, and log
+        it. The caller does the waiting.
         """
-        path = request.target.partition("?")[0]
-        fault = self.faults.take(request.method, re.sub(r"\A/(v1\.0|beta)(?=/)", "", path))
         response: Response | None = None
+        try:
+            fault = self._fault(request)
+        except UsageError as error:
+            response = self._refuse(400, f"{FAULT_FIELD}: {error}")
+            self._note(request, response, None)
+            return Exchange(response)
         if fault is None or fault.carried_out:
+            rules = self._rules
+            if fault is not None and fault.breaks_auth_enveloped:
+                rules = replace(rules, breaks_auth_enveloped=True)
             late = fault.sent_items_delay if fault else None
-            response = handle(self._store, self._rules, request, sent_items_delay=late)
+            response = handle(self._store, rules, request, sent_items_delay=late)
         if fault is not None and fault.cut:
             response = None
         elif fault is not None and fault.status is not None:
@@ -289,6 +302,15 @@ class Emulator:
         if fault is None:
             return Exchange(response)
         return Exchange(response, delay=fault.delay, refused=fault.refused)
+
+    def _fault(self, request: Request) -> Fault | None:
+        """The one that the request asks for itself, else the next one of the script."""
+        asked = next((v for n, v in request.headers if n.lower() == FAULT_FIELD), None)
+        if asked is not None:
+            return Fault.named(asked.strip())
+        path = re.sub(r"\A/(v1\.0|beta)(?=/)", "", request.target.partition("?")[0])
+        too_large = len(request.body) > self._rules.request_limit
+        return self.faults.take(request.method, path, oversized=too_large)
 
     def _faulty(self, fault: Fault) -> Response:
         status = fault.status or 500

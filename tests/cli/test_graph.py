@@ -20,11 +20,13 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from smime_graph import GraphClient
 from smime_graph.cli import files, graph_client, main
 from smime_graph.emulator import Emulator, Fault
+from smime_graph.emulator.faults import NAMED
 from smime_graph.errors import GraphRefused
 
 from .conftest import MESSAGE, Run, start
@@ -564,6 +566,31 @@ def test_a_certificate_that_nobody_named_a_place_for_is_gone_at_the_end(here: Pa
         process.communicate()
 
 
+def test_faults_are_switched_on_in_the_served_emulator(here: Path, call: Run) -> None:
+    faults = ("--fault", "expired-token:2", "--fault", "throttled=9:all")
+    process = start("emulate", "--port", "0", *faults, stdout=subprocess.PIPE, cwd=here)
+    try:
+        served = Served(process)
+        asked = [
+            httpx.get(
+                f"{served.url}/me/messages",
+                headers={"Authorization": f"Bearer {served.token}"},
+                trust_env=False,
+            )
+            for _ in range(4)
+        ]
+        assert [one.status_code for one in asked] == [401, 401, 429, 429]
+        assert asked[-1].headers["Retry-After"] == "9"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_the_help_names_every_fault(call: Run) -> None:
+    shown = " ".join(call("emulate", "--help").out.decode().split()).replace("- ", "-")
+    assert f"or all: {', '.join(NAMED)}. A request" in shown
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -572,6 +599,8 @@ def test_a_certificate_that_nobody_named_a_place_for_is_gone_at_the_end(here: Pa
         (("--me", "nobody"), "nobody"),
         (("--write-ca", "ca.pem"), "--tls"),
         (("--public-url", "graph.test"), "public URL"),
+        (("--fault", "rain"), "throttled"),
+        (("--fault", "slow:never"), "never"),
         (("--public-url", "http://[", "--tls"), "public URL"),
     ],
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import email
+import email.policy
 import time
 from collections.abc import Callable
 
@@ -10,11 +13,13 @@ import httpx
 import pytest
 
 from smime_graph.emulator import Emulator, Fault
+from smime_graph.emulator.faults import NAMED
 from smime_graph.errors import UsageError
 
 from .conftest import Clock, Post
 
 Mail = Callable[..., bytes]
+Connect = Callable[..., httpx.Client]
 
 
 def received(emulator: Emulator) -> int:
@@ -218,3 +223,135 @@ def test_faults_that_make_no_sense_are_refused(emulator: Emulator) -> None:
     ):
         with pytest.raises(UsageError):
             wrong()
+
+
+# --- by name --------------------------------------------------------------------------------------
+
+AUTH_ENVELOPED = (
+    "application/pkcs7-mime; name=smime.p7m;\r\n smime-type=authEnveloped-data",
+    "MIAGCyqGSIb3DQEJEAEX\r\n",
+)
+
+
+def test_a_request_asks_for_its_own_fault(
+    emulator: Emulator, client: httpx.Client, post: Post, mail: Mail
+) -> None:
+    def ask(fault: str) -> httpx.Response:
+        return post(client, "/me/sendMail", mail(), **{"x-emulator-fault": fault})
+
+    emulator.faults.script(Fault.expired_token())
+    throttled = ask("throttled=7")
+    assert (throttled.status_code, throttled.headers["Retry-After"]) == (429, "7")
+    assert ask("gateway-timeout").status_code == 504
+    with pytest.raises(httpx.RemoteProtocolError):
+        ask("cut-after")
+    assert received(emulator) == 2
+    for wrong in ("", "rain", "throttled=x", "throttled:2", "slow=9999"):
+        refused = ask(wrong)
+        assert refused.status_code == 400
+        assert "x-emulator-fault" in refused.json()["error"]["message"]
+    assert received(emulator) == 2
+    assert post(client, "/me/sendMail", mail()).status_code == 401, "the script was not touched"
+
+
+def test_a_fault_can_be_switched_on_by_name(
+    emulator: Emulator, client: httpx.Client, post: Post, mail: Mail
+) -> None:
+    faults = emulator.faults
+    for text in ("unavailable=3:2", "throttled:all"):
+        faults.switch_on(text)
+    assert [(one.fault.name, one.times) for one in faults.coming] == [
+        ("unavailable", 2),
+        ("throttled", None),
+    ]
+    answers = [post(client, "/me/sendMail", mail()) for _ in range(5)]
+    assert [one.status_code for one in answers] == [503, 503, 429, 429, 429]
+    assert answers[0].headers["Retry-After"] == "3"
+    assert faults.pending == 1, "until it is cleared"
+    faults.clear()
+    assert faults.coming == ()
+    assert post(client, "/me/sendMail", mail()).status_code == 202
+    for wrong in ("", "rain", "slow:0", "slow:-1", "slow:x", "slow=x", "slow=4000", "slow:1:2"):
+        with pytest.raises(UsageError, match=r"fault|seconds"):
+            faults.switch_on(wrong)
+    assert faults.coming == ()
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_every_named_fault_is_of_its_name(name: str) -> None:
+    assert Fault.named(name).name == name
+    assert Fault.named(f"{name}=2").name == name
+    assert NAMED[name].what
+
+
+def test_what_is_too_large_may_seem_to_be_accepted(
+    emulator: Emulator, client: httpx.Client, post: Post, mail: Mail
+) -> None:
+    emulator.faults.switch_on("oversized-accepted")
+    assert post(client, "/me/sendMail", mail()).status_code == 202
+    large = mail("x" * emulator.request_limit)
+    assert post(client, "/me/sendMail", large).status_code == 200
+    assert post(client, "/me/sendMail", large).status_code == 413
+    assert received(emulator) == 1
+
+
+def test_only_a_send_is_late_in_sent_items(
+    emulator: Emulator, client: httpx.Client, post: Post, mail: Mail, clock: Clock
+) -> None:
+    emulator.faults.switch_on("sent-items-late=60")
+    assert client.get("/me/messages").status_code == 200
+    assert post(client, "/me/messages", mail()).status_code == 201
+    assert post(client, "/me/sendMail", mail()).status_code == 202
+    assert emulator.faults.pending == 0
+    assert emulator.mailbox("alice@contoso.com").messages("sentitems") == ()
+    clock.now += 61
+    assert len(emulator.mailbox("alice@contoso.com").messages("sentitems")) == 1
+
+
+def test_auth_enveloped_data_may_arrive_as_an_attachment(
+    emulator: Emulator, client: httpx.Client, post: Post, mail: Mail
+) -> None:
+    kind, body = AUTH_ENVELOPED
+    sealed = mail(
+        body,
+        mime_version="1.0",
+        content_type=kind,
+        content_transfer_encoding="base64",
+        bcc="carol@contoso.com",
+    )
+    fault = {"x-emulator-fault": "auth-enveloped-broken"}
+    assert post(client, "/me/sendMail", sealed, **fault).status_code == 202
+    assert post(client, "/me/sendMail", mail(), **fault).status_code == 202
+    assert post(client, "/me/sendMail", sealed).status_code == 202
+    broken, plain, kept = emulator.mailbox("bob@contoso.com").messages()
+    assert b"multipart" not in plain.raw
+    assert b"authEnveloped-data" in kept.raw.partition(b"\r\n\r\n")[0]
+    read = email.message_from_bytes(broken.raw, policy=email.policy.default)
+    assert (read.get_content_type(), read["Subject"], read["Bcc"]) == (
+        "multipart/mixed",
+        "greetings",
+        None,
+    )
+    text, attached = read.iter_parts()
+    assert text.get_content().strip() == ""
+    assert attached["Content-Type"].params["smime-type"] == "authEnveloped-data"
+    assert attached.get_payload(decode=True) == base64.b64decode(body)
+    assert len(emulator.mailbox("carol@contoso.com").messages()) == 2
+    (sent, _, _) = emulator.mailbox("alice@contoso.com").messages("sentitems")
+    assert sent.bcc == ("carol@contoso.com",)
+
+
+def test_it_may_break_for_everyone(make: Callable[..., Emulator], connect: Connect) -> None:
+    emulator = make(auth_enveloped="broken", open_mailboxes=True)
+    kind, body = AUTH_ENVELOPED
+    head = f"From: alice@contoso.com\r\nTo: bob@contoso.com\r\nContent-Type: {kind}\r\n\r\n{body}"
+    sent = connect(emulator).post(
+        "/me/sendMail",
+        content=base64.b64encode(head.encode()),
+        headers={"Content-Type": "text/plain"},
+    )
+    assert sent.status_code == 202
+    (message,) = emulator.mailbox("bob@contoso.com").messages()
+    assert b"multipart/mixed" in message.raw
+    with pytest.raises(UsageError, match="auth_enveloped"):
+        make(auth_enveloped="odd")

@@ -61,7 +61,7 @@ class Weather(Faults):
         super().__init__()
         self._random, self._rate, self._counted = random.Random(seed), rate, counted
 
-    def take(self, method: str, path: str) -> Fault | None:
+    def take(self, method: str, path: str, *, oversized: bool = False) -> Fault | None:
         """The fault for this request, if there is one."""
         if self._random.random() >= self._rate:
             return None
