@@ -37,11 +37,15 @@ def until(seconds: float, end: float) -> float:
     return max(0.0, min(seconds, end - time.monotonic()))
 
 
-def timeouts(seconds: float, end: float) -> httpx.Timeout:
-    """As httpx wants them: `seconds` for each wait, and as long as there is for a connection."""
+def is_over(end: float) -> bool:
+    return time.monotonic() >= end
+
+
+def timeouts(seconds: float, end: float) -> dict[str, Within]:
+    """As httpcore wants them: `seconds` for each wait, and as long as there is for a connection."""
     wait = Within.of(seconds, end)
     patient = Within.of(end - time.monotonic(), end)
-    return httpx.Timeout(connect=wait, read=wait, write=wait, pool=patient)
+    return {"connect": wait, "read": wait, "write": wait, "pool": patient}
 
 
 def bound(http: httpx.Client | httpx.AsyncClient) -> None:

@@ -26,6 +26,7 @@ DRIVERS = {
     "smime_graph.emulator.transport",
     "smime_graph.graph",
     "smime_graph.graph._client",
+    "smime_graph.graph._http",
     "smime_graph.deadlines",
     "smime_graph.graph.auth",
     "smime_graph.graph.outbox",

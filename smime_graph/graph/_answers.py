@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
 
 from ..errors import GraphError, GraphRefused, UsageError
@@ -163,10 +164,13 @@ def date_of(answer: Response) -> float | None:
     5.1).
     """
     text = answer.headers.get("date", "")
-    if "age" in answer.headers or not _IMF_FIXDATE.fullmatch(text):
-        return None
+    return None if "age" in answer.headers else _seconds(text)
+
+
+@lru_cache(maxsize=16)  # many answers come in the same second
+def _seconds(text: str) -> float | None:
     try:
-        return parsedate_to_datetime(text).timestamp()
+        return parsedate_to_datetime(text).timestamp() if _IMF_FIXDATE.fullmatch(text) else None
     except (ValueError, OverflowError):
         return None
 

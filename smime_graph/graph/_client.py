@@ -10,32 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import ssl
 import time
 import typing
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import replace
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 import anyio.to_thread
 import httpx
 
 from .. import deadlines
 from ..errors import GraphError, UsageError
-from . import _answers, _flows
+from . import _flows, _http
 from ._mailbox import Cloud, Mailbox, Wire, mailbox, seconds
-from ._wire import (
-    ERROR_BODY_LIMIT,
-    Effect,
-    Flow,
-    NeedToken,
-    NoAnswer,
-    OnDisk,
-    Pause,
-    Request,
-    Response,
-)
+from ._wire import Effect, Flow, NeedToken, NoAnswer, OnDisk, Pause, Request
 from .auth import Credential, TokenSource
 
 P = ParamSpec("P")
@@ -172,7 +159,7 @@ class GraphClient(_Operations):
         )
         self._set_up(box, credential, clock, timeout=timeout, deadline=deadline)
         self._sleep = sleep
-        self._http = _Http(transport=transport, **_settings(box, transport))
+        self._http = _http.Client(transport=transport, **_http.settings(box, transport))
         deadlines.bound(self._http)
 
     def __enter__(self) -> GraphClient:
@@ -216,11 +203,12 @@ class GraphClient(_Operations):
             return self._tokens.token(effect.rejected)
         if isinstance(effect, Pause):
             return self._sleep(deadlines.until(effect.seconds, end))
-        reading = _Reading(effect, self._clock, self._ticks, self._timeout, end)
+        reading = _http.Reading(effect, self._clock, self._ticks, self._timeout, end)
         if reading.is_late():
-            return NoAnswer("no", _OVER)
+            return NoAnswer("no", _http.OVER)
         try:
-            with self._http.stream(**_sent(effect, self._timeout, end)) as got:
+            got = self._http.send(reading.request(), stream=True)
+            try:
                 reading.begin(got)
                 # Not iter_raw, which refuses an answer that a transport made from memory.
                 for chunk in typing.cast("httpx.SyncByteStream", reading.body()):
@@ -229,7 +217,9 @@ class GraphClient(_Operations):
                         break
                 else:
                     reading.end = "whole"
-        except _LOST as error:
+            finally:
+                got.close()
+        except _http.LOST as error:
             return reading.broken(error)
         return reading.response()
 
@@ -261,7 +251,7 @@ class AsyncGraphClient(_Operations):
         )
         self._set_up(box, credential, clock, timeout=timeout, deadline=deadline)
         self._sleep = sleep
-        self._http = _AsyncHttp(transport=transport, **_settings(box, transport))
+        self._http = _http.AsyncClient(transport=transport, **_http.settings(box, transport))
         deadlines.bound(self._http)
 
     async def __aenter__(self) -> AsyncGraphClient:
@@ -305,11 +295,12 @@ class AsyncGraphClient(_Operations):
             return await self._tokens.token_async(effect.rejected)
         if isinstance(effect, Pause):
             return await self._sleep(deadlines.until(effect.seconds, end))
-        reading = _Reading(effect, self._clock, self._ticks, self._timeout, end)
+        reading = _http.Reading(effect, self._clock, self._ticks, self._timeout, end)
         if reading.is_late():
-            return NoAnswer("no", _OVER)
+            return NoAnswer("no", _http.OVER)
         try:
-            async with self._http.stream(**_sent(effect, self._timeout, end)) as got:
+            got = await self._http.send(reading.request(), stream=True)
+            try:
                 reading.begin(got)
                 async for chunk in typing.cast("httpx.AsyncByteStream", reading.body()):
                     reading.add(chunk)
@@ -317,179 +308,11 @@ class AsyncGraphClient(_Operations):
                         break
                 else:
                     reading.end = "whole"
-        except _LOST as error:
+            finally:
+                await got.aclose()
+        except _http.LOST as error:
             return reading.broken(error)
         return reading.response()
-
-
-# What httpx raises for a request that fails. InvalidURL is no HTTPError, an unusable host name is a
-# UnicodeError of the resolver's, and a broken TLS record under asyncio an ssl.SSLError.
-_LOST = (httpx.HTTPError, httpx.InvalidURL, UnicodeError, OSError)
-
-# Whether a request left this machine before it failed. httpx connects, and is through with TLS,
-# before it writes; a failed write is not always told apart from a failed read (httpcore goes on to
-# read the answer). The most specific class counts.
-_FAILURES: dict[type[Exception], tuple[Literal["yes", "no", "unknown"], str]] = {
-    httpx.ConnectError: ("no", "could not connect"),
-    httpx.ConnectTimeout: ("no", "could not connect in time"),
-    httpx.PoolTimeout: ("no", "no free connection in time"),
-    httpx.ProxyError: ("no", "the proxy did not connect"),
-    httpx.UnsupportedProtocol: ("no", "the address cannot be reached by HTTP"),
-    httpx.ReadTimeout: ("yes", "no answer in time"),
-    httpx.WriteTimeout: ("unknown", "the request could not be written in time"),
-    httpx.HTTPError: ("unknown", "the connection was lost"),
-    httpx.InvalidURL: ("no", "the address cannot be reached by HTTP"),
-    UnicodeError: ("no", "the host has no usable name"),
-    UnicodeDecodeError: ("unknown", "the answer cannot be read"),
-    OSError: ("unknown", "the connection was lost"),
-}
-
-
-def no_answer(error: Exception) -> NoAnswer:
-    """What a failure of httpx means for the request; its text shows only if nothing was written."""
-    kind = next(k for k in type(error).__mro__ if k in _FAILURES)
-    sent, words = _FAILURES[kind]
-    detail = _answers.printable(str(error), limit=200) if kind is httpx.ConnectError else ""
-    return NoAnswer(sent, f"{words} ({detail})" if detail else f"{words} ({type(error).__name__})")
-
-
-_OVER = "the deadline of the call is over"
-
-
-class _Reading:
-    """One answer while it is read, within its limits of size and time."""
-
-    def __init__(
-        self,
-        request: Request,
-        clock: Callable[[], float],
-        ticks: Callable[[], float],
-        timeout: float,
-        end: float,
-    ) -> None:
-        self._request, self._timeout, self._end = request, timeout, end
-        self._clock, self._ticks = clock, ticks
-        self._asked = ticks()
-        self._got: httpx.Response | None = None
-        self._body = bytearray()
-        self.end: Literal["whole", "limit", "lost"] = "lost"
-
-    def begin(self, got: httpx.Response) -> None:
-        self._got = got
-        self._received, self._began = self._clock(), self._ticks()
-        self._limit = self._request.limit if got.is_success else ERROR_BODY_LIMIT
-        # A byte for each wait would keep a call until its deadline. So a body also has ten waits,
-        # and 16 KiB a second, in all; one that nobody needs has one wait.
-        self._patience = self._timeout
-        if self._limit > ERROR_BODY_LIMIT:
-            self._patience = 10 * self._timeout + self._limit / 16384
-
-    def is_late(self) -> bool:
-        return time.monotonic() >= self._end
-
-    def body(self) -> httpx.SyncByteStream | httpx.AsyncByteStream:
-        """What is to be read: nothing of a compressed answer, which could inflate without bound."""
-        got = self._got
-        if got is None or got.headers.get("content-encoding", "identity") != "identity":
-            self._limit = -1  # so that it is not taken for an empty one
-            return httpx.ByteStream(b"")
-        return got.stream
-
-    def add(self, chunk: bytes) -> None:
-        self._body += chunk
-
-    def enough(self) -> bool:
-        """True if no more is to be read."""
-        if len(self._body) > self._limit:
-            del self._body[self._limit :]
-            self.end = "limit"
-            return True
-        return self.is_late() or self._ticks() - self._began > self._patience
-
-    def broken(self, error: Exception) -> Response | NoAnswer:
-        """What there is after a failure: a status line counts, even if the body was lost."""
-        if self._got is not None:
-            return self.response()
-        answer = replace(no_answer(error), began_at=self._asked)
-        return replace(answer, reason=f"{_OVER}: {answer.reason}") if self.is_late() else answer
-
-    def response(self) -> Response:
-        if self._got is None:
-            raise ValueError("no answer was begun")
-        headers = {name.lower(): value for name, value in self._got.headers.items()}
-        return Response(
-            self._got.status_code,
-            headers,
-            bytes(self._body),
-            self.end,
-            received_at=self._received,
-            began_at=self._asked,
-        )
-
-
-def _sent(request: Request, timeout: float, end: float) -> dict[str, Any]:
-    return {
-        "method": request.method,
-        "url": _url(request.url),
-        "content": request.body,
-        "headers": {**request.headers, "Authorization": f"Bearer {request.token}"},
-        "timeout": deadlines.timeouts(timeout, end),
-    }
-
-
-# A client asks the same few places again and again, and httpx takes 40 us to parse one.
-_url = lru_cache(maxsize=64)(httpx.URL)
-
-
-class _NoCookies(httpx.Cookies):
-    """Graph needs none. What an answer would set is not kept, and costs nothing."""
-
-    def extract_cookies(self, response: httpx.Response) -> None:
-        """Keep none of them."""
-        del response
-
-
-class _Http(httpx.Client):
-    @property  # type: ignore[misc] # nobody sets them
-    def cookies(self) -> httpx.Cookies:
-        """None."""
-        return _NO_COOKIES
-
-
-class _AsyncHttp(httpx.AsyncClient):
-    @property  # type: ignore[misc] # nobody sets them
-    def cookies(self) -> httpx.Cookies:
-        """None."""
-        return _NO_COOKIES
-
-
-_NO_COOKIES = _NoCookies()
-
-
-def _settings(box: Mailbox, transport: object) -> dict[str, Any]:
-    return {
-        "verify": _certificates() if transport is None else True,
-        "follow_redirects": False,
-        # Exchange serves 4 requests of an app at once, and throttles more ("Throttling limits").
-        "limits": httpx.Limits(max_connections=4),
-        # A proxy from the environment is for the world outside; over http on loopback it would read
-        # the token.
-        "trust_env": not box.loopback,
-        # A compressed answer could grow without bound while it is unpacked.
-        "headers": {"Accept-Encoding": "identity", "User-Agent": "smime-graph"},
-    }
-
-
-def _certificates() -> ssl.SSLContext:
-    """Whom TLS believes: SSL_CERT_FILE and SSL_CERT_DIR count on loopback, too."""
-    try:
-        return httpx.create_ssl_context()
-    except OSError as error:  # an ssl.SSLError is one
-        raise UsageError(
-            "the root certificates of TLS cannot be read:"
-            f" {error.strerror or type(error).__name__}",
-            hint="SSL_CERT_FILE and SSL_CERT_DIR name them, where they are set",
-        ) from error
 
 
 def _ticks(clock: Callable[[], float]) -> Callable[[], float]:

@@ -172,9 +172,9 @@ def get(box: Mailbox, *path: str, **query: str) -> Request:
 
 def post(box: Mailbox, *path: str, kind: str | None = None, body: bytes = b"") -> Request:
     headers = {**HEADERS, "Content-Type": kind} if kind else HEADERS
-    request = Request("POST", box.at(*path), headers, body)
-    # What comes with a 202 tells nothing; the message in the answer to a new draft may be large.
-    return replace(request, limit=ERROR_BODY_LIMIT) if path[-1] in _SENDS else request
+    if path[-1] in _SENDS:  # what comes with a 202 tells nothing
+        return Request("POST", box.at(*path), headers, body, limit=ERROR_BODY_LIMIT)
+    return Request("POST", box.at(*path), headers, body)  # the message in the answer may be large
 
 
 def request_id(answer: Response | NoAnswer) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
+import re
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -19,6 +20,7 @@ from ..errors import GraphError, SmimeGraphError, UsageError
 
 # A token must outlive the request that carries it, up to Graph's own limit for one and a slow line.
 _MARGIN = 300.0
+_VISIBLE = re.compile("[!-~]+")
 
 
 class AccessToken(Protocol):
@@ -174,7 +176,7 @@ def _check_token(token: object) -> str:
     if not isinstance(token, str):
         raise UsageError(f"the credential gave {type(token).__name__}, wanted a token")
     bare = token.strip()
-    if not bare or any(not "!" <= c <= "~" for c in bare):
+    if not _VISIBLE.fullmatch(bare):
         raise UsageError(
             "the token is empty, or holds something other than visible ASCII",
             hint="give the access token alone, without 'Bearer '",

@@ -130,7 +130,7 @@ def _ask(
     }
     if body is not None:
         headers |= {"Content-Type": content_type, "Content-Length": str(len(body))}
-    timeouts: dict[str, Any] = dict(deadlines.timeouts(WAIT_SECONDS, end).as_dict())
+    timeouts = deadlines.timeouts(WAIT_SECONDS, end)
     timeouts["connect"] = deadlines.Within.of(CONNECT_SECONDS, end)
     with (
         httpcore.ConnectionPool(

@@ -20,7 +20,8 @@ import pytest
 import smime_graph.graph
 from smime_graph.errors import GraphUnreachable, UsageError
 from smime_graph.graph import AsyncGraphClient, GraphClient, MessageRef, Page
-from smime_graph.graph._client import Operation, _Operations, no_answer
+from smime_graph.graph._client import Operation, _Operations
+from smime_graph.graph._http import no_answer
 
 from .conftest import Driver
 
