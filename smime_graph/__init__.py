@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from .findings import Report as Report
     from .findings import Severity as Severity
     from .graph import AsyncGraphClient as AsyncGraphClient
+    from .graph import DeltaPage as DeltaPage
     from .graph import Folder as Folder
     from .graph import GraphClient as GraphClient
     from .graph import MailboxContact as MailboxContact
@@ -216,6 +217,7 @@ _HOME = {
     ".findings": ("Finding", "Report", "Severity"),
     ".graph": (
         "AsyncGraphClient",
+        "DeltaPage",
         "Folder",
         "GraphClient",
         "MailboxContact",

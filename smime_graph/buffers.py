@@ -170,30 +170,59 @@ def let_go_of(octets: Data) -> None:
 
 
 def gather(pieces: Iterable[Data]) -> Data:
-    """The pieces one behind the other: bytes, or a mapped temporary file where that is `LARGE`.
+    """The pieces one behind the other, as a `Spool` has them."""
+    with Spool() as spool:
+        for piece in pieces:
+            spool.write(piece)
+        return spool.data()
 
-    UsageError if the file cannot be written, as on a full disk.
+
+class Spool:
+    """Pieces one behind the other: bytes, or a mapped temporary file where that is `LARGE`.
+
+    UsageError if the file cannot be written, as on a full disk. Closed by `close` or by `with`;
+    what `data` gave stays.
     """
-    held: list[Data] = []
-    length = 0
-    rest = iter(pieces)
-    for piece in rest:
-        held.append(piece)
-        length += len(piece)
-        if length > LARGE:
-            return _spooled(held, rest)
-    return b"".join(held)
 
+    __slots__ = ("_file", "_held", "_length")
 
-def _spooled(held: list[Data], rest: Iterator[Data]) -> memoryview:
-    with _temporary_file() as file:
-        for piece in held:
-            _write(file, piece)
-        held.clear()
-        for piece in rest:
-            _write(file, piece)
+    def __init__(self) -> None:
+        self._held: list[Data] = []
+        self._length = 0
+        self._file: BinaryIO | None = None
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._held.clear()
+        if self._file is not None:
+            self._file.close()
+
+    def write(self, piece: Data) -> None:
+        self._length += len(piece)
+        if self._file is not None:
+            _write(self._file, piece)
+            return
+        self._held.append(piece)
+        if self._length > LARGE:
+            self._file = _temporary_file()
+            for one in self._held:
+                _write(self._file, one)
+            self._held.clear()
+
+    def data(self) -> Data:
+        """All of it; nothing is written afterwards."""
+        if self._file is None:
+            return b"".join(self._held)
         with _naming_the_folder():
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            return memoryview(mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def _temporary_file() -> BinaryIO:

@@ -45,6 +45,7 @@ from tests.conftest import NOW
 UNSEEN = {"transport", "clock", "sleep", "changes"}
 RESULTS = {
     *(
+        "DeltaPage",
         "Finding",
         "Folder",
         "Layer",

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..smime.report import time_text
+from ..buffers import Held, Octets
+from ..smime.report import time_text, whole
 from . import files, graph_client, options, terminal
 from .context import run_of
 from .graph_client import Place
@@ -33,19 +34,19 @@ def fetch(message_id: str, unseal: bool, output: str | None, **given: Any) -> No
     smime-graph fetch ID --token-file token -o sealed.eml
     smime-graph fetch ID --unseal --identity bob.p12 --trust roots.pem
     """
-    with graph_client.client(Place.of(given)) as graph, terminal.progress("fetching"):
-        data: bytes = graph.fetch(message_id)
-    json: dict[str, Any] | None = {"id": message_id}
-    report = None
-    if unseal:
-        opened = unseal_message(data, Reading.of(given))
-        data, report = opened.raw, report_to_show(opened.report)
-    if not run_of(click.get_current_context()).json:
-        json = None
-    elif json is not None:
-        json |= report or {}
+    with files.spooling(output):
+        with graph_client.client(Place.of(given)) as graph, terminal.progress("fetching"):
+            raw = graph._fetch_spooled(message_id)
+        data: Octets = raw
+        report = None
+        if unseal:
+            opened = unseal_message(Held(raw), Reading.of(given))
+            data, report = whole(opened), report_to_show(opened.report)
+    json: dict[str, Any] | None = None
+    if run_of(click.get_current_context()).json:
+        json = {"id": message_id, **(report or {})}
         if output is None:
-            json["message"] = base64.b64encode(data).decode()
+            json["message"] = base64.b64encode(bytes(data)).decode()
     files.deliver(data, output=output, json=json, private=True)
 
 

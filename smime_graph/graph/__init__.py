@@ -36,11 +36,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ._client import AsyncGraphClient, GraphClient
     from .auth import TokenSource
-    from .models import Folder, MailboxContact, MessageRef, Page, StoredMessage
+    from .models import DeltaPage, Folder, MailboxContact, MessageRef, Page, StoredMessage
     from .outbox import Outbox, OutboxAttempt, OutboxMessage, OutboxRun
 
 __all__ = [
     "AsyncGraphClient",
+    "DeltaPage",
     "Folder",
     "GraphClient",
     "MailboxContact",
@@ -56,6 +57,7 @@ __all__ = [
 
 _HOMES = {
     "AsyncGraphClient": "._client",
+    "DeltaPage": ".models",
     "Folder": ".models",
     "GraphClient": "._client",
     "MailboxContact": ".models",

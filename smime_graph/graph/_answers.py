@@ -288,6 +288,19 @@ def collection(answer: Response) -> tuple[list[object], str | None]:
     return items, link
 
 
+def changes(answer: Response) -> tuple[list[object], tuple[str, ...], str | None, str | None]:
+    """Of a page of changes: what is there, the ids of what is not any more, the link to the next
+    page, and that of the next round. GraphError if it is none.
+    """
+    items, following = collection(answer)
+    final = resource(answer).get("@odata.deltaLink")
+    if not isinstance(final, str | None):
+        raise GraphError("Graph's answer does not say how to go on: its link is no text")
+    there = [one for one in items if not isinstance(one, dict) or "@removed" not in one]
+    removed = [one for one in items if isinstance(one, dict) and "@removed" in one]
+    return there, tuple(one["id"] for one in removed if _is_id(one.get("id"))), following, final
+
+
 def retry_after(answer: Response) -> float | None:
     """The seconds an answer asks us to wait (RFC 9110 10.2.3: seconds or a date), None without."""
     text = answer.headers.get("retry-after", "").strip()

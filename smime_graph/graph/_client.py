@@ -20,7 +20,7 @@ import httpx
 
 from .. import deadlines
 from ..errors import GraphError, UsageError
-from . import _flows, _http
+from . import _delta, _flows, _http
 from ._mailbox import Cloud, Mailbox, Wire, mailbox, seconds
 from ._wire import Effect, Flow, NeedToken, NoAnswer, OnDisk, Pause, Request
 from .auth import Credential, TokenSource
@@ -64,9 +64,11 @@ class _Operations:
     settle = Operation(_flows.settle)
     delete = Operation(_flows.delete)
     fetch = Operation(_flows.fetch)
+    _fetch_spooled = Operation(_flows.fetch_spooled)
     get = Operation(_flows.get)
     list = Operation(_flows.list_messages)
     _list_page = Operation(_flows.list_page)
+    delta = Operation(_delta.delta)
     folders = Operation(_flows.folders)
     contacts = Operation(_flows.contacts)
 
@@ -219,9 +221,11 @@ class GraphClient(_Operations):
                     reading.end = "whole"
             finally:
                 got.close()
+            return reading.response()
         except _http.LOST as error:
             return reading.broken(error)
-        return reading.response()
+        finally:
+            reading.close()
 
 
 class AsyncGraphClient(_Operations):
@@ -310,9 +314,11 @@ class AsyncGraphClient(_Operations):
                     reading.end = "whole"
             finally:
                 await got.aclose()
+            return reading.response()
         except _http.LOST as error:
             return reading.broken(error)
-        return reading.response()
+        finally:
+            reading.close()
 
 
 def _ticks(clock: Callable[[], float]) -> Callable[[], float]:

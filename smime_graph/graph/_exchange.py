@@ -142,14 +142,18 @@ def _broken(answer: Response) -> GraphError | None:
         return GraphError("Graph's answer is compressed, which was not asked for")
     if answer.end == "limit":
         return GraphError(
-            f"Graph's answer is longer than the limit: {len(answer.body)} bytes were read",
+            f"Graph's answer is longer than the limit: {_size(answer)} bytes were read",
             hint="if the message is wanted all the same, fetch it with a higher limit",
         )
     if answer.end == "lost":
         return GraphUnreachable(
-            f"Graph's answer broke off after {len(answer.body)} bytes", hint="try again"
+            f"Graph's answer broke off after {_size(answer)} bytes", hint="try again"
         )
     return None
+
+
+def _size(answer: Response) -> int:
+    return len(answer.spooled) or len(answer.body)
 
 
 def failure(box: Mailbox, answer: Response | NoAnswer, *, hint: str | None = None) -> GraphError:

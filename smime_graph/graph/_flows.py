@@ -18,6 +18,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 
+from ..buffers import Data
 from ..errors import GraphError, GraphUnreachable, Hint, Remedy, SmimeGraphError, UsageError
 from . import _answers, _exchange, _outgoing, _settle
 from ._mailbox import Mailbox, named
@@ -297,13 +298,20 @@ def fetch(box: Mailbox, message_id: str, *, limit: int = _FETCH_LIMIT) -> Flow[b
     Raises GraphError if it is longer than `limit` bytes, or if the answer is something else than
     the text/plain of Graph: a proxy's page where one has to log in is no message.
     """
+    return bytes((yield from fetch_spooled(box, message_id, limit=limit)))
+
+
+def fetch_spooled(box: Mailbox, message_id: str, *, limit: int = _FETCH_LIMIT) -> Flow[Data]:
+    """As `fetch`; what is large is a mapped temporary file, and at no time in memory."""
     if not isinstance(limit, int) or limit < 1:
         raise UsageError(f"limit is {limit!r}, wanted a number of bytes")
-    request = replace(_exchange.get(box, "messages", message_id, "$value"), limit=limit)
+    asked = _exchange.get(box, "messages", message_id, "$value")
+    request = replace(asked, limit=limit, spooled=True)
     answer = yield from _exchange.attempt(box, request, safe=True)
     done = _exchange.done(box, answer, ok=(200,))
     kind = _answers.media_type(done)
-    markup = not kind and done.body.lstrip()[:1] == b"<"  # which begins no header field
+    start = bytes(done.spooled[:256])
+    markup = not kind and start.lstrip()[:1] == b"<"  # which begins no header field
     if markup or kind not in ("", "text/plain"):
         error = GraphError(
             f"Graph's answer is {_answers.shown(done, kind or 'markup', limit=80)}, wanted"
@@ -313,7 +321,7 @@ def fetch(box: Mailbox, message_id: str, *, limit: int = _FETCH_LIMIT) -> Flow[b
         )
         error.client_request_id = done.client_request_id
         raise error
-    return done.body
+    return done.spooled
 
 
 def get(box: Mailbox, message_id: str) -> Flow[StoredMessage]:

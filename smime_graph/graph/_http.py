@@ -15,6 +15,7 @@ from typing import Any, Literal
 import httpx
 
 from .. import deadlines
+from ..buffers import Spool
 from ..errors import UsageError
 from . import _answers
 from ._mailbox import Mailbox
@@ -71,6 +72,7 @@ class Reading:
         self._got: httpx.Response | None = None
         self._header: dict[str, str] = {}
         self._body = bytearray()
+        self._spool: Spool | None = None
         self.end: Literal["whole", "limit", "lost"] = "lost"
 
     def request(self) -> httpx.Request:
@@ -94,6 +96,8 @@ class Reading:
         self._got, self._header = got, _fields(got.headers.raw)
         self._received, self._began = self._clock(), self._ticks()
         self._limit = self._request.limit if got.is_success else ERROR_BODY_LIMIT
+        if got.is_success and self._request.spooled:
+            self._spool = Spool()
         # A byte for each wait would keep a call until its deadline. So a body also has ten waits,
         # and 16 KiB a second, in all; one that nobody needs has one wait.
         self._patience = self._timeout
@@ -112,11 +116,14 @@ class Reading:
         return got.stream
 
     def add(self, chunk: bytes) -> None:
-        self._body += chunk
+        if self._spool is None:
+            self._body += chunk
+        else:
+            self._spool.write(chunk)
 
     def enough(self) -> bool:
         """True if no more is to be read."""
-        if len(self._body) > self._limit:
+        if len(self._body if self._spool is None else self._spool) > self._limit:
             del self._body[self._limit :]
             self.end = "limit"
             return True
@@ -129,6 +136,10 @@ class Reading:
         answer = replace(no_answer(error), began_at=self._asked)
         return replace(answer, reason=f"{OVER}: {answer.reason}") if self.is_late() else answer
 
+    def close(self) -> None:
+        if self._spool is not None:
+            self._spool.close()
+
     def response(self) -> Response:
         if self._got is None:
             raise ValueError("no answer was begun")
@@ -136,6 +147,7 @@ class Reading:
             self._got.status_code,
             self._header,
             bytes(self._body),
+            b"" if self._spool is None else self._spool.data(),
             self.end,
             received_at=self._received,
             began_at=self._asked,

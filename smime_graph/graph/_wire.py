@@ -11,6 +11,8 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeVar
 
+from ..buffers import Data
+
 T = TypeVar("T")
 
 # An error answer is read to here and no further: Graph's own are under 2 KiB, a gateway's page is
@@ -20,13 +22,17 @@ ERROR_BODY_LIMIT = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request; `limit` is the most bytes that are read of a successful answer's body."""
+    """One HTTP request; `limit` is the most bytes that are read of a successful answer's body.
+
+    That may be large: where it is to be `spooled` it is no `body` of the answer, and not in memory.
+    """
 
     method: str
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = field(default=b"", repr=False)
     limit: int = 16 * 1024 * 1024
+    spooled: bool = False
     token: str | None = field(default=None, repr=False)
 
 
@@ -58,6 +64,7 @@ class Response:
     status: int
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
+    spooled: Data = field(default=b"", repr=False)
     end: Literal["whole", "limit", "lost"] = "whole"
     received_at: float = 0.0
     began_at: float = 0.0

@@ -55,6 +55,21 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class DeltaPage:
+    """What has changed in a folder: a page of it.
+
+    `messages` came in, or were changed since; `removed` are the ids of those that are not there any
+    more. `link` is what the next call is given, and is to be kept: where there is `more`, it asks
+    for the rest, and otherwise for what will have changed by then. It is shown nowhere.
+    """
+
+    messages: tuple[StoredMessage, ...]
+    removed: tuple[str, ...]
+    link: str = field(repr=False)
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Folder:
     """A mail folder, with the number of messages in it."""
 

@@ -40,8 +40,9 @@ def test_both_clients_offer_the_same_methods_with_the_same_parameters() -> None:
             if not n.startswith("_") and n not in ("close", "aclose")
         }
 
-    assert public(GraphClient) == public(AsyncGraphClient) == set(operations())
-    assert len(operations()) == 17
+    offered = {one for one in operations() if not one.startswith("_")}
+    assert public(GraphClient) == public(AsyncGraphClient) == offered
+    assert len(offered) == 18
     for name in operations():
         one, other = getattr(GraphClient, name), getattr(AsyncGraphClient, name)
         assert inspect.signature(one) == inspect.signature(other)

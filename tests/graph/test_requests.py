@@ -15,7 +15,7 @@ import pytest
 from smime_graph.errors import GraphError, MalformedMessage, UsageError
 from smime_graph.graph import _mailbox, _outgoing
 
-from .conftest import Driver, FakeGraph
+from .conftest import Driver, FakeGraph, Stream
 
 RAW = (
     b"From: alice@contoso.com\r\nTo: bob@contoso.com\r\nSubject: hello\r\n"
@@ -209,6 +209,31 @@ def test_fetch_gives_the_bytes_as_they_came(call: Driver) -> None:
 
 
 # --- what is refused before anything is sent -----------------------------------------------------
+
+
+def test_a_large_message_is_fetched_into_a_file_that_is_mapped(call: Driver) -> None:
+    large = b"From: a\r\n\r\n" + b"x" * (3 << 20)
+    answers: list[dict[str, Any]] = []
+
+    def handler(_: httpx.Request) -> httpx.Response:
+        answer = answers.pop(0)
+        return httpx.Response(**({"status_code": 200} | answer))
+
+    for raw, kind in ((large[:20], bytes), (large, memoryview)):
+        answers += [{"content": raw}] * 2
+        found = call(handler, "_fetch_spooled", "id")
+        assert isinstance(found, kind)
+        assert found == raw
+        assert call(handler, "fetch", "id") == raw
+    broken = {"stream": Stream(large, httpx.ReadError("x"))}
+    answers += [{"status_code": 503}, broken, {"content": large}]
+    assert call(handler, "fetch", "id") == large
+    answers += [{"content": large}]
+    with pytest.raises(GraphError, match="longer than the limit: "):
+        call(handler, "_fetch_spooled", "id", limit=2 << 20)
+    answers += [broken]
+    with pytest.raises(GraphError, match=f"broke off after {len(large)} bytes"):
+        call(handler, "_fetch_spooled", "id", settings={"retries": 0})
 
 
 def without(name: bytes) -> bytes:
