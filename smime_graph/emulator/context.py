@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from ..loopback.exchange import Request
 from . import resources
-from .mime import Summary, is_address
+from .folders import Folder
+from .mime import Summary, is_address, text_of
 from .refusal import Refusal
 from .store import Account, Item, Store
 
@@ -111,12 +112,15 @@ def _no_user(name: str) -> Refusal:
 
 
 def folder_for(call: Call, account: Account) -> str | None:
-    if call.folder is None:
-        return None
-    name = resources.folder_named(account, call.folder)
-    if name is None:
+    """The key of the folder that the path names, if it names one."""
+    return None if call.folder is None else folder_named(call, account, call.folder).key
+
+
+def folder_named(call: Call, account: Account, name: str) -> Folder:
+    folder = call.store.folders.find(account.number, account.guid, name)
+    if folder is None:
         raise not_found()
-    return name
+    return folder
 
 
 def not_found() -> Refusal:
@@ -134,9 +138,35 @@ def item_for(call: Call, account: Account) -> Item:
     return item
 
 
+def check_unchanged(call: Call, item: Item) -> None:
+    """If-Match: what is there has to be what the client has seen."""
+    wanted = call.headers.get("if-match", "").strip()
+    if wanted in ("", "*") or wanted.removeprefix("W/").strip('"') == item.change_key:
+        return
+    raise Refusal(  # general knowledge, code and text are those of EWS
+        412,
+        "ErrorIrresolvableConflict",
+        "The send or update operation could not be performed because the change key passed in the "
+        "request does not match the current change key for the item.",
+    )
+
+
+def shown(call: Call, account: Account, item: Item) -> dict[str, Any]:
+    """A message as this client wants to see it."""
+    message = resources.message(account, item, immutable=call.immutable)
+    kind = (call.preference("outlook.body-content-type") or "").lower()
+    if kind in ("text", "html"):
+        applied = f'outlook.body-content-type="{kind}"'
+        if applied not in call.applied:
+            call.applied.append(applied)
+        if kind == "text" and message["body"]["contentType"] == "html":
+            message["body"] = {"contentType": "text", "content": text_of(item.summary.body)}
+    return message
+
+
 def entity(call: Call, account: Account, item: Item) -> dict[str, Any]:
     context = f"{context_of(call, account)}/messages/$entity"
-    return {"@odata.context": context} | resources.message(account, item, immutable=call.immutable)
+    return {"@odata.context": context} | shown(call, account, item)
 
 
 def context_of(call: Call, account: Account) -> str:

@@ -13,8 +13,8 @@ from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 from ..loopback.exchange import Response
-from . import metadata, resources
-from .context import Call, account_for, folder_for, not_found
+from . import metadata
+from .context import Call, account_for, folder_for, not_found, shown
 from .exchange import json_response
 from .query import check_options, number, only, path_of, select_properties
 from .refusal import Refusal
@@ -116,10 +116,9 @@ def _shown(
 ) -> dict[str, Any]:
     head = {"@odata.type": "#microsoft.graph.message"}
     if change.item is None:
-        shown = change.immutable_id if call.immutable else change.id
-        return {**head, "@removed": {"reason": "deleted"}, "id": shown}
-    message = resources.message(account, change.item, immutable=call.immutable)
-    return head | only(message, selected)
+        own_id = change.immutable_id if call.immutable else change.id
+        return {**head, "@removed": {"reason": "deleted"}, "id": own_id}
+    return head | only(shown(call, account, change.item), selected)
 
 
 def _link(call: Call, name: str, state: _State) -> str:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ..loopback.exchange import Response
+from . import handlers_folders as folders
 from . import handlers_read as read
 from . import handlers_send as send
+from . import handlers_update as update
 from .context import Call, no_resource
 from .delta import list_changes
 from .handlers_users import get_user
@@ -40,7 +42,10 @@ ENDPOINTS = (
     Endpoint("GET", "messages", read.list_messages, in_folders=True),
     Endpoint("POST", "messages", send.create_message, in_folders=True),
     Endpoint("GET", "messages/{message}", read.get_message, in_folders=True),
-    Endpoint("DELETE", "messages/{message}", read.delete_message, in_folders=True),
+    Endpoint("PATCH", "messages/{message}", update.patch_message, in_folders=True),
+    Endpoint("DELETE", "messages/{message}", update.delete_message, in_folders=True),
+    Endpoint("POST", "messages/{message}/move", update.move_message, in_folders=True),
+    Endpoint("POST", "messages/{message}/copy", update.copy_message, in_folders=True),
     Endpoint("GET", "messages/{message}/$value", read.get_value, in_folders=True),
     # nothing documents PUT today
     Endpoint("PUT", "messages/{message}/$value", send.put_value, in_folders=True, design=True),
@@ -49,8 +54,14 @@ ENDPOINTS = (
         Endpoint("POST", f"messages/{{message}}/{action}", send.act, in_folders=True)
         for action in _ACTIONS
     ),
-    Endpoint("GET", "mailFolders", read.list_folders),
-    Endpoint("GET", "mailFolders/{folder}", read.get_folder),
+    Endpoint("GET", "mailFolders", folders.list_folders),
+    Endpoint("POST", "mailFolders", folders.create_folder),
+    Endpoint("GET", "mailFolders/{folder}", folders.get_folder),
+    Endpoint("PATCH", "mailFolders/{folder}", folders.patch_folder),
+    Endpoint("DELETE", "mailFolders/{folder}", folders.delete_folder),
+    Endpoint("GET", "mailFolders/{folder}/childFolders", folders.list_folders),
+    Endpoint("POST", "mailFolders/{folder}/childFolders", folders.create_folder),
+    Endpoint("POST", "mailFolders/{folder}/move", folders.move_folder),
     Endpoint("GET", "mailFolders/{folder}/messages/delta", list_changes),
     Endpoint("GET", "contacts", read.list_contacts),
 )

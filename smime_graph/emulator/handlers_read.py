@@ -1,13 +1,12 @@
-"""The routes that show messages and folders, and the one that deletes."""
+"""The routes that show messages and contacts."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from ..loopback.exchange import Response
-from . import metadata, resources
-from .context import Call, account_for, context_of, folder_for, item_for, not_found
+from . import metadata
+from .context import Call, account_for, context_of, folder_for, item_for, shown
 from .exchange import json_response
 from .query import (
     check_options,
@@ -19,7 +18,6 @@ from .query import (
     window,
 )
 from .refusal import Refusal
-from .store import FOLDERS, Account
 
 _OPTIONS = frozenset({"$filter", "$top", "$skip", "$select", "$orderby"})
 
@@ -39,10 +37,7 @@ def list_messages(call: Call) -> Response:
         skip=skip,
     )
     selected = select_properties(call, "message", metadata.MESSAGE_PROPERTIES)
-    value = [
-        only(resources.message(account, item, immutable=call.immutable), selected)
-        for item in found[:top]
-    ]
+    value = [only(shown(call, account, item), selected) for item in found[:top]]
     return page(call, account, "messages", value, following=len(found) > top, top=top, skip=skip)
 
 
@@ -57,10 +52,10 @@ def list_contacts(call: Call) -> Response:
     value = []
     for contact in found[:top]:
         extended = contact.pop(_EXTENDED)
-        shown = only(contact, selected)
+        answer = only(contact, selected)
         if held := [one for one in extended if _property(one["id"]) == wanted]:
-            shown[_EXTENDED] = held
-        value.append(shown)
+            answer[_EXTENDED] = held
+        value.append(answer)
     return page(call, account, "contacts", value, following=len(found) > top, top=top, skip=skip)
 
 
@@ -95,46 +90,10 @@ def get_message(call: Call) -> Response:
     check_options(call, frozenset({"$select"}))
     selected = select_properties(call, "message", metadata.MESSAGE_PROPERTIES)
     context = {"@odata.context": f"{context_of(call, account)}/messages/$entity"}
-    message = resources.message(account, item, immutable=call.immutable)
+    message = shown(call, account, item)
     return json_response(200, context | only(message, selected))
 
 
 def get_value(call: Call) -> Response:
     item = item_for(call, account_for(call))
     return Response(200, (("Content-Type", "text/plain"),), call.store.raw(item))
-
-
-def delete_message(call: Call) -> Response:
-    # General knowledge: the first deletion moves to Deleted Items, the second one is final.
-    item = item_for(call, account_for(call))
-    if item.folder == "deleteditems":
-        call.store.delete(item)
-    else:
-        call.store.move(item, "deleteditems", now=call.now, is_draft=item.is_draft)
-    return Response(204)
-
-
-def _folder_shape(call: Call, account: Account, name: str) -> dict[str, Any]:
-    total, unread, size = call.store.count(account, name, now=call.now)
-    return resources.folder(account, name, total=total, unread=unread, size=size)
-
-
-def list_folders(call: Call) -> Response:
-    account = account_for(call)
-    check_options(call, frozenset({"$top", "$skip", "$select"}))
-    top, skip = window(call)
-    selected = select_properties(call, "mailFolder", metadata.FOLDER_PROPERTIES)
-    names = list(FOLDERS)[skip:]
-    value = [only(_folder_shape(call, account, name), selected) for name in names[:top]]
-    return page(call, account, "mailFolders", value, following=len(names) > top, top=top, skip=skip)
-
-
-def get_folder(call: Call) -> Response:
-    account = account_for(call)
-    check_options(call, frozenset({"$select"}))
-    selected = select_properties(call, "mailFolder", metadata.FOLDER_PROPERTIES)
-    name = folder_for(call, account)
-    if name is None:
-        raise not_found()
-    context = {"@odata.context": f"{context_of(call, account)}/mailFolders/$entity"}
-    return json_response(200, context | only(_folder_shape(call, account, name), selected))

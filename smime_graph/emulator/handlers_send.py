@@ -12,8 +12,10 @@ from ..loopback.exchange import Response
 from .context import Call, account_for, entity, folder_for, item_for, no_resource
 from .delivery import add_message_id, submit, unique
 from .exchange import json_response
+from .handlers_update import not_draft
+from .json_message import read_message, read_people
 from .mime import Person, Summary, UnusableMime, summarise
-from .mime_writer import Draft, read_message, read_people, write_message
+from .mime_writer import Draft, write_message
 from .refusal import Refusal
 from .request_body import (
     bad_mime,
@@ -70,20 +72,28 @@ def _summary_of(raw: bytes) -> Summary:
 def create_message(call: Call) -> Response:
     if call.principal is not None or call.folder is not None:
         folder_for(call, account_for(call))
+    marks: Mapping[str, Any] = {}
     if body_kind(call) == "mime":
         if call.folder is not None:  # documented as equal, and fails: GD#16368 = DC#503, DC#189
             raise Refusal(400, "UnableToDeserializePostBody", "were unable to deserialize ")
         raw, summary = read_mime(call, call.request.body, raw_allowed=call.design)
     else:
-        raw = write_message(read_message(json_body(call)))
+        draft = read_message(json_body(call))
+        raw, marks = write_message(draft), draft.marks
         summary = _summary_of(raw)
     account = account_for(call, summary)
     folder = folder_for(call, account) or "drafts"
-    return _created(call, account, raw, summary, folder=folder)
+    return _created(call, account, raw, summary, folder=folder, marks=marks)
 
 
 def _created(
-    call: Call, account: Account, raw: bytes, summary: Summary, *, folder: str = "drafts"
+    call: Call,
+    account: Account,
+    raw: bytes,
+    summary: Summary,
+    *,
+    folder: str = "drafts",
+    marks: Mapping[str, Any] | None = None,
 ) -> Response:
     raw, summary = add_message_id(raw, summary, account)
     item = call.store.insert(
@@ -93,6 +103,7 @@ def _created(
         now=call.now,
         is_draft=True,
         is_read=True,
+        marks=marks,
     )
     place = f"{call.request.origin}/{call.version}/users('{account.guid}')/messages"
     item_id = item.immutable_id if call.immutable else item.id
@@ -107,21 +118,17 @@ def put_value(call: Call) -> Response:
     item = item_for(call, account)
     raw, summary = read_mime(call, call.request.body, raw_allowed=True)
     if not item.is_draft:
-        raise _not_draft()
+        raise not_draft()
     raw, summary = add_message_id(raw, summary, account)
     item = call.store.replace(item, content=call.store.keep(raw, summary), now=call.now)
     return json_response(200, entity(call, account, item))
-
-
-def _not_draft() -> Refusal:
-    return Refusal(400, "ErrorInvalidPropertySet", "Message is not draft.")
 
 
 def send_draft(call: Call) -> Response:
     account = account_for(call)
     item = item_for(call, account)
     if not item.is_draft:
-        raise _not_draft()
+        raise not_draft()
     submit(
         call.store,
         call.rules,

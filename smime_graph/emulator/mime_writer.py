@@ -1,27 +1,38 @@
-"""MIME written here: from the JSON form of a message (a small part of it), and delivery reports.
-
-Of a JSON message only subject, body, recipients, from, replyTo and internetMessageId are
-taken; anything else is refused by name rather than dropped in silence. Replies in JSON carry
-the comment without quoted text.
-"""
+"""MIME written here: messages that came as JSON, files that are attached, delivery reports."""
 
 from __future__ import annotations
 
 import base64
+import re
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any
 
-from .mime import Person, is_address
-from .refusal import Refusal
+from .mime import Person
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file that is attached. `content_id` is without angle brackets."""
+
+    name: str
+    type: str
+    content: bytes = field(repr=False)
+    is_inline: bool = False
+    content_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """The part of a JSON message that is supported."""
+    """What a JSON message says; `given` are the names of its properties in lower case.
 
+    `headers` are header fields of the client's own, `marks` what no header field says, by the
+    names of Graph.
+    """
+
+    given: frozenset[str] = frozenset()
     subject: str | None = None
     body: str | None = None
     html: bool = False
@@ -31,106 +42,98 @@ class Draft:
     bcc: tuple[Person, ...] = ()
     reply_to: tuple[Person, ...] = ()
     message_id: str = ""
+    importance: str = ""
+    wants_receipt: bool = False
+    is_read: bool | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    files: tuple[File, ...] = ()
+    marks: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_message(value: object) -> Draft:
-    """Read a JSON message; raises `Refusal` for what is malformed or not supported."""
-    properties = lower_keys(value, "message")
-    known = ("subject", "body", "torecipients", "ccrecipients", "bccrecipients", "replyto", "from")
-    for name in properties:
-        if name not in (*known, "internetmessageid") and not name.startswith("@odata."):
-            raise Refusal(
-                501, "NotImplemented", f"The emulator takes no '{name[:60]}' in a message."
-            )
-    body = lower_keys(properties.get("body") or {}, "body")
-    kind = _string(body, "contenttype") or "text"
-    if kind.lower() not in ("text", "html"):
-        raise _invalid("body.contentType")
-    author = properties.get("from")
-    return Draft(
-        subject=_string(properties, "subject"),
-        body=_string(body, "content"),
-        html=kind.lower() == "html",
-        author=read_people([author], "from")[0] if author is not None else None,
-        to=read_people(properties.get("torecipients"), "toRecipients"),
-        cc=read_people(properties.get("ccrecipients"), "ccRecipients"),
-        bcc=read_people(properties.get("bccrecipients"), "bccRecipients"),
-        reply_to=read_people(properties.get("replyto"), "replyTo"),
-        message_id=_string(properties, "internetmessageid") or "",
+def header_lines(draft: Draft) -> dict[str, str | None]:
+    """The header fields of a draft by the properties that they stand for; None: no such field."""
+    people = {
+        "from": () if draft.author is None else (draft.author,),
+        "toRecipients": draft.to,
+        "ccRecipients": draft.cc,
+        "bccRecipients": draft.bcc,
+        "replyTo": draft.reply_to,
+    }
+    fields = {"from": "From", "toRecipients": "To", "ccRecipients": "Cc", "bccRecipients": "Bcc"}
+    lines: dict[str, str | None] = {
+        name: f"{fields.get(name, 'Reply-To')}: " + ",\r\n ".join(_mailbox(p) for p in found)
+        if found
+        else None
+        for name, found in people.items()
+    }
+    lines["internetMessageId"] = (
+        f"Message-ID: {clean(draft.message_id)}" if draft.message_id else None
     )
-
-
-def read_people(value: object, name: str) -> tuple[Person, ...]:
-    """Read a collection of recipients; None is an empty one."""
-    if value is None:
-        return ()
-    if not isinstance(value, list):
-        raise _invalid(name)
-    people = []
-    for entry in value:
-        email = lower_keys(lower_keys(entry, name).get("emailaddress"), name)
-        address = (_string(email, "address") or "").strip()
-        if not is_address(address) or not address.isprintable():
-            raise Refusal(400, "ErrorInvalidRecipients", "At least one recipient is not valid.")
-        people.append(Person(_clean(_string(email, "name") or ""), address))
-    return tuple(people)
-
-
-def lower_keys(value: object, name: str) -> dict[str, Any]:
-    """A JSON object by its property names in lower case; two that differ in case alone are
-    refused.
-    """
-    if not isinstance(value, dict):
-        raise _invalid(name)
-    lowered = {key.lower(): entry for key, entry in value.items()}
-    if len(lowered) != len(value):
-        raise _invalid(name)
-    return lowered
-
-
-def _string(properties: Mapping[str, Any], name: str) -> str | None:
-    value = properties.get(name)
-    if value is not None and not isinstance(value, str):
-        raise _invalid(name)
-    return value
-
-
-def _invalid(name: str) -> Refusal:
-    return Refusal(
-        400, "ErrorInvalidParameter", f"The value of the parameter '{name}' is not valid."
+    lines["importance"] = (
+        f"Importance: {draft.importance}" if draft.importance in ("low", "high") else None
     )
-
-
-def _clean(text: str) -> str:
-    # A line end in a subject or a name would start a header field of the client's choice.
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    lines["isReadReceiptRequested"] = (
+        f"Disposition-Notification-To: {_mailbox(draft.author)}"
+        if draft.wants_receipt and draft.author
+        else None
+    )
+    lines["subject"] = f"Subject: {encode_words(clean(draft.subject or ''))}"
+    return lines
 
 
 def write_message(draft: Draft, *, headers: Sequence[tuple[str, str]] = ()) -> bytes:
     """Write a JSON message as MIME; `headers` are further fields, already fit for a header."""
     lines = [f"{name}: {value}" for name, value in headers]
-    if draft.author:
-        lines.append(f"From: {_mailbox(draft.author)}")
-    for name, people in (
-        ("To", draft.to),
-        ("Cc", draft.cc),
-        ("Bcc", draft.bcc),
-        ("Reply-To", draft.reply_to),
-    ):
-        if people:
-            lines.append(f"{name}: " + ",\r\n ".join(_mailbox(p) for p in people))
-    if draft.message_id:
-        lines.append(f"Message-ID: {_clean(draft.message_id)}")
-    lines += [
-        f"Subject: {_encode(_clean(draft.subject or ''))}",
-        "MIME-Version: 1.0",
-        f"Content-Type: text/{'html' if draft.html else 'plain'}; charset=utf-8",
-        "Content-Transfer-Encoding: base64",
-        "",
-        "",
-    ]
-    body = (draft.body or "").encode("utf-8", "replace")
-    return "\r\n".join(lines).encode() + base64.encodebytes(body).replace(b"\n", b"\r\n")
+    lines += [line for line in header_lines(draft).values() if line is not None]
+    lines += [f"{name}: {encode_words(clean(value))}" for name, value in draft.headers]
+    head = "".join(f"{line}\r\n" for line in lines).encode()
+    text = text_entity(draft.body or "", html=draft.html)
+    return put_together(head, text, [file_entity(one) for one in draft.files])
+
+
+def text_entity(text: str, *, html: bool) -> bytes:
+    """A part that is text, or the body of a message."""
+    kind = "html" if html else "plain"
+    return _entity(f"text/{kind}; charset=utf-8", (), text.encode("utf-8", "replace"))
+
+
+def file_entity(file: File) -> bytes:
+    """A part that is a file."""
+    kind = "application/octet-stream"
+    # what has parts of its own would be taken apart again
+    if re.fullmatch(r"(?!multipart|message)[\w.+-]{1,60}/[\w.+-]{1,100}", file.type, re.A | re.I):
+        kind = file.type
+    name = encode_words(clean(file.name)[:180]).replace("\\", "\\\\").replace('"', '\\"')
+    place = "inline" if file.is_inline else "attachment"
+    # Exchange gives every attachment one; here two files of the same bytes are told apart by it
+    own_id = clean(file.content_id)[:200] or f"{uuid.uuid4()}@emulator"
+    more = (
+        f'Content-Disposition: {place}; filename="{name}"; size={len(file.content)}',
+        f"Content-ID: <{own_id}>",
+    )
+    return _entity(f'{kind}; name="{name}"', more, file.content)
+
+
+def _entity(kind: str, more: Sequence[str], content: bytes) -> bytes:
+    lines = (f"Content-Type: {kind}", "Content-Transfer-Encoding: base64", *more, "", "")
+    return "\r\n".join(lines).encode() + base64.encodebytes(content).replace(b"\n", b"\r\n")
+
+
+def put_together(head: bytes, body: bytes | None, attached: Sequence[bytes]) -> bytes:
+    """A message of a header without content fields, and of entities whose bytes stay."""
+    head += b"MIME-Version: 1.0\r\n"
+    if not attached:
+        return head + (text_entity("", html=False) if body is None else body)
+    boundary = f"=_{uuid.uuid4()}".encode()
+    parts = ([] if body is None else [body]) + list(attached)
+    inner = b"".join(b"\r\n--" + boundary + b"\r\n" + part for part in parts)
+    kind = b'Content-Type: multipart/mixed; boundary="' + boundary + b'"\r\n'
+    return head + kind + inner + b"\r\n--" + boundary + b"--\r\n"
+
+
+def clean(text: str) -> str:
+    """Text fit for a header field: a line end would start a field of the client's choice."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _mailbox(person: Person) -> str:
@@ -139,10 +142,11 @@ def _mailbox(person: Person) -> str:
     if person.name.isascii():
         name = person.name.replace("\\", "\\\\").replace('"', '\\"')
         return f'"{name}" <{person.address}>'
-    return f"{_encode(person.name)} <{person.address}>"
+    return f"{encode_words(person.name)} <{person.address}>"
 
 
-def _encode(text: str) -> str:
+def encode_words(text: str) -> str:
+    """Text as encoded words, unless it can stand as it is."""
     if text.isascii() and "=?" not in text and len(text) < 900:
         return text
     # RFC 2047 2: a word has at most 75 characters, and 5 whole characters have at most 20 bytes.
@@ -163,7 +167,7 @@ def write_non_delivery(
     listed = "\r\n".join(recipients)
     return (
         f"From: Mail Delivery <{postmaster}>\r\nTo: {sender}\r\n"
-        f"Subject: {_encode(_clean('Undeliverable: ' + subject))}\r\n"
+        f"Subject: {encode_words(clean('Undeliverable: ' + subject))}\r\n"
         f"Message-ID: <{uuid.uuid4()}@{domain}>\r\nDate: {formatdate(now)}\r\n"
         "Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
         "Content-Type: multipart/report; report-type=delivery-status; "

@@ -12,8 +12,8 @@ import pybase64
 
 from . import metadata
 from .context import Call
+from .json_message import lower_keys
 from .mime import Summary, UnusableMime, summarise
-from .mime_writer import lower_keys
 from .refusal import Refusal
 
 

@@ -7,8 +7,9 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from .folders import Folder, folder_id
 from .mime import Person
-from .store import FOLDERS, Account, Item
+from .store import Account, Item
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -38,26 +39,14 @@ def error(
     }
 
 
-def folder_id(account: Account, name: str) -> str:
-    digest = hashlib.sha256(f"{account.guid}/{name}".encode()).digest()
-    return "AQMkAD" + base64.urlsafe_b64encode(digest[:31]).decode()
-
-
-def folder_named(account: Account, text: str) -> str | None:
-    """The well-known name for a folder's id or its name in any case; None if there is no such
-    folder.
-    """
-    if text.lower() in FOLDERS:
-        return text.lower()
-    return next((name for name in FOLDERS if folder_id(account, name) == text), None)
-
-
-def folder(account: Account, name: str, *, total: int, unread: int, size: int) -> dict[str, Any]:
+def folder(
+    account: Account, folder: Folder, *, children: int, total: int, unread: int, size: int
+) -> dict[str, Any]:
     return {
-        "id": folder_id(account, name),
-        "displayName": FOLDERS[name],
-        "parentFolderId": folder_id(account, "msgfolderroot"),
-        "childFolderCount": 0,
+        "id": folder_id(account.guid, folder.key),
+        "displayName": folder.name,
+        "parentFolderId": folder_id(account.guid, folder.parent),
+        "childFolderCount": children,
         "unreadItemCount": unread,
         "totalItemCount": total,
         "sizeInBytes": size,
@@ -85,7 +74,7 @@ def message(account: Account, item: Item, *, immutable: bool) -> dict[str, Any]:
         "subject": summary.subject,
         "bodyPreview": summary.preview,
         "importance": summary.importance,
-        "parentFolderId": folder_id(account, item.folder),
+        "parentFolderId": folder_id(account.guid, item.folder),
         "conversationId": "AAQkAD" + base64.urlsafe_b64encode(thread[:31]).decode(),
         "isDeliveryReceiptRequested": None,
         "isReadReceiptRequested": summary.wants_read_receipt,
@@ -100,6 +89,7 @@ def message(account: Account, item: Item, *, immutable: bool) -> dict[str, Any]:
         "bccRecipients": [_recipient(p) for p in summary.bcc],
         "replyTo": [_recipient(p) for p in summary.reply_to],
         "flag": {"flagStatus": "notFlagged"},
+        **item.marks,
     }
 
 

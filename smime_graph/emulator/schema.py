@@ -62,5 +62,20 @@ _CHANGES = (
     "UPDATE changes SET gone = 1, last = (SELECT value FROM sequence) WHERE id = old.id; END",
 )
 
+_MORE = (
+    # what a client set on a message and no header field says, as JSON
+    "ALTER TABLE messages ADD COLUMN marks TEXT NOT NULL DEFAULT '{}'",
+    "CREATE TABLE folders (id TEXT PRIMARY KEY, mailbox INTEGER NOT NULL REFERENCES mailboxes, "
+    "parent TEXT NOT NULL, name TEXT NOT NULL COLLATE NOCASE, UNIQUE (mailbox, parent, name))",
+    "CREATE TABLE uploads (id TEXT PRIMARY KEY, secret TEXT NOT NULL, "
+    "message INTEGER NOT NULL REFERENCES messages ON DELETE CASCADE, described TEXT NOT NULL, "
+    "size INTEGER NOT NULL, received INTEGER NOT NULL, expires REAL NOT NULL)",
+    "CREATE INDEX uploads_message ON uploads (message)",
+    "CREATE TABLE chunks (upload TEXT NOT NULL REFERENCES uploads ON DELETE CASCADE, "
+    "start INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (upload, start))",
+    "CREATE TABLE senders (mailbox INTEGER NOT NULL REFERENCES mailboxes, key TEXT NOT NULL, "
+    "on_behalf INTEGER NOT NULL, PRIMARY KEY (mailbox, key)) WITHOUT ROWID",
+)
+
 # STEPS[n] brings a file of version n to n + 1
-STEPS = (_FIRST, _CONTACTS, _CHANGES)
+STEPS = (_FIRST, _CONTACTS, _CHANGES, _MORE)

@@ -19,10 +19,11 @@ from smime_graph.errors import UsageError
 from ..loopback.exchange import Exchange, Request, Response
 from .context import Rules
 from .faults import Fault, Faults
+from .folders import FOLDERS
 from .mime import UnusableMime, is_address, summarise
 from .refusal import Refusal
 from .routes import handle, refused
-from .store import FOLDERS, Account, Item, Outbound, Store
+from .store import Account, Item, Outbound, Store
 
 if TYPE_CHECKING:
     import ssl

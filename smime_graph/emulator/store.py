@@ -15,7 +15,7 @@ import secrets
 import sqlite3
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -24,18 +24,9 @@ from typing import Any
 from smime_graph.errors import UsageError
 from smime_graph.files import make_private
 
+from .folders import FolderTable
 from .mime import Person, Summary
 from .schema import STEPS
-
-FOLDERS = {  # well-known name: display name
-    "inbox": "Inbox",
-    "drafts": "Drafts",
-    "sentitems": "Sent Items",
-    "deleteditems": "Deleted Items",
-    "outbox": "Outbox",
-    "junkemail": "Junk Email",
-    "archive": "Archive",
-}
 
 _APPLICATION = 0x534D4745  # "SMGE": marks the file as one of ours
 _VERSION = len(STEPS)
@@ -43,7 +34,8 @@ _BUSY_SECONDS = 15.0
 
 _COLUMNS = (
     "number, mailbox, folder, id, immutable_id, change_key, digest, size, is_draft, is_read, "
-    "created, modified, received, sent, shown, (SELECT raw FROM contents WHERE digest = shown)"
+    "created, modified, received, sent, shown, marks, "
+    "(SELECT raw FROM contents WHERE digest = shown)"
 )
 
 
@@ -79,6 +71,7 @@ class Item:
     received: float
     sent: float
     shown: bytes
+    marks: Mapping[str, Any]  # what a client has set, by the names of Graph
     summary: Summary
 
 
@@ -131,6 +124,7 @@ class Store:
             ) from None
         try:
             self._db.execute("PRAGMA foreign_keys = ON")
+            self.folders = FolderTable(self._db)
             self._prepare(data)
         except sqlite3.Error as error:
             self._db.close()
@@ -244,25 +238,51 @@ class Store:
         is_read: bool = False,
         visible_at: float = 0.0,
         item_id: str | None = None,
+        received: float | None = None,
+        marks: Mapping[str, Any] | None = None,
     ) -> Item:
         """Store a message. `item_id` is for tests that want to plant one with a certain id."""
         identity = (item_id or new_id("AAMkAD"), new_id("AAkALg"), new_change_key())
         digest, summary = content.digest, content.summary
-        times = now, now, now, _sent(summary, now)
+        times = now, now, now if received is None else received, _sent(summary, now)
         cursor = self._db.execute(
             "INSERT INTO messages (mailbox, folder, id, immutable_id, change_key, "
             "internet_message_id, digest, "
-            "size, is_draft, is_read, created, modified, received, sent, visible_at, shown) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "size, is_draft, is_read, created, modified, received, sent, visible_at, shown, marks) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (account.number, folder, *identity, summary.message_id, digest, content.size)
-            + (is_draft, is_read, *times, visible_at, content.shown),
+            + (is_draft, is_read, *times, visible_at, content.shown)
+            + (json.dumps(marks) if marks else "{}",),
         )
         return Item(
             cursor.lastrowid or 0,
             *(account.number, folder, *identity, digest, content.size, is_draft, is_read),
             *times,
             shown=content.shown,
+            marks=marks or {},
             summary=summary,
+        )
+
+    def mark(self, item: Item, *, is_read: bool, marks: Mapping[str, Any], now: float) -> Item:
+        """Set what is no part of the message; the change key is another one afterwards."""
+        self._db.execute(
+            "UPDATE messages SET is_read = ?, marks = ?, modified = ?, change_key = ? "
+            "WHERE number = ?",
+            (is_read, json.dumps(marks), now, new_change_key(), item.number),
+        )
+        return self._item_of(item.number)
+
+    def copy(self, item: Item, folder: str, *, now: float) -> Item:
+        """Another message of the same bytes."""
+        return self.insert(
+            Account(item.mailbox, "", ""),
+            folder=folder,
+            content=Content(item.digest, item.shown, item.size, item.summary),
+            now=now,
+            is_draft=item.is_draft,
+            is_read=item.is_read,
+            received=item.received,
+            marks=item.marks,
         )
 
     def replace(self, item: Item, *, content: Content, now: float) -> Item:
@@ -275,7 +295,10 @@ class Store:
             + (_sent(content.summary, now), now, new_change_key(), item.number),
         )
         self.release(item)
-        return self._items("number = ?", (item.number,))[0]
+        return self._item_of(item.number)
+
+    def _item_of(self, number: int) -> Item:
+        return self._items("number = ?", (number,))[0]
 
     def move(
         self,
@@ -285,7 +308,7 @@ class Store:
         now: float,
         is_draft: bool = False,
         visible_at: float = 0.0,
-    ) -> None:
+    ) -> Item:
         """Move an item: the id changes, the immutable id does not (Graph, outlook-immutable-id)."""
         self._db.execute(
             "UPDATE messages SET folder = ?, id = ?, change_key = ?, is_draft = ?, modified = "
@@ -293,6 +316,7 @@ class Store:
             "WHERE number = ?",
             (folder, new_id("AAMkAD"), new_change_key(), is_draft, now, visible_at, item.number),
         )
+        return self._item_of(item.number)
 
     def delete(self, item: Item) -> None:
         self._db.execute("DELETE FROM messages WHERE number = ?", (item.number,))
@@ -393,7 +417,13 @@ class Store:
         items = []
         for row in rows:
             flags = bool(row[8]), bool(row[9])
-            columns: tuple[Any, ...] = (*row[:8], *flags, *row[10:15], _load(row[15]))
+            columns: tuple[Any, ...] = (
+                *row[:8],
+                *flags,
+                *row[10:15],
+                json.loads(row[15]),
+                _load(row[16]),
+            )
             items.append(Item(*columns))
         return tuple(items)
 

@@ -527,7 +527,7 @@ def test_a_json_message_is_sent(emulator: Emulator, client: httpx.Client) -> Non
 @pytest.mark.parametrize(
     ("message", "expected"),
     [
-        ({"attachments": []}, (501, "NotImplemented")),
+        ({"singleValueExtendedProperties": []}, (501, "NotImplemented")),
         ({"subject": 7}, (400, "ErrorInvalidParameter")),
         ({"Subject": "a", "subject": "b"}, (400, "ErrorInvalidParameter")),
         ({"body": {"contentType": "rtf"}}, (400, "ErrorInvalidParameter")),
