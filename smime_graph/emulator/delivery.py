@@ -8,7 +8,15 @@ from dataclasses import replace
 from email.utils import formatdate
 from typing import Protocol
 
-from .mime import Person, Summary, add_fields, header_fields, remove_fields, summarise
+from .mime import (
+    Person,
+    Summary,
+    add_fields,
+    field_names,
+    header_fields,
+    remove_fields,
+    summarise,
+)
 from .mime_writer import write_non_delivery
 from .refusal import Refusal
 from .store import Account, Content, Item, Store
@@ -130,7 +138,7 @@ def submit(
 
     given = raw
     raw, summary = add_message_id(raw, summary, account)
-    names = {field.name for field in header_fields(raw)[0]}
+    names = field_names(raw)
     raw, summary = _add_date_and_from(raw, summary, account, now, names=names)
     if rules.breaks_auth_enveloped and (broken := _without_auth_enveloped(raw)) != raw:
         raw, people = broken, (summary.to, summary.cc, summary.bcc)
@@ -250,7 +258,7 @@ def _drop_fields(store: Store, account: Account, raw: bytes) -> bytes:
     DC#424).
     """
     dropped = set()
-    for name in {field.name for field in header_fields(raw)[0]}:
+    for name in field_names(raw):
         if name.startswith("x-"):
             if not store.learn_header(account, name):
                 dropped.add(name)

@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from html import unescape
 from itertools import islice
 from typing import NamedTuple
@@ -83,8 +84,9 @@ _HEADER = re.compile(rb"(?:[^\r\n]++(?:\r\n|\r|\n|\Z))*+")
 # A field with what is folded under it, or a line that is none. RFC 5322 2.2: a name is printable
 # ASCII without the colon; 4.5: obsolete syntax lets white space precede the colon.
 _FIELD = re.compile(
-    rb"(?:([!-9;-~]++)[ \t]*+:)?+([^\r\n]*+(?:(?:\r\n|\r|\n)[ \t][^\r\n]*+)*+)(?:\r\n|\r|\n|\Z)"
+    r"(?:([!-9;-~]++)[ \t]*+:)?+([^\r\n]*+(?:(?:\r\n|\r|\n)[ \t][^\r\n]*+)*+)(?:\r\n|\r|\n|\Z)"
 )
+_NAME = re.compile(rb"([!-9;-~]++)[ \t]*+:")
 
 
 def header_fields(raw: bytes) -> tuple[list[Field], int]:
@@ -93,21 +95,32 @@ def header_fields(raw: bytes) -> tuple[list[Field], int]:
     Lines that are neither a field nor a continuation are passed over.
     Raises `UnusableMime` where the block is longer than `HEADER_LIMIT`.
     """
-    block = _HEADER.match(raw, 0, HEADER_LIMIT + 1)
-    end = block.end() if block else 0  # it is always there: the pattern matches the empty string
+    end = _header_end(raw)
     if end > HEADER_LIMIT:
         raise UnusableMime("the header block is too long")
-    fields = [
-        Field(
-            found[1].decode("ascii").lower(),
-            _text(found[2].translate(None, b"\r\n")).strip(),
-            *found.span(),
-        )
-        for found in _FIELD.finditer(raw, 0, end)
-        if found[1] is not None
-    ]
+    block = raw[:end].decode("latin-1")  # a character for each octet
+    is_text = block.isascii()
+    fields = []
+    for found in _FIELD.finditer(block):
+        name, value = found.groups()
+        if name is not None:
+            value = value.replace("\r", "").replace("\n", "")
+            if not is_text:
+                value = _text(value.encode("latin-1"))
+            fields.append(Field(name.lower(), value.strip(), *found.span()))
     empty = _LINE.match(raw, end)
     return fields, empty.end() if empty else end
+
+
+def field_names(raw: bytes) -> set[str]:
+    """The names of the header's fields, in lower case, as `header_fields` has them."""
+    found = map(_NAME.match, raw[: _header_end(raw)].splitlines())
+    return {one[1].decode("ascii").lower() for one in found if one}
+
+
+def _header_end(raw: bytes) -> int:
+    block = _HEADER.match(raw, 0, HEADER_LIMIT + 1)
+    return block.end() if block else 0  # it is always there: the pattern matches the empty string
 
 
 def remove_fields(raw: bytes, names: Collection[str]) -> bytes:
@@ -162,7 +175,7 @@ def summarise(raw: bytes) -> Summary:
         to=people("to"),
         cc=people("cc"),
         bcc=people("bcc"),
-        date=_date(first("date")),
+        date=_date(first("date")[:100]),
         thread=references[0][:998] if references else "",
         importance=_importance(first("importance"), first("x-priority")),
         wants_read_receipt=bool(first("disposition-notification-to")),
@@ -318,9 +331,10 @@ def _text(data: bytes) -> str:
         return data.decode("latin-1")
 
 
+@lru_cache(maxsize=16)  # many messages are written in the same second
 def _date(value: str) -> float | None:
     try:
-        when = parsedate_to_datetime(value[:100])
+        when = parsedate_to_datetime(value)
         return (when.replace(tzinfo=UTC) if when.tzinfo is None else when).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None

@@ -12,14 +12,13 @@ import re
 import sqlite3
 import uuid
 from collections.abc import Mapping
-from email.utils import formatdate
 from urllib.parse import parse_qsl, unquote
 
 from ..loopback.exchange import Request, Response
 from . import metadata, resources
 from .context import Call, Rules
 from .endpoints import find
-from .exchange import json_response
+from .exchange import http_date, json_response
 from .faults import WWW_AUTHENTICATE
 from .refusal import Refusal
 from .store import Store
@@ -74,7 +73,7 @@ def handle(
         ("client-request-id", client_request_id),
         ("x-ms-ags-diagnostic", '{"ServerInfo":{"DataCenter":"Emulator","Slice":"E"}}'),
         ("Cache-Control", "private"),
-        ("Date", formatdate(now, usegmt=True)),
+        ("Date", http_date(now)),
     )
     return Response(response.status, response.headers + common, response.body)
 

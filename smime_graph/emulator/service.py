@@ -10,7 +10,6 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from email.utils import formatdate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +17,7 @@ from smime_graph.errors import UsageError
 
 from ..loopback.exchange import Exchange, Request, Response
 from .context import Rules
+from .exchange import http_date
 from .faults import Fault, Faults
 from .folders import FOLDERS
 from .mime import UnusableMime, is_address, summarise
@@ -316,7 +316,7 @@ class Emulator:
     def _faulty(self, fault: Fault) -> Response:
         status = fault.status or 500
         now = self._rules.clock()
-        date = ("Date", formatdate(now, usegmt=True))
+        date = ("Date", http_date(now))
         if fault.page:
             kind = ("Content-Type", "text/html; charset=utf-8")
             return Response(status, (kind, *fault.headers, date), _PAGE)

@@ -42,8 +42,14 @@ def _broken(exchange: Exchange, request: httpx.Request) -> httpx.TransportError:
 
 
 def _response(response: Response, request: httpx.Request) -> httpx.Response:
-    headers = list(response.headers)
-    return httpx.Response(response.status, headers=headers, content=response.body, request=request)
+    """As it comes from a socket, to be read by whoever wants it."""
+    headers = [
+        (name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers
+    ]
+    if response.status != 204:
+        headers.append((b"Content-Length", b"%d" % len(response.body)))
+    stream = httpx.ByteStream(response.body)
+    return httpx.Response(response.status, headers=headers, stream=stream, request=request)
 
 
 class Transport(httpx.BaseTransport):

@@ -16,6 +16,7 @@ from smime_graph.emulator.mime import (
     add_fields,
     addresses,
     decode_words,
+    field_names,
     header_fields,
     remove_fields,
     summarise,
@@ -76,6 +77,7 @@ def test_a_header_is_read_as_line_by_line(raw: bytes) -> None:
         (name, mime._text(value).strip().encode("utf-8", "replace"), start, end)
         for name, value, start, end in read_line_by_line(raw)
     ]
+    assert field_names(raw) == {name for name, *_ in fields}
 
 
 def ask(

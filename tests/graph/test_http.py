@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import httpx
@@ -12,25 +9,10 @@ import pytest
 
 from smime_graph.graph import GraphClient
 
+from ..work import calls_of
 from .conftest import Driver
 
 TOKEN = "t" * 2000  # as long as those of Entra ID
-
-
-def calls(function: Callable[[], object]) -> int:
-    """How many functions written in Python are called by one."""
-    found = 0
-
-    def count(_frame: FrameType, event: str, _argument: object) -> None:
-        nonlocal found
-        found += event == "call"
-
-    sys.setprofile(count)
-    try:
-        function()
-    finally:
-        sys.setprofile(None)
-    return found
 
 
 class Canned(httpx.BaseTransport):
@@ -41,8 +23,7 @@ class Canned(httpx.BaseTransport):
 
 def test_a_send_takes_few_calls_however_long_the_token_is(raw: bytes) -> None:
     with GraphClient(TOKEN, transport=Canned()) as graph:
-        graph.send(raw)
-        assert calls(lambda: graph.send(raw)) < 230
+        assert calls_of(lambda: graph.send(raw), of=("call",)) < 230
 
 
 def test_a_request_has_just_these_fields(call: Driver, raw: bytes) -> None:

@@ -8,14 +8,14 @@ made once was made.
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 
 from smime_graph import CA, Contact, Identity, decrypt, encrypt, sign, verify
+
+from ..work import calls_of
 
 _NOW = datetime.now(UTC)
 _SIZES = (6, 24, 96)
@@ -29,24 +29,6 @@ def authority() -> CA:
 @functools.cache
 def people(count: int) -> tuple[Identity, ...]:
     return tuple(authority().issue(f"u{n}@contoso.com", key="p256") for n in range(count))
-
-
-def calls_of(work: Callable[[], object]) -> int:
-    """How many functions are called, of Python and of C."""
-    work()
-    count = 0
-
-    def counting(_: Any, event: str, __: Any) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    before = sys.getprofile()
-    sys.setprofile(counting)
-    try:
-        work()
-    finally:
-        sys.setprofile(before)
-    return count
 
 
 def mail(*, to: Sequence[str] = (), parts: int = 0, lines: int = 1, extra: str = "") -> bytes:
