@@ -60,6 +60,7 @@ TITLES = {
     5083: "AuthEnvelopedData",
     5084: "AES-CCM and AES-GCM in CMS",
     5280: "Certificates and CRLs",
+    5321: "SMTP",
     5322: "Internet messages",
     5480: "Elliptic curve keys",
     5652: "Cryptographic Message Syntax",

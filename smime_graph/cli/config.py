@@ -72,7 +72,9 @@ def apply(ctx: click.Context, named: str | None, verb: list[str]) -> None:
 
 
 # what these submit may be kept from going out in the clear by the configuration alone
-_SUBMITTING = ("send", "reply", "reply-all", "forward", "draft", "draft-update", "sendmail")
+_SUBMITTING = (
+    *("send", "reply", "reply-all", "forward", "draft", "draft-update", "sendmail", "gateway"),
+)
 
 
 def _is_there(path: Path, verb: list[str]) -> bool:

@@ -74,6 +74,16 @@ class KeyRing:
             self._opened = self._open_signers()
         return self._opened
 
+    def senders(self) -> list[Identity]:
+        """Those of the signers' files, and all of a folder's: one of them signs."""
+        found: list[Identity] = []
+        for number, path in enumerate(self._signers):
+            if is_uri(path):
+                found.append(self._open_token(path, number))
+            else:
+                found += self._open(path, number, _load_folder if is_folder(path) else _load_alone)
+        return found
+
     def _open_signers(self) -> list[Identity]:
         return [
             self._open_token(path, number) if is_uri(path) else self._open(path, number, _load_one)
@@ -146,6 +156,27 @@ def _load_certificates(path: str, passwords: Sequence[str]) -> tuple[Certificate
 
 def _load_one(path: str, passwords: Sequence[str]) -> Identity:
     return Identity.load(path, password=next(iter(passwords), None))
+
+
+def _load_alone(path: str, passwords: Sequence[str]) -> list[Identity]:
+    return [_load_one(path, passwords)]
+
+
+def _load_folder(path: str, passwords: Sequence[str]) -> list[Identity]:
+    """Of each file with a key; a folder holds certificates as well."""
+    found, closed = [], []
+    for file in files_of(path):
+        try:
+            found.append(_load_one(str(file), passwords))
+        except WrongPassword as error:
+            closed.append(error)
+        except UsageError:
+            continue
+    if not found:
+        raise closed[0] if closed else UsageError(f"{file_name(path)} holds no key to sign with")
+    for one in closed:
+        _warn_of_closed(one)
+    return found
 
 
 def _load_all(path: str, passwords: Sequence[str]) -> Sequence[Identity]:

@@ -371,41 +371,32 @@ def _make_bcc(
     fields: list[HeaderField], invocation: Invocation, domain: str | None
 ) -> list[HeaderField]:
     """A Bcc for the arguments that stand in no header."""
-    from ..pki.address import mailbox, mailboxes, parse_header_addresses
+    from ..pki.address import parse_header_addresses
+    from ..submission.envelope import bcc_field, compare, resent
 
-    resent = [f.name for f in fields if f.name.lower() in ("resent-to", "resent-cc", "resent-bcc")]
-    if resent and invocation.from_header:
+    if invocation.from_header and (name := resent(fields)) is not None:
         raise MalformedMessage(
-            f"the message was sent before, and {resent[0]} names who gets it now: Graph would send"
+            f"the message was sent before, and {name} names who gets it now: Graph would send"
             " it to those of To, Cc and Bcc once more",
             hint="forward it as a message of its own",
         )
-    named = [
-        one
-        for field in fields
-        if field.name.lower() in ("to", "cc", "bcc")
-        for one in parse_header_addresses(field.value)
-    ]
     asked: list[str] = []
     for argument in invocation.recipients:
         for piece in argument.split(","):
             if piece.strip():
                 asked += parse_header_addresses(_complete(piece, domain, "the command line"))
-    wanted, shown = mailboxes(tuple(asked)), mailboxes(tuple(named))
-    others = [one for one in named if mailbox(one) not in wanted]
-    if others and not invocation.from_header:
+    found = compare(fields, asked)
+    if found.others and not invocation.from_header:
         raise UsageError(
-            f"the header names {', '.join(others[:10])}, whom the arguments do not: Graph would"
-            " send it to them as well",
+            f"the header names {', '.join(found.others[:10])}, whom the arguments do not: Graph"
+            " would send it to them as well",
             hint="use -t, or name everyone",
         )
-    if not named and not asked:
+    if not found.named and not asked:
         raise MalformedMessage(
             "the message names no recipient in To, Cc or Bcc", hint="name one, there or as argument"
         )
-    unseen = [one for one in asked if mailbox(one) not in shown]
-    unique = list(dict.fromkeys(unseen))
-    return [_field("Bcc", ",\r\n ".join(unique))] if unique else []
+    return [bcc_field(found.unseen)] if found.unseen else []
 
 
 COMMANDS = {"sendmail": sendmail}

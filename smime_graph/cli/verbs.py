@@ -41,6 +41,7 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "emulate": ("emulate", "Serve an emulated Graph on this machine."),
         "outbox": ("outbox", "Messages stored before they are sent: list, run, retry, drop."),
         "sendmail": ("sendmail", "Take a message as /usr/sbin/sendmail does."),
+        "gateway": ("gateway", "Take mail by SMTP, seal it, and send it through Graph."),
     },
     "Certificates": {
         "contacts": (

@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from email.message import Message
 from email.utils import format_datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import cast
 
@@ -143,12 +144,16 @@ class Outgoing:
         """This message for somebody in Bcc alone (RFC 9787 9.4.1).
 
         It has a Message-ID of its own: it is another message, and mailboxes take two of one id for
-        one. Outside it names no recipient but this one; To and Cc stand inside.
+        one. It is always the same, so that a copy that is made again is not sent again. Outside it
+        names no recipient but this one; To and Cc stand inside.
         """
         made = self.without_bcc()
         made._one = address
-        if self.message.all("Message-ID"):
-            fresh = HeaderField("Message-ID", _message_id(self.message))
+        if (message_id := self.message.get("Message-ID")) is not None:
+            text = repr((message_id, mailbox(address) or address))
+            left = sha256(text.encode("utf-8", "replace")).hexdigest()[:40]
+            line = f"Message-ID: <{left}@{_domain(self.message)}>\r\n"
+            fresh = HeaderField("Message-ID", line.encode())
             kept = [one for one in made._outer if one.name.lower() != "message-id"]
             made._outer = [fresh, *kept]
         return made

@@ -1,0 +1,114 @@
+"""What is made of a message: its sender's key, its recipients, its Message-ID."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from smime_graph import EXCHANGE, Contacts, MalformedMessage, PolicyRefusal
+from smime_graph.gateway.sealing import NobodyKnows, Sealer
+from smime_graph.smime.entity import Entity
+
+from .conftest import People, mail
+
+BOB = ["bob@contoso.com"]
+
+
+@pytest.fixture
+def sealer(people: People) -> Sealer:
+    book = str(people.folder / "book.db")
+    return Sealer([people.alice, people.dora], book=book, trust=None, policy=EXCHANGE)
+
+
+def test_the_key_is_the_senders_and_one_that_is_good_now(people: People) -> None:
+    now = datetime.now(UTC)
+    old = people.ca.issue("alice@contoso.com", key="p256", not_after=now - timedelta(hours=1))
+    soon = people.ca.issue("alice@contoso.com", key="p256", not_after=now + timedelta(hours=1))
+    made = Sealer([old, soon, people.alice, people.dora], book=None, trust=None, policy=EXCHANGE)
+    for sender, identity in (
+        ("Alice@contoso.com", people.alice),
+        ("dora@contoso.com", people.dora),
+    ):
+        found = made.complete(mail(sender=sender).encode(), mail_from="", recipients=BOB)
+        assert found.identity is identity
+    alone = Sealer([old], book=None, trust=None, policy=EXCHANGE)
+    found = alone.complete(mail().encode(), mail_from="", recipients=BOB)
+    with pytest.raises(PolicyRefusal, match="expired"):
+        alone.sign(found)
+
+
+def test_everyone_without_a_certificate_is_named(sealer: Sealer) -> None:
+    to = ["bob@contoso.com", "dave@contoso.com", "eve@contoso.com"]
+    found = sealer.complete(mail(", ".join(to)).encode(), mail_from="", recipients=to)
+    with pytest.raises(NobodyKnows) as caught:
+        sealer.seal(found)
+    assert caught.value.missing == ("dave@contoso.com", "eve@contoso.com")
+
+
+@pytest.mark.parametrize("book", [None, "not-there.db"])
+def test_without_a_book_nobody_is_known(people: People, book: str | None) -> None:
+    made = Sealer([people.alice], book=book, trust=None, policy=EXCHANGE)
+    found = made.complete(mail().encode(), mail_from="", recipients=BOB)
+    with pytest.raises(NobodyKnows):
+        made.seal(found)
+
+
+def test_with_roots_a_certificate_has_to_validate(people: People, tmp_path: Path) -> None:
+    from smime_graph import CA
+
+    book = str(people.folder / "book.db")
+    other = CA("Other Root", key="p256").trust
+    for trust, is_known in ((people.ca.trust, True), (other, False)):
+        made = Sealer([people.alice], book=book, trust=trust, policy=EXCHANGE)
+        found = made.complete(mail().encode(), mail_from="", recipients=BOB)
+        if is_known:
+            assert len(made.seal(found)) == 1
+        else:
+            with pytest.raises(NobodyKnows):
+                made.seal(found)
+
+
+def test_a_book_that_cannot_be_read_is_not_an_empty_one(people: People, tmp_path: Path) -> None:
+    (tmp_path / "damaged.db").write_bytes(b"no book" * 1000)
+    made = Sealer([people.alice], book=str(tmp_path / "damaged.db"), trust=None, policy=EXCHANGE)
+    found = made.complete(mail().encode(), mail_from="", recipients=BOB)
+    with pytest.raises(Exception, match="address book") as caught:
+        made.seal(found)
+    assert not isinstance(caught.value, PolicyRefusal)
+
+
+def test_a_certificate_that_comes_into_the_book_is_used_at_once(
+    sealer: Sealer, people: People
+) -> None:
+    found = sealer.complete(
+        mail("dave@contoso.com").encode(), mail_from="", recipients=["dave@contoso.com"]
+    )
+    with pytest.raises(NobodyKnows):
+        sealer.seal(found)
+    with Contacts(people.folder / "book.db") as book:
+        book.add([people.ca.issue("dave@contoso.com", key="p256").certificate])
+    assert len(sealer.seal(found)) == 1
+
+
+def test_an_id_is_made_up_once_for_what_can_be_told_apart(sealer: Sealer) -> None:
+    bare = b"From: alice@contoso.com\nTo: bob@contoso.com\n\nx\n"
+    dated = b"Date: Sun, 22 Nov 2026 12:00:00 +0000\n" + bare
+
+    def identified(raw: bytes, to: list[str]) -> str | None:
+        found = sealer.complete(raw, mail_from="", recipients=to)
+        assert Entity(found.raw).get("Date")
+        return Entity(found.raw).get("Message-ID")
+
+    assert identified(dated, BOB) == identified(dated, BOB)
+    assert identified(dated, BOB) != identified(dated + b"y", BOB)
+    assert identified(dated, BOB) != identified(dated, [*BOB, "carol@contoso.com"])
+    # without a Date it could be the second alarm as well as the first one again
+    assert identified(bare, BOB) != identified(bare, BOB)
+
+
+@pytest.mark.parametrize("sender", ["", "no address", "alice"])
+def test_nobody_wrote_it_where_neither_says(sealer: Sealer, sender: str) -> None:
+    with pytest.raises(MalformedMessage):
+        sealer.complete(b"To: bob@contoso.com\n\nx\n", mail_from=sender, recipients=BOB)
