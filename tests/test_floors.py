@@ -27,6 +27,7 @@ DRIVERS = {
     "smime_graph.graph",
     "smime_graph.graph._client",
     "smime_graph.graph._http",
+    "smime_graph.graph._queue_postgres",
     "smime_graph.deadlines",
     "smime_graph.graph.auth",
     "smime_graph.graph.outbox",

@@ -160,8 +160,11 @@ def _value(path: Path, table: str, key: str, value: Any, option: click.Option) -
             raise ConfigurationError(f"{path}: [{table}] {key} is empty, wanted a file")
         may_be_address = getattr(option.type, "may_be_address", False)
         words = getattr(option.type, "words", ())
+        prefixes = getattr(option.type, "prefixes", ())
         items = [
-            item if item in words else _beside(path, item, may_be_address=may_be_address)
+            item
+            if item in words or str(item).startswith(prefixes)
+            else _beside(path, item, may_be_address=may_be_address)
             for item in items
         ]
     return items if option.multiple else items[0]

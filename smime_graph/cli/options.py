@@ -88,6 +88,13 @@ class TrustPath(FilePath):
     words = ("system",)
 
 
+class OutboxPlace(FilePath):
+    """A file, or a server's address, which may hold a password."""
+
+    name = "outbox"
+    prefixes = ("postgresql:", "postgres:")  # of what is no path
+
+
 FILE = FilePath()  # ParamType is generic in new versions of click only, hence the ignores
 
 

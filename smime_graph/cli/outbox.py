@@ -13,7 +13,7 @@ from ..errors import GraphError, UsageError
 from . import files, graph_client, terminal
 from .context import run_of
 from .graph_client import Place
-from .options import FILE, option, verb
+from .options import OutboxPlace, option, verb
 
 if TYPE_CHECKING:
     from ..graph import Outbox, OutboxMessage, OutboxRun
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 outbox_option = option(
     "--outbox",
-    type=FILE,
-    metavar="FILE",
+    type=OutboxPlace(),
+    metavar="FILE|URL",
     help="Store it there first; what cannot be sent now is sent by 'outbox run'.",
 )
 
-_file = click.argument("file", metavar="FILE")
+_file = click.argument("file", metavar="FILE|URL")
 _ids = click.argument("ids", nargs=-1, required=True, type=click.IntRange(min=1), metavar="ID...")
 
 # what send says of a message, by its state in the outbox
@@ -55,7 +55,7 @@ def submit(raw: bytes, path: str, place: Place, *, via: Via) -> None:
             raw, user=place.user, via=via, wire=place.wire, size_limit=place.size_limit
         )
         run = run_of(click.get_current_context())
-        named = f"message {stored.id} of the outbox {file_name(path)}"
+        named = f"message {stored.id} of the outbox {outbox.name}"
         try:
             stored = _try(outbox, stored, place)
         except (KeyboardInterrupt, SystemExit):
@@ -122,8 +122,9 @@ def run_queue(path: str, place: Place, *, forever: bool = False) -> OutboxRun:
 
 def _open(path: str, *, must_exist: bool = True) -> Outbox:
     from ..graph import Outbox
+    from ..graph.outbox import is_server
 
-    if must_exist and "://" not in path and not Path(path).exists():
+    if must_exist and not is_server(path) and not Path(path).exists():
         raise UsageError(
             f"{file_name(path)} is not there", hint="name the file that send --outbox has made"
         )
@@ -267,7 +268,11 @@ def drop(file: str, ids: tuple[int, ...]) -> None:
 )
 @click.pass_context
 def outbox(ctx: click.Context) -> None:
-    """Messages that are stored before they are sent: what is there, and what became of it."""
+    """Messages that are stored before they are sent: what is there, and what became of it.
+
+    An outbox is a file; or, for workers on several machines, postgresql://USER@HOST/DATABASE (extra
+    postgres). Its password is best left to ~/.pgpass or PGPASSWORD: others see a command line.
+    """
     if ctx.invoked_subcommand is None:
         raise UsageError(
             "outbox is followed by list, run, retry or drop",

@@ -8,6 +8,7 @@ message, are in `outbox`.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -131,7 +132,7 @@ class _Courier:
             found = yield from _settle.drafts_since(
                 box,
                 row.message_id,
-                began_by=_settle.since(row.drafting),
+                began_by=self._since(row.drafting),
                 recipients=row.recipients,
             )
             if found is None:
@@ -218,11 +219,27 @@ class _Courier:
             yield from _settle.settle(
                 self._box,
                 row.message_id,
-                began_by=_began(row) if began is None else _settle.since(began),
+                began_by=self._began() if began is None else self._since(began),
                 recipients=row.recipients,
                 draft_id=self._draft_id,
             )
         )
+
+    def _began(self) -> _settle.Began:
+        """When the attempt began, by the server's clock: as known then, or by the store's."""
+        if self._row.server_began is not None:
+            began = float(int(self._row.server_began))
+            return lambda _: began
+        return self._since(self._row.began or 0.0)
+
+    def _since(self, when: float) -> _settle.Began:
+        """A time of the store's clock by that of the server, whose answer has just come."""
+
+        def began(look: Response) -> float | None:
+            date = _answers.date_of(look)
+            return None if date is None else math.floor(date - (self._queue.now() - when))
+
+        return began
 
     def _may_go_again(self, seen: Seen) -> bool:
         """May it be sent once more, although nobody knows whether it was?
@@ -358,14 +375,6 @@ class _Courier:
         )
         yield OnDisk(finish)
         return Carried(self._row.id, state, trouble)
-
-
-def _began(row: Row) -> _settle.Began:
-    """When the attempt began, by the server's clock: as it was known then, or by ours."""
-    if row.server_began is not None:
-        began = float(int(row.server_began))
-        return lambda _: began
-    return _settle.since(row.began or 0.0)
 
 
 def _is_no_right(error: GraphRefused) -> bool:

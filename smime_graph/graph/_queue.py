@@ -1,71 +1,53 @@
-"""The file of an outbox: what is to be sent, how far each message is, and who is at it. SQLite.
+"""The messages of an outbox: what is to be sent, how far each one is, and who is at it. SQL.
 
 Each change is one transaction, so whoever is killed leaves the state before it or behind it. Two of
-them are on the disk before they return (`synchronous=FULL`): a new message, because its writer
-forgets it then, and the beginning of an attempt, because its first byte leaves then. The others may
-be lost with the power: each of them is found again by looking into the mailbox.
+them are on the disk before they return ("on disk"): a new message, because its writer forgets it
+then, and the beginning of an attempt, because its first byte leaves then. The others may be lost
+with the power: each of them is found again by looking into the mailbox.
 
 A message is carried by whoever has its lease. Leases, the waiting that Graph asks for and the
-number of messages carried at once are in the file, so that threads and processes share them. A
-lease has a name that is used once: who has lost it can change nothing any more, except that what
-was sent stays sent. It ends with its time, or with the process that has it, where the system tells.
+number of messages carried at once are in the store, so that threads, processes and, where it is a
+server's, machines share them. A lease has a name that is used once: who has lost it can change
+nothing any more, except that what was sent stays sent. It ends with its time, or with the process
+that has it, where the system tells.
+
+There are two stores, `_queue_sqlite` and `_queue_postgres`. What is here holds in both, and so does
+its SQL: parameters are `:named`, `least` and `greatest` are PostgreSQL's.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
 import secrets
-import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, cast, get_args
 
-from ..database import BUSY_SECONDS, Database
 from ..errors import UsageError
 from ._outgoing import Via
 from ._sending import Sending
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 OutboxState: TypeAlias = Literal["queued", "trying", "sent", "unknown", "failed"]
+# how a transaction runs: a statement alone, several that see one moment, a change, and a change
+# that is on the disk when it is over
+Mode: TypeAlias = Literal["one", "read", "change", "on disk"]
 
 # Exchange carries out 4 requests of an app at once, and throttles more ("Throttling limits").
 AT_ONCE = 4
 
-_APPLICATION = 0x534D474F  # "SMGO": marks the file as one of ours
+APPLICATION = 0x534D474F  # "SMGO": marks the store as one of ours
 _MOST_ATTEMPTS = 20  # of a message that are remembered, the latest
 _ERROR = 1000  # characters
 _FAR = 172_800.0  # seconds; what is due later was written by a clock that was wrong
-
-# Step n makes a file of version n one of version n + 1. Files are out there: never change a step.
-# Times are Unix seconds; `due` NULL: nothing is to be done unless a person says so. `began` is the
-# earliest attempt of which nobody knows what became of it.
-_STEPS: tuple[str, ...] = (
-    """
-    CREATE TABLE messages (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB NOT NULL UNIQUE, mailbox TEXT NOT NULL,
-        message_id TEXT NOT NULL, recipients TEXT NOT NULL, via TEXT NOT NULL,
-        size INTEGER NOT NULL, state TEXT NOT NULL, created REAL NOT NULL, changed REAL NOT NULL,
-        due REAL, lease TEXT NOT NULL DEFAULT '', lease_until REAL NOT NULL DEFAULT 0,
-        attempts INTEGER NOT NULL DEFAULT 0, looks INTEGER NOT NULL DEFAULT 0,
-        drafting REAL, draft_id TEXT, began REAL, server_began REAL, error TEXT);
-    CREATE INDEX messages_due ON messages (due) WHERE due IS NOT NULL;
-    CREATE INDEX messages_leased ON messages (lease_until) WHERE lease_until > 0;
-    CREATE INDEX messages_state ON messages (state, changed);
-    CREATE TABLE contents (
-        id INTEGER PRIMARY KEY REFERENCES messages ON DELETE CASCADE, raw BLOB NOT NULL);
-    CREATE TABLE attempts (
-        message INTEGER NOT NULL REFERENCES messages ON DELETE CASCADE, number INTEGER NOT NULL,
-        began REAL NOT NULL, client_request_id TEXT, request_id TEXT, outcome TEXT,
-        PRIMARY KEY (message, number)) WITHOUT ROWID;
-    CREATE TABLE mailboxes (
-        mailbox TEXT PRIMARY KEY, not_before REAL NOT NULL, failures INTEGER NOT NULL)
-    """,
-)
 
 _ROWS = (
     "id, mailbox, message_id, recipients, via, size, state, created, changed, due, lease,"
@@ -99,6 +81,17 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Entry:
+    """A message that is put in."""
+
+    raw: bytes = field(repr=False)
+    mailbox: str
+    message_id: str
+    recipients: frozenset[str]
+    via: Via
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One attempt to send: when it began, the ids of its request, and what came of it."""
 
@@ -113,128 +106,165 @@ class LeaseLost(Exception):
     """Somebody else carries the message now, or a person has taken it away."""
 
 
-class Queue(Database):
-    """The file at `path`, as a `Database`. `clock` gives Unix seconds, `ticks` seconds of a clock
-    that nobody sets.
+class Damaged(Exception):
+    """What is stored was put there by no outbox."""
+
+
+class _Busy(Exception):
+    """Others have taken what the mailbox may carry at once."""
+
+
+def _transaction(
+    mode: Mode,
+) -> Callable[[Callable[Concatenate[Any, float, P], T]], Callable[Concatenate[Any, P], T]]:
+    """A method that runs in a transaction, with the time of its store as its first argument.
+
+    It may run several times, where a server was lost in the middle or would not have two at once.
     """
+
+    def decorate(
+        method: Callable[Concatenate[Any, float, P], T],
+    ) -> Callable[Concatenate[Any, P], T]:
+        @functools.wraps(method)
+        def run(self: Any, *args: P.args, **kwargs: P.kwargs) -> T:
+            done: T = self._transact(lambda now: method(self, now, *args, **kwargs), mode)
+            return done
+
+        return cast("Callable[Concatenate[Any, P], T]", run)
+
+    return decorate
+
+
+class Queue(ABC):
+    """`clock` gives Unix seconds, `ticks` seconds of a clock that nobody sets."""
+
+    # behind the query for rows that are changed then, and for one that nobody else is changing
+    _LOCKED, _NOBODYS = "", ""
 
     def __init__(
         self,
-        path: str | PathLike[str],
         *,
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.now, self._ticks = clock, ticks
+        self._clock, self._ticks = clock, ticks
         self._server: tuple[float, float] | None = None
         self._process = _name_of_process()
-        super().__init__(path, what="outbox", application=_APPLICATION, steps=_STEPS)
 
     @property
+    @abstractmethod
     def name(self) -> str:
-        return self._name
+        """What it is called, without a password."""
 
-    def _prepare(self) -> None:
-        with self._reading():
-            self._version()  # before anything is written to a file that is none of ours
-        self._turn_wal_on()
-        super()._prepare()
+    @abstractmethod
+    def close(self) -> None: ...
 
-    def _turn_wal_on(self) -> None:
-        # the one step for which SQLite does not wait when two processes make a file at once
-        end = time.monotonic() + BUSY_SECONDS
-        while True:
-            try:
-                self._db.execute("PRAGMA journal_mode = WAL")
-                return
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > end:
-                    raise
-                time.sleep(0.02)
+    @abstractmethod
+    def _transact(self, work: Callable[[float], T], mode: Mode) -> T:
+        """What the work gives, which is done whole or not at all; UsageError where it cannot be."""
 
-    @contextmanager
-    def _changing(self, *, on_disk: bool = False) -> Iterator[None]:
-        with self._lock, self._naming():
-            self._db.execute(f"PRAGMA synchronous = {'FULL' if on_disk else 'NORMAL'}")
-            with super()._changing():
-                yield
+    @abstractmethod
+    def _execute(self, query: str, **values: Any) -> Any:
+        """The cursor (PEP 249) of a query; within a transaction."""
 
-    def _one(self, query: str, *values: Any) -> Any:
-        return self._db.execute(query, values).fetchone()
+    def now(self) -> float:
+        """The time of the store, in Unix seconds: what leases are measured by."""
+        return self._clock()
+
+    def _one(self, query: str, **values: Any) -> Any:
+        return self._execute(query, **values).fetchone()
+
+    def _may_carry(self, mailbox: str, now: float) -> bool:
+        """Is there room for one more still? Asked in the transaction that takes it."""
+        del mailbox, now
+        return True  # where one transaction waits for another
 
     # --- what people do ---------------------------------------------------------------------------
 
-    def add(
-        self, raw: bytes, *, mailbox: str, message_id: str, recipients: frozenset[str], via: Via
-    ) -> tuple[Row, bool]:
-        """Put a message in, and have it on disk; what is there already stays, and is given."""
-        people = json.dumps(sorted(recipients))
-        key = hashlib.sha256(json.dumps([mailbox.lower(), message_id, people]).encode()).digest()
-        now = self.now()
-        with self._changing(on_disk=True):
-            known = self._one(f"SELECT {_ROWS} WHERE key = ?", key)
-            if known is not None:
-                return _row(known), False
-            cursor = self._db.execute(
-                "INSERT INTO messages (key, mailbox, message_id, recipients, via, size, state,"
-                " created, changed, due) VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)",
-                (key, mailbox, message_id, people, via, len(raw), now, now, now),
-            )
-            self._db.execute("INSERT INTO contents VALUES (?, ?)", (cursor.lastrowid, raw))
-            return self._get(cursor.lastrowid), True
+    @_transaction("on disk")
+    def add(self, now: float, entries: Sequence[Entry]) -> list[Row]:
+        """Put messages in, and have them on disk; what is there already stays, and is given."""
+        return [self._add(entry, now) for entry in entries]
+
+    def _add(self, entry: Entry, now: float) -> Row:
+        people = json.dumps(sorted(entry.recipients))
+        name = json.dumps([entry.mailbox.lower(), entry.message_id, people])
+        key = hashlib.sha256(name.encode()).digest()
+        known = self._one(f"SELECT {_ROWS} WHERE key = :key", key=key)
+        if known is not None:
+            return _row(known)
+        made = self._one(
+            "INSERT INTO messages (key, mailbox, message_id, recipients, via, size, state,"
+            " created, changed, due) VALUES (:key, :mailbox, :message_id, :people, :via, :size,"
+            " 'queued', :now, :now, :now) ON CONFLICT (key) DO NOTHING RETURNING id",
+            key=key,
+            mailbox=entry.mailbox,
+            message_id=entry.message_id,
+            people=people,
+            via=entry.via,
+            size=len(entry.raw),
+            now=now,
+        )
+        if made is None:  # somebody else has just put it in
+            return _row(self._one(f"SELECT {_ROWS} WHERE key = :key", key=key))
+        self._execute("INSERT INTO contents VALUES (:id, :raw)", id=made[0], raw=entry.raw)
+        return self._get(made[0])
 
     def _get(self, number: object) -> Row:
-        return _row(self._one(f"SELECT {_ROWS} WHERE id = ?", number))
+        return _row(self._one(f"SELECT {_ROWS} WHERE id = :id", id=number))
 
-    def get(self, number: int) -> Row | None:
-        with self._lock, self._naming():
-            found = self._one(f"SELECT {_ROWS} WHERE id = ?", number)
-            return None if found is None else _row(found)
+    @_transaction("one")
+    def get(self, now: float, number: int) -> Row | None:
+        del now
+        found = self._one(f"SELECT {_ROWS} WHERE id = :id", id=number)
+        return None if found is None else _row(found)
 
-    def rows(self) -> list[tuple[Row, tuple[Attempt, ...]]]:
+    @_transaction("read")
+    def rows(self, now: float) -> list[tuple[Row, tuple[Attempt, ...]]]:
         """All messages, the oldest first, each with its attempts."""
-        with self._reading():
-            found = self._db.execute(f"SELECT {_ROWS} ORDER BY id").fetchall()
-            attempts: dict[int, list[Attempt]] = {}
-            for message, *rest in self._db.execute(
-                "SELECT message, number, began, client_request_id, request_id, outcome"
-                " FROM attempts ORDER BY message, number"
-            ):
-                attempts.setdefault(message, []).append(_attempt(*rest))
-            return [(_row(one), tuple(attempts.get(one[0], ()))) for one in found]
+        del now
+        found = self._execute(f"SELECT {_ROWS} ORDER BY id").fetchall()
+        attempts: dict[int, list[Attempt]] = {}
+        for message, *rest in self._execute(
+            "SELECT message, number, began, client_request_id, request_id, outcome"
+            " FROM attempts ORDER BY message, number"
+        ):
+            attempts.setdefault(message, []).append(_attempt(*rest))
+        return [(_row(one), tuple(attempts.get(one[0], ()))) for one in found]
 
-    def retry(self, numbers: Sequence[int]) -> None:
+    @_transaction("on disk")
+    def retry(self, now: float, numbers: Sequence[int]) -> None:
         """Queue messages again that are unknown or failed, or wait, and leave their mailboxes alone
         no longer; UsageError changes nothing.
         """
-        now = self.now()
-        with self._changing(on_disk=True):
-            for row in self._named(numbers, now, what="sent again"):
-                if row.state == "sent":
-                    raise UsageError(
-                        f"message {row.id} of the outbox was sent, so it is not sent again",
-                        hint="drop it and put it in again if it is to go out a second time",
-                    )
-                self._db.execute(
-                    "UPDATE messages SET state = 'queued', due = ?, changed = ?, looks = 0,"
-                    " lease = '', lease_until = 0 WHERE id = ?",
-                    (now, now, row.id),
+        rows = self._named(numbers, now, what="sent again")
+        for row in rows:
+            if row.state == "sent":
+                raise UsageError(
+                    f"message {row.id} of the outbox was sent, so it is not sent again",
+                    hint="drop it and put it in again if it is to go out a second time",
                 )
-                self._db.execute("DELETE FROM mailboxes WHERE mailbox = ?", (row.mailbox,))
+            self._execute(
+                "UPDATE messages SET state = 'queued', due = :now, changed = :now, looks = 0,"
+                " lease = '', lease_until = 0 WHERE id = :id",
+                now=now,
+                id=row.id,
+            )
+        for mailbox in sorted({row.mailbox for row in rows}):
+            self._execute("DELETE FROM mailboxes WHERE mailbox = :mailbox", mailbox=mailbox)
 
-    def drop(self, numbers: Sequence[int]) -> list[Row]:
+    @_transaction("on disk")
+    def drop(self, now: float, numbers: Sequence[int]) -> list[Row]:
         """Take messages out; UsageError changes nothing."""
-        now = self.now()
-        with self._changing(on_disk=True):
-            rows = self._named(numbers, now, what="dropped")
-            for row in rows:
-                self._db.execute("DELETE FROM messages WHERE id = ?", (row.id,))
+        rows = self._named(numbers, now, what="dropped")
+        for row in rows:
+            self._execute("DELETE FROM messages WHERE id = :id", id=row.id)
         return rows
 
     def _named(self, numbers: Sequence[int], now: float, *, what: str) -> list[Row]:
         rows = []
-        for number in numbers:
-            found = self._one(f"SELECT {_ROWS} WHERE id = ?", number)
+        for number in sorted(set(numbers)):
+            found = self._one(f"SELECT {_ROWS} WHERE id = :id{self._LOCKED}", id=number)
             if found is None:
                 raise UsageError(
                     f"the outbox has no message {number}", hint="outbox list shows what it has"
@@ -252,10 +282,12 @@ class Queue(Database):
         """Does somebody carry it?"""
         return 0 < row.lease_until - self.now() < _FAR and not self._is_gone(row.lease)
 
-    def purge(self, *, before: float) -> None:
-        """Forget what was sent before that time."""
-        with self._changing():
-            self._db.execute("DELETE FROM messages WHERE state = 'sent' AND changed < ?", (before,))
+    @_transaction("change")
+    def purge(self, now: float, *, keep: float) -> None:
+        """Forget what was sent more than so many seconds ago."""
+        self._execute(
+            "DELETE FROM messages WHERE state = 'sent' AND changed < :before", before=now - keep
+        )
 
     # --- what carries -----------------------------------------------------------------------------
 
@@ -265,50 +297,70 @@ class Queue(Database):
         One that was being tried, and whose lease ran out, belonged to somebody who is gone: whether
         it was sent is `unknown` now.
         """
-        now = self.now()
-        with self._changing():
-            self._end_leases_of_the_dead(now)
-            busy = self._db.execute(
-                "SELECT mailbox FROM messages"
-                " WHERE lease_until > 0 AND lease_until > ?1 AND lease_until < ?2"
-                " GROUP BY mailbox HAVING count(*) >= ?3 UNION"
-                " SELECT mailbox FROM mailboxes WHERE not_before > ?1 AND not_before < ?2",
-                (now, now + _FAR, AT_ONCE),
-            ).fetchall()
-            found = self._one(
-                # with the plus signs the index gives the first, and not all of them to be sorted
-                f"SELECT {_ROWS} WHERE due IS NOT NULL AND (+due <= ?1 OR +due > ?2)"  # noqa: S608
-                " AND (lease_until <= ?1 OR lease_until > ?2) AND coalesce(id = ?3, 1)"
-                " AND mailbox NOT IN (SELECT value FROM json_each(?4)) ORDER BY due, id LIMIT 1",
-                *(now, now + _FAR, only, json.dumps([one for (one,) in busy])),
-            )
-            if found is None:
-                return None
-            row = _row(found)
-            crashed = row.state == "trying"
-            self._db.execute(
-                "UPDATE messages SET state = ?, lease = ?, lease_until = ?, error = ? WHERE id = ?",
-                (
-                    "unknown" if crashed else row.state,
-                    f"{self._process} {secrets.token_hex(8)}",
-                    now + seconds,
-                )
-                + ("whoever sent it was ended in the middle" if crashed else row.error, row.id),
-            )
-            return self._get(row.id)
+        while True:
+            try:
+                return self._claim(seconds, only)
+            except _Busy:  # from now on that mailbox is passed over
+                continue
+
+    @_transaction("change")
+    def _claim(self, now: float, seconds: float, only: int | None) -> Row | None:
+        self._end_leases_of_the_dead(now)
+        found = self._one(
+            # with the plus signs SQLite's index gives the first, and not all of them to be sorted
+            f"SELECT {_ROWS} WHERE due IS NOT NULL AND (+due <= :now OR +due > :far)"  # noqa: S608
+            " AND (lease_until <= :now OR lease_until > :far)"
+            " AND (CAST(:only AS BIGINT) IS NULL OR id = :only) AND mailbox NOT IN ("
+            "SELECT mailbox FROM messages"
+            " WHERE lease_until > 0 AND lease_until > :now AND lease_until < :far"
+            " GROUP BY mailbox HAVING count(*) >= :at_once UNION"
+            " SELECT mailbox FROM mailboxes WHERE not_before > :now AND not_before < :far)"
+            f" ORDER BY due, id LIMIT 1{self._NOBODYS}",
+            now=now,
+            far=now + _FAR,
+            only=only,
+            at_once=AT_ONCE,
+        )
+        if found is None:
+            return None
+        row = _row(found)
+        if not self._may_carry(row.mailbox, now):
+            raise _Busy
+        crashed = row.state == "trying"
+        self._execute(
+            "UPDATE messages SET state = :state, lease = :lease, lease_until = :until,"
+            " error = :error WHERE id = :id",
+            state="unknown" if crashed else row.state,
+            lease=f"{self._process} {secrets.token_hex(8)}",
+            until=now + seconds,
+            error="whoever sent it was ended in the middle" if crashed else row.error,
+            id=row.id,
+        )
+        return self._get(row.id)
 
     def _end_leases_of_the_dead(self, now: float) -> None:
-        held = self._db.execute(
-            "SELECT DISTINCT lease FROM messages WHERE lease_until > 0 AND lease_until > ?",
-            (now,),
+        held = self._execute(
+            "SELECT DISTINCT lease FROM messages WHERE lease_until > 0 AND lease_until > :now",
+            now=now,
         ).fetchall()
         for (lease,) in held:
             if self._is_gone(lease):
-                self._db.execute(
-                    "UPDATE messages SET lease_until = 0, due = min(due, ?)"
-                    " WHERE lease_until > 0 AND lease = ?",
-                    (now, lease),
+                self._execute(
+                    "UPDATE messages SET lease_until = 0, due = least(due, :now)"
+                    " WHERE lease_until > 0 AND lease = :lease",
+                    now=now,
+                    lease=lease,
                 )
+
+    def _count_leased(self, mailbox: str, now: float) -> int:
+        (count,) = self._one(
+            "SELECT count(*) FROM messages WHERE mailbox = :mailbox"
+            " AND lease_until > 0 AND lease_until > :now AND lease_until < :far",
+            mailbox=mailbox,
+            now=now,
+            far=now + _FAR,
+        )
+        return int(count)
 
     def _is_gone(self, lease: str) -> bool:
         """Has the process ended that has it? False where nobody can tell."""
@@ -317,47 +369,62 @@ class Queue(Database):
         machine, number, began, _ = lease.split(" ")
         return machine == self._process.split(" ")[0] and _started(number) != began
 
-    def content(self, row: Row) -> bytes:
-        with self._lock, self._naming():
-            found = self._one("SELECT raw FROM contents WHERE id = ?", row.id)
+    @_transaction("one")
+    def content(self, now: float, row: Row) -> bytes:
+        del now
+        found = self._one("SELECT raw FROM contents WHERE id = :id", id=row.id)
         if found is None:
             raise LeaseLost
         return bytes(found[0])
 
-    def mark_draft(self, row: Row, *, draft_id: str | None) -> None:
+    @_transaction("change")
+    def mark_draft(self, now: float, row: Row, *, draft_id: str | None) -> None:
         """A draft is about to be made, or was (`draft_id`); LeaseLost where it must not be."""
-        now = self.now()
-        with self._changing():
-            self._keep_lease(row, now)
-            self._db.execute(
-                "UPDATE messages SET drafting = coalesce(drafting, ?), draft_id = ? WHERE id = ?",
-                (now, draft_id, row.id),
-            )
+        self._keep_lease(row, now)
+        self._execute(
+            "UPDATE messages SET drafting = coalesce(drafting, :now), draft_id = :draft_id"
+            " WHERE id = :id",
+            now=now,
+            draft_id=draft_id,
+            id=row.id,
+        )
 
-    def begin(self, row: Row, sending: Sending, *, seconds: float) -> None:
+    @_transaction("on disk")
+    def begin(self, now: float, row: Row, sending: Sending, *, seconds: float) -> None:
         """An attempt is about to begin: on disk when this returns. LeaseLost: it must not."""
-        now = self.now()
-        with self._changing(on_disk=True):
-            self._keep_lease(row, now)
-            self._db.execute(
-                "UPDATE messages SET state = 'trying', changed = ?, attempts = ?, draft_id = ?,"
-                " lease_until = ?, due = ?, began = ?, server_began = ? WHERE id = ?",
-                (now, row.attempts + 1, sending.draft_id, now + seconds, now + seconds)
-                + ((row.began, row.server_began) if row.began is not None else self._times(now))
-                + (row.id,),
-            )
-            self._db.execute(
-                "INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?, NULL, NULL)",
-                (row.id, row.attempts + 1, now, sending.client_request_id),
-            )
-            self._db.execute(
-                "DELETE FROM attempts WHERE message = ? AND number <= ?",
-                (row.id, row.attempts + 1 - _MOST_ATTEMPTS),
-            )
+        self._keep_lease(row, now)
+        began = (row.began, row.server_began) if row.began is not None else self._times(now)
+        self._execute(
+            "UPDATE messages SET state = 'trying', changed = :now, attempts = :number,"
+            " draft_id = :draft_id, lease_until = :until, due = :until, began = :began,"
+            " server_began = :server_began WHERE id = :id",
+            now=now,
+            number=row.attempts + 1,
+            draft_id=sending.draft_id,
+            until=now + seconds,
+            began=began[0],
+            server_began=began[1],
+            id=row.id,
+        )
+        self._execute(
+            "INSERT INTO attempts VALUES (:id, :number, :now, :client_request_id, NULL, NULL)"
+            " ON CONFLICT (message, number) DO UPDATE SET began = excluded.began,"
+            " client_request_id = excluded.client_request_id, request_id = NULL, outcome = NULL",
+            id=row.id,
+            number=row.attempts + 1,
+            now=now,
+            client_request_id=sending.client_request_id,
+        )
+        self._execute(
+            "DELETE FROM attempts WHERE message = :id AND number <= :number",
+            id=row.id,
+            number=row.attempts + 1 - _MOST_ATTEMPTS,
+        )
 
     def _keep_lease(self, row: Row, now: float) -> None:
-        found = self._one("SELECT lease, lease_until FROM messages WHERE id = ?", row.id)
-        if found is None or found[0] != row.lease or found[1] <= now:
+        found = self._one(f"SELECT {_ROWS} WHERE id = :id{self._LOCKED}", id=row.id)
+        held = None if found is None else _row(found)
+        if held is None or held.lease != row.lease or held.lease_until <= now:
             raise LeaseLost
 
     def _times(self, now: float) -> tuple[float, float | None]:
@@ -372,8 +439,10 @@ class Queue(Database):
         if date is not None:
             self._server = date, self._ticks()
 
+    @_transaction("change")
     def finish(
         self,
+        now: float,
         row: Row,
         state: OutboxState,
         *,
@@ -392,93 +461,102 @@ class Queue(Database):
         of that attempt. `undrafted`: the draft that was to be made is certainly not there. `hold`:
         nothing of this mailbox is to be carried for so many seconds; None: it answers as it should.
         """
-        now = self.now()
         error = None if error is None else error[:_ERROR]
-        with self._changing():
-            if attempted:
-                self._db.execute(
-                    "UPDATE attempts SET request_id = ?, outcome = ?"
-                    " WHERE message = ? AND number = ?",
-                    (request_id, error or state, row.id, row.attempts + 1),
-                )
-            changed = self._db.execute(
-                "UPDATE messages SET state = :state, due = :due, error = :error,"
-                " changed = iif(state = :state AND changed <= :now, changed, :now),"
-                " draft_id = :draft_id, lease = '', lease_until = 0,"
-                " looks = iif(:state = 'unknown', looks + 1, 0),"
-                " drafting = iif(:undrafted, :drafting, drafting),"
-                " began = iif(:settled, :began, began),"
-                " server_began = iif(:settled, :server_began, server_began)"
-                " WHERE id = :id AND lease = :lease",
-                {
-                    "state": state,
-                    "now": now,
-                    "due": due,
-                    "error": error,
-                    "draft_id": draft_id,
-                    "undrafted": undrafted,
-                    "drafting": row.drafting,
-                    "settled": settled,
-                    "began": row.began,
-                    "server_began": row.server_began,
-                    "id": row.id,
-                    "lease": row.lease,
-                },
+        if attempted:
+            self._execute(
+                "UPDATE attempts SET request_id = :request_id, outcome = :outcome"
+                " WHERE message = :id AND number = :number",
+                request_id=request_id,
+                outcome=error or state,
+                id=row.id,
+                number=row.attempts + 1,
             )
-            if not changed.rowcount and state == "sent":
-                # somebody else has it by now; that it was sent is true all the same
-                self._db.execute(
-                    "UPDATE messages SET state = 'sent', changed = ?, due = NULL, error = NULL,"
-                    " lease = '', lease_until = 0 WHERE id = ? AND state != 'trying'",
-                    (now, row.id),
-                )
-            if hold is None:
-                self._db.execute(
-                    "UPDATE mailboxes SET failures = 0 WHERE mailbox = ? AND failures > 0",
-                    (row.mailbox,),
-                )
-            else:
-                # those that fail together have failed once
-                self._db.execute(
-                    "INSERT INTO mailboxes VALUES (?1, ?2, 1) ON CONFLICT DO UPDATE SET"
-                    " failures = failures + (not_before <= ?3),"
-                    " not_before = max(not_before, excluded.not_before)",
-                    (row.mailbox, now + hold, now),
-                )
+        changed = self._execute(
+            "UPDATE messages SET state = :state, due = :due, error = :error,"
+            " changed = CASE WHEN state = :state AND changed <= :now THEN changed ELSE :now END,"
+            " draft_id = :draft_id, lease = '', lease_until = 0,"
+            " looks = CASE WHEN :state = 'unknown' THEN looks + 1 ELSE 0 END,"
+            " drafting = CASE WHEN :undrafted THEN :drafting ELSE drafting END,"
+            " began = CASE WHEN :settled THEN :began ELSE began END,"
+            " server_began = CASE WHEN :settled THEN :server_began ELSE server_began END"
+            " WHERE id = :id AND lease = :lease",
+            state=state,
+            now=now,
+            due=due,
+            error=error,
+            draft_id=draft_id,
+            undrafted=undrafted,
+            drafting=row.drafting,
+            settled=settled,
+            began=row.began,
+            server_began=row.server_began,
+            id=row.id,
+            lease=row.lease,
+        )
+        if not changed.rowcount and state == "sent":
+            # somebody else has it by now; that it was sent is true all the same
+            self._execute(
+                "UPDATE messages SET state = 'sent', changed = :now, due = NULL, error = NULL,"
+                " lease = '', lease_until = 0 WHERE id = :id AND state NOT IN ('trying', 'sent')",
+                now=now,
+                id=row.id,
+            )
+        if hold is None:
+            self._execute(
+                "UPDATE mailboxes SET failures = 0 WHERE mailbox = :mailbox AND failures > 0",
+                mailbox=row.mailbox,
+            )
+        else:
+            # those that fail together have failed once
+            self._execute(
+                "INSERT INTO mailboxes VALUES (:mailbox, :until, 1) ON CONFLICT (mailbox) DO UPDATE"
+                " SET failures = mailboxes.failures"
+                " + CASE WHEN mailboxes.not_before <= :now THEN 1 ELSE 0 END,"
+                " not_before = greatest(mailboxes.not_before, excluded.not_before)",
+                mailbox=row.mailbox,
+                until=now + hold,
+                now=now,
+            )
 
-    def release(self, row: Row) -> None:
+    @_transaction("change")
+    def release(self, now: float, row: Row) -> None:
         """Give the lease back of a message that was let go in the middle."""
-        now = self.now()
-        with self._changing():
-            self._db.execute(
-                "UPDATE messages SET due = ?1, lease = '', lease_until = 0,"
-                " changed = iif(state = 'trying', ?1, changed),"
-                " error = iif(state = 'trying', 'interrupted', error),"
-                " state = iif(state = 'trying', 'unknown', state) WHERE id = ?2 AND lease = ?3",
-                (now, row.id, row.lease),
-            )
+        self._execute(
+            "UPDATE messages SET due = :now, lease = '', lease_until = 0,"
+            " changed = CASE WHEN state = 'trying' THEN :now ELSE changed END,"
+            " error = CASE WHEN state = 'trying' THEN 'interrupted' ELSE error END,"
+            " state = CASE WHEN state = 'trying' THEN 'unknown' ELSE state END"
+            " WHERE id = :id AND lease = :lease",
+            now=now,
+            id=row.id,
+            lease=row.lease,
+        )
 
-    def failures(self, mailbox: str) -> int:
+    @_transaction("one")
+    def failures(self, now: float, mailbox: str) -> int:
         """How often in a row nothing of the mailbox could be carried."""
-        with self._lock, self._naming():
-            found = self._one("SELECT failures FROM mailboxes WHERE mailbox = ?", mailbox)
+        del now
+        found = self._one(
+            "SELECT failures FROM mailboxes WHERE mailbox = :mailbox", mailbox=mailbox
+        )
         return 0 if found is None else int(found[0])
 
-    def next_due(self) -> float | None:
+    @_transaction("one")
+    def next_due(self, now: float) -> float | None:
         """When something can be carried that nobody carries now; None: nothing is to be done."""
-        far = self.now() + _FAR
-        with self._lock, self._naming():
-            (when,) = self._one(
-                "SELECT min(max(iif(due > ?1, 0, due), iif(lease_until > ?1, 0, lease_until),"
-                " iif(coalesce(not_before, 0) > ?1, 0, coalesce(not_before, 0))))"
-                " FROM messages LEFT JOIN mailboxes USING (mailbox) WHERE due IS NOT NULL",
-                far,
-            )
+        (when,) = self._one(
+            "SELECT min(greatest(CASE WHEN due > :far THEN 0 ELSE due END,"
+            " CASE WHEN lease_until > :far THEN 0 ELSE lease_until END,"
+            " CASE WHEN coalesce(not_before, 0) > :far THEN 0 ELSE coalesce(not_before, 0) END))"
+            " FROM messages LEFT JOIN mailboxes USING (mailbox) WHERE due IS NOT NULL",
+            far=now + _FAR,
+        )
         return None if when is None else float(when)
 
-    def counts(self) -> dict[str, int]:
-        with self._lock, self._naming():
-            return dict(self._db.execute("SELECT state, count(*) FROM messages GROUP BY state"))
+    @_transaction("one")
+    def counts(self, now: float) -> dict[str, int]:
+        del now
+        return dict(self._execute("SELECT state, count(*) FROM messages GROUP BY state").fetchall())
 
 
 def _name_of_process() -> str:
@@ -504,7 +582,7 @@ def _started(number: str) -> str | None:
         return None
 
 
-# what each column of _ROWS holds; SQLite itself keeps anything in any
+# what each column of _ROWS holds; SQLite keeps anything in any, PostgreSQL a time without end
 _TEXT, _TIME, _MAYBE_TEXT = (str,), (int, float), (str, type(None))
 _MAYBE_TIME = (int, float, type(None))
 _HELD: tuple[tuple[type, ...], ...] = (
@@ -515,11 +593,11 @@ _FIRST_TIME, _LAST_TIME = 0.0, 253_402_300_799.0  # the end of the year 9999
 
 
 def _row(values: Sequence[Any]) -> Row:
-    """Raises sqlite3.DatabaseError for what no outbox has written."""
+    """Raises Damaged for what no outbox has written."""
     number, mailbox, message_id, recipients, *rest = values
     for value, held in zip(values, _HELD, strict=True):
         if not isinstance(value, held) or (isinstance(value, float) and not _is_time(value)):
-            raise sqlite3.DatabaseError(f"message {number} holds {value!r:.40}")
+            raise Damaged(f"message {number} holds {value!r:.40}")
     try:
         people = frozenset(json.loads(recipients))
     except (ValueError, TypeError, RecursionError):
@@ -530,13 +608,13 @@ def _row(values: Sequence[Any]) -> Row:
         or row.state not in get_args(OutboxState)
         or row.via not in get_args(Via)
     ):
-        raise sqlite3.DatabaseError(f"message {number} is like none that was put in")
+        raise Damaged(f"message {number} is like none that was put in")
     return row
 
 
 def _attempt(number: int, began: Any, *rest: Any) -> Attempt:
     if not isinstance(began, float) or not _is_time(began):
-        raise sqlite3.DatabaseError(f"an attempt began at {began!r:.40}")
+        raise Damaged(f"an attempt began at {began!r:.40}")
     return Attempt(number, began, *rest)
 
 

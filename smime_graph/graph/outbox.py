@@ -54,7 +54,8 @@ from ._client import AsyncGraphClient, GraphClient
 from ._courier import Carried, Rules, carry
 from ._mailbox import Wire, mailbox
 from ._outgoing import Via
-from ._queue import AT_ONCE, Attempt, OutboxState, Queue, Row
+from ._queue import AT_ONCE, Attempt, Entry, OutboxState, Queue, Row
+from ._queue_sqlite import SqliteQueue
 from ._wire import Flow
 
 # Seconds: what comes due within the first is waited for by a run that ends; how often a file is
@@ -119,13 +120,15 @@ class OutboxRun:
 
 
 class Outbox:
-    """An outbox in a file; closed by `close` or by `with`.
+    """An outbox in a file, or in a database of PostgreSQL; closed by `close` or by `with`.
 
-    The file is made where it is not there, for its owner alone to read. `window` is how long a
-    message is looked for of which nobody knows whether it was sent, `keep` how long one that was
-    sent stays, to be known when it is put in again. `clock` gives Unix seconds. Any thread and
-    several processes may use one outbox. Raises UsageError where the file cannot be used, is no
-    outbox (then it is left as it is), or was written by a newer version.
+    `path` is a file, made where it is not there, for its owner alone to read; or, for workers on
+    several machines, `postgresql://USER@HOST/DATABASE` (extra `postgres`), where it has a schema of
+    its own, made by whoever comes first. `window` is how long a message is looked for of which
+    nobody knows whether it was sent, `keep` how long one that was sent stays, to be known when it
+    is put in again. `clock` gives Unix seconds; without one a server's own counts. Any thread and
+    several processes may use one outbox. Raises UsageError where it cannot be used, is no outbox
+    (then it is left as it is), or was written by a newer version.
     """
 
     @checked
@@ -140,21 +143,19 @@ class Outbox:
         for name, value in (("window", window), ("keep", keep)):
             if value < timedelta(0):
                 raise UsageError(f"{name} is {value}, wanted a time that is not negative")
-        text = str(path)
-        if text.startswith(("postgresql:", "postgres:")):
-            raise UsageError(
-                "an outbox on PostgreSQL is not part of this version", hint="name a file"
-            )
-        if text in ("", ":memory:"):
-            raise UsageError("an outbox needs a file", hint="name one")
         self._window, self._keep = window, keep
-        self._queue = Queue(path, clock=clock)
+        self._queue = _open(path, clock)
         self._without_drafts: set[str] = set()
         self._stop = threading.Event()
         self._purged = float("-inf")
 
     def __repr__(self) -> str:
-        return f"Outbox({self._queue.name!r})"
+        return f"Outbox({self.name!r})"
+
+    @property
+    def name(self) -> str:
+        """What it is called: its file, or its server and database, without a password."""
+        return self._queue.name
 
     def __enter__(self) -> Outbox:
         return self
@@ -163,7 +164,7 @@ class Outbox:
         self.close()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, or the connection."""
         self._queue.close()
 
     # --- what people do ---------------------------------------------------------------------------
@@ -192,13 +193,8 @@ class Outbox:
         box = mailbox(user=user, wire=wire, size_limit=size_limit)
         found = _outgoing.checked(box, raw, via=via)
         _outgoing.check_size(box, raw, via=via)
-        row, _ = self._queue.add(
-            raw,
-            mailbox=user,
-            message_id=found.message_id,
-            recipients=found.recipients,
-            via=via,
-        )
+        entry = Entry(raw, user, found.message_id, found.recipients, via)
+        (row,) = self._queue.add([entry])
         return self._message(row, ())
 
     def messages(self) -> tuple[OutboxMessage, ...]:
@@ -378,7 +374,7 @@ class Outbox:
 
     def _purge(self) -> None:
         self._purged = self._queue.now()
-        self._queue.purge(before=self._purged - self._keep.total_seconds())
+        self._queue.purge(keep=self._keep.total_seconds())
 
     def _result(self, done: Sequence[Carried]) -> OutboxRun:
         counts = self._queue.counts()
@@ -390,6 +386,27 @@ class Outbox:
             unknown=counts.get("unknown", 0) + counts.get("trying", 0),
             trouble=next((one.trouble for one in reversed(done) if one.trouble is not None), None),
         )
+
+
+def _open(path: str | PathLike[str], clock: Callable[[], float]) -> Queue:
+    text = str(path)
+    if is_server(text):
+        try:
+            from ._queue_postgres import PostgresQueue
+        except ImportError:  # no psycopg, or no libpq for it
+            raise UsageError(
+                "an outbox on PostgreSQL needs psycopg, which is not installed",
+                hint="pip install 'smime-graph[postgres]'",
+            ) from None
+        return PostgresQueue(text, clock=clock)
+    if text in ("", ":memory:"):
+        raise UsageError("an outbox needs a file", hint="name one")
+    return SqliteQueue(path, clock=clock)
+
+
+def is_server(path: str) -> bool:
+    """Is that the address of a server, which may hold a password, and no file?"""
+    return path.startswith(("postgresql:", "postgres:"))
 
 
 def _check_workers(workers: object) -> None:

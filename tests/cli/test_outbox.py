@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from smime_graph.emulator import Emulator, Fault
+from smime_graph.graph import Outbox
 
+from ..graph.postgres import running
 from .conftest import Run, start
 
 BOX = ("--emulator-data", "box.db")
@@ -150,7 +152,7 @@ def test_a_lost_answer_is_settled_by_a_run(here: Path, call: Run, listed: Any) -
     [
         (("send", "m.eml", "--outbox", "o.db", "--no-save-to-sent-items"), "both given"),
         (("send", "m.eml", "--outbox", "o.db", "--split-bcc"), "both given"),
-        (("send", "m.eml", "--outbox", "postgresql://x/y"), "PostgreSQL is not part"),
+        (("send", "m.eml", "--outbox", "postgresql://u:hunter@x@y"), "address of the outbox"),
         (("send", "m.eml", "--outbox", "m.eml"), "is no outbox"),
         (("send", "nobody.eml", "--outbox", "o.db"), "no recipient"),
         (("send", "m.eml", "--outbox", "o.db", "--size-limit", "9"), "the limit is 9"),
@@ -170,6 +172,7 @@ def test_what_makes_no_sense_stores_nothing(
     result = call(*words)
     assert result.status in (1, 2), result.err
     assert said in result.err
+    assert "hunter" not in result.err
     if (here / "o.db").exists():
         assert json.loads(call("outbox", "list", "o.db", "--json").out)["messages"] == []
 
@@ -263,6 +266,26 @@ def test_a_run_for_ever_sends_what_comes_in_and_ends_when_told(here: Path, liste
         process.communicate(timeout=30)
         server.close()
     assert process.returncode == 143
+
+
+@pytest.mark.slow
+def test_an_outbox_on_a_server_is_used_as_a_file_is(here: Path, call: Run, listed: Any) -> None:
+    with running() as server:
+        (here / "c.toml").write_text(f'[defaults]\noutbox = "{server.url_with_password}"')
+        stored = call("send", "m.eml", "--config", "c.toml", "--json")
+        name = f"postgresql://127.0.0.1:{server.port}/postgres"
+        assert stored.status == 0, stored.err
+        assert f"message 1 of the outbox {name} waits" in stored.err
+        assert call("outbox", "run", server.url, *BOX).status == 0
+        assert [one["state"] for one in listed(server.url)] == ["sent"]
+        with Outbox(server.url_with_password) as outbox:
+            assert outbox.name == name
+        assert "pass-word" not in stored.err
+    gone = call("outbox", "list", server.url_with_password)
+    assert gone.status == 2
+    assert f"the outbox {name} cannot be used" in gone.err
+    assert "pass-word" not in gone.err
+    assert in_sent_items(call) == ["<1@contoso.com>"]
 
 
 def test_help_and_a_verb_without_its_verb(call: Run) -> None:

@@ -19,6 +19,8 @@ import pytest
 
 from smime_graph.graph import AsyncGraphClient, GraphClient
 
+from .postgres import Server, running
+
 NOW = 1_800_000_000.0
 TOKEN = "s3cret-token"
 
@@ -230,6 +232,13 @@ def stream() -> type[Stream]:
 @pytest.fixture(scope="session")
 def drive() -> type[Driver]:
     return Driver
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A PostgreSQL, for all tests of this folder; each empties it before it begins."""
+    with running() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

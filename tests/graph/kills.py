@@ -16,14 +16,18 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from smime_graph.emulator import Emulator, Fault
 from smime_graph.emulator.faults import Faults
 from smime_graph.graph import GraphClient, Outbox
+
+from .postgres import running
 
 TOKEN = "token"
 WINDOW = timedelta(seconds=8)  # so long a message is looked for; some show later
@@ -117,25 +121,29 @@ def free_port() -> int:
 
 def prove(
     folder: Path,
+    place: Path | str,
     *,
     messages: int,
     kills: int,
     emulator_kills: int,
+    crash: Callable[[], object] | None = None,
     rate: float = 0.15,
     seed: int = 1,
     limit: float = 1800.0,
 ) -> dict[str, Any]:
-    """Send them all, killing, and count what came of it."""
+    """Send them all, killing, and count what came of it; `crash` is done to the server of the
+    outbox as often as to Graph.
+    """
     chance = random.Random(seed)
-    path, data, port = folder / "outbox.db", folder / "graph.db", free_port()
+    data, port = folder / "graph.db", free_port()
     began = time.monotonic()
-    with Outbox(path, window=WINDOW) as outbox:
+    with Outbox(place, window=WINDOW) as outbox:
         for number in range(messages):
             raw, user, via = message(number)
             outbox.add(raw, user=user, via=via)  # type: ignore[arg-type]
         stored = time.monotonic() - began
         served = start("emulate", data, port, chance.random() * 1e9 // 1, rate)
-        senders = [start("send", path, port) for _ in range(2)]
+        senders = [start("send", place, port) for _ in range(2)]
         killed = graph_killed = 0
         moments = sorted(chance.uniform(0.1, 0.9) for _ in range(emulator_kills))
         try:
@@ -149,9 +157,11 @@ def prove(
                     which = chance.randrange(len(senders))
                     _kill(senders[which])
                     killed += 1
-                    senders[which] = start("send", path, port)
+                    senders[which] = start("send", place, port)
                 if graph_killed < emulator_kills and done >= moments[graph_killed]:
                     _kill(served)
+                    if crash is not None:
+                        crash()
                     graph_killed += 1
                     served = start("emulate", data, port, chance.random() * 1e9 // 1, rate)
         finally:
@@ -242,10 +252,15 @@ def main() -> int:
     parser.add_argument("--emulator-kills", type=int, default=10)
     parser.add_argument("--rate", type=float, default=0.15, help="of requests that meet a fault")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--postgres", action="store_true", help="on a server, which crashes too")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        server = stack.enter_context(running(safe=True)) if given.postgres else None
         found = prove(
-            Path(name),
+            folder,
+            folder / "outbox.db" if server is None else server.url,
+            crash=None if server is None else partial(server.restart, signal.SIGQUIT),
             messages=given.messages,
             kills=given.kills,
             emulator_kills=given.emulator_kills,

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
-import sqlite3
-import stat
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -22,20 +18,55 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smime_graph import Contacts
 from smime_graph.errors import GraphError, MalformedMessage, UsageError
 from smime_graph.graph import AsyncGraphClient, GraphClient, Outbox
 from smime_graph.graph._courier import Carried, Rules, carry
 from smime_graph.graph._mailbox import mailbox
 from smime_graph.graph._outgoing import checked
-from smime_graph.graph._queue import Queue
+from smime_graph.graph._queue import Entry, Queue
+from smime_graph.graph._queue_sqlite import SqliteQueue
 from smime_graph.graph._wire import NeedToken, NoAnswer, OnDisk, Request, Response
 
 from .conftest import FakeGraph
 from .kills import holds, prove
+from .postgres import Server
 from .test_sending import LOSSES, PROOFS, gateway
 
+# how the tests of this module open a queue with a clock: as the fixture `stores` says
+STORES: list[Callable[[Callable[[], float]], Queue]] = []
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"], autouse=True)
+def stores(request: pytest.FixtureRequest) -> Iterator[Callable[[Path], Path | str]]:
+    """Each test runs on both stores. What it gives names a new outbox, or the one of a test."""
+    if request.param == "sqlite":
+        STORES[:] = [lambda clock: SqliteQueue(":memory:", clock=clock, ticks=clock)]
+        yield lambda folder: folder / "outbox.db"
+        return
+    server: Server = request.getfixturevalue("postgres")
+    from smime_graph.graph._queue_postgres import PostgresQueue
+
+    queue = PostgresQueue(server.empty())
+
+    def emptied(clock: Callable[[], float]) -> Queue:
+        queue._transact(lambda _: queue._execute(EMPTY), "change")
+        queue._clock = queue._ticks = clock
+        queue._server = None
+        return queue
+
+    STORES[:] = [emptied]
+    yield lambda _: server.empty()
+    queue.close()
+
+
+@pytest.fixture
+def place(tmp_path: Path, stores: Callable[[Path], Path | str]) -> Path | str:
+    """A new outbox."""
+    return stores(tmp_path)
+
+
 BOX = mailbox(url="https://graph.example/v1.0")
+EMPTY = "DELETE FROM messages; DELETE FROM mailboxes; ALTER TABLE messages ALTER id RESTART"
 DEADLINE = 60.0
 RULES = Rules(lease=67.0, window=7200.0, draft_window=900.0)
 
@@ -122,20 +153,14 @@ class World:
         self.graph = graph
         self.ended: list[Any] = []  # or Python would close them
         graph.clock = lambda: self.now + ahead
-        self.queue = Queue(":memory:", clock=lambda: self.now, ticks=lambda: self.now)
+        self.queue: Queue = SqliteQueue(":memory:", clock=lambda: self.now, ticks=lambda: self.now)
         self.without_drafts: set[str] = set()
 
     def add(self, *numbers: int, via: Any) -> None:
         for number in numbers:
             raw = message(number)
             found = checked(BOX, raw, via=via)
-            self.queue.add(
-                raw,
-                mailbox="me",
-                message_id=found.message_id,
-                recipients=found.recipients,
-                via=via,
-            )
+            self.queue.add([Entry(raw, "me", found.message_id, found.recipients, via)])
 
     def flow(self) -> Any:
         return carry(BOX, self.queue, RULES, without_drafts=self.without_drafts)
@@ -597,8 +622,6 @@ def test_four_at_once_and_no_more_whoever_asks(fake: type[FakeGraph]) -> None:
     again = world.queue.claim(seconds=60)
     assert again is not None
     assert again.id == 5
-    other = Queue(":memory:", clock=lambda: world.now)
-    other.close()
 
 
 def test_a_draft_that_was_made_by_someone_who_is_gone_is_used(fake: type[FakeGraph]) -> None:
@@ -666,24 +689,10 @@ def test_who_lost_the_lease_sends_nothing_and_what_was_sent_stays_sent(
 # --- the file -------------------------------------------------------------------------------------
 
 
-def test_the_file_is_its_owners_alone_and_says_what_it_is(tmp_path: Path, raw: bytes) -> None:
-    path = tmp_path / "outbox.db"
-    with Outbox(path) as outbox:
-        outbox.add(raw)
-        made = {one.name: stat.S_IMODE(one.stat().st_mode) for one in tmp_path.iterdir()}
-        assert set(made.values()) == {0o600}
-        assert {"outbox.db", "outbox.db-wal"} <= made.keys()
-    with sqlite3.connect(path) as db:
-        assert db.execute("PRAGMA application_id").fetchone() == (0x534D474F,)
-        assert db.execute("PRAGMA user_version").fetchone() == (1,)
-        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    db.close()
-
-
-def test_what_is_in_it_outlives_who_put_it_there(tmp_path: Path, raw: bytes) -> None:
-    with Outbox(tmp_path / "o.db") as outbox:
+def test_what_is_in_it_outlives_who_put_it_there(place: Path | str, raw: bytes) -> None:
+    with Outbox(place) as outbox:
         put = outbox.add(raw)
-    with Outbox(tmp_path / "o.db") as outbox:
+    with Outbox(place) as outbox:
         (found,) = outbox.messages()
         assert found == put
         assert (found.state, found.user, found.message_id) == ("queued", "me", "<m1@contoso.com>")
@@ -691,9 +700,9 @@ def test_what_is_in_it_outlives_who_put_it_there(tmp_path: Path, raw: bytes) -> 
         assert "bob" not in repr(outbox)
 
 
-def test_putting_a_message_in_twice_is_once(tmp_path: Path, raw: bytes) -> None:
+def test_putting_a_message_in_twice_is_once(place: Path | str, raw: bytes) -> None:
     others = raw.replace(b"m1@", b"m2@"), raw.replace(b"To: bob", b"Cc: carol@x.y\r\nTo: bob")
-    with Outbox(tmp_path / "o.db") as outbox:
+    with Outbox(place) as outbox:
         first = outbox.add(raw)
         assert outbox.add(raw.replace(b"\r\n\r\nhi", b"\r\n\r\nho")).id == first.id
         assert outbox.add(raw.replace(b"bob@", b"Bob@")).id == first.id
@@ -704,8 +713,8 @@ def test_putting_a_message_in_twice_is_once(tmp_path: Path, raw: bytes) -> None:
         assert outbox.add(raw).id > max(ids)  # an id is never another message's
 
 
-def test_what_could_not_be_sent_does_not_come_in(tmp_path: Path, raw: bytes) -> None:
-    with Outbox(tmp_path / "o.db") as outbox:
+def test_what_could_not_be_sent_does_not_come_in(place: Path | str, raw: bytes) -> None:
+    with Outbox(place) as outbox:
         for wrong in (b"", raw.replace(b"To: ", b"X: "), raw.replace(b"Message-ID", b"X")):
             with pytest.raises(MalformedMessage):
                 outbox.add(wrong)
@@ -714,59 +723,14 @@ def test_what_could_not_be_sent_does_not_come_in(tmp_path: Path, raw: bytes) -> 
         assert outbox.messages() == ()
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "said"),
-    [
-        ("text", b"hello, this is a text\n", "is no outbox"),
-        ("short", b"SQLite", "is no outbox"),
-        ("contacts", None, "a database of something else"),
-        ("broken", b"SQLite format 3\0" + bytes(84), "is no outbox, or damaged"),
-    ],
-)
-def test_a_file_of_something_else_is_left_as_it_is(
-    tmp_path: Path, name: str, content: bytes | None, said: str
-) -> None:
-    path = tmp_path / name
-    if content is None:
-        Contacts(path).close()
-    else:
-        path.write_bytes(content)
-    before = path.read_bytes()
-    with pytest.raises(UsageError, match=said):
-        Outbox(path)
-    assert path.read_bytes() == before
-    assert [one.name for one in tmp_path.iterdir()] == [name]
-
-
-def test_a_file_of_a_newer_version_is_left_as_it_is(tmp_path: Path) -> None:
-    path = tmp_path / "o.db"
-    Outbox(path).close()
-    with sqlite3.connect(path) as db:
-        db.execute("PRAGMA user_version = 2")
-    db.close()
-    with pytest.raises(UsageError, match="version 2; this program knows 1"):
-        Outbox(path)
-
-
-@pytest.mark.parametrize("name", ["", ":memory:", "postgresql://x/y", "a\0b", "no/such/folder/o"])
-def test_what_is_no_file_is_refused(
-    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError):
-        Outbox(name)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_lease_ends_with_the_process_that_has_it(tmp_path: Path, raw: bytes) -> None:
-    path = tmp_path / "o.db"
+def test_a_lease_ends_with_the_process_that_has_it(place: Path | str, raw: bytes) -> None:
     code = (
-        "import sys, time; from smime_graph.graph._queue import Queue\n"
-        "print(Queue(sys.argv[1]).claim(seconds=3600).id, flush=True); time.sleep(100)"
+        "import sys, time; from smime_graph.graph.outbox import _open\n"
+        "print(_open(sys.argv[1], time.time).claim(seconds=3600).id, flush=True); time.sleep(100)"
     )
-    with Outbox(path) as outbox:
+    with Outbox(place) as outbox:
         outbox.add(raw)
-        run = subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE)
+        run = subprocess.Popen([sys.executable, "-c", code, place], stdout=subprocess.PIPE)
         assert run.stdout is not None
         assert run.stdout.readline() == b"1\n"
         assert outbox._queue.claim(seconds=60) is None
@@ -777,77 +741,30 @@ def test_a_lease_ends_with_the_process_that_has_it(tmp_path: Path, raw: bytes) -
         assert row is not None
         assert outbox._queue.claim(seconds=60) is None  # and is not that of others here
         elsewhere = row.lease.replace(row.lease[:4], "else", 1).replace(" ", " 9", 1)
-        outbox._queue._db.execute("UPDATE messages SET lease = ?", (elsewhere,))
+        outbox._queue._execute("UPDATE messages SET lease = :lease", lease=elsewhere)
         assert outbox._queue.claim(seconds=60) is None  # nor of a machine that nobody sees
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        *("recipients = 'x'", "recipients = '5'", "recipients = '[[1]]'", "recipients = '[1]'"),
-        *("recipients = x'ff'", "created = 9e99", "created = 'abc'", "due = -9e99", "via = 5"),
-        *("state = 'weird'", "mailbox = x'ff00'", "lease_until = 'z'", "error = x'00'"),
-    ],
-)
-def test_a_row_that_no_outbox_wrote_is_said_to_be_damaged(tmp_path: Path, damage: str) -> None:
-    with Outbox(tmp_path / "outbox.db") as outbox:
-        outbox.add(message(1))
-    with sqlite3.connect(tmp_path / "outbox.db") as db:
-        db.execute(f"UPDATE messages SET {damage}")
-    db.close()
-    with Outbox(tmp_path / "outbox.db") as outbox:
-        for use in (outbox.messages, lambda: outbox.retry([1]), lambda: outbox.add(message(1))):
-            with pytest.raises(UsageError, match="no outbox, or damaged"):
-                use()
-
-
-def test_a_damaged_attempt_is_said_to_be_one(tmp_path: Path) -> None:
-    with Outbox(tmp_path / "outbox.db") as outbox:
-        outbox.add(message(1))
-        with sqlite3.connect(tmp_path / "outbox.db") as db:
-            db.execute("INSERT INTO attempts VALUES (1, 1, 9e99, '', '', '')")
-        db.close()
-        with pytest.raises(UsageError, match="no outbox, or damaged"):
-            outbox.messages()
-
-
-@pytest.mark.parametrize("kind", [Outbox, Contacts])
-def test_a_pipe_is_not_waited_for(tmp_path: Path, kind: Any) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    raised: list[BaseException] = []
-
-    def use() -> None:
-        try:
-            kind(tmp_path / "pipe")
-        except UsageError as error:
-            raised.append(error)
-
-    thread = threading.Thread(target=use, daemon=True)
-    thread.start()
-    thread.join(5)
-    assert "is a pipe" in str(raised)
-
-
-def test_several_processes_open_a_new_file_at_once(tmp_path: Path) -> None:
+def test_several_processes_open_a_new_file_at_once(place: Path | str) -> None:
     code = (
         "import sys; from smime_graph.graph import Outbox\n"
         "raw = b'From: a@b.c\\r\\nTo: d@e.f\\r\\nMessage-ID: <%d@x>\\r\\n\\r\\n'\n"
         "raw %= int(sys.argv[2])\n"
         "with Outbox(sys.argv[1]) as one: one.add(raw)"
     )
-    words = [sys.executable, "-c", code, str(tmp_path / "o.db")]
+    words = [sys.executable, "-c", code, str(place)]
     runs = [subprocess.Popen([*words, str(number)]) for number in range(3)]
     assert [one.wait(60) for one in runs] == [0] * 3
-    with Outbox(tmp_path / "o.db") as outbox:
+    with Outbox(place) as outbox:
         assert len(outbox.messages()) == 3
 
 
-def test_what_was_sent_is_forgotten_after_a_time(tmp_path: Path, raw: bytes) -> None:
+def test_what_was_sent_is_forgotten_after_a_time(place: Path | str, raw: bytes) -> None:
     now = [1_800_000_000.0]
     graph = FakeGraph(clock=lambda: now[0])
     keep = timedelta(hours=2)
     with (
-        Outbox(tmp_path / "o.db", keep=keep, clock=lambda: now[0]) as outbox,
+        Outbox(place, keep=keep, clock=lambda: now[0]) as outbox,
         GraphClient("t", transport=httpx.MockTransport(graph), clock=lambda: now[0]) as client,
     ):
         outbox.add(raw)
@@ -863,10 +780,10 @@ def test_what_was_sent_is_forgotten_after_a_time(tmp_path: Path, raw: bytes) -> 
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_both_clients_carry_an_outbox(tmp_path: Path, kind: str) -> None:
+def test_both_clients_carry_an_outbox(place: Path | str, kind: str) -> None:
     graph = FakeGraph(clock=time.time, faults=[None, (True, gateway(504))])
     transport: Any = httpx.MockTransport(graph)
-    with Outbox(tmp_path / "o.db") as outbox:
+    with Outbox(place) as outbox:
         for number in range(12):
             outbox.add(message(number))
         if kind == "sync":
@@ -885,7 +802,7 @@ def test_both_clients_carry_an_outbox(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_a_closed_client_carries_nothing_and_keeps_nothing(
-    tmp_path: Path, raw: bytes, kind: str
+    place: Path | str, raw: bytes, kind: str
 ) -> None:
     transport: Any = httpx.MockTransport(FakeGraph(clock=time.time))
 
@@ -899,7 +816,7 @@ def test_a_closed_client_carries_nothing_and_keeps_nothing(
         await client.aclose()
         await outbox.run_async(client)
 
-    with Outbox(tmp_path / "o.db") as outbox:
+    with Outbox(place) as outbox:
         outbox.add(raw)
         with pytest.raises(UsageError, match="the client is closed"):
             closed(outbox) if kind == "sync" else asyncio.run(closed_async(outbox))
@@ -907,12 +824,12 @@ def test_a_closed_client_carries_nothing_and_keeps_nothing(
             assert outbox.run(client).sent == 1  # its lease was given back
 
 
-def test_a_run_without_a_good_token_ends_and_says_so(tmp_path: Path, raw: bytes) -> None:
+def test_a_run_without_a_good_token_ends_and_says_so(place: Path | str, raw: bytes) -> None:
     def refuse(_: httpx.Request) -> httpx.Response:
         return httpx.Response(401, json={"error": {"code": "InvalidAuthenticationToken"}})
 
     with (
-        Outbox(tmp_path / "o.db") as outbox,
+        Outbox(place) as outbox,
         GraphClient("t", transport=httpx.MockTransport(refuse)) as client,
     ):
         put = outbox.add(raw)
@@ -931,14 +848,14 @@ def test_a_run_without_a_good_token_ends_and_says_so(tmp_path: Path, raw: bytes)
 
 
 def test_what_was_sent_is_not_sent_again_and_what_is_being_sent_is_left_alone(
-    tmp_path: Path, raw: bytes
+    place: Path | str, raw: bytes
 ) -> None:
     with (
-        Outbox(tmp_path / "o.db") as outbox,
+        Outbox(place) as outbox,
         GraphClient("t", transport=httpx.MockTransport(FakeGraph(clock=time.time))) as client,
     ):
         put = outbox.add(raw)
-        with Outbox(tmp_path / "o.db") as other:
+        with Outbox(place) as other:
             assert other._queue.claim(seconds=60) is not None
             for refused in (outbox.retry, outbox.drop):
                 with pytest.raises(UsageError, match="is being sent"):
@@ -959,9 +876,11 @@ def test_what_was_sent_is_not_sent_again_and_what_is_being_sent_is_left_alone(
 
 
 @pytest.mark.slow
-def test_whatever_is_killed_nothing_is_lost_and_nothing_doubled(tmp_path: Path) -> None:
+def test_whatever_is_killed_nothing_is_lost_and_nothing_doubled(
+    tmp_path: Path, place: Path | str
+) -> None:
     """The short form of scripts/prove outbox."""
-    found = prove(tmp_path, messages=60, kills=4, emulator_kills=1, limit=150.0)
+    found = prove(tmp_path, place, messages=60, kills=4, emulator_kills=1, limit=150.0)
     assert holds(found), found
     assert (found["senders killed"], found["emulators killed"]) == (4, 1)
     assert len(found["faults"]) > 3
