@@ -51,6 +51,7 @@ class Call:
     principal: str | None = None  # None is /me
     folder: str | None = None
     item_id: str | None = None
+    attachment_id: str | None = None  # or that of an upload session
     action: str = ""
     applied: list[str] = field(default_factory=list)  # the preferences that were followed
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ..loopback.exchange import Response
+from . import handlers_attachments as attached
 from . import handlers_folders as folders
 from . import handlers_read as read
 from . import handlers_send as send
 from . import handlers_update as update
+from . import handlers_uploads as uploads
 from .context import Call, no_resource
 from .delta import list_changes
 from .handlers_users import get_user
@@ -34,6 +36,7 @@ class Endpoint:
     design: bool = False
 
 
+_ATTACHMENT = "messages/{message}/attachments/{attachment}"
 _ACTIONS = ("reply", "replyAll", "forward", "createReply", "createReplyAll", "createForward")
 
 ENDPOINTS = (
@@ -54,6 +57,17 @@ ENDPOINTS = (
         Endpoint("POST", f"messages/{{message}}/{action}", send.act, in_folders=True)
         for action in _ACTIONS
     ),
+    Endpoint("GET", "messages/{message}/attachments", attached.list_attachments, in_folders=True),
+    Endpoint("POST", "messages/{message}/attachments", attached.post_attachment, in_folders=True),
+    Endpoint(
+        "POST",
+        "messages/{message}/attachments/createUploadSession",
+        uploads.create_upload,
+        in_folders=True,
+    ),
+    Endpoint("GET", _ATTACHMENT, attached.get_attachment, in_folders=True),
+    Endpoint("DELETE", _ATTACHMENT, attached.delete_attachment, in_folders=True),
+    Endpoint("GET", f"{_ATTACHMENT}/$value", attached.get_attachment_value, in_folders=True),
     Endpoint("GET", "mailFolders", folders.list_folders),
     Endpoint("POST", "mailFolders", folders.create_folder),
     Endpoint("GET", "mailFolders/{folder}", folders.get_folder),
@@ -88,11 +102,11 @@ _OF_USERS = _words(
     "translateexchangeids"
 )
 _OF_MESSAGES = _words(
-    "$count attachments copy delta extensions marked markasjunk move multivalueextendedproperties "
+    "$count copy delta extensions marked markasjunk move multivalueextendedproperties "
     "permanentdelete reportmessage singlevalueextendedproperties unsubscribe"
 )
 _OF_FOLDERS = _words(
-    "$count childfolders copy delta messagerules messages move multivalueextendedproperties "
+    "$count copy delta messagerules messages move multivalueextendedproperties "
     "permanentdelete singlevalueextendedproperties userconfigurations"
 )
 
@@ -141,7 +155,20 @@ def _name(call: Call, parts: Sequence[str], rest: Sequence[str]) -> None:
     values = {parts[i - 1]: rest[i] for i, part in enumerate(parts) if part == ""}
     call.folder = values.get("mailfolders")
     call.item_id = values.get("messages")
+    call.attachment_id = values.get("attachments")
     call.action = parts[-1] if parts else ""
+
+
+def find_upload(call: Call, segments: list[str]) -> _Methods:
+    """The methods of the address that takes a file in pieces; its token is in its query."""
+    if [part.lower() for part in segments[::2]] != ["users", "messages", "attachmentsessions"]:
+        raise no_resource(segments[-1] if segments else "api")
+    call.attachment_id = segments[5] if len(segments) == 6 else ""
+    return {
+        "PUT": uploads.put_piece,
+        "GET": uploads.get_upload,
+        "DELETE": uploads.delete_upload,
+    }
 
 
 def _unknown(lowered: list[str]) -> Refusal:

@@ -72,6 +72,18 @@ _MAIL_FOLDER = {
     "isHidden": "Edm.Boolean",
 }
 _CONTACT = {"displayName": "Edm.String", "emailAddresses": "Collection(graph.emailAddress)"}
+_ATTACHMENT = {
+    "lastModifiedDateTime": "Edm.DateTimeOffset",
+    "name": "Edm.String",
+    "contentType": "Edm.String",
+    "size": "Edm.Int32",
+    "isInline": "Edm.Boolean",
+}
+_FILE_ATTACHMENT = {
+    "contentId": "Edm.String",
+    "contentLocation": "Edm.String",
+    "contentBytes": "Edm.Binary",
+}
 _EXTENDED_PROPERTY = {"value": "Collection(Edm.String)"}
 _USER = {
     "businessPhones": "Collection(Edm.String)",
@@ -87,6 +99,9 @@ _USER = {
 }
 MESSAGE_PROPERTIES = {name.lower(): name for name in ("id", *_OUTLOOK_ITEM, *_MESSAGE)}
 FOLDER_PROPERTIES = {name.lower(): name for name in ("id", *_MAIL_FOLDER)}
+ATTACHMENT_PROPERTIES = {name.lower(): name for name in ("id", *_ATTACHMENT, *_FILE_ATTACHMENT)} | {
+    f"microsoft.graph.fileattachment/{name.lower()}": name for name in _FILE_ATTACHMENT
+}
 USER_PROPERTIES = {name.lower(): name for name in ("id", *_USER)}
 CONTACT_PROPERTIES = {name.lower(): name for name in ("id", *_CONTACT)}
 
@@ -109,10 +124,20 @@ def csdl(*, mime_content: bool) -> bytes:
         "</EntityType>",
         '<EntityType Name="message" BaseType="graph.outlookItem" OpenType="true" HasStream="true">',
         *_properties(_MESSAGE),
+        _contained("attachments", "attachment"),
+        "</EntityType>",
+        '<EntityType Name="attachment" BaseType="graph.entity" Abstract="true">',
+        *_properties(_ATTACHMENT),
+        "</EntityType>",
+        '<EntityType Name="fileAttachment" BaseType="graph.attachment">',
+        *_properties(_FILE_ATTACHMENT),
+        "</EntityType>",
+        '<EntityType Name="itemAttachment" BaseType="graph.attachment">',
         "</EntityType>",
         '<EntityType Name="mailFolder" BaseType="graph.entity">',
         *_properties(_MAIL_FOLDER),
         _contained("messages", "message"),
+        _contained("childFolders", "mailFolder"),
         "</EntityType>",
         '<EntityType Name="multiValueLegacyExtendedProperty" BaseType="graph.entity">',
         *_properties(_EXTENDED_PROPERTY),

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, unquote
 from ..loopback.exchange import Request, Response
 from . import metadata, resources
 from .context import Call, Rules
-from .endpoints import find
+from .endpoints import find, find_upload
 from .exchange import http_date, json_response
 from .faults import WWW_AUTHENTICATE
 from .refusal import Refusal
@@ -104,21 +104,23 @@ def _dispatch(
     path, _, query_text = target.partition("#")[0].partition("?")
     segments = _segments(path)
     version = segments.pop(0) if segments else ""
-    if version.lower() not in ("v1.0", "beta"):
+    takes_pieces = version.lower() == "api" and [s.lower() for s in segments[:1]] == ["v2.0"]
+    if version.lower() not in ("v1.0", "beta") and not takes_pieces:
         raise Refusal(400, "BadRequest", "Invalid version.")  # general knowledge
     if [s.lower() for s in segments] == ["$metadata"]:  # public on the real service, too
         if request.method != "GET":
             raise _wrong_method({"GET": None})
         xml = metadata.csdl(mime_content=rules.profile == "design")
         return Response(200, (("Content-Type", "application/xml"),), xml)
-    _check_token(rules, headers.get("authorization", ""))
+    if not takes_pieces:  # its address has a token of its own
+        _check_token(rules, headers.get("authorization", ""))
     try:
         pairs = parse_qsl(query_text, keep_blank_values=True, max_num_fields=50, errors="replace")
     except ValueError:
         raise Refusal(400, "BadRequest", "The query has too many parameters.") from None
     query = {name.lower(): value for name, value in pairs}
     call = Call(store, rules, request, headers, query, version.lower(), now, sent_items_delay)
-    methods = find(call, segments)
+    methods = find_upload(call, segments[1:]) if takes_pieces else find(call, segments)
     handler = methods.get(request.method)
     if handler is None:
         raise _wrong_method(methods)

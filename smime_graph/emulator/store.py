@@ -27,6 +27,7 @@ from smime_graph.files import make_private
 from .folders import FolderTable
 from .mime import Person, Summary
 from .schema import STEPS
+from .uploads import UploadTable
 
 _APPLICATION = 0x534D4745  # "SMGE": marks the file as one of ours
 _VERSION = len(STEPS)
@@ -124,7 +125,7 @@ class Store:
             ) from None
         try:
             self._db.execute("PRAGMA foreign_keys = ON")
-            self.folders = FolderTable(self._db)
+            self.folders, self.uploads = FolderTable(self._db), UploadTable(self._db)
             self._prepare(data)
         except sqlite3.Error as error:
             self._db.close()
@@ -270,7 +271,7 @@ class Store:
             "WHERE number = ?",
             (is_read, json.dumps(marks), now, new_change_key(), item.number),
         )
-        return self._item_of(item.number)
+        return self.item(item.number)
 
     def copy(self, item: Item, folder: str, *, now: float) -> Item:
         """Another message of the same bytes."""
@@ -295,9 +296,10 @@ class Store:
             + (_sent(content.summary, now), now, new_change_key(), item.number),
         )
         self.release(item)
-        return self._item_of(item.number)
+        return self.item(item.number)
 
-    def _item_of(self, number: int) -> Item:
+    def item(self, number: int) -> Item:
+        """The message of a row that is known to be there."""
         return self._items("number = ?", (number,))[0]
 
     def move(
@@ -316,7 +318,7 @@ class Store:
             "WHERE number = ?",
             (folder, new_id("AAMkAD"), new_change_key(), is_draft, now, visible_at, item.number),
         )
-        return self._item_of(item.number)
+        return self.item(item.number)
 
     def delete(self, item: Item) -> None:
         self._db.execute("DELETE FROM messages WHERE number = ?", (item.number,))

@@ -21,10 +21,13 @@ from smime_graph.emulator.mime import (
     remove_fields,
     summarise,
 )
+from smime_graph.errors import UsageError
 
-ITEM = "AAMkPlanted="
+ITEM, DRAFT = "AAMkPlanted=", "AAMkDraft="
 ORIGINAL = b"From: bob@contoso.com\r\nTo: alice@contoso.com\r\nMessage-ID: <o@x>\r\n\r\nhi"
 ACTIONS = ["reply", "replyAll", "forward", "createReply", "createReplyAll", "createForward", "send"]
+
+MORE = ["", "/move", "/copy", "/attachments", "/attachments/createUploadSession"]
 
 quick = settings(
     max_examples=150,
@@ -36,7 +39,9 @@ quick = settings(
 @pytest.fixture(scope="module", params=["live", "design"])
 def emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
     with Emulator(profile=request.param, rewrite_headers=True) as emulator:
-        emulator.mailbox("alice@contoso.com").put(ORIGINAL, item_id=ITEM)
+        alice = emulator.mailbox("alice@contoso.com")
+        alice.put(ORIGINAL, item_id=ITEM)
+        alice.put(ORIGINAL, item_id=DRAFT, folder="drafts")
         yield emulator
 
 
@@ -104,6 +109,9 @@ paths = st.one_of(
     st.sampled_from(
         [f"/v1.0/me/messages/{ITEM}/{a}" for a in ACTIONS]
         + ["/v1.0/me/sendMail", "/v1.0/me/messages", f"/v1.0/me/messages/{ITEM}/$value"]
+        + [f"/v1.0/me/messages/{ITEM}{more}" for more in MORE]
+        + ["/v1.0/me", "/v1.0/me/mailFolders", "/v1.0/me/mailFolders/inbox/messages/delta"]
+        + ["/v1.0/me/mailFolders/archive/childFolders", "/api/v2.0/Users('a')/Messages('b')/x"]
         + [f"/beta/users/bob@contoso.com/mailFolders/inbox/messages/{ITEM}", "/v1.0/$metadata"]
     ),
     st.lists(
@@ -131,7 +139,10 @@ paths = st.one_of(
 )
 queries = st.lists(
     st.tuples(
-        st.sampled_from(["$filter", "$top", "$skip", "$select", "$orderby", "$expand", "x"]),
+        st.sampled_from(
+            ["$filter", "$top", "$skip", "$select", "$orderby", "$expand", "x"]
+            + ["$deltatoken", "$skiptoken", "authtoken", "changeType"]
+        ),
         st.sampled_from(["internetMessageId eq '", "'", "1", "id", "receivedDateTime", "%FF"])
         | st.text(max_size=12),
     ).map("=".join),
@@ -163,7 +174,10 @@ names = st.sampled_from(
     [
         "message", "mimeContent", "comment", "toRecipients", "saveToSentItems", "subject",
         "body", "content", "contentType", "emailAddress", "address", "name",
-        "internetMessageId", "from", "Message",
+        "internetMessageId", "from", "Message", "@odata.type", "contentBytes", "attachments",
+        "isRead", "flag", "flagStatus", "categories", "importance", "destinationId",
+        "displayName", "AttachmentItem", "attachmentType", "size", "isInline", "contentId",
+        "internetMessageHeaders", "value",
     ]
 )  # fmt: skip
 values = st.recursive(
@@ -172,7 +186,8 @@ values = st.recursive(
     | st.integers()
     | st.floats()
     | st.sampled_from(
-        ["bob@contoso.com", "text", "html", base64.b64encode(ORIGINAL).decode(), "\ud800", "a\nb"]
+        ["bob@contoso.com", "text", "html", "high", "flagged", "archive", "file", "x-a"]
+        + ["#microsoft.graph.fileAttachment", base64.b64encode(ORIGINAL).decode(), "\ud800", "a\nb"]
     )
     | st.text(max_size=10),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(names, inner, max_size=4),
@@ -224,12 +239,48 @@ def test_any_message_is_answered_and_stays_readable(
 
 @quick
 @given(
-    path=st.sampled_from(["sendMail", "messages"] + [f"messages/{ITEM}/{a}" for a in ACTIONS[:-1]]),
+    path=st.sampled_from(
+        ["sendMail", "messages", "mailFolders"]
+        + [f"messages/{ITEM}/{a}" for a in ACTIONS[:-1]]
+        + [f"messages/{DRAFT}{more}" for more in MORE]
+    ),
     value=st.dictionaries(names, values, max_size=4) | values,
 )
 def test_any_json_is_answered(emulator: Emulator, path: str, value: object) -> None:
     body = json.dumps(value).encode()
-    ask(emulator, "POST", f"/v1.0/me/{path}", body, ("Content-Type", "application/json"))
+    kind = ("Content-Type", "application/json")
+    method = "PATCH" if path.endswith("=") else "POST"
+    ask(emulator, method, f"/v1.0/me/{path}", body, kind)
+
+
+@quick
+@given(message=messages, value=st.dictionaries(names, values, max_size=4))
+def test_any_draft_can_be_changed_and_is_still_one(message: bytes, value: object) -> None:
+    with Emulator() as emulator:
+        try:
+            planted = emulator.mailbox("alice@contoso.com").put(message, folder="drafts")
+        except UsageError:
+            return
+        path = f"/v1.0/me/messages/{planted.id}"
+        json_body = ("Content-Type", "application/json")
+        ask(emulator, "PATCH", path, json.dumps(value).encode(), json_body)
+        file = {
+            "@odata.type": "#microsoft.graph.fileAttachment",
+            "name": "x",
+            "contentBytes": "eA==",
+        }
+        before = attached(emulator, path)
+        added = ask(emulator, "POST", f"{path}/attachments", json.dumps(file).encode(), json_body)
+        if added.status == 201:
+            own_id = json.loads(added.body)["id"]
+            assert attached(emulator, path) == [*before, own_id]
+            ask(emulator, "DELETE", f"{path}/attachments/{own_id}", b"")
+            assert attached(emulator, path) == before
+
+
+def attached(emulator: Emulator, path: str) -> list[str]:
+    answer = ask(emulator, "GET", f"{path}/attachments?$top=999&$select=name", b"")
+    return [one["id"] for one in json.loads(answer.body)["value"]]
 
 
 @quick

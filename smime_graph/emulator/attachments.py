@@ -1,0 +1,99 @@
+"""What is attached to a message, found in its bytes.
+
+Of S/MIME it is one thing ([MS-OXOSMIME]): the CMS of an encrypted or opaque-signed message, or the
+whole multipart/signed with its Content-Type field.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from .mime import Part, header_fields, part_of, parts_of, summarise
+from .resources import timestamp
+from .store import Item
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """One attachment: `kind` is "file" or "item", `content` its bytes without an encoding."""
+
+    id: str
+    kind: str
+    name: str
+    type: str
+    is_inline: bool
+    content_id: str | None
+    content: bytes
+    entity: bytes
+
+
+def attachments_of(item: Item, raw: bytes) -> tuple[Attachment, ...]:
+    """The attachments of a message, in their order."""
+    fields, start = header_fields(raw)
+    top = part_of(raw, fields, start)
+    if top.is_opaque:
+        return (_attachment(item, 0, top, name="smime.p7m", content=top.content()),)
+    if top.is_smime:
+        kind = next(raw[one.start : one.end] for one in fields if one.name == "content-type")
+        content = kind.rstrip(b"\r\n") + b"\r\n\r\n" + top.body
+        return (_attachment(item, 0, top, name="smime.p7m", content=content),)
+    found = []
+    seen: dict[bytes, int] = {}
+    for part in parts_of(raw)[2]:
+        digest = hashlib.sha256(part.entity).digest()
+        seen[digest] = seen.get(digest, -1) + 1
+        found.append(
+            _attachment(item, seen[digest], part, name=_name(part), content=part.content())
+        )
+    return tuple(found)
+
+
+def _attachment(item: Item, copies: int, part: Part, *, name: str, content: bytes) -> Attachment:
+    # An id that stays while others come and go: it is that of the message and of the bytes.
+    seed = f"{item.immutable_id}/{copies}/".encode() + hashlib.sha256(part.entity).digest()
+    digest = hashlib.sha256(seed).digest()
+    own_id = part.fields.get("content-id", "").strip().strip("<>")
+    return Attachment(
+        id="AAMkADA" + base64.urlsafe_b64encode(digest[:30]).decode(),
+        kind="item" if part.type == "message/rfc822" else "file",
+        name=name,
+        type=part.type or "application/octet-stream",
+        is_inline=part.disposition == "inline",
+        content_id=own_id or None,
+        content=content,
+        entity=part.entity,
+    )
+
+
+def _name(part: Part) -> str:
+    if part.file_name:
+        return part.file_name[:255]
+    if part.type == "message/rfc822":
+        try:
+            return summarise(part.content()).subject[:255]
+        except ValueError:
+            pass
+    return "attachment"
+
+
+def shown(item: Item, attachment: Attachment, *, with_content: bool) -> dict[str, Any]:
+    """An attachment as Graph shows it; of an item that is attached, not the item."""
+    answer: dict[str, Any] = {
+        "@odata.type": f"#microsoft.graph.{attachment.kind}Attachment",
+        "id": attachment.id,
+        "lastModifiedDateTime": timestamp(item.modified),
+        "name": attachment.name,
+        "contentType": attachment.type,
+        "size": len(attachment.content),
+        "isInline": attachment.is_inline,
+    }
+    if attachment.kind == "file":
+        answer["@odata.mediaContentType"] = attachment.type
+        answer["contentId"] = attachment.content_id
+        answer["contentLocation"] = None
+        if with_content:
+            answer["contentBytes"] = base64.b64encode(attachment.content).decode()
+    return answer
