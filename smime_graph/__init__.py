@@ -170,6 +170,11 @@ if TYPE_CHECKING:
     from .smime.wrap import seal as seal
     from .smime.wrap import seal_copies as seal_copies
     from .smime.wrap import sign as sign
+    from .submission.preflight import SubmissionAction as SubmissionAction
+    from .submission.preflight import SubmissionRecipient as SubmissionRecipient
+    from .submission.preflight import SubmissionReport as SubmissionReport
+    from .submission.preflight import SubmissionSize as SubmissionSize
+    from .submission.preflight import check_submission as check_submission
     from .submission.round_trip import ChangeKind as ChangeKind
     from .submission.round_trip import Difference as Difference
     from .submission.round_trip import RoundTrip as RoundTrip
@@ -308,6 +313,13 @@ _HOME = {
     ),
     ".smime.wrap": ("certs_only", "compress", "encrypt", "seal", "seal_copies", "sign"),
     ".submission.round_trip": ("ChangeKind", "Difference", "RoundTrip", "round_trip"),
+    ".submission.preflight": (
+        "SubmissionAction",
+        "SubmissionRecipient",
+        "SubmissionReport",
+        "SubmissionSize",
+        "check_submission",
+    ),
     ".x509.certificate": ("Certificate",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -1,8 +1,8 @@
 """Findings: one thing noticed about a message or a certificate, and reports: all of them.
 
 A code is stable and dotted: `cms.*` the bytes, `alg.*` an algorithm, `pki.*` a certificate or its
-path, `smime.*` the message around them. The catalogue below gives each code its severity and its
-source; a finding that is not in the catalogue cannot be made.
+path, `smime.*` the message around them, `graph.*` what Graph makes of it. The catalogue below gives
+each code its severity and its source; a finding that is not in the catalogue cannot be made.
 """
 
 from __future__ import annotations
@@ -126,6 +126,7 @@ CATALOGUE: dict[str, tuple[Severity, str]] = {
     "pki.certificate.is-ca": (_W, "RFC 8550 4.4.1"),
     "pki.certificate.critical-extension": (_E, "RFC 5280 4.2"),
     "pki.certificate.profile": (_W, "RFC 8550 3, 4.4"),
+    "pki.certificate.expires-soon": (_W, "RFC 5280 4.1.2.5"),
     "pki.usage.key-type": (_E, "RFC 8551 2.2, 2.3"),
     "pki.usage.key-usage": (_E, "RFC 8550 4.4.2"),
     "pki.usage.extended-key-usage": (_E, "RFC 8550 4.4.4"),
@@ -155,4 +156,15 @@ CATALOGUE: dict[str, tuple[Severity, str]] = {
     "smime.receipt.none": (_E, "RFC 2634 2.6"),
     "smime.receipt.mismatch": (_E, "RFC 2634 2.6"),
     "smime.receipt.unexpected": (_W, "RFC 2634 2.3"),
+    # graph: what becomes of a message that is submitted
+    "graph.addressees": (_W, "Microsoft Graph, message: reply, replyAll, forward"),
+    "graph.auth-enveloped": (_W, "msgraph-sdk-java #2544, MimeKit #1149"),
+    "graph.bcc": (_N, "Microsoft Graph, Send Outlook messages in MIME format"),
+    "graph.from.at-sign": (_W, "SMTP2Graph #28"),
+    "graph.header.dropped": (_W, "msgraph-sdk-dotnet #2209, microsoft-graph-docs-contrib #1093"),
+    "graph.header.first-lost": (_W, "microsoft-graph-docs-contrib #424"),
+    "graph.header.long": (_W, "RFC 5322 2.1.1"),
+    "graph.header.replaced": (_W, "msgraph-sdk-dotnet #2209"),
+    "graph.recipients.unreadable": (_W, "RFC 5322 3.4"),
+    "graph.send-as": (_W, "Microsoft Graph, Send mail from another user"),
 }

@@ -63,6 +63,7 @@ RESULTS = {
     *("OutboxAttempt", "OutboxMessage", "OutboxRun"),
     *("AddressAudit", "OutlookChoice", "StoreAudit"),
     *("Difference", "RoundTrip"),
+    *("SubmissionRecipient", "SubmissionReport", "SubmissionSize"),
 }
 
 
@@ -142,6 +143,7 @@ class _Calls:
             "encrypt": Call(s.encrypt, {"message": MESSAGE, "at": NOW} | for_bob),
             "seal": Call(s.seal, making | for_bob),
             "seal_copies": Call(s.seal_copies, making | for_bob),
+            "check_submission": Call(s.check_submission, making | for_bob),
             "SealedCopy": Call(s.SealedCopy, {"message": b"x", "recipients": ("a@b.c",)}),
             "seal_many": Call(s.seal_many, {"jobs": []}),
             "unseal_many": Call(s.unseal_many, {"source": "x", "trust": ["x"]}),

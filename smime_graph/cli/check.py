@@ -2,136 +2,173 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from ..errors import MalformedMessage, SmimeGraphError, UsageError
-from . import files, graph_client, terminal
+from ..errors import UsageError
+from . import files, options, terminal
 from .context import run_of
 from .graph_client import Place
-from .make import complete, prepare, read_to_protect
-from .options import Protection, message, verb
+from .make import complete, protect, read_to_protect, sealed_copies
+from .options import FILE, Protection, Reading, message, option, verb
+from .send import answers_original, check_save, hiding, sending
 
-# What arrives. Users of Graph miss other fields at the recipient's (microsoft-graph-docs-contrib
-# #1093, msgraph-sdk-dotnet#2209); X-* ones until the mailbox has met the name (#424).
-_KEPT = frozenset(
-    {"from", "sender", "to", "cc", "bcc", "reply-to", "subject", "date", "message-id"}
-    | {"in-reply-to", "references", "mime-version", "thread-topic", "thread-index"}
-    | {"importance", "priority", "sensitivity"}
-)
+if TYPE_CHECKING:
+    from ..graph._outgoing import Via
+    from ..smime.answer import Kind
+    from ..submission.preflight import SubmissionAction, SubmissionReport
+
+# what is said on standard error, as it is on sending
+_SAID = ("smime.bcc", "graph.recipients.unreadable")
 
 
 @verb("check")
 @message
-@graph_client.submission_options
-def check(message: str, **given: Any) -> None:
+@sending
+@option(
+    "--as",
+    "action",
+    type=click.Choice(["send", "reply", "reply-all", "forward", "draft"]),
+    default="send",
+    show_default=True,
+    help="What is to be done with it.",
+)
+@option(
+    "--original",
+    type=FILE,
+    metavar="FILE",
+    help="The message that it answers (fetch ID -o FILE): Graph sends a reply to those of it.",
+)
+@options.identity
+@options.judging
+def check(
+    message: str,
+    action: SubmissionAction,
+    original: str | None,
+    save_to_sent_items: bool,
+    split_bcc: bool,
+    via: Via,
+    **given: Any,
+) -> None:
     """Say what would go wrong on sending; no request is made.
 
-    What send would refuse before its first request, in its words and with its exit status: size
-    against the limit (Graph counts the request, in base64), recipients without a certificate. And
-    header fields that Graph is known to drop, which are no reason not to send.
+    What send would refuse before its first request, in its words and with its exit status, since
+    its code is what is run: size against the limit (Graph counts the request, in base64), and
+    recipients without a certificate. And what is no reason not to send: header fields that Graph is
+    known to drop or change, authEnveloped-data, Bcc, certificates that run out within 30 days; each
+    with its source.
 
     \b
     smime-graph check mail.eml --signer alice.p12 --recipient bob.pem
+    smime-graph check answer.eml --as reply --original original.eml --recipient alice.pem
     """
-    how, place = Protection.of(given), Place.of(given)
+    from ..graph import _mailbox
+    from ..submission.preflight import Plan
+
+    reading, place = Reading.of(given), Place.of(given)
+    how = Protection.of(given, reading.keys)
+    check_save(save_to_sent_items, place)
+    is_answer = action in ("reply", "reply-all", "forward")
+    if original is None and action in ("reply", "reply-all"):
+        raise UsageError(
+            "a reply goes to those of the message that it answers, which is not given",
+            hint="--original FILE names it; fetch ID -o FILE writes it",
+        )
+    if (original is not None and not is_answer) or (split_bcc and action != "send"):
+        raise UsageError(
+            f"--original and --split-bcc make no sense with --as {action}",
+            hint="--original is for answers, --split-bcc for what is sent",
+        )
     raw = read_to_protect(message, how, place)
-    made, problems = _refusals(raw, how, place)
-    texts = list(dict.fromkeys(str(one) for one in problems))
-    facts: dict[str, Any] = {
-        "verdict": "rejected" if problems else "accepted",
-        "size": {
-            "message": len(raw),
-            "protected": len(made),
-            "request": (len(made) + 2) // 3 * 4,
-            "limit": place.size_limit,
-        },
-        "recipients": _recipients(raw, how),
-        "headers": _headers(raw),
-        "problems": texts,
-    }
+    answered = None if original is None else files.read(original, what="original")
+
+    def prepared() -> Sequence[bytes]:
+        if split_bcc:
+            return [one.message for one in sealed_copies(raw, how)]
+        chosen = how
+        if answered is not None and answers_original(action, reading):
+            chosen = hiding(cast("Kind", action), answered, raw, how, reading)
+        return [complete(protect(raw, chosen), how.at)]
+
+    report = Plan(
+        raw,
+        prepare=prepared,
+        as_it_is=lambda: complete(raw, how.at),
+        place=place.mailbox,
+        usual=_mailbox.mailbox(wire=place.wire, size_limit=place.size_limit),
+        recipients=lambda: how.keys.recipients(raw, at=how.at, policy=how.policy),
+        is_encrypting=bool(how.keys.recipient),
+        signers=how.keys.ring.signers(),
+        policy=how.policy,
+        at=how.at,
+        action=action,
+        original=answered,
+        via=via,
+        save_to_sent_items=save_to_sent_items,
+    ).check()
+    for one in report.findings:
+        if one.code == "graph.recipients.unreadable":
+            terminal.complain("warning", one.text)
     if run_of(click.get_current_context()).json:
-        files.write_json(facts)
+        files.write_json(_as_json(report))
     else:
-        size, headers = facts["size"], facts["headers"]
-        lines = [
-            f"{facts['verdict']}: {size['message']} bytes, {size['protected']} as it would be"
-            f" sent, {size['request']} as a request (limit {place.size_limit})"
-        ]
-        lines += [f"problem: {one}" for one in texts]
-        lines += [
-            f"header: {one} is not delivered, as users of Graph report"
-            for one in headers["dropped"]
-        ]
-        lines += [
-            f"header: {one} may be lost on its first delivery" for one in headers["uncertain"]
-        ]
-        files.write_lines(lines)
-    if problems:
-        click.get_current_context().exit(terminal.status_of(problems[0]))
+        files.write_lines(_lines(report))
+    if report.problems:
+        click.get_current_context().exit(terminal.status_of(report.problems[0]))
 
 
-def _refusals(raw: bytes, how: Protection, place: Place) -> tuple[bytes, list[SmimeGraphError]]:
-    """What send would submit, and what it would refuse first; then what else it would refuse.
+def _as_json(report: SubmissionReport) -> dict[str, Any]:
+    from ..smime.report import finding_json
 
-    Raises what makes no sense whatever the message is: key files that are not there, and the like.
-    """
-    from ..graph import _mailbox, _outgoing
+    size = report.size
+    assert size is not None  # noqa: S101 - a plan that was checked has one
+    where: dict[str, list[str]] = {}
+    for one in report.findings:
+        where.setdefault(one.code, []).append(one.where)
+    return {
+        "verdict": "accepted" if report.ok else "rejected",
+        "size": {
+            "message": size.message,
+            "protected": size.protected,
+            "request": size.request,
+            "limit": size.limit,
+            "base64": {
+                "attachments": size.base64_of_attachments,
+                "cms": size.base64_of_cms,
+                "request": size.base64_of_request,
+            },
+        },
+        "recipients": [
+            {"address": one.address, "certificate": one.has_certificate}
+            | ({} if one.is_addressed else {"addressed": False})
+            for one in report.recipients
+        ],
+        "headers": {
+            "dropped": where.get("graph.header.dropped", []),
+            "uncertain": where.get("graph.header.first-lost", []),
+        },
+        "problems": [str(one) for one in report.problems],
+        "findings": [finding_json(one) for one in report.findings],
+    }
 
-    problems: list[SmimeGraphError] = []
-    made = raw
-    for protect in (True, False):
-        try:
-            made = prepare(raw, how) if protect else complete(raw, how.at)
-            break
-        except UsageError:
-            raise
-        except SmimeGraphError as error:
-            problems.append(error)
-    box = _mailbox.mailbox(wire=place.wire, size_limit=place.size_limit)
-    for check_one in (
-        place.is_emulated,
-        lambda: _mailbox.mailbox(user=place.user, url=place.url, cloud=place.cloud),
-        lambda: _outgoing.check_to_send(_outgoing.header_fields(made), recipients=True),
-        lambda: _outgoing.body_of_action(box, made, save=True),
-    ):
-        try:
-            check_one()
-        except SmimeGraphError as error:
-            problems.append(error)
-    return made, problems
 
-
-def _headers(raw: bytes) -> dict[str, list[str]]:
-    from ..smime.entity import Entity
-
-    try:
-        names = [field.name for field in Entity(raw).fields if field.name]
-    except MalformedMessage:
-        names = []  # a problem that is told as one
-    names = [
-        name
-        for name in names
-        if name.lower() not in _KEPT and not name.lower().startswith("content-")
+def _lines(report: SubmissionReport) -> list[str]:
+    size = report.size
+    assert size is not None  # noqa: S101 - as above
+    verdict = "accepted" if report.ok else "rejected"
+    lines = [
+        f"{verdict}: {size.message} bytes, {size.protected} as it would be sent, {size.request} as"
+        f" a request (limit {size.limit})",
+        f"of them base64 adds {size.base64_of_attachments} to attachments, {size.base64_of_cms}"
+        f" around what is signed or encrypted, and {size.base64_of_request} in the request",
     ]
-    doubtful = [name for name in names if name.lower().startswith("x-")]
-    return {"dropped": [name for name in names if name not in doubtful], "uncertain": doubtful}
-
-
-def _recipients(raw: bytes, how: Protection) -> list[dict[str, Any]]:
-    """Who gets it, and for whom a certificate is there: those of the signers count, too."""
-    from ..smime import outgoing, wrap
-    from . import keys
-
-    try:
-        to = keys.message_addresses(raw)
-        everyone = how.keys.recipients(raw, at=how.at, policy=how.policy)
-    except MalformedMessage:
-        return []  # which of the problems it is, is said there
-    everyone = wrap.with_signers(everyone, how.keys.ring.signers(), how.policy)
-    without = frozenset(outgoing.without_certificate(to, everyone))
-    return [{"address": one, "certificate": bool(everyone) and one not in without} for one in to]
+    lines += [f"problem: {one}" for one in report.problems]
+    away = [one.address for one in report.recipients if not one.is_addressed]
+    lines += [f"recipient: {one} is named, and Graph does not send it there" for one in away]
+    lines += [f"{one.severity}: {one}" for one in report.findings if one.code not in _SAID]
+    return lines
 
 
 COMMANDS = {"check": check}

@@ -18,7 +18,7 @@ from .options import FILE, combine, option, submitting, take
 
 if TYPE_CHECKING:
     from ..graph import GraphClient, MessageRef
-    from ..graph._mailbox import Cloud, Wire
+    from ..graph._mailbox import Cloud, Mailbox, Wire
 
 _EMULATED = "emulated"  # the emulator in this process takes any token
 
@@ -136,6 +136,20 @@ class Place:
                 hint="leave out --graph-url and --cloud, or --emulator",
             )
         return emulated
+
+    def mailbox(self) -> Mailbox:
+        """As `client` speaks to it; raises what that raises but for the token."""
+        from ..graph import _mailbox
+
+        self.is_emulated()
+        return _mailbox.mailbox(
+            user=self.user,
+            url=self.url,
+            cloud=self.cloud,
+            wire=self.wire,
+            size_limit=self.size_limit,
+            retries=self.retries,
+        )
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import click
 
 from ..arguments import file_name
 from ..buffers import LARGE, Data, Held, Writable
-from ..errors import MalformedMessage, PolicyRefusal, UsageError
+from ..errors import PolicyRefusal, UsageError
 from . import files, options, terminal
 from .context import run_of
 from .options import FILE, Protection, message, option, verb
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ..cms.ess import ReceiptRequest
     from ..cms.labels import SecurityLabel
     from ..smime.bcc import SealedCopy
-    from ..smime.entity import Entity
     from .graph_client import Place
 
 
@@ -167,9 +166,14 @@ def _opaque_and_encrypted() -> UsageError:
 def prepare(raw: bytes, how: Protection) -> bytes:
     """What is submitted of a message: protected as the options say, with what it lacked.
 
-    `send` and `check` both ask this. Raises what `protect` and `complete` raise.
+    Raises what `protect` and `complete` raise.
     """
-    return complete(protect(raw, how), how.at)
+    from ..submission.preflight import unreadable_recipients
+
+    made = complete(protect(raw, how), how.at)
+    for one in unreadable_recipients(made):
+        terminal.complain("warning", one.text)
+    return made
 
 
 def complete(raw: bytes, at: datetime | None) -> bytes:
@@ -182,23 +186,8 @@ def complete(raw: bytes, at: datetime | None) -> bytes:
     from ..smime.outgoing import missing_fields
 
     header_fields(raw)  # what has no header must not be given one
-    entity = Entity(raw)
-    _warn_of_recipients(entity)
-    added = b"".join(missing_fields(entity, at or datetime.now(UTC)))
+    added = b"".join(missing_fields(Entity(raw), at or datetime.now(UTC)))
     return (added if b"\r\n" in raw[:1000] else added.replace(b"\r\n", b"\n")) + raw
-
-
-def _warn_of_recipients(entity: Entity[bytes]) -> None:
-    """Graph takes what it can read of an address field, and says nothing of the rest."""
-    from ..pki.address import parse_header_addresses
-
-    for name in ("To", "Cc", "Bcc"):
-        for field in entity.all(name):
-            try:
-                parse_header_addresses(field.value)
-            except MalformedMessage as error:
-                text = f"{name} cannot be read, so nobody knows who of it gets the message: {error}"
-                terminal.complain("warning", text)
 
 
 def _receipt_request(how: Protection) -> ReceiptRequest | None:

@@ -13,7 +13,6 @@ import click
 from ..errors import (
     GraphError,
     GraphRefused,
-    MalformedMessage,
     PolicyRefusal,
     SmimeGraphError,
     UsageError,
@@ -60,23 +59,29 @@ def check_save(save_to_sent_items: bool, place: Place) -> None:
         )
 
 
+# what is said of a send, and of what check says about one
+sending = combine(
+    graph_client.submission_options,
+    save,
+    option(
+        "--via",
+        type=click.Choice(["auto", "sendmail", "draft"]),
+        default="auto",
+        show_default=True,
+        help="sendmail: one request. draft: two, and the id of the sent message.",
+    ),
+    option(
+        "--split-bcc",
+        is_flag=True,
+        help="Send a message of its own to each person in Bcc, whom nobody else sees.",
+    ),
+)
+
+
 @verb("send")
 @message
-@graph_client.submission_options
-@save
-@option(
-    "--via",
-    type=click.Choice(["auto", "sendmail", "draft"]),
-    default="auto",
-    show_default=True,
-    help="sendmail: one request. draft: two, and the id of the sent message.",
-)
+@sending
 @outbox_option
-@option(
-    "--split-bcc",
-    is_flag=True,
-    help="Send a message of its own to each person in Bcc, whom nobody else sees.",
-)
 def send(
     message: str,
     save_to_sent_items: bool,
@@ -109,6 +114,7 @@ def send(
     check_save(save_to_sent_items, place)
     if split_bcc:
         copies = sealed_copies(read_to_protect(message, how, place), how)
+        _check_copies(copies, place, save_to_sent_items=save_to_sent_items, via=via)
         with graph_client.client(place) as graph:
             _send_copies(graph, copies, save_to_sent_items=save_to_sent_items, via=via)
         return
@@ -117,6 +123,16 @@ def send(
         with graph_client.report_interruption():
             ref = graph.send(raw, save_to_sent_items=save_to_sent_items, via=via)
         graph_client.print_outcome(ref)
+
+
+def _check_copies(copies: Sequence[SealedCopy], place: Place, **how: Any) -> None:
+    """Refuse what a client would refuse of the last of them before the first has gone."""
+    from ..submission.preflight import refusals
+
+    box = place.mailbox()
+    for one in copies:
+        for error in refusals(box, one.message, **how):
+            raise error
 
 
 def _send_copies(graph: GraphClient, copies: Sequence[SealedCopy], **how: Any) -> None:
@@ -304,8 +320,7 @@ def prepare_answer(
     """What is submitted as an answer, held against whom Graph will send it to, and against what
     the original hid.
     """
-    can_open = reading is not None and bool(reading.keys.identity)
-    if kind != "forward" or can_open:
+    if answers_original(kind, reading):
         try:
             original = graph_client.original(graph, message_id)
         except GraphRefused as error:
@@ -314,13 +329,19 @@ def prepare_answer(
             text = f"whom Graph sends the answer to is not checked: {error}"
             terminal.complain("warning", text)
         else:
-            if kind != "forward":
-                _check_finished(kind, original, message, how)
-            how = _hiding(kind, original, message, how, reading if can_open else None)
+            _check(kind, original, message, how)
+            how = hiding(kind, original, message, how, reading)
     return prepare(message, how)
 
 
-def _hiding(
+def answers_original(kind: str, reading: Reading | None) -> bool:
+    """Whether a finished answer is held against the original: a forward only if it is opened."""
+    return kind in ("reply", "reply-all") or (
+        kind == "forward" and reading is not None and bool(reading.keys.identity)
+    )
+
+
+def hiding(
     kind: Kind, original: bytes, message: bytes, how: Protection, reading: Reading | None
 ) -> Protection:
     """How a finished answer is protected, so that nothing stands outside that the original hid
@@ -333,7 +354,8 @@ def _hiding(
     from .keys import message_addresses
 
     can_hide = how.keys.has_recipient and not inspect(message)
-    opened = None if reading is None else _opened_or_none(original, reading)
+    can_open = reading is not None and bool(reading.keys.identity)
+    opened = _opened_or_none(original, reading) if reading is not None and can_open else None
     if opened is None:
         hidden = unopened_hcp(original, kind=kind, policy=how.policy)
     else:
@@ -373,17 +395,6 @@ def _opened_or_none(original: bytes, reading: Reading) -> Opened | None:
         return None
 
 
-def _check_finished(kind: Kind, original: bytes, message: bytes, how: Protection) -> None:
-    """As `_check`; what cannot be compared is a refusal for what only its readers may read."""
-    try:
-        _check(kind, original, message, how)
-    except MalformedMessage as error:
-        if how.keys.recipient or _is_encrypted(message):
-            error.hint = "send it as a message of its own: nobody can say whom Graph answers"
-            raise
-        terminal.complain("warning", f"whom Graph sends the answer to is not checked: {error}")
-
-
 def _is_encrypted(message: bytes) -> bool:
     from ..smime.examine import inspect
     from ..smime.report import ENCRYPTED
@@ -392,12 +403,18 @@ def _is_encrypted(message: bytes) -> bool:
 
 
 def _check(kind: Kind, original: bytes, message: bytes, how: Protection) -> None:
-    from ..smime.answer import check_addressees
+    from ..submission.preflight import check_answer
 
-    recipients = how.keys.recipients(message, at=how.at, policy=how.policy)
-    found = check_addressees(original, message, kind=kind, recipients=recipients, policy=how.policy)
-    for text in found:
-        terminal.complain("warning", text)
+    found = check_answer(
+        kind,
+        original,
+        message,
+        recipients=lambda: how.keys.recipients(message, at=how.at, policy=how.policy),
+        is_encrypting=bool(how.keys.recipient),
+        policy=how.policy,
+    )
+    for one in found:
+        terminal.complain("warning", one.text)
 
 
 def _build(graph: GraphClient, wanted: _Answer, user: str) -> bytes:

@@ -64,7 +64,7 @@ def _send(
     sending.message_id = checked.message_id
     if via == "draft":
         return (yield from _send_as_draft(box, sending, raw))
-    kind, body = _outgoing.body_of_action(box, raw, save=save_to_sent_items)
+    kind, body = _outgoing.body_of(box, raw, via=via, save_to_sent_items=save_to_sent_items)
     request = _exchange.post(box, "sendMail", kind=kind, body=body)
     look: _settle.Look = _settle.nowhere
     if save_to_sent_items:
@@ -110,15 +110,15 @@ def _answer_to(
     action: Literal["reply", "replyAll", "forward"],
     raw: bytes,
 ) -> Flow[MessageRef]:
-    fields = _outgoing.header_fields(raw)
-    sending.message_id = _outgoing.check_to_send(fields, recipients=action == "forward")
-    kind, body = _outgoing.body_of_action(box, raw)
+    known: _outgoing.Action = "reply-all" if action == "replyAll" else action
+    checked = _outgoing.checked(box, raw, action=known)
+    sending.message_id = checked.message_id
+    kind, body = _outgoing.body_of(box, raw, action=known)
     request = _exchange.post(box, "messages", original, action, kind=kind, body=body)
-    header = _outgoing.recipients(fields)
     if action == "forward":
-        look = _settle.at_sent_items(box, header)
+        look = _settle.at_sent_items(box, checked.recipients)
     else:
-        look = _settle.at_answer(box, original, action, header)
+        look = _settle.at_answer(box, original, action, checked.recipients)
     # The design document shows 200 for two of the three; in the form of v1.0 a 200 is looked into:
     # it was seen for mail that was too large and never went out (GD#13979).
     shows_200 = box.wire == "mime-content" and action != "reply"
@@ -186,7 +186,7 @@ def _proven(look: Flow[_settle.Seen], message_id: str) -> Flow[MessageRef]:
 
 
 def _send_as_draft(box: Mailbox, sending: Sending, raw: bytes) -> Flow[MessageRef]:
-    kind, body = _outgoing.body_of_item(box, raw)
+    kind, body = _outgoing.body_of(box, raw, via="draft")
     made = yield from _create(
         box, ("messages",), kind, body, message_id=sending.message_id, ok=(201,)
     )
@@ -223,7 +223,7 @@ def draft(box: Mailbox, raw: bytes) -> Flow[StoredMessage]:
     The same holds for the other methods that make a draft.
     """
     message_id = _outgoing.check_draft(raw)
-    kind, body = _outgoing.body_of_item(box, raw)
+    kind, body = _outgoing.body_of(box, raw, action="draft")
     return (yield from _create(box, ("messages",), kind, body, message_id=message_id, ok=(201,)))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import pybase64
@@ -28,6 +28,8 @@ _ADDRESS = re.compile(r"[^\s<>@,;:()]@[^\s<>@,;:()]")
 _MESSAGE_ID = re.compile(r"<[^\s<>\x00-\x1f\x7f]{1,990}>")
 
 Via: TypeAlias = Literal["auto", "sendmail", "draft"]
+# what is done with a message; `draft` leaves it in Drafts
+Action: TypeAlias = Literal["send", "reply", "reply-all", "forward", "draft"]
 
 THREE_LAYERS = (
     "base64 is paid up to three times: for attachments inside the message, for the CMS around them,"
@@ -40,27 +42,71 @@ Fields: TypeAlias = list[tuple[str, str]]  # of a header: name in lower case, un
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a message that may be sent says of itself: its Message-ID, with its angle brackets, and
-    the addresses of To, Cc and Bcc, in lower case.
+    """What a message that may be sent says of itself: its Message-ID, with its angle brackets
+    ("": a draft that has none), and the addresses of To, Cc and Bcc, in lower case.
     """
 
     message_id: str
     recipients: frozenset[str]
 
 
-def checked(box: Mailbox, raw: bytes, *, via: Via, save_to_sent_items: bool = True) -> Checked:
-    """Hold a message against all that must be right before it is sent; its size is left to the
-    `body_of_...` functions.
+def checked(
+    box: Mailbox,
+    raw: bytes,
+    *,
+    action: Action = "send",
+    via: Via = "auto",
+    save_to_sent_items: bool = True,
+) -> Checked:
+    """Hold a message against all that must be right before it is sent; its size is left to
+    `body_of`. The recipients of an answer are those of the original, but for a forward.
 
     UsageError for arguments that make no sense, MalformedMessage for what nobody could send.
     """
     if via not in ("auto", "sendmail", "draft"):
         raise UsageError(f"via is {via!r}, wanted 'auto', 'sendmail' or 'draft'")
     fields = header_fields(raw)
-    message_id = check_to_send(fields, recipients=True)
+    if action == "draft":
+        return Checked(message_id_of(fields) or "", recipients(fields))  # as check_draft
+    message_id = check_to_send(fields, recipients=action in ("send", "forward"))
     if not save_to_sent_items:
         _check_unsaved(box, via)
     return Checked(message_id, recipients(fields))
+
+
+def body_of(
+    box: Mailbox,
+    raw: bytes,
+    *,
+    action: Action = "send",
+    via: Via = "auto",
+    save_to_sent_items: bool = True,
+) -> tuple[str, bytes]:
+    """Content type and body of the request that carries the message; UsageError if it is larger
+    than the limit.
+    """
+    if action == "draft" or (action == "send" and via == "draft"):
+        return body_of_item(box, raw)
+    return body_of_action(box, raw, save=save_to_sent_items if action == "send" else None)
+
+
+def size_of(
+    box: Mailbox,
+    raw: bytes,
+    *,
+    action: Action = "send",
+    via: Via = "auto",
+    save_to_sent_items: bool = True,
+) -> int:
+    """The octets of that body, whatever the limit is."""
+    _, body = body_of(
+        replace(box, size_limit=None),
+        raw,
+        action=action,
+        via=via,
+        save_to_sent_items=save_to_sent_items,
+    )
+    return len(body)
 
 
 def check_size(box: Mailbox, raw: bytes, *, via: Via) -> None:

@@ -246,8 +246,7 @@ def check_addressees(
         return []
     source, made = _Original(Entity(original)), _Original(Entity(answer), "the answer")
     own = mailboxes(tuple(made.addresses("From")))
-    first = _unique([*source.addresses("From"), *source.addresses("Reply-To")])
-    others = [] if kind == "reply" else [*source.addresses("To"), *source.addresses("Cc")]
+    first, others = _addressed(source, kind)
     addressed = mailboxes((*first, *others))
     named = _unique(one for name in ("To", "Cc", "Bcc") for one in made.addresses(name))
     shown = mailboxes(tuple(named))
@@ -297,6 +296,18 @@ def check_addressees(
             f"Graph may send the answer to {_some(unnamed)} as well, whom it does not name"
         )
     return found
+
+
+def addressees(original: bytes, kind: Kind) -> list[str]:
+    """Whom Graph may send a reply to, each once; raises as `check_addressees` does."""
+    first, others = _addressed(_Original(Entity(original)), kind)
+    return _unique([*first, *others])
+
+
+def _addressed(source: _Original, kind: Kind) -> tuple[list[str], list[str]]:
+    """The author and who is in Reply-To, and the others that a reply to all goes to."""
+    first = _unique([*source.addresses("From"), *source.addresses("Reply-To")])
+    return first, [] if kind == "reply" else [*source.addresses("To"), *source.addresses("Cc")]
 
 
 def _some(addresses: Sequence[str]) -> str:

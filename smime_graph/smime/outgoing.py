@@ -109,7 +109,7 @@ class Outgoing:
                 hint=Hint("choose a policy that sends, for example exchange", "policy"),
             )
         moment = datetime.now(UTC) if at is None else at
-        entity = Entity(_as_octets(message))
+        entity = Entity(as_octets(message))
         if nameless := entity.all(""):
             raise MalformedMessage(
                 f"header line {entity.fields.index(nameless[0]) + 1} is no header field: "
@@ -393,7 +393,7 @@ def _domain(message: Entity[D]) -> str:
         return "localhost"
 
 
-def _as_octets(message: bytes | Message | Path | Readable) -> Data:
+def as_octets(message: bytes | Message | Path | Readable) -> Data:
     """The message; a view where it is large."""
     raw = _read(message)
     if len(raw) > LARGE:

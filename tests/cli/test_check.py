@@ -312,3 +312,66 @@ def test_every_verb_that_submits_adds_a_message_id(call: Run, verb: str) -> None
     made = call(*words, *at, "--user", "bob@contoso.com", "--json", stdin=raw)
     assert made.status == 0, made.err
     assert json.loads(made.out)["internetMessageId"].endswith("@contoso.com>")
+
+
+def test_a_reply_is_held_against_the_original_as_on_sending(call: Run, here: Path) -> None:
+    (here / "original.eml").write_bytes(mail(From="bob@contoso.com", To="alice@contoso.com"))
+    as_reply = ("check", "--as", "reply", "--original", "original.eml", "--json")
+    fits = call(*as_reply, *SEAL, stdin=mail())
+    assert json.loads(fits.out)["recipients"] == [
+        {"address": "bob@contoso.com", "certificate": True}
+    ]
+    away = call(*as_reply, *SIGN, "--recipient", "carol.pem", stdin=mail(To="carol@contoso.com"))
+    found = json.loads(away.out)
+    assert away.status == 1
+    assert "not to carol@contoso.com" in found["problems"][0]
+    assert found["recipients"][1] == {
+        "address": "carol@contoso.com",
+        "certificate": True,
+        "addressed": False,
+    }
+    at = ("--emulator-data", "box.db", "--user", "alice@contoso.com")
+    call("send", "--emulator-data", "box.db", "original.eml")
+    listed = call("list", *at, "--folder", "inbox", "--json")
+    original = json.loads(listed.out)["messages"][0]["id"]
+    to_carol = (*SIGN, "--recipient", "carol.pem", "--json")
+    sent = call("reply", original, "-", *at, *to_carol, stdin=mail(To="carol@contoso.com"))
+    assert (sent.status, json.loads(sent.out)["error"]["text"]) == (1, found["problems"][0])
+
+
+@pytest.mark.parametrize(
+    ("words", "word"),
+    [
+        (("--as", "reply"), "--original"),
+        (("--as", "reply-all"), "--original"),
+        (("--original", "m.eml"), "--as"),
+        (("--as", "draft", "--split-bcc"), "--as"),
+        (("--no-save-to-sent-items",), "--no-save-to-sent-items"),
+    ],
+)
+def test_a_question_that_makes_no_sense_is_said_to_make_none(
+    call: Run, words: tuple[str, ...], word: str
+) -> None:
+    result = call("check", "m.eml", *words)
+    assert result.status == 2
+    assert word in result.err
+
+
+def test_check_says_what_it_found_with_its_source_and_where_the_octets_go(call: Run) -> None:
+    raw = mail(more=b"Auto-Submitted: yes\r\nX-Job: 1\r\n", Bcc="carol@contoso.com")
+    gcm = ("--recipient", "carol.pem", "--cipher", "aes256-gcm")
+    shown = call("check", *SEAL, *gcm, stdin=raw)
+    text = shown.out.decode()
+    assert shown.status == 0
+    for source in ("msgraph-sdk-dotnet #2209", "microsoft-graph-docs-contrib #424", "java #2544"):
+        assert source in text
+    assert "of them base64 adds 0 to attachments, " in text
+    assert "RFC 9787" not in text  # said on standard error, where sending says it
+    assert "[smime.bcc]" in shown.err
+    found = json.loads(call("check", *SEAL, *gcm, "--json", stdin=raw).out)
+    assert {one["code"] for one in found["findings"]} == {
+        *("graph.header.dropped", "graph.header.first-lost", "graph.auth-enveloped", "smime.bcc")
+    }
+    size = found["size"]
+    assert size["base64"]["request"] == size["request"] - size["protected"]
+    assert size["base64"]["cms"] > 0

@@ -225,3 +225,21 @@ def test_with_trust_a_certificate_that_does_not_validate_is_refused(
         assert "pki.path.invalid" in result.err
         assert not (here / "new").exists()
     assert call("encrypt", "m.eml", *known[:2], *trust).status == 0
+
+
+def test_a_copy_that_is_too_large_keeps_back_the_others_before_the_first_has_gone(
+    send: Callable[..., Any], emulator: Emulator, here: Path
+) -> None:
+    long = "d" * 60 + "@" + "e" * 60 + ".com"
+    ca = CA("Test Root", key="p256")
+    write_identity(ca.issue(long, key="p256"), here, name="erin")
+    raw = BLIND.replace(b"dave@contoso.com", long.encode())
+    (here / "blind.eml").write_bytes(raw)
+    (here / "dave.pem").write_bytes((here / "erin.pem").read_bytes())
+    assert send("--json").status == 0
+    named, *_, last = (one.body_size for one in emulator.log)
+    before = len(emulator.log)
+    assert named < last
+    result = send("--json", "--size-limit", str(last - 1))
+    assert (result.status, len(emulator.log)) == (2, before)
+    assert f"the limit is {last - 1}" in json.loads(result.out)["error"]["text"]
