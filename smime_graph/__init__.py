@@ -39,13 +39,13 @@ if TYPE_CHECKING:
     from .cms.ess import Expansion as Expansion
     from .cms.ess import ListPolicy as ListPolicy
     from .cms.ess import Receipt as Receipt
-    from .cms.ess import ReceiptRequest as ReceiptRequest
     from .cms.ess import Services as Services
     from .cms.keys import DecryptionKey as DecryptionKey
     from .cms.keys import Recipient as Recipient
     from .cms.keys import SigningKey as SigningKey
     from .cms.labels import SecurityCategory as SecurityCategory
     from .cms.labels import SecurityLabel as SecurityLabel
+    from .cms.receipt_request import ReceiptRequest as ReceiptRequest
     from .cms.recipients.kinds import AnyKey as AnyKey
     from .cms.recipients.kinds import AnyRecipient as AnyRecipient
     from .cms.recipients.shared_secret import Password as Password
@@ -164,11 +164,11 @@ if TYPE_CHECKING:
     from .smime.report import Signer as Signer
     from .smime.report import Summary as Summary
     from .smime.report import Timestamp as Timestamp
+    from .smime.sealing import encrypt as encrypt
+    from .smime.sealing import seal as seal
+    from .smime.sealing import seal_copies as seal_copies
     from .smime.wrap import certs_only as certs_only
     from .smime.wrap import compress as compress
-    from .smime.wrap import encrypt as encrypt
-    from .smime.wrap import seal as seal
-    from .smime.wrap import seal_copies as seal_copies
     from .smime.wrap import sign as sign
     from .submission.preflight import SubmissionAction as SubmissionAction
     from .submission.preflight import SubmissionRecipient as SubmissionRecipient
@@ -194,11 +194,11 @@ _HOME = {
         "Expansion",
         "ListPolicy",
         "Receipt",
-        "ReceiptRequest",
         "Services",
     ),
     ".cms.keys": ("DecryptionKey", "Recipient", "SigningKey"),
     ".cms.labels": ("SecurityCategory", "SecurityLabel"),
+    ".cms.receipt_request": ("ReceiptRequest",),
     ".cms.recipients.kinds": ("AnyKey", "AnyRecipient"),
     ".cms.recipients.shared_secret": ("Password", "SharedKey"),
     ".errors": (
@@ -311,7 +311,8 @@ _HOME = {
         "Summary",
         "Timestamp",
     ),
-    ".smime.wrap": ("certs_only", "compress", "encrypt", "seal", "seal_copies", "sign"),
+    ".smime.sealing": ("encrypt", "seal", "seal_copies"),
+    ".smime.wrap": ("certs_only", "compress", "sign"),
     ".submission.round_trip": ("ChangeKind", "Difference", "RoundTrip", "round_trip"),
     ".submission.preflight": (
         "SubmissionAction",

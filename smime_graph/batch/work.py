@@ -19,7 +19,8 @@ from ..pki.trust import TrustStore
 from ..policy import POLICIES, Policy
 from ..smime.entity import HeaderField
 from ..smime.examine import decrypt, unseal
-from ..smime.wrap import encrypt, seal, sign
+from ..smime.sealing import encrypt, seal
+from ..smime.wrap import sign
 from ..text import printable
 from ..x509.certificate import Certificate
 from .jobs import Job, KeyFile, Outcome, read_file

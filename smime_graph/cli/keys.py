@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..arguments import file_name
 from ..buffers import Data
-from ..cms.recipients.kinds import AnyKey, AnyRecipient
-from ..cms.recipients.shared_secret import Password
 from ..errors import MalformedMessage, SmimeGraphError, UsageError, VerificationFailed
 from ..pki.address import Mailbox, addresses, is_address, mailbox, mailboxes, parse_header_addresses
 from ..pki.identity import (
@@ -33,6 +31,8 @@ from . import files, terminal
 from .context import contacts_file
 
 if TYPE_CHECKING:
+    from ..cms.recipients.kinds import AnyKey, AnyRecipient
+    from ..cms.recipients.shared_secret import Password
     from ..x509.certificate import Certificate
 
 T = TypeVar("T")
@@ -245,6 +245,10 @@ def certificates(paths: Sequence[str]) -> list[Certificate]:
 
 def recipient_passwords(paths: Sequence[str]) -> list[Password]:
     """Of `--recipient-password-file`: what sender and recipients both know."""
+    if not paths:
+        return []
+    from ..cms.recipients.shared_secret import Password
+
     return [Password(files.read_secret(path, what="recipients' password")) for path in paths]
 
 

@@ -18,8 +18,8 @@ from .context import run_of
 from .options import FILE, Protection, message, option, verb
 
 if TYPE_CHECKING:
-    from ..cms.ess import ReceiptRequest
     from ..cms.labels import SecurityLabel
+    from ..cms.receipt_request import ReceiptRequest
     from ..smime.bcc import SealedCopy
     from .graph_client import Place
 
@@ -88,9 +88,8 @@ def protected_into(out: Writable | None, raw: Data, how: Protection) -> bytes:
             )
     asked, label = _receipt_request(how), _label(how.label)
     message = Held(raw)
-    doing = " and ".join(["signing"] * bool(signers) + ["encrypting"] * bool(everyone))
-    with terminal.progress(doing), terminal.show_warnings():
-        if not everyone:
+    if not everyone:
+        with terminal.progress("signing"):
             return wrap.sign(
                 message,
                 signer=signers,
@@ -102,9 +101,13 @@ def protected_into(out: Writable | None, raw: Data, how: Protection) -> bytes:
                 label=label,
                 out=out,
             )
+    from ..smime import sealing  # who signs alone is not kept waiting for it
+
+    doing = "signing and encrypting" if signers else "encrypting"
+    with terminal.progress(doing), terminal.show_warnings():
         trust = how.keys.trust_for_recipients()
         if not signers:
-            return wrap.encrypt(
+            return sealing.encrypt(
                 message,
                 recipients=everyone,
                 trust=trust,
@@ -114,7 +117,7 @@ def protected_into(out: Writable | None, raw: Data, how: Protection) -> bytes:
                 header_confidentiality=how.confidentiality,
                 out=out,
             )
-        return wrap.seal(
+        return sealing.seal(
             message,
             signer=signers,
             recipients=everyone,
@@ -132,7 +135,7 @@ def protected_into(out: Writable | None, raw: Data, how: Protection) -> bytes:
 
 def sealed_copies(raw: Data, how: Protection) -> tuple[SealedCopy, ...]:
     """The message sealed, with a copy for each person in Bcc. Raises what `seal_copies` raises."""
-    from ..smime import wrap
+    from ..smime import sealing
 
     if not (how.keys.signer and how.keys.has_recipient):
         raise UsageError(
@@ -142,7 +145,7 @@ def sealed_copies(raw: Data, how: Protection) -> tuple[SealedCopy, ...]:
     if how.opaque:
         raise _opaque_and_encrypted()
     with terminal.progress("signing and encrypting"), terminal.show_warnings():
-        return wrap.seal_copies(
+        return sealing.seal_copies(
             Held(raw),
             signer=how.keys.ring.signers(),
             recipients=how.keys.recipients(raw, at=how.at, policy=how.policy),
@@ -191,16 +194,18 @@ def complete(raw: bytes, at: datetime | None) -> bytes:
 
 
 def _receipt_request(how: Protection) -> ReceiptRequest | None:
-    from ..cms.ess import ReceiptRequest
+    if not how.receipt_to:
+        return None
+    from ..cms.receipt_request import ReceiptRequest
 
-    return ReceiptRequest(how.receipt_to) if how.receipt_to else None
+    return ReceiptRequest(how.receipt_to)
 
 
 def _label(text: str | None) -> SecurityLabel | None:
-    from ..cms.labels import SecurityLabel
-
     if not text:
         return None
+    from ..cms.labels import SecurityLabel
+
     policy, _, rest = text.partition(":")
     number, _, mark = rest.partition(":")
     try:

@@ -1,11 +1,8 @@
 """Enhanced security services: the attributes of RFC 2634 and the Receipt, written and read.
 
-Security labels are in `labels`, signing certificates in `attributes`.
+A ReceiptRequest is written in `receipt_request`, security labels are in `labels`, signing
+certificates in `attributes`.
 
-    ReceiptRequest   ::= SEQUENCE { signedContentIdentifier OCTET STRING, receiptsFrom,
-                                    receiptsTo SEQUENCE SIZE (1..16) OF GeneralNames }
-    receiptsFrom     ::= [0] IMPLICIT INTEGER (0 all, 1 first tier) or
-                         [1] IMPLICIT SEQUENCE OF GeneralNames
     Receipt          ::= SEQUENCE { version 1, contentType, signedContentIdentifier OCTET STRING,
                                     originatorSignatureValue OCTET STRING }
     ContentReference ::= SEQUENCE { contentType, signedContentIdentifier, originatorSignatureValue }
@@ -22,51 +19,28 @@ Nothing read here may be acted upon before the signature over it is verified (RF
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 from .. import oids
 from ..algorithms import Digest
-from ..arguments import check_fields
 from ..asn1 import ber
 from ..asn1.ber import Fields, Node
-from ..errors import MalformedMessage, UsageError
+from ..errors import MalformedMessage
 from ..findings import Finding, Severity, finding
 from .attributes import Attributes, attribute
 from .labels import SecurityLabel, read_equivalents, read_label, read_text
+from .receipt_request import MAX_RECEIPTS_TO, ReceiptRequest
 
-_MAX_RECEIPTS_TO = 16  # RFC 2634 2.7: ub-receiptsTo
 _MAX_EXPANSIONS = 64  # RFC 2634 4.4: ub-ml-expansion-history
 _MAX_PARTIES = 10_000  # a limit of our own for those asked, where the RFC has none
-_MAX_ADDRESS = 4096
 
 ListPolicy = Literal["none", "instead-of", "in-addition-to"]
 
 
 # --- values -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class ReceiptRequest:
-    """Who is asked for a signed receipt, and where it shall go.
-
-    `to` holds the addresses that receipts are sent to: the sender's own is not implied (RFC 2634
-    2.2). `from_` is "all", "first-tier" (nobody who got the message through a mailing list), or the
-    addresses of those who are asked. `identifier` names the message; when empty, one is made at
-    signing. `from_names` are X.501 names (DER) that a list of those asked holds beside addresses.
-    """
-
-    to: tuple[str, ...]
-    _: KW_ONLY
-    from_: Literal["all", "first-tier"] | tuple[str, ...] = "all"
-    identifier: bytes = b""
-    from_names: tuple[bytes, ...] = ()
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,58 +123,6 @@ NO_SERVICES = Services()
 
 
 # --- written ------------------------------------------------------------------------------
-
-
-def new_identifier(user: str, at: datetime) -> bytes:
-    """A signedContentIdentifier as RFC 2634 2.7 recommends: user, time, random number."""
-    return f"{user} {at.astimezone(UTC):%Y%m%d%H%M%SZ} {secrets.token_hex(16)}".encode()
-
-
-def receipt_request(value: ReceiptRequest) -> bytes:
-    """The attribute. UsageError for no identifier, or more or fewer addresses than can be asked."""
-    if not value.identifier:
-        raise UsageError("a receipt request has no identifier")
-    if not 1 <= len(value.to) <= _MAX_RECEIPTS_TO:
-        raise UsageError(
-            f"a receipt request names {len(value.to)} addresses to send receipts to, "
-            f"1 to {_MAX_RECEIPTS_TO} are possible",
-            hint="give at least the sender's own address",
-        )
-    if isinstance(value.from_, str):
-        number = ("all", "first-tier").index(value.from_)
-        asked = ber.tlv(0x80, ber.integer(number)[2:])
-    elif not value.from_ and not value.from_names:
-        raise UsageError("a receipt request asks nobody", hint='use "all", or name somebody')
-    else:
-        asked = ber.context(
-            1,
-            *(_address_names(address) for address in value.from_),
-            *(ber.sequence(ber.context(4, name)) for name in value.from_names),
-        )
-    return attribute(
-        oids.RECEIPT_REQUEST,
-        ber.sequence(
-            ber.octet_string(value.identifier),
-            asked,
-            ber.sequence(*(_address_names(address) for address in value.to)),
-        ),
-    )
-
-
-def _address_names(address: str) -> bytes:
-    """GeneralNames of one address: rfc822Name, or SmtpUTF8Mailbox where the local part needs it."""
-    local, _, domain = address.rpartition("@")
-    if not local or not domain or not address.isprintable() or len(address) > _MAX_ADDRESS:
-        raise UsageError(f"{address[:100]!r} is no mail address")
-    if not domain.isascii():
-        raise UsageError(
-            f"the domain of {address[:100]!r} is not in ASCII",
-            hint="write it as A-labels (xn--...), as RFC 9598 does",
-        )
-    if address.isascii():
-        return ber.sequence(ber.tlv(0x81, address.encode()))
-    other = ber.context(0, ber.tlv(ber.UTF8_STRING, address.encode()))
-    return ber.sequence(ber.context(0, ber.oid(oids.SMTP_UTF8_MAILBOX), other))
 
 
 def content_hints(value: ContentHints) -> bytes:
@@ -287,7 +209,7 @@ def _read_request(node: Node) -> ReceiptRequest:
         parties = _read_parties(asked.expect(0xA1, "receiptsFrom"), "receiptList", _MAX_PARTIES)
         from_ = tuple(address for party in parties for address in party[0])
         names = tuple(name for party in parties for name in party[1])
-    to = _read_parties(fields.take(ber.SEQUENCE, "receiptsTo"), "receiptsTo", _MAX_RECEIPTS_TO)
+    to = _read_parties(fields.take(ber.SEQUENCE, "receiptsTo"), "receiptsTo", MAX_RECEIPTS_TO)
     if not to:
         raise node.fault("receiptsTo is empty")
     fields.end()
@@ -349,7 +271,7 @@ def _read_expansion(node: Node) -> Expansion:
     if (chosen := fields.optional(0x80, 0xA1, 0xA2)) is not None:
         policy = _LIST_POLICIES[chosen.tag]
         if policy != "none":
-            to = _first_addresses(_read_parties(chosen, "mlReceiptPolicy", _MAX_RECEIPTS_TO))
+            to = _first_addresses(_read_parties(chosen, "mlReceiptPolicy", MAX_RECEIPTS_TO))
     fields.end()
     return Expansion(entity.raw, time, policy, to)
 

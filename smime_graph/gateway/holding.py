@@ -24,7 +24,7 @@ from ..pki.trust import TrustStore
 from ..policy import EXCHANGE
 from ..smime.entity import Entity
 from ..smime.examine import unseal
-from ..smime.wrap import seal
+from ..smime.sealing import seal
 from .sealing import Sealer, Submission
 
 _LARGEST = 256 << 20  # octets of a file

@@ -14,7 +14,7 @@ from ..pki.contacts import Contacts
 from ..pki.identity import Contact, Identity
 from ..pki.trust import TrustStore
 from ..policy import Policy
-from ..smime import wrap
+from ..smime import sealing, wrap
 from ..smime.entity import Entity, HeaderField
 from ..smime.lines import crlf
 from ..smime.outgoing import missing_fields
@@ -140,7 +140,7 @@ class Sealer:
         """
         recipients, trust = self._recipients(message.recipients)
         if any(one.value for one in Entity(message.raw).all("Bcc")):
-            copies = wrap.seal_copies(
+            copies = sealing.seal_copies(
                 message.raw,
                 signer=message.identity,
                 recipients=recipients,
@@ -149,7 +149,7 @@ class Sealer:
             )
             return tuple(one.message for one in copies)
         return (
-            wrap.seal(
+            sealing.seal(
                 message.raw,
                 signer=message.identity,
                 recipients=recipients,

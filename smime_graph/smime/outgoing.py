@@ -5,7 +5,6 @@ Every refusal that is made before anything is signed or encrypted is made here.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Sequence
 from copy import copy, deepcopy
@@ -15,18 +14,15 @@ from email.message import Message
 from email.utils import format_datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from ..buffers import LARGE, B, D, Data, Readable, Rope, chunks, joined, read_message
-from ..cms import ess
-from ..cms.ess import ReceiptRequest
+from ..cms import receipt_request
 from ..cms.keys import Recipient, SigningKey
 from ..cms.labels import SecurityLabel, security_label
-from ..cms.recipients.kinds import AnyRecipient, with_certificate
 from ..errors import Hint, MalformedMessage, PolicyRefusal, SmimeGraphError, UsageError
-from ..findings import finding
+from ..findings import Finding, finding
 from ..pki.address import a_labels, addresses, mailbox, mailboxes, parse_header_addresses
-from ..pki.trust import TrustStore
 from ..pki.validate import validate
 from ..policy import Policy
 from ..x509.certificate import Certificate
@@ -46,9 +42,10 @@ from .header_confidentiality import (
 from .header_protection import HP_OUTER, HeaderProtection, without_hp
 from .large import canonical_large
 
-# What a sender should know and need not change. Not by `warnings`: whoever makes errors of them
-# would lose a message that is right. Without any set-up Python writes these to standard error.
-_log = logging.getLogger("smime_graph")
+if TYPE_CHECKING:
+    from ..cms.receipt_request import ReceiptRequest
+    from ..cms.recipients.kinds import AnyRecipient
+    from ..pki.trust import TrustStore
 
 _HIDDEN = ("bcc", "resent-bcc")
 _NAMED = ("to", "cc", "resent-to", "resent-cc")
@@ -61,8 +58,21 @@ def emails(recipient: Recipient) -> tuple[str, ...]:
     return (*addresses(recipient.certificate), *named)
 
 
+def _warn(found: Finding) -> None:
+    """What a sender should know and need not change.
+
+    Not by `warnings`: whoever makes errors of them would lose a message that is right. Without any
+    set-up Python writes these to standard error.
+    """
+    import logging  # only here: it costs as much as a signature
+
+    logging.getLogger("smime_graph").warning("%s [%s]", found.text, found.code)
+
+
 def without_certificate(wanted: Sequence[str], everyone: Sequence[AnyRecipient]) -> list[str]:
     """Which of these addresses are nobody's of the recipients'."""
+    from ..cms.recipients.kinds import with_certificate  # who signs alone has none
+
     known = with_certificate(everyone)
     if len(known) < len(everyone):
         return []  # who knows the password is not for us to say
@@ -224,6 +234,8 @@ class Outgoing:
         """Whether all can read it, and may. `is_split`: those in Bcc get copies of their own."""
         if not everyone:
             raise UsageError("nobody to encrypt to", hint="give the certificate of every recipient")
+        from ..cms.recipients.kinds import with_certificate
+
         known = with_certificate(everyone)
         for recipient in known:
             self._check(recipient.certificate, "encrypt", trust)
@@ -233,8 +245,7 @@ class Outgoing:
                 "the message has Bcc recipients: whoever receives it sees in the encrypted message"
                 " for whom it is"
             )
-            found = finding("smime.bcc", "message", text)
-            _log.warning("%s [%s]", found.text, found.code)
+            _warn(finding("smime.bcc", "message", text))
         if not self.policy.every_recipient_must_read:
             return
         if without := without_certificate(self.addresses("To", "Cc", "Bcc"), everyone):
@@ -275,8 +286,9 @@ class Outgoing:
         if request is not None:
             if not request.identifier:
                 user = (self.addresses("From", "Sender") or ["unknown"])[0]
-                request = replace(request, identifier=ess.new_identifier(user, self.at))
-            found.append(ess.receipt_request(request))
+                fresh = receipt_request.new_identifier(user, self.at)
+                request = replace(request, identifier=fresh)
+            found.append(receipt_request.write_request(request))
         if label is not None:
             found.append(security_label(label))
         return tuple(found)

@@ -17,8 +17,9 @@ from typing import Any, Literal
 from .. import oids
 from ..arguments import checked
 from ..cms import ess, signed_data
-from ..cms.ess import ContentHints, Receipt, ReceiptRequest
+from ..cms.ess import ContentHints, Receipt
 from ..cms.keys import SigningKey
+from ..cms.receipt_request import ReceiptRequest
 from ..cms.recipients.kinds import AnyKey, AnyRecipient
 from ..errors import MalformedMessage, SignatureInvalid, UsageError
 from ..findings import Finding, Report, finding
@@ -35,8 +36,9 @@ from .layers import parse_layers
 from .outgoing import Outgoing
 from .recognition import recognise
 from .report import MessageReport, Opened, Signer, finding_json, report_json
+from .sealing import encrypted_entity, with_signers
 from .verification import judge, refusal
-from .wrap import SIGNED_RECEIPT, encrypted_entity, pkcs7_mime, signed_entity, with_signers
+from .wrap import SIGNED_RECEIPT, pkcs7_mime, signed_entity
 
 # RFC 5322 3.6.4, without the obsolete forms: it is copied from a header that anybody could write
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{3,900}>")

@@ -23,7 +23,7 @@ from ..graph._outgoing import Via
 from ..pki.address import mailboxes, parse_header_addresses
 from ..pki.trust import TrustStore
 from ..policy import EXCHANGE, Policy
-from ..smime import outgoing, wrap
+from ..smime import outgoing, sealing, wrap
 from ..smime.answer import addressees, check_addressees
 from ..smime.entity import (
     MAX_DEPTH,
@@ -237,7 +237,7 @@ class Plan:
 
     def _everyone(self) -> list[AnyRecipient]:
         try:
-            return wrap.with_signers(self.recipients(), self.signers, self.policy)
+            return sealing.with_signers(self.recipients(), self.signers, self.policy)
         except SmimeGraphError:
             return []  # which of the problems it is, is said there
 
@@ -335,7 +335,7 @@ def check_submission(
         if not protects:
             return [raw]
         if not (signers or split_bcc):
-            made = wrap.encrypt(
+            made = sealing.encrypt(
                 raw,
                 recipients=recipients,
                 trust=trust,
@@ -346,7 +346,7 @@ def check_submission(
         elif not (recipients or split_bcc):
             made = wrap.sign(raw, signer=signers, policy=policy, at=at)
         elif split_bcc:
-            copies = wrap.seal_copies(
+            copies = sealing.seal_copies(
                 raw,
                 signer=signers,
                 recipients=recipients,
@@ -357,7 +357,7 @@ def check_submission(
             )
             return [one.message for one in copies]
         else:
-            made = wrap.seal(
+            made = sealing.seal(
                 raw,
                 signer=signers,
                 recipients=recipients,

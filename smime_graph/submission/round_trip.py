@@ -25,7 +25,7 @@ from ..policy import EXCHANGE, Policy
 from ..smime.entity import Entity, HeaderField
 from ..smime.examine import examine, inspect, unseal
 from ..smime.report import MessageReport, Opened
-from ..smime.wrap import seal
+from ..smime.sealing import seal
 from ..text import printable
 from ..x509.certificate import Certificate
 

@@ -55,7 +55,8 @@ from smime_graph.pki.trust import TrustStore
 from smime_graph.pki.usage import Use
 from smime_graph.policy import EXCHANGE
 from smime_graph.smime.examine import unseal, verify
-from smime_graph.smime.wrap import seal, sign
+from smime_graph.smime.sealing import seal
+from smime_graph.smime.wrap import sign
 
 VAULT = "https://mail.vault.azure.net"
 HASHES: dict[str, hashes.HashAlgorithm] = {

@@ -21,10 +21,10 @@ from smime_graph.cms.ess import (
     ContentReference,
     Expansion,
     Receipt,
-    ReceiptRequest,
     Services,
 )
 from smime_graph.cms.labels import SecurityCategory, SecurityLabel
+from smime_graph.cms.receipt_request import ReceiptRequest, new_identifier, write_request
 from smime_graph.cms.signature_check import Check
 from smime_graph.errors import MalformedMessage, UsageError
 from smime_graph.findings import Finding, Severity, codes
@@ -88,13 +88,13 @@ def report_on(alice: Identity, trust: TrustStore, now: datetime) -> ReportOn:
     ],
 )
 def test_a_receipt_request_is_read_as_it_was_written(wanted: ReceiptRequest) -> None:
-    services, found = read(ess.receipt_request(wanted))
+    services, found = read(write_request(wanted))
     assert services.receipt_request == wanted
     assert found == []
 
 
 def test_a_receipt_request_is_exact_to_the_byte() -> None:
-    made = ess.receipt_request(ReceiptRequest(("a@b",), from_="first-tier", identifier=b"id"))
+    made = write_request(ReceiptRequest(("a@b",), from_="first-tier", identifier=b"id"))
     assert made == bytes.fromhex(
         "3021 060b2a864886f70d0109100201 3112 3010 04026964 800101 3007 3005 8103614062"
     )
@@ -187,7 +187,7 @@ def test_a_mailing_list_history_is_read_as_it_was_written(
 
 
 def test_a_request_comes_with_what_its_receipt_must_hold() -> None:
-    request = ess.receipt_request(REQUEST)
+    request = write_request(REQUEST)
     confirmation = read(request)[0].confirmation
     assert confirmation is not None
     assert confirmation.receipt == Receipt(oids.DATA, b"id", b"the signature")
@@ -199,7 +199,7 @@ def test_a_request_comes_with_what_its_receipt_must_hold() -> None:
 
 
 def test_new_identifiers_differ_and_name_user_and_time() -> None:
-    one, other = (ess.new_identifier("alice@contoso.com", WHEN) for _ in range(2))
+    one, other = (new_identifier("alice@contoso.com", WHEN) for _ in range(2))
     assert one != other
     assert one.startswith(b"alice@contoso.com 20261122120000Z ")
 
@@ -221,7 +221,7 @@ def test_new_identifiers_differ_and_name_user_and_time() -> None:
 )
 def test_a_request_that_cannot_be_made_is_refused(wanted: ReceiptRequest, text: str) -> None:
     with pytest.raises(UsageError, match=text):
-        ess.receipt_request(wanted)
+        write_request(wanted)
 
 
 def test_nobody_is_asked_who_is_neither_all_nor_named() -> None:
@@ -317,7 +317,7 @@ def test_what_cannot_be_read_is_no_value_but_a_finding(
 @pytest.mark.parametrize("oid", [oids.RECEIPT_REQUEST, oids.SECURITY_LABEL, oids.CONTENT_HINTS])
 def test_an_attribute_that_is_there_twice_is_an_error(report_on: ReportOn, oid: str) -> None:
     one = {
-        oids.RECEIPT_REQUEST: ess.receipt_request(REQUEST),
+        oids.RECEIPT_REQUEST: write_request(REQUEST),
         oids.SECURITY_LABEL: labels.security_label(LABEL),
         oids.CONTENT_HINTS: ess.content_hints(ContentHints(oids.DATA)),
     }[oid]
@@ -337,7 +337,7 @@ def _doubled(one: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("further", "is_error"),
     [
-        (ess.receipt_request(REQUEST), True),
+        (write_request(REQUEST), True),
         (labels.security_label(LABEL), True),
         (equivalent_labels([LABEL]), True),
         (expansion_history([Expansion(LIST, WHEN)]), True),
@@ -373,7 +373,7 @@ def test_equivalent_labels_of_one_policy_are_ignored(report_on: ReportOn) -> Non
 def test_a_signature_that_is_not_good_has_no_services(
     alice: Identity, trust: TrustStore, now: datetime
 ) -> None:
-    raw = signed(alice, now, labels.security_label(LABEL), ess.receipt_request(REQUEST))
+    raw = signed(alice, now, labels.security_label(LABEL), write_request(REQUEST))
     changed = raw.replace(b"hello", b"jello")
     report = examine(changed, trust=trust, at=now)
     assert report.signers[0].intact is False

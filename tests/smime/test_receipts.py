@@ -22,7 +22,8 @@ from smime_graph.asn1 import ber
 from smime_graph.asn1.content_info import content_info, read_content_info
 from smime_graph.authority.issue import CA
 from smime_graph.cms import attributes, ess, signed_data
-from smime_graph.cms.ess import Expansion, Receipt, ReceiptRequest
+from smime_graph.cms.ess import Expansion, Receipt
+from smime_graph.cms.receipt_request import ReceiptRequest, write_request
 from smime_graph.errors import (
     CertificateRejected,
     MalformedMessage,
@@ -45,7 +46,8 @@ from smime_graph.smime.receipts import (
     verify_receipt,
 )
 from smime_graph.smime.report import Opened
-from smime_graph.smime.wrap import SIGNED_RECEIPT, encrypted_entity, pkcs7_mime, signed_entity
+from smime_graph.smime.sealing import encrypted_entity
+from smime_graph.smime.wrap import SIGNED_RECEIPT, pkcs7_mime, signed_entity
 from tests.ess import expansion_history
 from tests.properties.fuzz import elements, octets
 
@@ -245,8 +247,8 @@ def test_nobody_sends_a_receipt_in_another_name(
 def test_signers_who_ask_for_different_receipts_get_none(
     alice: Identity, bob: Identity, alice_rsa: Identity, message: bytes, opened: Open, now: datetime
 ) -> None:
-    one = ess.receipt_request(replace(REQUEST, identifier=b"id"))
-    other = ess.receipt_request(ReceiptRequest(("eve@x.com",), identifier=b"id"))
+    one = write_request(replace(REQUEST, identifier=b"id"))
+    other = write_request(ReceiptRequest(("eve@x.com",), identifier=b"id"))
     agreed = opened(_signed_by(message, [(alice, one), (alice_rsa, one)], now))
     assert receipt_recipients(agreed, signer=bob) == REQUEST.to
     silent = opened(_signed_by(message, [(alice, b""), (alice_rsa, one)], now))
@@ -294,7 +296,7 @@ def test_a_signer_who_is_not_believed_cannot_ask(
     alice: Identity, bob: Identity, message: bytes, opened: Open, now: datetime
 ) -> None:
     stranger = CA("Elsewhere", key="p256", at=now).issue("eve@x.com", key="p256", at=now)
-    asks = ess.receipt_request(ReceiptRequest(("eve@x.com",), identifier=b"id"))
+    asks = write_request(ReceiptRequest(("eve@x.com",), identifier=b"id"))
     got = opened(_signed_by(message, [(alice, b""), (stranger, asks)], now))
     assert any(one.services.receipt_request for one in got.signers)
     assert receipt_recipients(got, signer=bob) == ()
@@ -391,7 +393,7 @@ def test_a_request_outside_the_innermost_signature_is_not_answered(
     alice: Identity, bob: Identity, message: bytes, opened: Open, trust: TrustStore, now: datetime
 ) -> None:
     inner = sign(message, signer=alice, detached=False, at=now)
-    further = ess.receipt_request(replace(REQUEST, identifier=b"id"))
+    further = write_request(replace(REQUEST, identifier=b"id"))
     raw = through_list(inner, alice, now, further=further)
     got = opened(raw)
     assert "cms.ess.misplaced" in codes(got.findings)
@@ -409,7 +411,7 @@ def test_a_receipt_is_never_asked_for_a_receipt(
         bob,
         now,
         ess.message_signature_digest(confirmation.message_signature_digest),
-        ess.receipt_request(ReceiptRequest(("bob@contoso.com",), identifier=b"id")),
+        write_request(ReceiptRequest(("bob@contoso.com",), identifier=b"id")),
     )
     got = verify(raw, trust=trust, at=now)
     assert "cms.ess.misplaced" in codes(got.findings)
@@ -790,7 +792,7 @@ def test_whatever_a_signer_puts_into_a_receipt_is_no_other_one(
     assert confirmation is not None
     good = confirmation.receipt.der
     digest = ess.message_signature_digest(confirmation.message_signature_digest)
-    asked = ess.receipt_request(ReceiptRequest(("alice@contoso.com", "x@y.z"), identifier=b"id"))
+    asked = write_request(ReceiptRequest(("alice@contoso.com", "x@y.z"), identifier=b"id"))
     rng = random.Random(9)
 
     def changed(der: bytes) -> bytes:

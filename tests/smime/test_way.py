@@ -118,7 +118,7 @@ def writer(ca: CA, request: pytest.FixtureRequest) -> Identity:
 
 def test_from_seal_it_is_few_hops(writer: Identity, reader: Identity, message: bytes) -> None:
     to = [contact(reader)]
-    verb = "smime.wrap.seal"
+    verb = "smime.sealing.seal"
     found = hops(stacks(verb, lambda: seal(message, signer=writer, recipients=to, at=NOW)))
     assert {"signature", "key wrap"} <= set(found)
     assert max(found.values()) <= MOST_FROM_SEAL

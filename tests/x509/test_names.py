@@ -19,7 +19,7 @@ from smime_graph.asn1 import ber
 from smime_graph.asn1.content_info import content_info
 from smime_graph.authority.issue import CA
 from smime_graph.cms import attributes, enveloped_data, parameters, signed_data
-from smime_graph.cms.ess import ReceiptRequest
+from smime_graph.cms.receipt_request import ReceiptRequest
 from smime_graph.cms.recipients import kinds as recipients
 from smime_graph.cms.recipients.recipient_info import Opening
 from smime_graph.errors import NoMatchingIdentity

@@ -5,11 +5,12 @@ from __future__ import annotations
 from ... import oids
 from ...asn1 import ber
 from ...cms import compressed_data
-from ...cms.ess import ReceiptRequest
+from ...cms.receipt_request import ReceiptRequest
 from ...policy import EXCHANGE, RFC_8551
 from ...smime.canonical import encode_base64
 from ...smime.report import Summary
-from ...smime.wrap import COMPRESSED, SIGNED, pkcs7_mime, seal, sign
+from ...smime.sealing import seal
+from ...smime.wrap import COMPRESSED, SIGNED, pkcs7_mime, sign
 from .case import Case
 from .craft import TEXT, People, countersign, mixed, signature_part
 

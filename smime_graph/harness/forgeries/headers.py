@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ...smime.report import Summary
-from ...smime.wrap import SIGNED, pkcs7_mime, seal, sign
+from ...smime.sealing import seal
+from ...smime.wrap import SIGNED, pkcs7_mime, sign
 from .case import Case
 from .craft import TEXT, People, signature_part
 

@@ -15,7 +15,7 @@ from ...pki.revocation import Revocation, with_revocation
 from ...pki.trust import TrustStore
 from ...pki.validate import validate
 from ...policy import EXCHANGE
-from ...smime import examine, wrap
+from ...smime import examine, sealing, wrap
 from ..cases import CONTENT, Case, Stand, enveloped_mail, header, signed_mail
 from .drive import PKCS12_PASSWORD, Refused, Use
 from .peer import Operation, Quirk, Words
@@ -88,7 +88,7 @@ class OwnPeer:
                 mail = signed_mail(message, case.signing.digest)
                 examine.verify(mail, trust=trust, at=at, revocation=known)
             case "encrypt":
-                made = wrap.encrypt(
+                made = sealing.encrypt(
                     header() + CONTENT,
                     recipients=[Contact(case.certificate)],
                     trust=TrustStore(trust.anchors, certificates=case.identity.chain),

@@ -45,7 +45,8 @@ from smime_graph.pki.pkcs11 import token as pkcs11_token
 from smime_graph.pki.trust import TrustStore
 from smime_graph.policy import EXCHANGE
 from smime_graph.smime.examine import decrypt, unseal, verify
-from smime_graph.smime.wrap import encrypt, seal, sign
+from smime_graph.smime.sealing import encrypt, seal
+from smime_graph.smime.wrap import sign
 
 PIN = "1234-ab"
 PADDINGS = {
