@@ -61,12 +61,12 @@ def take_apart(raw: bytes) -> Pieces:
         if not one.name.startswith("content-") and one.name != "mime-version"
     )
     if top.type != "multipart/mixed" or not top.parameters.get("boundary"):
-        return Pieces(head, _content_of(raw), ())
+        return Pieces(head, content_of(raw), ())
     inner = tuple(islice(children(top), PART_LIMIT + 1))
     if len(inner) > PART_LIMIT:
         raise Refusal(501, "NotImplemented", "The emulator takes no message with so many parts.")
     if inner and _is_body(part_of(inner[0], *header_fields(inner[0]))):
-        return Pieces(head, _content_of(inner[0]), inner[1:])
+        return Pieces(head, content_of(inner[0]), inner[1:])
     return Pieces(head, None, inner)
 
 
@@ -76,7 +76,7 @@ def _is_body(part: Part) -> bool:
     return part.type.startswith(("text/", "multipart/alternative", "multipart/related"))
 
 
-def _content_of(entity: bytes) -> bytes:
+def content_of(entity: bytes) -> bytes:
     """An entity with its content fields alone: any other of a part is not one of the message's."""
     fields, start = header_fields(entity)
     kept = (one for one in fields if one.name.startswith("content-"))

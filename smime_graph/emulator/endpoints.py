@@ -15,6 +15,7 @@ from . import handlers_update as update
 from . import handlers_uploads as uploads
 from .context import Call, no_resource
 from .delta import list_changes
+from .handlers_answers import act
 from .handlers_users import get_user
 from .refusal import Refusal
 
@@ -54,7 +55,7 @@ ENDPOINTS = (
     Endpoint("PUT", "messages/{message}/$value", send.put_value, in_folders=True, design=True),
     Endpoint("POST", "messages/{message}/send", send.send_draft, in_folders=True),
     *(
-        Endpoint("POST", f"messages/{{message}}/{action}", send.act, in_folders=True)
+        Endpoint("POST", f"messages/{{message}}/{action}", act, in_folders=True)
         for action in _ACTIONS
     ),
     Endpoint("GET", "messages/{message}/attachments", attached.list_attachments, in_folders=True),
@@ -87,7 +88,7 @@ def _words(text: str) -> frozenset[str]:
 
 # What Graph has besides, by its first segment; what is in neither is no resource at all.
 _ROOTS = _words(
-    "$batch applications communications contacts devices directory directoryobjects domains drives "
+    "applications communications contacts devices directory directoryobjects domains drives "
     "education external groups identity invitations oauth2permissiongrants organization places "
     "planner reports security serviceprincipals shares sites solutions subscriptions teams "
     "teamwork users"

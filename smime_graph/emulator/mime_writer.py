@@ -81,14 +81,21 @@ def header_lines(draft: Draft) -> dict[str, str | None]:
     return lines
 
 
-def write_message(draft: Draft, *, headers: Sequence[tuple[str, str]] = ()) -> bytes:
-    """Write a JSON message as MIME; `headers` are further fields, already fit for a header."""
+def write_message(
+    draft: Draft,
+    *,
+    headers: Sequence[tuple[str, str]] = (),
+    attached: Sequence[bytes] = (),
+) -> bytes:
+    """Write a JSON message as MIME; `headers` are further fields, already fit for a header, and
+    `attached` further parts.
+    """
     lines = [f"{name}: {value}" for name, value in headers]
     lines += [line for line in header_lines(draft).values() if line is not None]
     lines += [f"{name}: {encode_words(clean(value))}" for name, value in draft.headers]
     head = "".join(f"{line}\r\n" for line in lines).encode()
     text = text_entity(draft.body or "", html=draft.html)
-    return put_together(head, text, [file_entity(one) for one in draft.files])
+    return put_together(head, text, [*attached, *(file_entity(one) for one in draft.files)])
 
 
 def text_entity(text: str, *, html: bool) -> bytes:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from urllib.parse import parse_qsl, unquote
 
 from ..loopback.exchange import Request, Response
-from . import metadata, resources
+from . import batch, metadata, resources
 from .context import Call, Rules
 from .endpoints import find, find_upload
 from .exchange import http_date, json_response
@@ -114,6 +114,8 @@ def _dispatch(
         return Response(200, (("Content-Type", "application/xml"),), xml)
     if not takes_pieces:  # its address has a token of its own
         _check_token(rules, headers.get("authorization", ""))
+    if [s.lower() for s in segments] == ["$batch"]:
+        return _batch(store, rules, request, version, sent_items_delay)
     try:
         pairs = parse_qsl(query_text, keep_blank_values=True, max_num_fields=50, errors="replace")
     except ValueError:
@@ -132,6 +134,27 @@ def _dispatch(
         applied = (("Preference-Applied", ", ".join(call.applied)),)
         response = Response(response.status, response.headers + applied, response.body)
     return response
+
+
+def _batch(
+    store: Store, rules: Rules, request: Request, version: str, sent_items_delay: float
+) -> Response:
+    if request.method != "POST":
+        raise _wrong_method({"POST": None})
+    if len(request.body) > rules.request_limit:
+        raise Refusal(413, "BadRequest", "The maximum request length supported is 4MB.")
+
+    def failed() -> Response:  # general knowledge
+        refusal = Refusal(424, "FailedDependency", "A request that this one depends on failed.")
+        request_id = str(uuid.uuid4())
+        return refused(
+            refusal, now=rules.clock(), request_id=request_id, client_request_id=request_id
+        )
+
+    def run(one: Request) -> Response:
+        return handle(store, rules, one, sent_items_delay=sent_items_delay)
+
+    return batch.answer(request, version, run=run, failed=failed)
 
 
 def _segments(path: str) -> list[str]:

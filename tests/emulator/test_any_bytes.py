@@ -110,7 +110,12 @@ paths = st.one_of(
         [f"/v1.0/me/messages/{ITEM}/{a}" for a in ACTIONS]
         + ["/v1.0/me/sendMail", "/v1.0/me/messages", f"/v1.0/me/messages/{ITEM}/$value"]
         + [f"/v1.0/me/messages/{ITEM}{more}" for more in MORE]
-        + ["/v1.0/me", "/v1.0/me/mailFolders", "/v1.0/me/mailFolders/inbox/messages/delta"]
+        + [
+            "/v1.0/$batch",
+            "/v1.0/me",
+            "/v1.0/me/mailFolders",
+            "/v1.0/me/mailFolders/inbox/messages/delta",
+        ]
         + ["/v1.0/me/mailFolders/archive/childFolders", "/api/v2.0/Users('a')/Messages('b')/x"]
         + [f"/beta/users/bob@contoso.com/mailFolders/inbox/messages/{ITEM}", "/v1.0/$metadata"]
     ),
@@ -240,7 +245,7 @@ def test_any_message_is_answered_and_stays_readable(
 @quick
 @given(
     path=st.sampled_from(
-        ["sendMail", "messages", "mailFolders"]
+        ["sendMail", "messages", "mailFolders", "../$batch"]
         + [f"messages/{ITEM}/{a}" for a in ACTIONS[:-1]]
         + [f"messages/{DRAFT}{more}" for more in MORE]
     ),
@@ -250,7 +255,29 @@ def test_any_json_is_answered(emulator: Emulator, path: str, value: object) -> N
     body = json.dumps(value).encode()
     kind = ("Content-Type", "application/json")
     method = "PATCH" if path.endswith("=") else "POST"
-    ask(emulator, method, f"/v1.0/me/{path}", body, kind)
+    ask(emulator, method, f"/v1.0/me/{path}".replace("me/../", ""), body, kind)
+
+
+@quick
+@given(
+    steps=st.lists(
+        st.fixed_dictionaries(
+            {"id": st.sampled_from(["1", "2", "3"]), "method": methods, "url": paths},
+            optional={
+                "body": values,
+                "headers": values,
+                "dependsOn": st.lists(st.sampled_from(["1", "2"]), max_size=2),
+            },
+        ),
+        max_size=3,
+    )
+)
+def test_any_batch_is_answered(emulator: Emulator, steps: list[object]) -> None:
+    body = json.dumps({"requests": steps}).encode()
+    answer = ask(emulator, "POST", "/v1.0/$batch", body)
+    for one in json.loads(answer.body).get("responses", ()):
+        assert 200 <= one["status"] < 600
+        assert one["status"] != 500
 
 
 @quick
