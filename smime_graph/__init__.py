@@ -81,6 +81,8 @@ if TYPE_CHECKING:
     from .graph import OutboxRun as OutboxRun
     from .graph import Page as Page
     from .graph import StoredMessage as StoredMessage
+    from .graph import send_by_smtp as send_by_smtp
+    from .graph import send_by_smtp_async as send_by_smtp_async
     from .graph._mailbox import Cloud as Cloud
     from .graph._mailbox import Wire as Wire
     from .graph._outgoing import Via as Via
@@ -233,6 +235,8 @@ _HOME = {
         "OutboxRun",
         "Page",
         "StoredMessage",
+        "send_by_smtp",
+        "send_by_smtp_async",
     ),
     ".graph._outgoing": ("Via",),
     ".graph._queue": ("OutboxState",),

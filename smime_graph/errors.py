@@ -49,6 +49,7 @@ Remedy: TypeAlias = Literal[
     "root",
     "send-draft",
     "sender",
+    "size",
     "trust",
     "unseal",
     "unseal-others",

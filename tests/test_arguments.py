@@ -86,6 +86,11 @@ def _answer(_: httpx.Request) -> httpx.Response:
     return httpx.Response(404, json={"error": {"code": "ErrorItemNotFound", "message": "no"}})
 
 
+@functools.wraps(smime_graph.send_by_smtp_async)
+def _send_by_smtp_async(*args: Any, **kwargs: Any) -> Any:
+    return asyncio.run(smime_graph.send_by_smtp_async(*args, **kwargs))
+
+
 class _Calls:
     """Everything public, with arguments that are right."""
 
@@ -134,6 +139,7 @@ class _Calls:
         signed = {"raw": self.asking, "trust": trust, "at": NOW}
         making = {"message": MESSAGE, "signer": self.alice, "at": NOW}
         for_bob = {"recipients": [self.to_bob]}
+        by_smtp = {"raw": MESSAGE, "credential": "token", "host": "127.0.0.1:9"}
         pem = self.alice.to_pem()
         certificate = self.alice.certificate
         values = {f: getattr(EXCHANGE, f) for f in inspect.signature(Policy).parameters}
@@ -218,6 +224,8 @@ class _Calls:
             "round_trip": Call(
                 s.round_trip, {"client": self.graph, "signer": self.alice, "trust": trust}
             ),
+            "send_by_smtp": Call(s.send_by_smtp, by_smtp),
+            "send_by_smtp_async": Call(_send_by_smtp_async, by_smtp),
             "harvest": Call(s.harvest, signed | {"contacts": self.book}),
             "harvest_outlook": Call(
                 s.harvest_outlook,

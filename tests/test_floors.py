@@ -31,6 +31,7 @@ DRIVERS = {
     "smime_graph.deadlines",
     "smime_graph.graph.auth",
     "smime_graph.graph.outbox",
+    "smime_graph.graph.smtp",
     "smime_graph.gateway",
     "smime_graph.gateway.server",
     "smime_graph.gateway.session",

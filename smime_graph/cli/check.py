@@ -26,7 +26,7 @@ _SAID = ("smime.bcc", "graph.recipients.unreadable")
 
 @verb("check")
 @message
-@sending
+@sending("auto", "sendmail", "draft")
 @option(
     "--as",
     "action",

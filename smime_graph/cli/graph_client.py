@@ -194,7 +194,7 @@ def _credential(place: Place) -> Any:
             raise UsageError(
                 "--token-file and --auth azure are both given", hint="leave one of them out"
             )
-        return _azure()
+        return azure()
     if place.token_file is not None:
         return files.read_secret(place.token_file, what="token").strip()
     token = os.environ.get("SMIME_GRAPH_TOKEN", "").strip()
@@ -206,7 +206,7 @@ def _credential(place: Place) -> Any:
     return token
 
 
-def _azure() -> Any:
+def azure() -> Any:
     try:
         from azure.identity import DefaultAzureCredential
     except ImportError:

@@ -30,8 +30,6 @@ def read_to_protect(path: str, how: Protection, place: Place) -> bytes:
 
     Of what may just be too large the size that counts is said once it is made.
     """
-    from ..graph._outgoing import THREE_LAYERS
-
     wrapped = how.opaque or not how.keys.signer
     grows = how.is_asked_for and (wrapped or how.keys.has_recipient)
     most = place.size_limit if place.wire == "mime-content" else place.size_limit * 3 // 4
@@ -44,7 +42,7 @@ def read_to_protect(path: str, how: Protection, place: Place) -> bytes:
         what="message",
         # line ends and blanks that go on the way make it smaller, though never by half
         limit=min(max(2 * most, LARGE), files.MESSAGE_LIMIT),
-        hint=f"the largest request has {place.size_limit} octets (--size-limit): {THREE_LAYERS}",
+        hint=f"the largest request has {place.size_limit} octets: {terminal.TOO_LARGE}",
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,6 +23,7 @@ from .graph_client import Place
 from .make import prepare, read_to_protect, sealed_copies
 from .options import (
     FILE,
+    F,
     Keys,
     Protection,
     Reading,
@@ -33,6 +34,7 @@ from .options import (
     verb,
 )
 from .outbox import check, outbox_option, submit
+from .smtp import SmtpPlace, smtp_options
 
 if TYPE_CHECKING:
     from ..graph import GraphClient
@@ -59,34 +61,38 @@ def check_save(save_to_sent_items: bool, place: Place) -> None:
         )
 
 
-# what is said of a send, and of what check says about one
-sending = combine(
-    graph_client.submission_options,
-    save,
-    option(
-        "--via",
-        type=click.Choice(["auto", "sendmail", "draft"]),
-        default="auto",
-        show_default=True,
-        help="sendmail: one request. draft: two, and the id of the sent message.",
-    ),
-    option(
-        "--split-bcc",
-        is_flag=True,
-        help="Send a message of its own to each person in Bcc, whom nobody else sees.",
-    ),
-)
+def sending(*ways: str) -> Callable[[F], F]:
+    """What is said of a send, and of what check says about one."""
+    smtp = " smtp: not through Graph; takes what is too large for it (extra: smtp)."
+    return combine(
+        graph_client.submission_options,
+        save,
+        option(
+            "--via",
+            type=click.Choice(ways),
+            default="auto",
+            show_default=True,
+            help="sendmail: one request. draft: two, and the id of the sent message."
+            + smtp * ("smtp" in ways),
+        ),
+        option(
+            "--split-bcc",
+            is_flag=True,
+            help="Send a message of its own to each person in Bcc, whom nobody else sees.",
+        ),
+    )
 
 
 @verb("send")
 @message
-@sending
+@sending("auto", "sendmail", "draft", "smtp")
+@smtp_options
 @outbox_option
 def send(
     message: str,
     save_to_sent_items: bool,
     split_bcc: bool,
-    via: Literal["auto", "sendmail", "draft"],
+    via: Literal["auto", "sendmail", "draft", "smtp"],
     outbox: str | None,
     **given: Any,
 ) -> None:
@@ -102,6 +108,11 @@ def send(
     smime-graph send mail.eml --signer alice.p12 --recipient bob.pem --emulator --json
     """
     how, place = Protection.of(given), Place.of(given)
+    if via == "smtp":
+        smtp = take(SmtpPlace, given, place=place)
+        smtp.check(save_to_sent_items=save_to_sent_items, outbox=outbox)
+        _send_by_smtp(smtp, message, how, split_bcc=split_bcc)
+        return
     if outbox is not None:
         check(outbox, place, save_to_sent_items=save_to_sent_items)
         if split_bcc:
@@ -116,7 +127,12 @@ def send(
         copies = sealed_copies(read_to_protect(message, how, place), how)
         _check_copies(copies, place, save_to_sent_items=save_to_sent_items, via=via)
         with graph_client.client(place) as graph:
-            _send_copies(graph, copies, save_to_sent_items=save_to_sent_items, via=via)
+
+            def send_one(raw: bytes) -> MessageRef:
+                ref: MessageRef = graph.send(raw, save_to_sent_items=save_to_sent_items, via=via)
+                return ref
+
+            _send_copies(copies, send_one)
         return
     raw = prepare(read_to_protect(message, how, place), how)
     with graph_client.client(place) as graph:
@@ -135,7 +151,18 @@ def _check_copies(copies: Sequence[SealedCopy], place: Place, **how: Any) -> Non
             raise error
 
 
-def _send_copies(graph: GraphClient, copies: Sequence[SealedCopy], **how: Any) -> None:
+def _send_by_smtp(smtp: SmtpPlace, message: str, how: Protection, *, split_bcc: bool) -> None:
+    data = read_to_protect(message, how, smtp.unlimited())
+    if split_bcc:
+        _send_copies(sealed_copies(data, how), smtp.send)
+        return
+    raw = prepare(data, how)
+    with graph_client.report_interruption():
+        ref = smtp.send(raw)
+    graph_client.print_outcome(ref)
+
+
+def _send_copies(copies: Sequence[SealedCopy], send_one: Callable[[bytes], MessageRef]) -> None:
     """Send each copy once, and say who got theirs.
 
     Where the first does not go nothing goes. Behind it a copy that Graph refuses keeps back no
@@ -148,7 +175,7 @@ def _send_copies(graph: GraphClient, copies: Sequence[SealedCopy], **how: Any) -
         with graph_client.report_interruption():
             for number, one in enumerate(copies):
                 try:
-                    went.append(graph.send(one.message, **how))
+                    went.append(send_one(one.message))
                 except GraphError as error:
                     failed[number] = error
                     if not went or not isinstance(error, GraphRefused):

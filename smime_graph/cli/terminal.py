@@ -94,6 +94,12 @@ def _say(line: str) -> None:
         return  # a full disk or a closed pipe behind it: there is nobody left to tell
 
 
+TOO_LARGE = (
+    "base64 is paid up to three times: for attachments inside the message, for the CMS around them,"
+    " and for the whole in the request; make it smaller before it is signed (--compress), send it"
+    " by SMTP (send --via smtp), or raise --size-limit where the tenant is known to take more"
+)
+
 # What the library says in its own words, in the words of the command line
 _HINTS: dict[Remedy, str] = {
     "at": "say when to judge it: --at TIME",
@@ -102,6 +108,7 @@ _HINTS: dict[Remedy, str] = {
     ),
     "root": "if you believe its root, name it: --trust FILE; another may have the same name",
     "trust": "name the roots that you believe: --trust FILE",
+    "size": TOO_LARGE,
     "sender": "if the signer is right, say so: --sender ADDRESS",
     "unseal": "use unseal --identity FILE",
     "wait": "look into the inbox and the junk folder, or give it more --wait",

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .auth import TokenSource
     from .models import DeltaPage, Folder, MailboxContact, MessageRef, Page, StoredMessage
     from .outbox import Outbox, OutboxAttempt, OutboxMessage, OutboxRun
+    from .smtp import send_by_smtp, send_by_smtp_async
 
 __all__ = [
     "AsyncGraphClient",
@@ -53,6 +54,8 @@ __all__ = [
     "Page",
     "StoredMessage",
     "TokenSource",
+    "send_by_smtp",
+    "send_by_smtp_async",
 ]
 
 _HOMES = {
@@ -69,6 +72,8 @@ _HOMES = {
     "Page": ".models",
     "StoredMessage": ".models",
     "TokenSource": ".auth",
+    "send_by_smtp": ".smtp",
+    "send_by_smtp_async": ".smtp",
 }
 
 

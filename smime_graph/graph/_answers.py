@@ -319,14 +319,14 @@ def retry_after(answer: Response) -> float | None:
 
 def shown(answer: Response, text: str, *, limit: int) -> str:
     """Text of an answer, fit for a message of ours: printable, short, and without our token."""
-    return printable(_without(text[:_SHOWN], answer.token), limit=limit)
+    return printable(without_secret(text[:_SHOWN], answer.token), limit=limit)
 
 
 # Of a text that may be shown, characters; of a token that must not be, so many in a row.
 _SHOWN, _PIECE = 8192, 10
 
 
-def _without(text: str, secret: str | None) -> str:
+def without_secret(text: str, secret: str | None) -> str:
     """The text without the secret and without pieces of it, in any case.
 
     Gateways and debugging pages quote the header of a request, and cut or wrap what they quote.

@@ -215,7 +215,7 @@ _NO_COOKIES = _NoCookies()
 def settings(box: Mailbox, transport: object) -> dict[str, Any]:
     """How a client of either kind is made; `transport` is the caller's, or None."""
     return {
-        "verify": _certificates() if transport is None else True,
+        "verify": certificates() if transport is None else True,
         "follow_redirects": False,
         # Exchange serves 4 requests of an app at once, and throttles more ("Throttling limits").
         "limits": httpx.Limits(max_connections=4),
@@ -225,7 +225,7 @@ def settings(box: Mailbox, transport: object) -> dict[str, Any]:
     }
 
 
-def _certificates() -> ssl.SSLContext:
+def certificates() -> ssl.SSLContext:
     """Whom TLS believes: SSL_CERT_FILE and SSL_CERT_DIR count on loopback, too."""
     try:
         return httpx.create_ssl_context()

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 import pybase64
 
-from ..errors import MalformedMessage, UsageError
+from ..errors import Hint, MalformedMessage, UsageError
 from ._mailbox import Mailbox
 
 # A thousand recipients need about 60 KB; beyond this it is no header block.
@@ -33,8 +33,8 @@ Action: TypeAlias = Literal["send", "reply", "reply-all", "forward", "draft"]
 
 THREE_LAYERS = (
     "base64 is paid up to three times: for attachments inside the message, for the CMS around them,"
-    " and for the whole MIME in the request; compress before signing, send it by SMTP, or raise"
-    " size_limit where the tenant is known to take more"
+    " and for the whole MIME in the request; compress before signing, send it by SMTP"
+    " (send_by_smtp), or raise size_limit where the tenant is known to take more"
 )
 
 Fields: TypeAlias = list[tuple[str, str]]  # of a header: name in lower case, unfolded value
@@ -246,19 +246,21 @@ def recipients(fields: Fields) -> frozenset[str]:
     They are for comparison with what Graph shows: an address that is written in a way that is not
     understood here (with a route, in quotes) is in it as something that equals none.
     """
-    return frozenset(
-        address
-        for name, value in fields
-        if name in ("to", "cc", "bcc")
-        for address in _addresses(value)
-    )
+    return frozenset(one.lower() for one in addresses(fields, "to", "cc", "bcc"))
+
+
+def addresses(fields: Fields, *names: str) -> Iterator[str]:
+    """Those in the fields of these names, as they are written; see `recipients`."""
+    for name, value in fields:
+        if name in names:
+            yield from _addresses(value)
 
 
 def _addresses(value: str) -> Iterator[str]:
     bare, angle = "", ""
     for piece in (*_PIECE.findall(value), ","):
         if piece in (",", ";"):
-            address = (angle or bare).strip().lower()
+            address = (angle or bare).strip()
             if address:
                 yield address
             bare, angle = "", ""
@@ -307,5 +309,5 @@ def _check_size(box: Mailbox, raw: bytes, size: int) -> None:
         raise UsageError(
             f"the message of {len(raw)} bytes makes a request of {size} bytes,"
             f" the limit is {box.size_limit}",
-            hint=THREE_LAYERS,
+            hint=Hint(THREE_LAYERS, "size"),
         )

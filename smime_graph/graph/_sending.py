@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ..errors import Disposition, GraphUnreachable, SmimeGraphError
@@ -42,8 +43,14 @@ class Sending:
         exception of the caller's transport) stays what it is and has a GraphUnreachable that says
         it as its cause.
         """
-        try:
+        with self.telling():
             return (yield from flow)
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """As `told`, for what is done in it."""
+        try:
+            yield
         except SmimeGraphError as error:
             self._write_on(error)
             raise
