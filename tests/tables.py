@@ -73,6 +73,7 @@ TITLES = {
     5937: "Constraints of trust anchors",
     5958: "Private keys",
     6211: "Algorithm protection attribute",
+    6531: "Internationalised mail by SMTP",
     6532: "Internationalized header fields",
     6854: "Groups in From and Sender",
     6960: "OCSP",
