@@ -9,6 +9,7 @@ test_deadline.py fails if that moves.
 
 from __future__ import annotations
 
+import select
 import ssl
 import time
 from collections.abc import Iterable
@@ -117,6 +118,7 @@ class Backend(httpcore.NetworkBackend):
 class _AsyncStream(httpcore.AsyncNetworkStream):
     def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
         self._inner = inner
+        self._socket: Any = inner.get_extra_info("socket")
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return await self._inner.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
@@ -139,7 +141,20 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
         return _AsyncStream(await self._inner.start_tls(ssl_context, server_hostname, left))
 
     def get_extra_info(self, info: str) -> Any:
+        # asked of each idle connection with every request; anyio makes a table of all that could
+        # be asked first
+        if info == "is_readable" and hasattr(select, "poll"):
+            return _is_readable(self._socket)
         return self._inner.get_extra_info(info)
+
+
+def _is_readable(connection: Any) -> bool:
+    """Whether there is something to read, be it the end."""
+    if connection is None or connection.fileno() < 0:
+        return True
+    waiting = select.poll()
+    waiting.register(connection, select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 class _AsyncBackend(httpcore.AsyncNetworkBackend):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -63,13 +64,16 @@ def carry(
     `without_drafts` are the mailboxes in which no draft may be made, and is added to. `only`: that
     message and no other.
     """
-    row: Row | None = yield OnDisk(partial(queue.claim, seconds=rules.lease, only=only))
-    if row is None:
+    taken: tuple[Row, bytes | None] | None = yield OnDisk(
+        partial(_take, queue, seconds=rules.lease, only=only)
+    )
+    if taken is None:
         return None
+    row, raw = taken
     # The outbox tries again itself, and looks again itself: nothing waits here.
     own = replace(box, user=row.mailbox, retries=0)
     try:
-        return (yield from _Courier(own, queue, row, rules, without_drafts).carry())
+        return (yield from _Courier(own, queue, row, rules, without_drafts).carry(raw))
     except LeaseLost:
         return Carried(row.id, "trying")
     except GeneratorExit:  # nothing can be done any more: the lease runs out
@@ -77,6 +81,18 @@ def carry(
     except BaseException:  # Ctrl-C, a client that is closed: no byte leaves after this
         yield OnDisk(partial(queue.release, row))
         raise
+
+
+def _take(queue: Queue, *, seconds: float, only: int | None) -> tuple[Row, bytes | None] | None:
+    """A message that is due; with its bytes, unless it has to be looked up first."""
+    row = queue.claim(seconds=seconds, only=only)
+    if row is None:
+        return None
+    raw = None
+    if row.began is None:
+        with suppress(LeaseLost, UsageError):  # asked for again, where it can be acted upon
+            raw = queue.content(row)
+    return row, raw
 
 
 class _Courier:
@@ -90,7 +106,7 @@ class _Courier:
         self._draft_id = row.draft_id
         self._attempted = self._undrafted = False
 
-    def carry(self) -> Flow[Carried]:
+    def carry(self, raw: bytes | None) -> Flow[Carried]:
         row = self._row
         if row.began is not None:  # an attempt of which nobody knows what became
             seen = yield from self._look()
@@ -100,7 +116,8 @@ class _Courier:
                 return (yield from self._not_seen(seen))
             if not seen.is_draft:
                 self._draft_id = None  # a person wants it sent, and the draft is not there
-        raw: bytes = yield OnDisk(partial(self._queue.content, row))
+        if raw is None:
+            raw = yield OnDisk(partial(self._queue.content, row))
         try:
             if self._by_draft():
                 kind, body = _outgoing.body_of_item(self._box, raw)

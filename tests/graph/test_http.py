@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from typing import Any
 
 import httpx
 import pytest
 
-from smime_graph.graph import GraphClient
+from smime_graph.emulator import Emulator
+from smime_graph.graph import AsyncGraphClient, GraphClient
 
-from ..work import calls_of
+from ..work import calls_of, counted
 from .conftest import Driver
 
 TOKEN = "t" * 2000  # as long as those of Entra ID
@@ -61,3 +64,32 @@ def test_fields_of_one_name_are_one_list(call: Driver, raw: bytes) -> None:
 
     ref: Any = call(handler, "send", raw)
     assert ref.request_id == "a, b"
+
+
+class Asked:
+    """What is looked for to be imported, noted and not found."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        self.names.append(name)
+
+
+def test_over_a_socket_nothing_is_looked_for_anew_with_each_message(
+    raw: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Asked()
+
+    async def run(url: str) -> int:
+        async with AsyncGraphClient("token", url=f"{url}/v1.0") as graph:
+            await asyncio.gather(*[graph.send(raw) for _ in range(4)])  # that many connections
+            monkeypatch.setattr(sys, "meta_path", [asked, *sys.meta_path])
+            with counted(("call",)) as calls:
+                await graph.send(raw)
+            return calls[0]
+
+    with Emulator(open_mailboxes=True) as here, here.serve() as server:
+        count = asyncio.run(run(server.url))
+    assert asked.names == [], "not installed: scripts/install test"
+    assert count < 1550

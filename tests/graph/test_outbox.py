@@ -311,6 +311,19 @@ def hold(world: World, *numbers: int, via: str) -> None:
             assert state == "sent" or late
 
 
+@pytest.mark.parametrize(("via", "times"), [("sendmail", 3), ("draft", 4)])
+def test_the_disk_is_gone_to_a_few_times_for_a_message(via: str, times: int) -> None:
+    """Each of them is a thread's work in the asynchronous client, and most are a transaction."""
+    world = World(FakeGraph())
+    world.add(1, via=via)
+    worker = Worker(world)
+    gone = 0
+    while not worker.step():
+        gone += isinstance(worker.pending, OnDisk)
+    assert gone == times
+    assert world.states() == {"<m1@contoso.com>": "sent"}
+
+
 LATE = [(0.0, False), (10_000.0, False), (600.0, True)]
 
 
