@@ -15,7 +15,7 @@ from ..errors import UsageError
 from . import config, files, graph_client, options, terminal
 from .context import run_of
 from .graph_client import Place
-from .options import FILE, Protection, option, verb
+from .options import FILE, OutboxPlace, Protection, option, verb
 
 if TYPE_CHECKING:
     from ..gateway.users import Users
@@ -32,7 +32,12 @@ _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\s\[\]]+)):(\d{1,5})")
     help="Where clients connect; port 0 takes a free one. Off this machine --tls-certificate and"
     " --auth-file are needed.",
 )
-@option("--outbox", type=FILE, metavar="FILE", help="Where messages are stored until they went.")
+@option(
+    "--outbox",
+    type=OutboxPlace(),
+    metavar="FILE|URL",
+    help="Where messages are stored until they went.",
+)
 @option(
     "--without-certificate",
     type=click.Choice(["refuse", "sign", "hold"]),
