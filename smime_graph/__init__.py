@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from .graph._mailbox import Cloud as Cloud
     from .graph._mailbox import Wire as Wire
     from .graph._outgoing import Via as Via
+    from .graph._queue import OutboxAction as OutboxAction
     from .graph._queue import OutboxState as OutboxState
     from .graph.auth import AccessToken as AccessToken
     from .graph.auth import AsyncTokenCredential as AsyncTokenCredential
@@ -239,7 +240,7 @@ _HOME = {
         "send_by_smtp_async",
     ),
     ".graph._outgoing": ("Via",),
-    ".graph._queue": ("OutboxState",),
+    ".graph._queue": ("OutboxAction", "OutboxState"),
     ".graph._mailbox": ("Cloud", "Wire"),
     ".graph.auth": ("AccessToken", "AsyncTokenCredential", "Credential", "TokenCredential"),
     ".graph.models": ("Status",),

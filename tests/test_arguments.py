@@ -216,6 +216,11 @@ class _Calls:
             "Contacts.revoke": Call(self.book.revoke, {"certificate": bob.certificate}),
             "Outbox": Call(s.Outbox, {"path": self.outbox_path}),
             "Outbox.add": Call(self.outbox.add, {"raw": MESSAGE}),
+            "Outbox.add_all": Call(self.outbox.add_all, {"messages": [MESSAGE]}),
+            "Outbox.add_answer": Call(
+                self.outbox.add_answer, {"message_id": "id", "raw": MESSAGE, "action": "reply"}
+            ),
+            "Outbox.add_draft": Call(self.outbox.add_draft, {"message_id": "id"}),
             "Outbox.retry": Call(self.outbox.retry, {"ids": []}),
             "Outbox.drop": Call(self.outbox.drop, {"ids": []}),
             "Outbox.send_now": Call(self.outbox.send_now, {"client": self.graph, "id": 1}),
@@ -416,6 +421,7 @@ def test_what_is_of_no_use_to_anybody_is_a_usage_error(
 PAIRS = {
     "Identity": ("private_key", "certificate"),
     "CA.from_key": ("private_key", "certificate"),
+    "Outbox.add_answer": ("message_id", "raw"),
 }
 
 

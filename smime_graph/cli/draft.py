@@ -11,6 +11,7 @@ from . import graph_client
 from .graph_client import Place
 from .make import prepare, protect, read_to_protect
 from .options import Protection, message, option, verb
+from .outbox import check, outbox_option, submit_draft
 from .send import prepare_answer
 
 if TYPE_CHECKING:
@@ -93,13 +94,22 @@ def draft_update(message_id: str, message: str, **given: Any) -> None:
 @verb("draft-send")
 @click.argument("message_id", metavar="ID")
 @graph_client.mailbox_options
-def draft_send(message_id: str, **given: Any) -> None:
+@outbox_option
+def draft_send(message_id: str, outbox: str | None, **given: Any) -> None:
     """Send a draft.
+
+    With --outbox it is written down first: 0 says that it is, and the draft is sent now or by
+    'outbox run', once.
 
     \b
     smime-graph draft-send ID --token-file token
     """
-    with graph_client.client(Place.of(given)) as graph:
+    place = Place.of(given)
+    if outbox is not None:
+        check(outbox, place)
+        submit_draft(message_id, outbox, place)
+        return
+    with graph_client.client(place) as graph:
         with graph_client.report_interruption():
             ref = graph.send_draft(message_id)
         graph_client.print_outcome(ref)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import click
 from ..arguments import file_name
 from ..errors import GraphError, UsageError
 from . import files, graph_client, terminal
+from .contacts import Span
 from .context import run_of
 from .graph_client import Place
 from .options import OutboxPlace, option, verb
@@ -18,6 +20,8 @@ from .options import OutboxPlace, option, verb
 if TYPE_CHECKING:
     from ..graph import Outbox, OutboxMessage, OutboxRun
     from ..graph._outgoing import Via
+    from ..smime.answer import Kind
+    from ..smime.bcc import SealedCopy
 
 outbox_option = option(
     "--outbox",
@@ -36,7 +40,7 @@ _STATUS = {"sent": "accepted", "trying": "queued"}
 # --- send and sendmail ----------------------------------------------------------------------------
 
 
-def check(path: str, place: Place, *, save_to_sent_items: bool) -> None:
+def check(path: str, place: Place, *, save_to_sent_items: bool = True) -> None:
     """UsageError for what makes no sense, before anything is read or stored."""
     place.is_emulated()
     if not save_to_sent_items:
@@ -51,40 +55,80 @@ def check(path: str, place: Place, *, save_to_sent_items: bool) -> None:
 def submit(raw: bytes, path: str, place: Place, *, via: Via) -> None:
     """Store a message, try once to send it, and say how far it is: from here on it is safe."""
     with _open(path, must_exist=False) as outbox:
-        stored = outbox.add(
-            raw, user=place.user, via=via, wire=place.wire, size_limit=place.size_limit
-        )
-        run = run_of(click.get_current_context())
-        named = f"message {stored.id} of the outbox {outbox.name}"
-        try:
-            stored = _try(outbox, stored, place)
-        except (KeyboardInterrupt, SystemExit):
-            terminal.complain("warning", f"interrupted: {named} is stored")
-            terminal.hint("outbox run sends it, or finds out whether it was sent")
-            raise
-        _say(stored, named)
-        run.done = "stored"
-        found = _status_json(stored)
-        if stored.state == "failed":
+        _submit(outbox, [outbox.add(raw, via=via, **_as_sent(place))], place)
+
+
+def submit_answer(kind: Kind, message_id: str, raw: bytes, path: str, place: Place) -> None:
+    """As `submit`, for an answer or a forward of a message in the mailbox."""
+    with _open(path, must_exist=False) as outbox:
+        stored = outbox.add_answer(message_id, raw, action=kind, **_as_sent(place))
+        _submit(outbox, [stored], place)
+
+
+def submit_draft(message_id: str, path: str, place: Place) -> None:
+    """As `submit`, for a draft in the mailbox."""
+    with _open(path, must_exist=False) as outbox:
+        _submit(outbox, [outbox.add_draft(message_id, user=place.user)], place)
+
+
+def submit_copies(copies: Sequence[SealedCopy], path: str, place: Place, *, via: Via) -> None:
+    """As `submit`, for the copies of a message: all of them are stored, or none."""
+    with _open(path, must_exist=False) as outbox:
+        raws = [one.message for one in copies]
+        stored = outbox.add_all(raws, via=via, **_as_sent(place))
+        _submit(outbox, stored, place, copies)
+
+
+def _as_sent(place: Place) -> dict[str, Any]:
+    return {"user": place.user, "wire": place.wire, "size_limit": place.size_limit}
+
+
+def _submit(
+    outbox: Outbox,
+    stored: Sequence[OutboxMessage],
+    place: Place,
+    copies: Sequence[SealedCopy] = (),
+) -> None:
+    run = run_of(click.get_current_context())
+    names = [f"message {one.id} of the outbox {outbox.name}" for one in stored]
+    try:
+        stored = _try(outbox, stored, place)
+    except (KeyboardInterrupt, SystemExit):
+        stands = "is" if len(names) == 1 else "are"
+        terminal.complain("warning", f"interrupted: {' and '.join(names)} {stands} stored")
+        terminal.hint("outbox run sends it, or finds out whether it was sent")
+        raise
+    for one, named in zip(stored, names, strict=True):
+        _say(one, named)
+    run.done = "stored"
+    found = _status_json(stored[0])
+    if copies:
+        found["copies"] = [
+            {"recipients": list(copy.recipients), "bcc": copy.is_bcc} | _status_json(one)
+            for copy, one in zip(copies, stored, strict=True)
+        ]
+    for one, named in zip(stored, names, strict=True):
+        if one.state == "failed":
             run.known = found
             error = GraphError(
-                stored.error or f"{named} failed",
+                one.error or f"{named} failed",
                 hint=f"{named} is kept as failed: put it right and send it with another"
                 " Message-ID, or use outbox retry; outbox drop forgets it",
             )
-            error.disposition, error.message_id = "refused", stored.message_id
+            error.disposition, error.message_id = "refused", one.message_id or None
             raise error
-        if run.json:
-            files.write_json(found)
+    if run.json:
+        files.write_json(found)
 
 
-def _try(outbox: Outbox, stored: OutboxMessage, place: Place) -> OutboxMessage:
+def _try(outbox: Outbox, stored: Sequence[OutboxMessage], place: Place) -> Sequence[OutboxMessage]:
     try:
         with graph_client.client(place) as graph, terminal.progress("talking to Graph"):
-            return outbox.send_now(graph, id=stored.id)
+            return [outbox.send_now(graph, id=one.id) for one in stored]
     except UsageError as error:  # no token: whoever runs the outbox has one
         terminal.complain("note", f"not tried now: {error}")
-        return next((one for one in outbox.messages() if one.id == stored.id), stored)
+        now = {one.id: one for one in outbox.messages()}
+        return [now.get(one.id, one) for one in stored]
 
 
 def _say(stored: OutboxMessage, named: str) -> None:
@@ -103,24 +147,24 @@ def _status_json(stored: OutboxMessage) -> dict[str, Any]:
     latest = stored.attempts[-1] if stored.attempts else None
     return {
         "id": stored.draft_id,
-        "internetMessageId": stored.message_id,
+        "internetMessageId": stored.message_id or None,
         "status": _STATUS.get(stored.state, stored.state),
         "requestId": None if latest is None else latest.request_id,
         "outbox": stored.id,
     }
 
 
-def run_queue(path: str, place: Place, *, forever: bool = False) -> OutboxRun:
-    """Send what is queued, and look up what is unknown."""
+def run_queue(path: str, place: Place, *, forever: bool = False, **times: Any) -> OutboxRun:
+    """Send what is queued, and look up what is unknown; `times`: see `Outbox`."""
     with (
-        _open(path, must_exist=not forever) as outbox,
+        _open(path, must_exist=not forever, **times) as outbox,
         graph_client.client(place) as graph,
         terminal.progress("sending"),
     ):
         return outbox.run(graph, forever=forever)
 
 
-def _open(path: str, *, must_exist: bool = True) -> Outbox:
+def _open(path: str, *, must_exist: bool = True, **times: Any) -> Outbox:
     from ..graph import Outbox
     from ..graph.outbox import is_server
 
@@ -128,7 +172,7 @@ def _open(path: str, *, must_exist: bool = True) -> Outbox:
         raise UsageError(
             f"{file_name(path)} is not there", hint="name the file that send --outbox has made"
         )
-    return Outbox(path)
+    return Outbox(path, **times)
 
 
 # --- the verbs ------------------------------------------------------------------------------------
@@ -141,7 +185,7 @@ def list_messages(file: str) -> None:
 
     queued: it waits. trying: it is being sent. sent: kept for a week, so that it is known when it
     is put in again. unknown: nobody knows whether it was sent; outbox run looks it up for a day,
-    and retry sends it again. failed: Graph refused it.
+    and retry sends it again. failed: Graph refused it. How long, outbox run may be told.
 
     \b
     smime-graph outbox list outbox.db
@@ -169,7 +213,9 @@ def _message_json(one: OutboxMessage) -> Mapping[str, Any]:
         "id": one.id,
         "state": one.state,
         "user": one.user,
-        "internetMessageId": one.message_id,
+        "action": one.action,
+        "original": one.original,
+        "internetMessageId": one.message_id or None,
         "recipients": list(one.recipients),
         "via": one.via,
         "size": one.size,
@@ -195,7 +241,23 @@ def _message_json(one: OutboxMessage) -> Mapping[str, Any]:
 @_file
 @graph_client.mailbox_options
 @option("--forever", is_flag=True, help="Go on until Ctrl-C or SIGTERM, for what comes in later.")
-def run(file: str, forever: bool, **given: Any) -> None:
+@option(
+    "--window",
+    type=Span(),
+    metavar="SPAN",
+    default="24h",
+    show_default=True,
+    help="How long it is looked for whether one was sent of which nobody knows: 12h, 3d.",
+)
+@option(
+    "--keep",
+    type=Span(),
+    metavar="SPAN",
+    default="7d",
+    show_default=True,
+    help="How long one that was sent stays, to be known when it is put in again.",
+)
+def run(file: str, forever: bool, window: timedelta, keep: timedelta, **given: Any) -> None:
     """Send what is queued, and look up what is unknown, until nothing is due within half a minute.
 
     Each message goes from the mailbox that it was stored for. Several may run at once, and one
@@ -205,7 +267,7 @@ def run(file: str, forever: bool, **given: Any) -> None:
     \b
     smime-graph outbox run outbox.db --token-file token
     """
-    done = run_queue(file, Place.of(given), forever=forever)
+    done = run_queue(file, Place.of(given), forever=forever, window=window, keep=keep)
     counts = {"sent": done.sent, "failed": done.failed, "queued": done.queued}
     counts["unknown"] = done.unknown
     if run_of(click.get_current_context()).json:

@@ -33,7 +33,7 @@ from .options import (
     take,
     verb,
 )
-from .outbox import check, outbox_option, submit
+from .outbox import check, outbox_option, submit, submit_answer, submit_copies
 from .smtp import SmtpPlace, smtp_options
 
 if TYPE_CHECKING:
@@ -116,10 +116,9 @@ def send(
     if outbox is not None:
         check(outbox, place, save_to_sent_items=save_to_sent_items)
         if split_bcc:
-            raise UsageError(
-                "--outbox and --split-bcc are both given",
-                hint="use seal --split-bcc, and send each file with --outbox",
-            )
+            copies = sealed_copies(read_to_protect(message, how, place), how)
+            submit_copies(copies, outbox, place, via=via)
+            return
         submit(prepare(read_to_protect(message, how, place), how), outbox, place, via=via)
         return
     check_save(save_to_sent_items, place)
@@ -269,12 +268,13 @@ def _answer_options(function: Any) -> Any:
         click.argument("message", required=False, metavar="[MESSAGE]"),
         _building,
         graph_client.submission_options,
+        outbox_option,
     )(function)
 
 
 @verb("reply")
 @_answer_options
-def reply(message_id: str, message: str | None, **given: Any) -> None:
+def reply(message_id: str, message: str | None, outbox: str | None, **given: Any) -> None:
     """Reply to the sender of the message with this id.
 
     MESSAGE is the finished reply. With --body it is built: Subject, In-Reply-To, References,
@@ -286,24 +286,24 @@ def reply(message_id: str, message: str | None, **given: Any) -> None:
     smime-graph reply ID --body text.txt --signer bob.p12 --recipient alice.pem \\
         --identity bob.p12 --trust roots.pem
     """
-    _answer("reply", message_id, message, given)
+    _answer("reply", message_id, message, outbox, given)
 
 
 @verb("reply-all")
 @_answer_options
-def reply_all(message_id: str, message: str | None, **given: Any) -> None:
+def reply_all(message_id: str, message: str | None, outbox: str | None, **given: Any) -> None:
     """Reply to the sender and all recipients of the message with this id; see reply.
 
     \b
     smime-graph reply-all ID reply.eml --token-file token
     """
-    _answer("reply-all", message_id, message, given)
+    _answer("reply-all", message_id, message, outbox, given)
 
 
 @verb("forward")
 @_answer_options
 @option("--to", multiple=True, metavar="ADDRESS", help="Whom to forward to.")
-def forward(message_id: str, message: str | None, **given: Any) -> None:
+def forward(message_id: str, message: str | None, outbox: str | None, **given: Any) -> None:
     """Forward the message with this id.
 
     MESSAGE is the finished forward, original included. With --to it is built; see reply.
@@ -312,11 +312,15 @@ def forward(message_id: str, message: str | None, **given: Any) -> None:
     smime-graph forward ID --to carol@contoso.com --signer bob.p12 --recipient carol.pem \\
         --identity bob.p12 --trust roots.pem
     """
-    _answer("forward", message_id, message, given)
+    _answer("forward", message_id, message, outbox, given)
 
 
-def _answer(kind: Kind, message_id: str, message: str | None, given: Mapping[str, Any]) -> None:
+def _answer(
+    kind: Kind, message_id: str, message: str | None, outbox: str | None, given: Mapping[str, Any]
+) -> None:
     reading, place = Reading.of(given), Place.of(given)
+    if outbox is not None:
+        check(outbox, place)
     how = Protection.of(given, reading.keys)
     wanted = take(_Answer, given, kind=kind, message_id=message_id, how=how, reading=reading)
     if wanted.is_built and message is not None:
@@ -330,10 +334,13 @@ def _answer(kind: Kind, message_id: str, message: str | None, given: Mapping[str
             raw = _build(graph, wanted, place.user)
         else:
             raw = prepare_answer(graph, kind, message_id, finished, how, reading)
-        methods = {"reply": graph.reply, "reply-all": graph.reply_all, "forward": graph.forward}
-        with graph_client.report_interruption():
-            ref = methods[kind](message_id, raw)
-        graph_client.print_outcome(ref)
+        if outbox is None:
+            methods = {"reply": graph.reply, "reply-all": graph.reply_all, "forward": graph.forward}
+            with graph_client.report_interruption():
+                ref = methods[kind](message_id, raw)
+            graph_client.print_outcome(ref)
+            return
+    submit_answer(kind, message_id, raw, outbox, place)
 
 
 def prepare_answer(

@@ -169,7 +169,7 @@ def settle(
         box,
         message_id,
         began_by=_settle.since(since.timestamp()),
-        recipients=people,
+        people=_settle.those(people),
         draft_id=draft_id,
     )
     return (yield from sending.told(_proven(look, message_id)))

@@ -37,6 +37,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 OutboxState: TypeAlias = Literal["queued", "trying", "sent", "unknown", "failed"]
+# what is asked of Graph: to send a message, as an answer to `original` or not, or a draft of it
+OutboxAction: TypeAlias = Literal["send", "reply", "reply-all", "forward", "draft"]
 # how a transaction runs: a statement alone, several that see one moment, a change, and a change
 # that is on the disk when it is over
 Mode: TypeAlias = Literal["one", "read", "change", "on disk"]
@@ -51,7 +53,8 @@ _FAR = 172_800.0  # seconds; what is due later was written by a clock that was w
 
 _ROWS = (
     "id, mailbox, message_id, recipients, via, size, state, created, changed, due, lease,"
-    " lease_until, attempts, looks, drafting, draft_id, began, server_began, error FROM messages"
+    " lease_until, attempts, looks, drafting, draft_id, began, server_began, error, action,"
+    " original FROM messages"
 )
 
 
@@ -78,17 +81,29 @@ class Row:
     began: float | None
     server_began: float | None
     error: str | None
+    action: OutboxAction
+    original: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A message that is put in."""
+    """A message that is put in; a draft has no bytes, and its Message-ID is found out later."""
 
     raw: bytes = field(repr=False)
     mailbox: str
     message_id: str
     recipients: frozenset[str]
     via: Via
+    action: OutboxAction = "send"
+    original: str | None = None
+    draft_id: str | None = None
+
+    @property
+    def key(self) -> bytes:
+        names = [self.mailbox.lower(), self.message_id, json.dumps(sorted(self.recipients))]
+        if self.action != "send":
+            names += [self.action, self.original or self.draft_id or ""]
+        return hashlib.sha256(json.dumps(names).encode()).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,26 +202,27 @@ class Queue(ABC):
         return [self._add(entry, now) for entry in entries]
 
     def _add(self, entry: Entry, now: float) -> Row:
-        people = json.dumps(sorted(entry.recipients))
-        name = json.dumps([entry.mailbox.lower(), entry.message_id, people])
-        key = hashlib.sha256(name.encode()).digest()
-        known = self._one(f"SELECT {_ROWS} WHERE key = :key", key=key)
+        known = self._one(f"SELECT {_ROWS} WHERE key = :key", key=entry.key)
         if known is not None:
             return _row(known)
         made = self._one(
             "INSERT INTO messages (key, mailbox, message_id, recipients, via, size, state,"
-            " created, changed, due) VALUES (:key, :mailbox, :message_id, :people, :via, :size,"
-            " 'queued', :now, :now, :now) ON CONFLICT (key) DO NOTHING RETURNING id",
-            key=key,
+            " created, changed, due, draft_id, action, original) VALUES (:key, :mailbox,"
+            " :message_id, :people, :via, :size, 'queued', :now, :now, :now, :draft_id, :action,"
+            " :original) ON CONFLICT (key) DO NOTHING RETURNING id",
+            key=entry.key,
             mailbox=entry.mailbox,
             message_id=entry.message_id,
-            people=people,
+            people=json.dumps(sorted(entry.recipients)),
             via=entry.via,
             size=len(entry.raw),
             now=now,
+            draft_id=entry.draft_id,
+            action=entry.action,
+            original=entry.original,
         )
         if made is None:  # somebody else has just put it in
-            return _row(self._one(f"SELECT {_ROWS} WHERE key = :key", key=key))
+            return _row(self._one(f"SELECT {_ROWS} WHERE key = :key", key=entry.key))
         self._execute("INSERT INTO contents VALUES (:id, :raw)", id=made[0], raw=entry.raw)
         return self._get(made[0])
 
@@ -378,14 +394,19 @@ class Queue(ABC):
         return bytes(found[0])
 
     @_transaction("change")
-    def mark_draft(self, now: float, row: Row, *, draft_id: str | None) -> None:
-        """A draft is about to be made, or was (`draft_id`); LeaseLost where it must not be."""
+    def mark_draft(
+        self, now: float, row: Row, *, draft_id: str | None, message_id: str | None = None
+    ) -> None:
+        """A draft is about to be made, or is there (`draft_id`, and its Message-ID where that is
+        learnt); LeaseLost where it must not be.
+        """
         self._keep_lease(row, now)
         self._execute(
-            "UPDATE messages SET drafting = coalesce(drafting, :now), draft_id = :draft_id"
-            " WHERE id = :id",
+            "UPDATE messages SET drafting = coalesce(drafting, :now), draft_id = :draft_id,"
+            " message_id = :message_id WHERE id = :id",
             now=now,
             draft_id=draft_id,
+            message_id=row.message_id if message_id is None else message_id,
             id=row.id,
         )
 
@@ -588,6 +609,7 @@ _MAYBE_TIME = (int, float, type(None))
 _HELD: tuple[tuple[type, ...], ...] = (
     *((int,), _TEXT, _TEXT, _TEXT, _TEXT, (int,), _TEXT, _TIME, _TIME, _MAYBE_TIME, _TEXT, _TIME),
     *((int,), (int,), _MAYBE_TIME, _MAYBE_TEXT, _MAYBE_TIME, _MAYBE_TIME, _MAYBE_TEXT),
+    *(_TEXT, _MAYBE_TEXT),
 )
 _FIRST_TIME, _LAST_TIME = 0.0, 253_402_300_799.0  # the end of the year 9999
 
@@ -607,6 +629,9 @@ def _row(values: Sequence[Any]) -> Row:
         not all(isinstance(one, str) for one in people)
         or row.state not in get_args(OutboxState)
         or row.via not in get_args(Via)
+        or row.action not in get_args(OutboxAction)
+        or (row.original is None) != (row.action in ("send", "draft"))
+        or (row.draft_id is None and row.action == "draft")
     ):
         raise Damaged(f"message {number} is like none that was put in")
     return row

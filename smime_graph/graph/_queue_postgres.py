@@ -51,6 +51,10 @@ _STEPS: tuple[str, ...] = (
     CREATE TABLE mailboxes (
         mailbox TEXT PRIMARY KEY, not_before DOUBLE PRECISION NOT NULL, failures INTEGER NOT NULL)
     """,
+    """
+    ALTER TABLE messages ADD COLUMN action TEXT NOT NULL DEFAULT 'send';
+    ALTER TABLE messages ADD COLUMN original TEXT
+    """,
 )
 
 _SCHEMA = "smime_graph_outbox"

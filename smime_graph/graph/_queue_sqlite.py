@@ -39,6 +39,10 @@ _STEPS: tuple[str, ...] = (
     CREATE TABLE mailboxes (
         mailbox TEXT PRIMARY KEY, not_before REAL NOT NULL, failures INTEGER NOT NULL)
     """,
+    """
+    ALTER TABLE messages ADD COLUMN action TEXT NOT NULL DEFAULT 'send';
+    ALTER TABLE messages ADD COLUMN original TEXT
+    """,
 )
 
 

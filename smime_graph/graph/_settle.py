@@ -37,7 +37,7 @@ class Seen:
     An absence proves nothing after an answer that was lost: Graph makes the copy when it gets to
     it. `is_draft`: its very item is a draft. `failed`: the mailbox was not seen at all. `denied` is
     the status that said that nobody may look, and `retry_after` the seconds after which to look
-    again, if the answer asks for any.
+    again, if the answer asks for any. `message_id` is that of a draft.
     """
 
     ref: MessageRef | None
@@ -47,11 +47,14 @@ class Seen:
     failed: bool = False
     denied: int | None = None
     retry_after: float | None = None
+    message_id: str | None = None
 
 
 Sent: TypeAlias = Response | NoAnswer
 Look: TypeAlias = Callable[[Sending, Sent], Flow[Seen]]
 Judge: TypeAlias = Callable[[Response], Seen]
+# is a copy in Sent Items to the people whom it was to go to?
+ToThem: TypeAlias = Callable[[Mapping[str, Any]], bool]
 # the second in which an attempt began, by the clock of the server that gives this answer
 Began: TypeAlias = Callable[[Response], float | None]
 
@@ -274,22 +277,22 @@ def settle(
     message_id: str,
     *,
     began_by: Began,
-    recipients: frozenset[str] | None,
+    people: Flow[ToThem | Seen],
     draft_id: str | None,
 ) -> Flow[Seen]:
     """Look once, at any time later, whether a message was sent by an attempt. Never raises.
 
     With `draft_id` that item tells it; where it is gone, as without one, Sent Items does, and if
-    that shows nothing, whether the message lies in Drafts is said as well.
+    that shows nothing, whether the message lies in Drafts is said as well. `people` is `those` or
+    `whom_it_answers`.
     """
     if draft_id is not None:
-        seen = yield from _look_at_draft(box, draft_id)
+        seen = yield from look_at_draft(box, draft_id)
         if seen.ref is not None or seen.is_draft or seen.failed:
             return seen
-
-    def to_them(copy: Mapping[str, Any]) -> bool:
-        return recipients is None or addresses_of(copy, *_PEOPLE) == recipients
-
+    to_them = yield from people
+    if isinstance(to_them, Seen):
+        return to_them
     judge = _in_sent_items(message_id, began_by, to_them)
     seen = yield from _look(_copies_in(box, "sentitems", message_id), judge)
     if not seen.unsent:
@@ -305,7 +308,31 @@ def settle(
     return there if there.unsent else seen
 
 
-def _look_at_draft(box: Mailbox, draft_id: str) -> Flow[Seen]:
+def those(recipients: frozenset[str] | None) -> Flow[ToThem | Seen]:
+    """The people of `settle`: just these addresses, whatever they are where it is None."""
+    yield from ()
+    return lambda copy: recipients is None or addresses_of(copy, *_PEOPLE) == recipients
+
+
+def whom_it_answers(
+    box: Mailbox, original: str, header: frozenset[str], *, everyone: bool
+) -> Flow[ToThem | Seen]:
+    """The people of `settle` for an answer; see `at_answer`."""
+    first: dict[str, Any] = {}
+
+    def judge(answer: Response) -> Seen:
+        first.update(_answers.resource(answer))
+        return Seen(None, "")
+
+    request = _exchange.get(box, "messages", original, select=_ORIGINAL_FIELDS)
+    seen = yield from _look(request, judge)
+    if not first:
+        return replace(seen, why=f"whom it answers is not known: {seen.why}")
+    return lambda copy: _is_to(copy, first, header, everyone=everyone)
+
+
+def look_at_draft(box: Mailbox, draft_id: str) -> Flow[Seen]:
+    """Look once whether that item is a draft. Never raises."""
     request = _exchange.get(box, "messages", draft_id, select=_answers.MESSAGE_FIELDS)
     return (yield from _look(request, _item(draft_id)))
 
@@ -414,7 +441,10 @@ def _item(draft_id: str) -> Judge:
     def judge(answer: Response) -> Seen:
         data = _answers.resource(answer)
         if data.get("isDraft") is True:
-            return Seen(None, "it is a draft still", unsent=True, is_draft=True)
+            message_id = _answers.message_ref(data, request_id=None).internet_message_id
+            return Seen(
+                None, "it is a draft still", unsent=True, is_draft=True, message_id=message_id
+            )
         if data.get("isDraft") is not False or data.get("id") != draft_id:
             return Seen(None, "the mailbox does not say whether it is a draft")
         return _confirmed(data, answer)

@@ -43,6 +43,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from os import PathLike
+from typing import Literal
 
 import anyio
 import anyio.to_thread
@@ -52,9 +53,9 @@ from ..errors import GraphError, UsageError
 from . import _outgoing
 from ._client import AsyncGraphClient, GraphClient
 from ._courier import Carried, Rules, carry
-from ._mailbox import Wire, mailbox
+from ._mailbox import Wire, mailbox, named
 from ._outgoing import Via
-from ._queue import AT_ONCE, Attempt, Entry, OutboxState, Queue, Row
+from ._queue import AT_ONCE, Attempt, Entry, OutboxAction, OutboxState, Queue, Row
 from ._queue_sqlite import SqliteQueue
 from ._wire import Flow
 
@@ -87,7 +88,9 @@ class OutboxMessage:
 
     `user` is the mailbox that it is sent from, `due_at` when something is to be done with it next,
     None: nothing, unless a person says so. `tried` counts the attempts, of which `attempts` are the
-    latest. `error` is what was last in the way.
+    latest. `error` is what was last in the way. `action` is what is asked of Graph, `original` the
+    id of the message that is answered or forwarded. Of a draft that lay in the mailbox before,
+    `message_id` is empty until it has been looked at, and `recipients` are not known.
     """
 
     id: int
@@ -103,6 +106,8 @@ class OutboxMessage:
     draft_id: str | None
     error: str | None
     attempts: tuple[OutboxAttempt, ...] = field(default=(), repr=False)
+    action: OutboxAction = "send"
+    original: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,10 +195,64 @@ class Outbox:
         already is not put in again, and its state is what this returns. Raises UsageError and
         MalformedMessage.
         """
+        (stored,) = self.add_all([raw], user=user, via=via, wire=wire, size_limit=size_limit)
+        return stored
+
+    @checked
+    def add_all(
+        self,
+        messages: Sequence[bytes],
+        *,
+        user: str = "me",
+        via: Via = "auto",
+        wire: Wire = "text-plain",
+        size_limit: int | None = 4 * 1024 * 1024,
+    ) -> tuple[OutboxMessage, ...]:
+        """As `add`, for messages that belong together: all of them are put in, or none."""
         box = mailbox(user=user, wire=wire, size_limit=size_limit)
-        found = _outgoing.checked(box, raw, via=via)
-        _outgoing.check_size(box, raw, via=via)
-        entry = Entry(raw, user, found.message_id, found.recipients, via)
+        entries = []
+        for raw in messages:
+            found = _outgoing.checked(box, raw, via=via)
+            _outgoing.check_size(box, raw, via=via)
+            entries.append(Entry(raw, user, found.message_id, found.recipients, via))
+        return tuple(self._message(row, ()) for row in self._queue.add(entries))
+
+    @checked
+    def add_answer(
+        self,
+        message_id: str,
+        raw: bytes,
+        *,
+        action: Literal["reply", "reply-all", "forward"],
+        user: str = "me",
+        via: Via = "auto",
+        wire: Wire = "text-plain",
+        size_limit: int | None = 4 * 1024 * 1024,
+    ) -> OutboxMessage:
+        """As `add`, for a finished message that answers or forwards one of the mailbox.
+
+        `message_id` is Graph's id of that one. Graph addresses a reply to people of the original,
+        whatever the header says: see `GraphClient.reply`.
+        """
+        named(message_id, what="message_id")
+        if action not in ("reply", "reply-all", "forward"):
+            raise UsageError(f"action is {action!r}, wanted 'reply', 'reply-all' or 'forward'")
+        box = mailbox(user=user, wire=wire, size_limit=size_limit)
+        found = _outgoing.checked(box, raw, action=action, via=via)
+        _outgoing.body_of(box, raw, action=action)
+        entry = Entry(raw, user, found.message_id, found.recipients, via, action, message_id)
+        (row,) = self._queue.add([entry])
+        return self._message(row, ())
+
+    @checked
+    def add_draft(self, message_id: str, *, user: str = "me") -> OutboxMessage:
+        """Put in that a draft of the mailbox is to be sent; `message_id` is Graph's id of it.
+
+        Before it is sent it is looked at once, which needs Mail.ReadWrite: what is no draft fails.
+        """
+        named(message_id, what="message_id")
+        mailbox(user=user)
+        entry = Entry(b"", user, "", frozenset(), "draft", "draft", draft_id=message_id)
         (row,) = self._queue.add([entry])
         return self._message(row, ())
 
@@ -246,6 +305,8 @@ class Outbox:
                 )
                 for one in attempts
             ),
+            action=row.action,
+            original=row.original,
         )
 
     # --- sending ----------------------------------------------------------------------------------

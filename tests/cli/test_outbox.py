@@ -151,7 +151,10 @@ def test_a_lost_answer_is_settled_by_a_run(here: Path, call: Run, listed: Any) -
     ("words", "said"),
     [
         (("send", "m.eml", "--outbox", "o.db", "--no-save-to-sent-items"), "both given"),
-        (("send", "m.eml", "--outbox", "o.db", "--split-bcc"), "both given"),
+        (("send", "m.eml", "--outbox", "o.db", "--split-bcc"), "signed and encrypted"),
+        (("reply", "ID", "m.eml", "--outbox", "m.eml", *BOX), "is no outbox"),
+        (("draft-send", "..", "--outbox", "o.db", *BOX), "names no message_id"),
+        (("outbox", "run", "o.db", "--keep", "soon"), "is no span of time"),
         (("send", "m.eml", "--outbox", "postgresql://u:hunter@x@y"), "address of the outbox"),
         (("send", "m.eml", "--outbox", "m.eml"), "is no outbox"),
         (("send", "nobody.eml", "--outbox", "o.db"), "no recipient"),
@@ -266,6 +269,64 @@ def test_a_run_for_ever_sends_what_comes_in_and_ends_when_told(here: Path, liste
         process.communicate(timeout=30)
         server.close()
     assert process.returncode == 143
+
+
+def test_answers_and_drafts_go_through_it_as_well(here: Path, call: Run, listed: Any) -> None:
+    assert call("send", "m.eml", *BOX).status == 0
+    bob = ("--user", "bob@contoso.com")
+    (original,) = json.loads(call("list", *BOX, *bob, "--folder", "inbox", "--json").out)[
+        "messages"
+    ]
+    answer = b"From: bob@contoso.com\nTo: %s\nMessage-ID: <%d@contoso.com>\n\nx\n"
+    for number, (verb, to) in enumerate([("reply", b"alice"), ("reply-all", b"alice")]):
+        raw = answer % (to + b"@contoso.com", number)
+        result = call(verb, original["id"], *BOX, "--outbox", "o.db", "--json", stdin=raw)
+        assert result.status == 0, result.err
+        assert json.loads(result.out)["status"] == "accepted"
+    forward = answer % (b"carol@contoso.com", 7)
+    assert call("forward", original["id"], *BOX, "--outbox", "o.db", stdin=forward).status == 0
+    draft = call("draft", *BOX, stdin=answer % (b"dave@contoso.com", 8)).out.decode().strip()
+    for _ in range(2):  # twice is once
+        result = call("draft-send", draft, *BOX, *bob, "--outbox", "o.db", "--json")
+        assert result.status == 0, result.err
+        said = json.loads(result.out)
+        assert (said["status"], said["internetMessageId"]) == ("accepted", "<8@contoso.com>")
+    rows = listed()
+    assert [(one["action"], one["state"]) for one in rows] == [
+        *(("reply", "sent"), ("reply-all", "sent"), ("forward", "sent"), ("draft", "sent")),
+    ]
+    assert [one["original"] for one in rows] == [original["id"]] * 3 + [None]
+    sent = ("list", *BOX, *bob, "--folder", "sentitems", "--json")
+    found = json.loads(call(*sent).out)["messages"]
+    ids = sorted(one["internetMessageId"] for one in found)
+    assert ids == [f"<{number}@contoso.com>" for number in (0, 1, 7, 8)]
+
+
+def test_a_draft_survives_that_graph_is_away(here: Path, call: Run, listed: Any, away: Any) -> None:
+    draft = call("draft", "m.eml", *BOX).out.decode().strip()
+    token = ("--token-file", "token")
+    result = call("draft-send", draft, *away, *token, "--outbox", "o.db", "--json")
+    assert (result.status, json.loads(result.out)["status"]) == (0, "queued")
+    assert json.loads(result.out)["internetMessageId"] is None
+    alice = ("--user", "alice@contoso.com")
+    assert call("outbox", "drop", "o.db", "1").status == 0
+    assert call("draft-send", draft, *alice, "--outbox", "o.db").status == 0  # without a token
+    assert call("outbox", "run", "o.db", *BOX).status == 0
+    assert [(one["state"], one["internetMessageId"]) for one in listed()] == [
+        ("sent", "<1@contoso.com>")
+    ]
+    gone = call("draft-send", draft, *BOX, *alice, "--outbox", "other.db", "--json")
+    assert gone.status == 3
+    assert "it is no draft" in gone.err
+    assert in_sent_items(call) == ["<1@contoso.com>"]
+
+
+def test_what_was_sent_is_kept_as_long_as_one_says(here: Path, call: Run, listed: Any) -> None:
+    assert call("send", "m.eml", *BOX, "--outbox", "o.db").status == 0
+    assert call("outbox", "run", "o.db", *BOX, "--keep", "1h", "--window", "2h").status == 0
+    assert len(listed()) == 1
+    assert call("outbox", "run", "o.db", *BOX, "--keep", "0h").status == 0
+    assert listed() == []
 
 
 @pytest.mark.slow

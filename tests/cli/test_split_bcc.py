@@ -132,6 +132,22 @@ def test_who_did_not_get_it_is_said(
         assert "not sent to dave@contoso.com" in result.err
 
 
+def test_each_copy_is_a_message_of_the_outbox(
+    send: Callable[..., Any], emulator: Emulator, call: Run
+) -> None:
+    """All of them are stored, whatever becomes of one."""
+    emulator.faults.add(Fault.answer(403, code="ErrorSendAsDenied"), on="POST */send", after=1)
+    result = send("--json", "--outbox", "o.db")
+    assert (result.status, deliveries(emulator)) == (3, [1, 0, 1])
+    told = json.loads(result.out)
+    assert [one["status"] for one in told["copies"]] == ["accepted", "failed", "accepted"]
+    assert [one["outbox"] for one in told["copies"]] == [1, 2, 3]
+    assert [one["bcc"] for one in told["copies"]] == [False, True, True]
+    assert "message 2 of the outbox o.db is kept as failed" in result.err
+    rows = json.loads(call("outbox", "list", "o.db", "--json").out)["messages"]
+    assert [one["recipients"] for one in rows] == [[f"{one}@contoso.com"] for one in PEOPLE]
+
+
 def test_a_lost_answer_is_not_taken_for_a_failure(
     send: Callable[..., Any], emulator: Emulator
 ) -> None:

@@ -144,7 +144,7 @@ def prove(
         stored = time.monotonic() - began
         served = start("emulate", data, port, chance.random() * 1e9 // 1, rate)
         senders = [start("send", place, port) for _ in range(2)]
-        killed = graph_killed = 0
+        killed = graph_killed = ended = 0
         moments = sorted(chance.uniform(0.1, 0.9) for _ in range(emulator_kills))
         try:
             while time.monotonic() - began < limit:
@@ -152,6 +152,12 @@ def prove(
                 left = _left(outbox)
                 if not left and killed >= kills and graph_killed >= emulator_kills:
                     break
+                for which, one in enumerate(senders):
+                    if (
+                        one.poll() is not None
+                    ):  # the server of the outbox was not there when it began
+                        senders[which] = start("send", place, port)
+                        ended += 1
                 done = 1 - left / messages
                 if killed < kills and done >= killed / (kills + 1) * 0.9:
                     which = chance.randrange(len(senders))
@@ -172,6 +178,7 @@ def prove(
     return _counted(data, states, messages) | {
         "messages": messages,
         "senders killed": killed,
+        "senders that ended themselves": ended,
         "emulators killed": graph_killed,
         "left": sum(state not in ("sent", "unknown") for state in states.values()),
         "seconds to store": round(stored, 1),

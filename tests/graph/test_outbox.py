@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,19 @@ BOX = mailbox(url="https://graph.example/v1.0")
 EMPTY = "DELETE FROM messages; DELETE FROM mailboxes; ALTER TABLE messages ALTER id RESTART"
 DEADLINE = 60.0
 RULES = Rules(lease=67.0, window=7200.0, draft_window=900.0)
+
+
+# how a message goes out: as what, and by a draft or by one request
+ROADS: dict[str, tuple[Any, Any]] = {
+    "draft": ("draft", "send"),
+    "auto": ("auto", "send"),
+    "sendmail": ("sendmail", "send"),
+    "reply": ("sendmail", "reply"),
+    "reply to all by draft": ("draft", "reply-all"),
+    "forward": ("sendmail", "forward"),
+    "a draft that lies there": ("draft", "draft"),
+}
+DIRECT = ("sendmail", "reply", "forward")
 
 
 def message(number: int) -> bytes:
@@ -156,11 +169,18 @@ class World:
         self.queue: Queue = SqliteQueue(":memory:", clock=lambda: self.now, ticks=lambda: self.now)
         self.without_drafts: set[str] = set()
 
-    def add(self, *numbers: int, via: Any) -> None:
+    def add(self, *numbers: int, via: str) -> None:
+        """Messages on one of the `ROADS`."""
         for number in numbers:
-            raw = message(number)
-            found = checked(BOX, raw, via=via)
-            self.queue.add([Entry(raw, "me", found.message_id, found.recipients, via)])
+            raw, (road, action) = message(number), ROADS[via]
+            found = checked(BOX, raw, via=road)
+            entry = Entry(raw, "me", found.message_id, found.recipients, road, action)
+            if action == "draft":
+                draft_id = self.graph.keep(raw, folder="drafts")["id"]
+                entry = Entry(b"", "me", "", frozenset(), road, action, draft_id=draft_id)
+            elif action != "send":
+                entry = replace(entry, original="id")
+            self.queue.add([entry])
 
     def flow(self) -> Any:
         return carry(BOX, self.queue, RULES, without_drafts=self.without_drafts)
@@ -259,7 +279,7 @@ ACTION = st.sampled_from(["step"] * 12 + ["end before", "end behind", "later", "
 
 
 @given(
-    via=st.sampled_from(["draft", "auto", "sendmail"]),
+    via=st.sampled_from(sorted(ROADS)),
     actions=st.lists(st.tuples(st.integers(0, 1), ACTION), max_size=60),
     faults=st.lists(FAULT, max_size=8),
     looks=st.lists(FAULT, max_size=6),
@@ -302,7 +322,7 @@ def hold(world: World, *numbers: int, via: str) -> None:
     for number in numbers:
         state = world.states()[f"<m{number}@contoso.com>"]
         sent = world.delivered(number)
-        if via == "sendmail":
+        if via in DIRECT:
             assert sent <= 1
             assert state in ("sent", "unknown")
             assert state == "unknown" or sent == 1
@@ -328,7 +348,7 @@ LATE = [(0.0, False), (10_000.0, False), (600.0, True)]
 
 
 @pytest.mark.parametrize("late", LATE)
-@pytest.mark.parametrize("via", ["draft", "sendmail"])
+@pytest.mark.parametrize("via", ["draft", "sendmail", "reply", "a draft that lies there"])
 def test_at_each_point_its_sender_may_be_ended(via: str, late: tuple[float, bool]) -> None:
     """Before and behind each request and each transaction, in a first run and in the next."""
     points = [(first, then) for first in range(11) for then in (None, 3, 5)]
@@ -387,7 +407,9 @@ def test_a_draft_is_sent_again_a_quarter_of_an_hour_after_the_last_attempt() -> 
 @pytest.mark.parametrize("loss", ["read timeout", "503 in Graph's words", "504", *PROOFS])
 def test_each_request_may_be_lost_carried_out_or_not(loss: str, late: tuple[float, bool]) -> None:
     for via, place, carried_out in itertools.product(
-        ("draft", "sendmail"), (0, 1, 2), (False, True)
+        ("draft", "sendmail", "reply", "reply to all by draft", "a draft that lies there"),
+        (0, 1, 2),
+        (False, True),
     ):
         fault = made((carried_out, loss))
         graph = LateGraph([*[None] * place, fault, None, fault])
@@ -553,6 +575,82 @@ def test_a_refusal_of_the_message_ends_it_and_any_other_lets_it_wait(
     world.settle()
     assert set(world.states().values()) == {"sent"}
     assert world.delivered(1) == world.delivered(2) == 1
+
+
+@pytest.mark.parametrize(
+    ("via", "wanted"),
+    [
+        ("reply", ["id/reply"]),
+        ("forward", ["id/forward"]),
+        ("reply to all by draft", ["id/createReplyAll", "AAMk-0/send"]),
+        ("a draft that lies there", ["AAMk-0/send"]),
+    ],
+)
+def test_each_action_has_its_requests(fake: type[FakeGraph], via: str, wanted: list[str]) -> None:
+    world = World(fake())
+    world.add(1, via=via)
+    assert [one.state for one in run(world)] == ["sent"]
+    assert [one.partition("/messages/")[2] for one in world.graph.posts()] == wanted
+    assert world.states() == {"<m1@contoso.com>": "sent"}
+
+
+def test_an_answer_that_goes_to_others_is_no_proof(fake: type[FakeGraph]) -> None:
+    """The same Message-ID went to somebody else since: whether the reply did is not known."""
+    world = World(fake(faults=[(False, gateway(504))]))
+    world.add(1, via="reply")
+    assert [one.state for one in run(world)] == ["unknown"]
+    world.graph.keep(message(1).replace(b"To: bob", b"To: carol"), folder="sentitems")
+    world.settle()
+    row, _ = only(world)
+    assert row.state == "unknown"
+    assert "is to others" in row.error
+
+
+def test_an_answer_to_what_is_gone_fails(
+    fake: type[FakeGraph], graph_error: Callable[..., httpx.Response]
+) -> None:
+    for via in ("reply", "reply to all by draft"):
+        world = World(fake(faults=[(False, graph_error(404, "ErrorItemNotFound"))]))
+        world.add(1, 2, via=via)
+        assert [one.state for one in run(world)] == ["failed", "sent"]
+
+
+@pytest.mark.parametrize(
+    ("made", "state", "said"),
+    [
+        (None, "failed", "its draft is gone"),
+        ({"isDraft": False, "folder": "inbox"}, "failed", "it is no draft"),
+        ({"isDraft": False, "folder": "sentitems"}, "failed", "it is no draft"),
+    ],
+)
+def test_what_is_no_draft_is_not_sent(
+    fake: type[FakeGraph], made: Any, state: str, said: str
+) -> None:
+    """An item of the inbox is none either, so after a lost answer it would look like a sent one."""
+    world = World(fake())
+    world.add(1, via="a draft that lies there")
+    ((name, item),) = world.graph.items.items()
+    if made is None:
+        del world.graph.items[name]
+    else:
+        item |= made
+    world.settle()
+    row, _ = only(world)
+    assert (row.state, row.error) == (state, row.error)
+    assert said in row.error
+    assert world.graph.posts() == []
+
+
+def test_a_draft_that_may_not_be_looked_at_waits(
+    fake: type[FakeGraph], graph_error: Callable[..., httpx.Response]
+) -> None:
+    world = World(fake(look_faults=[(False, graph_error(403, "ErrorAccessDenied"))]))
+    world.add(1, via="a draft that lies there")
+    (first,) = run(world)
+    assert first.state == "queued"
+    assert "Mail.ReadWrite" in str(first.trouble.hint)
+    world.settle()
+    assert world.delivered(1) == 1
 
 
 def test_what_graph_asks_to_wait_holds_for_everybody(fake: type[FakeGraph]) -> None:
@@ -724,6 +822,43 @@ def test_putting_a_message_in_twice_is_once(place: Path | str, raw: bytes) -> No
         assert outbox.add(raw, user="Alice@x.y").id in ids
         outbox.drop([first.id])
         assert outbox.add(raw).id > max(ids)  # an id is never another message's
+
+
+def test_those_that_belong_together_come_in_together(place: Path | str, raw: bytes) -> None:
+    with Outbox(place) as outbox:
+        with pytest.raises(MalformedMessage):
+            outbox.add_all([raw, message(7), b"no message"])
+        assert outbox.messages() == ()
+        stored = outbox.add_all([raw, message(7), raw])
+        assert [one.message_id for one in stored] == [
+            *("<m1@contoso.com>", "<m7@contoso.com>", "<m1@contoso.com>"),
+        ]
+        assert len(outbox.messages()) == 2
+
+
+def test_answers_and_drafts_come_in(place: Path | str, raw: bytes) -> None:
+    reply = raw.replace(b"To: bob@contoso.com\r\n", b"")
+    with Outbox(place) as outbox:
+        sent = outbox.add(raw)
+        answer = outbox.add_answer("id", reply, action="reply", user="alice@contoso.com")
+        assert (answer.action, answer.original, answer.recipients) == ("reply", "id", ())
+        draft = outbox.add_draft("AAMk-1")
+        assert (draft.action, draft.draft_id, draft.size) == ("draft", "AAMk-1", 0)
+        again = outbox.add_answer("id", reply, action="reply", user="alice@contoso.com")
+        assert (again.id, outbox.add_draft("AAMk-1").id) == (answer.id, draft.id)
+        others = [
+            outbox.add_answer("other", reply, action="reply", user="alice@contoso.com"),
+            outbox.add_answer("id", reply, action="reply-all", user="alice@contoso.com"),
+            outbox.add_draft("AAMk-2"),
+        ]
+        assert len({one.id for one in (sent, answer, draft, *others)}) == 6
+        with pytest.raises(MalformedMessage):
+            outbox.add_answer("id", reply, action="forward")  # which goes to those of the header
+        for wrong in ("", ".."):
+            with pytest.raises(UsageError):
+                outbox.add_draft(wrong)
+        with pytest.raises(UsageError, match="wanted 'reply'"):
+            outbox.add_answer("id", raw, action="send")  # type: ignore[arg-type]
 
 
 def test_what_could_not_be_sent_does_not_come_in(place: Path | str, raw: bytes) -> None:

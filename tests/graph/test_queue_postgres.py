@@ -28,6 +28,7 @@ from .test_outbox import message
 
 psycopg = pytest.importorskip("psycopg", reason="psycopg (extra postgres) is not installed")
 
+from smime_graph.graph import _queue_postgres  # noqa: E402
 from smime_graph.graph._queue_postgres import PostgresQueue  # noqa: E402
 
 
@@ -282,6 +283,24 @@ def test_one_of_a_newer_version_is_left_as_it_is(postgres: Server) -> None:
     with pytest.raises(UsageError, match="is an outbox of version 99; this program knows"):
         Outbox(postgres.url)
     assert postgres.execute("SELECT version FROM outbox") == [(99,)]
+
+
+def test_one_of_an_older_version_is_migrated(
+    postgres: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_queue_postgres, "_STEPS", _queue_postgres._STEPS[:1])
+    Outbox(postgres.empty()).close()
+    assert postgres.execute("SELECT version FROM outbox") == [(1,)]
+    postgres.execute(
+        "INSERT INTO messages (key, mailbox, message_id, recipients, via, size, state, created,"
+        " changed, due) VALUES (decode('00', 'hex'), 'me', '<m1@contoso.com>', '[]', 'auto', 9,"
+        " 'queued', 1, 1, 1)"
+    )
+    monkeypatch.undo()
+    with Outbox(postgres.url) as outbox:
+        (found,) = outbox.messages()
+        assert (found.action, found.original, found.state) == ("send", None, "queued")
+    assert postgres.execute("SELECT version FROM outbox") == [(2,)]
 
 
 def test_a_schema_of_something_else_is_left_as_it_is(postgres: Server) -> None:

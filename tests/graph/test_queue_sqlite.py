@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import sqlite3
 import stat
@@ -13,9 +15,14 @@ import pytest
 
 from smime_graph import Contacts
 from smime_graph.errors import UsageError
-from smime_graph.graph import Outbox
+from smime_graph.graph import Outbox, _queue_sqlite
 
 from .test_outbox import message
+
+# of mailbox, Message-ID and recipients, as the first version made it
+KEY_OF_THE_FIRST_VERSION = hashlib.sha256(
+    json.dumps(["me", "<m1@contoso.com>", '["bob@contoso.com"]']).encode()
+).digest()
 
 
 def test_the_file_is_its_owners_alone_and_says_what_it_is(tmp_path: Path, raw: bytes) -> None:
@@ -27,7 +34,7 @@ def test_the_file_is_its_owners_alone_and_says_what_it_is(tmp_path: Path, raw: b
         assert {"outbox.db", "outbox.db-wal"} <= made.keys()
     with sqlite3.connect(path) as db:
         assert db.execute("PRAGMA application_id").fetchone() == (0x534D474F,)
-        assert db.execute("PRAGMA user_version").fetchone() == (1,)
+        assert db.execute("PRAGMA user_version").fetchone() == (2,)
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     db.close()
 
@@ -56,13 +63,33 @@ def test_a_file_of_something_else_is_left_as_it_is(
     assert [one.name for one in tmp_path.iterdir()] == [name]
 
 
+def test_a_file_of_an_older_version_is_migrated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "o.db"
+    monkeypatch.setattr(_queue_sqlite, "_STEPS", _queue_sqlite._STEPS[:1])
+    with Outbox(path) as outbox:
+        outbox._queue._execute(
+            "INSERT INTO messages (key, mailbox, message_id, recipients, via, size, state, created,"
+            " changed, due) VALUES (:key, 'me', '<m1@contoso.com>', :people, 'auto', 9, 'queued',"
+            " 1.0, 1.0, 1.0)",
+            key=KEY_OF_THE_FIRST_VERSION,
+            people='["bob@contoso.com"]',
+        )
+    monkeypatch.undo()
+    with Outbox(path) as outbox:
+        (found,) = outbox.messages()
+        assert (found.action, found.original, found.state) == ("send", None, "queued")
+        assert outbox.add(message(1)).id == found.id  # its key is what it was
+
+
 def test_a_file_of_a_newer_version_is_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "o.db"
     Outbox(path).close()
     with sqlite3.connect(path) as db:
-        db.execute("PRAGMA user_version = 2")
+        db.execute("PRAGMA user_version = 3")
     db.close()
-    with pytest.raises(UsageError, match="version 2; this program knows 1"):
+    with pytest.raises(UsageError, match="version 3; this program knows 2"):
         Outbox(path)
 
 
