@@ -27,7 +27,8 @@ from .users import User, Users
 MOST_SESSIONS = 64
 _MOST_RECIPIENTS = 500  # of a message, as Exchange has it
 _AT_ONCE = 4  # messages that are sealed and stored
-_STRANGER, _PATIENCE = 30.0, 300.0  # seconds for a command before signing in, and behind it
+_PATIENCE = 300.0  # seconds for a command (RFC 5321 4.5.3.2.7)
+_STRANGER = 30.0  # seconds in which one has signed in who has to, whatever else is said
 _TEXT = 400  # characters; a line of an answer has 512 octets (RFC 5321 4.5.3.1.5)
 # How often a client may say what in one session. Who needs more connects again.
 _CALLS = {"*": 2000, "RCPT": 20_000, "AUTH": 3, "NOOP": 100, "VRFY": 10, "HELP": 10, "STARTTLS": 1}
@@ -152,6 +153,7 @@ class Session(SMTP):
         rules = handler.rules
         self.may_sign_in = False
         self.is_storing = False
+        self._is_stranger = rules.users is not None
         self._handler = handler
         super().__init__(
             handler.hooks(),
@@ -179,8 +181,14 @@ class Session(SMTP):
         self._handler.sessions.discard(self)
         super().connection_lost(error)
 
+    def _reset_timeout(self, duration: float | None = None) -> None:
+        if not self._is_stranger or self._timeout_handle is None:
+            super()._reset_timeout(duration)
+
     def be_patient(self) -> None:
-        self._timeout_duration = _PATIENCE
+        """It has signed in."""
+        self._is_stranger, self._timeout_duration = False, _PATIENCE
+        self._reset_timeout()
 
     def hang_up(self) -> None:
         if self.transport is not None:

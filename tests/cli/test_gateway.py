@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import shutil
 import signal
 import smtplib
@@ -76,6 +77,43 @@ def test_it_runs_by_its_configuration_until_it_is_told(
         *("--identity", "bob.key", "--trust", "roots.pem"),
     )
     assert opened.out.replace(b"\r\n", b"\n").endswith(b"\n\nthe figures\n")
+
+
+def test_on_a_full_disk_nothing_is_answered_250_that_is_not_there(settled: Path, call: Run) -> None:
+    asked = (
+        "--graph-url",
+        "http://127.0.0.1:9/v1.0",
+        "--token-file",
+        "token",
+        "--config",
+        "c.toml",
+    )
+    (settled / "c.toml").write_text(CONFIG.replace('emulator-data = "box.db"\n', ""))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "smime_graph", "gateway", *asked],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=settled,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000)),
+    )
+    answered, refused = 0, b""
+    try:
+        assert process.stdout is not None
+        port = int(process.stdout.readline().rpartition(b":")[2])
+        while not refused and answered < 200:
+            try:
+                send(port)
+                answered += 1
+            except smtplib.SMTPDataError as error:
+                refused = b"%d %s" % error.args
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert b"a message was not taken" in err
+    assert refused == b"451 4.3.0 it could not be stored, try again later"
+    assert answered > 2
+    assert len(json.loads(call("outbox", "list", "o.db", "--json").out)["messages"]) == answered
 
 
 @pytest.mark.parametrize(

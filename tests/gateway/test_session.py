@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import random
 import shutil
 import smtplib
 import socket
 import ssl
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +194,21 @@ def test_who_says_nothing_is_hung_up_on(start: Start, monkeypatch: pytest.Monkey
     assert b"354 " in received
 
 
+def test_nothing_that_is_sent_ends_it(start: Start) -> None:
+    gateway = start()
+    chance = random.Random(7)
+    words = [b"EHLO x", b"MAIL FROM:<alice@contoso.com>", b"RCPT TO:<bob@contoso.com>", b"DATA"]
+    words += [b"MAIL FROM:", b"RCPT TO:<\xff", b"AUTH PLAIN", b"STARTTLS", b"BDAT 1", b"VRFY <("]
+    words += [b"RSET", b"HELP MAIL", b"EXPN x", b"HELO", b"NOOP " + b"x" * 600, b".", b"\0", b""]
+    words += [b"MAIL FROM:<" + b"(" * 400, b"RCPT TO:" + b'"' * 400, b"x" * 2000]
+    for _ in range(60):
+        said = [chance.choice(words) for _ in range(12)] + [chance.randbytes(30)]
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as client:
+            client.sendall(chance.choice([b"\r\n", b"\n"]).join(said) + b"\r\n")
+            client.shutdown(chance.choice([socket.SHUT_WR, socket.SHUT_RDWR]))
+    assert gateway.send(mail()).startswith("250 ")
+
+
 # --- signing in -----------------------------------------------------------------------------------
 
 PASSWORD = "correct horse"
@@ -262,6 +279,23 @@ def test_attempts_to_sign_in_are_counted(start: Start) -> None:
         for _ in range(3):
             assert client.docmd("AUTH", "PLAIN AHByaW50ZXIAeA==")[0] == 535
         assert client.docmd("AUTH", "PLAIN AHByaW50ZXIAeA==")[0] == 421
+
+
+def test_who_does_not_sign_in_is_hung_up_on_whatever_they_say(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "_STRANGER", 0.6)
+    gateway = start(users=users())
+    with gateway.connect() as known, gateway.connect() as stranger:
+        known.login("printer", PASSWORD)
+        said = 0
+        with suppress(smtplib.SMTPServerDisconnected, ConnectionError):
+            while said < 50:
+                stranger.noop()
+                said += 1
+                time.sleep(0.05)
+        assert said < 50
+        assert known.noop()[0] == 250
 
 
 @pytest.mark.parametrize(
