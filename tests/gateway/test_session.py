@@ -284,17 +284,17 @@ def test_attempts_to_sign_in_are_counted(start: Start) -> None:
 def test_who_does_not_sign_in_is_hung_up_on_whatever_they_say(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "_STRANGER", 0.6)
+    monkeypatch.setattr(session, "_STRANGER", 2.0)
     gateway = start(users=users())
     with gateway.connect() as known, gateway.connect() as stranger:
         known.login("printer", PASSWORD)
         said = 0
         with suppress(smtplib.SMTPServerDisconnected, ConnectionError):
-            while said < 50:
+            while said < 90:
                 stranger.noop()
                 said += 1
                 time.sleep(0.05)
-        assert said < 50
+        assert said < 90
         assert known.noop()[0] == 250
 
 
