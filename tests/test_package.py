@@ -149,9 +149,12 @@ def test_the_wheel_serves_the_emulator(installed: Path, tmp_path: Path) -> None:
             "import sys, urllib.request, urllib.error\n"
             "try: urllib.request.urlopen(sys.argv[1] + '/me/messages', timeout=10)\n"
             "except urllib.error.HTTPError as error: print(error.code)\n"
+            "for one in '', 'inbox/inbox.css', 'inbox/inbox.js':\n"
+            "    page = sys.argv[1].removesuffix('v1.0') + one\n"
+            "    print(urllib.request.urlopen(page, timeout=10).status)\n"
         )
         done = run(installed / "python", "-c", script, url.group(0), cwd=tmp_path)
-        assert (done.stdout, done.stderr) == ("401\n", "")
+        assert (done.stdout, done.stderr) == ("401\n200\n200\n200\n", "")
     finally:
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=30)

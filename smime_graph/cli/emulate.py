@@ -9,18 +9,20 @@ import tempfile
 import threading
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import click
 
-from ..errors import UsageError
-from . import files
+from ..errors import SmimeGraphError, UsageError
+from . import files, options
 from .context import run_of
-from .options import FILE, option, verb
+from .options import FILE, Reading, option, verb
 
 if TYPE_CHECKING:
     import ssl
+
+    from ..emulator.web import Examine
 
 
 @verb("emulate")
@@ -84,6 +86,10 @@ if TYPE_CHECKING:
     metavar="URL",
     help="What links in answers begin with, where something stands between it and its clients.",
 )
+@options.identities
+@options.passwords
+@options.trust
+@options.policy
 def emulate(
     port: int,
     data: str | None,
@@ -96,8 +102,11 @@ def emulate(
     tls: bool,
     write_ca: str | None,
     public_url: str | None,
+    **given: Any,
 ) -> None:
     """Serve an emulated Graph on this machine until Ctrl-C or SIGTERM; print its URL and a token.
+
+    Its web inbox shows what was sent, and what --identity and --trust make of it.
 
     \b
     smime-graph emulate --port 8025 --write-token token &
@@ -120,6 +129,7 @@ def emulate(
                 open_mailboxes=not mailbox,
                 me=me,
                 token=token,
+                examine=_examiner(Reading.of(given)),
             )
         )
         for one in faults:
@@ -130,15 +140,45 @@ def emulate(
         stack.callback(signal.signal, signal.SIGTERM, before)
         context, ca = _tls(public_url, write_ca, stack) if tls else (None, None)
         server = stack.enter_context(emulator.serve(port, tls=context, public_url=public_url))
-        url = f"{(public_url or server.url).rstrip('/')}/v1.0"
+        place = (public_url or server.url).rstrip("/")
+        url, inbox = f"{place}/v1.0", f"{place}/"
         if write_token is not None:
             files.deliver(f"{token}\n".encode(), output=write_token, private=True)
         if run_of(click.get_current_context()).json:
-            known = {"url": url, "token": token, "port": server.port}
+            known = {"url": url, "token": token, "port": server.port, "inbox": inbox}
             files.write_json(known | ({"ca": ca} if ca else {}))
         else:
-            files.write_lines([f"URL: {url}", f"token: {token}"] + ([f"CA: {ca}"] if ca else []))
+            lines = [f"URL: {url}", f"token: {token}", f"inbox: {inbox}"]
+            files.write_lines(lines + ([f"CA: {ca}"] if ca else []))
         stop.wait()
+
+
+def _examiner(how: Reading) -> Examine:
+    """What the web inbox shows of a message's S/MIME; key files are opened now."""
+    from ..emulator.web import Examined
+    from ..smime import examine as engine
+    from ..smime.report import report_json
+    from .open import judgement
+
+    identities = how.keys.ring.identities()
+    arguments = {"identities": identities, **judgement(how)}
+    one_at_a_time = threading.Lock()  # a token takes no two questions at once
+
+    def examine(raw: bytes) -> Examined:
+        with one_at_a_time:
+            report = engine.examine(raw, **arguments)
+            content = None
+            try:
+                if report.accepted:
+                    content = engine.unseal(raw, **arguments).raw
+                elif identities:
+                    opened = engine.decrypt(raw, identities=identities, policy=how.policy)
+                    content = opened.raw
+            except SmimeGraphError:
+                pass  # it is not encrypted, or not for them; what is wrong stands in the report
+        return Examined(report_json(report), content, verified=report.accepted)
+
+    return examine
 
 
 def _tls(public_url: str | None, place: str | None, stack: ExitStack) -> tuple[ssl.SSLContext, str]:

@@ -172,6 +172,14 @@ def _segments(path: str) -> list[str]:
     return segments
 
 
+def is_good_token(rules: Rules, authorization: str) -> bool:
+    try:
+        _check_token(rules, authorization)
+    except Refusal:
+        return False
+    return True
+
+
 def _check_token(rules: Rules, authorization: str) -> None:
     scheme, _, token = authorization.strip().partition(" ")
     token = token.strip() if scheme.lower() == "bearer" else ""

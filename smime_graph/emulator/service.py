@@ -22,8 +22,9 @@ from .faults import Fault, Faults
 from .folders import FOLDERS
 from .mime import UnusableMime, is_address, summarise
 from .refusal import Refusal
-from .routes import handle, refused
+from .routes import handle, is_good_token, refused
 from .store import Account, Item, Outbound, Store
+from .web import Examine, Inbox
 
 if TYPE_CHECKING:
     import ssl
@@ -184,7 +185,8 @@ class Emulator:
     `rewrite_headers`: lose header fields on delivery as users of Graph have reported it.
     `auth_enveloped`: whether authEnveloped-data arrives as it was sent, or as an attachment
     ("broken"), as users have reported as well.
-    `clock`: Unix seconds.
+    `examine`: what `serve` shows of a message beside what Graph shows: its S/MIME, of which nothing
+    is known here. `clock`: Unix seconds.
 
     Any thread may use it. Close it when done. Raises `UsageError` for settings that make no
     sense.
@@ -206,6 +208,7 @@ class Emulator:
         reply_headers: Literal["union", "ignore"] = "union",
         rewrite_headers: bool = False,
         auth_enveloped: Literal["kept", "broken"] = "kept",
+        examine: Examine | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         for name, value, known in (
@@ -236,6 +239,7 @@ class Emulator:
             clock=clock,
         )
         self._store = Store(data)
+        self._examine = examine
         self._log: deque[LogEntry] = deque(maxlen=LOG_LIMIT)
         self._log_lock = threading.Lock()
         self.faults = Faults()
@@ -399,15 +403,29 @@ class Emulator:
     def serve(
         self, port: int = 0, *, tls: ssl.SSLContext | None = None, public_url: str | None = None
     ) -> Server:
-        """Serve on 127.0.0.1; port 0 takes a free one. The answer has `.url` and `.close()`.
+        """Serve on 127.0.0.1, with the web inbox at /; port 0 takes a free one. The answer has
+        `.url` and `.close()`.
 
         `public_url` is what links in answers begin with, where a front stands before it. Raises
         `UsageError` if the port is taken.
         """
         from ..loopback.server import Server
 
+        inbox = Inbox(
+            self._store,
+            self.faults,
+            self._rules.clock,
+            lambda authorization: is_good_token(self._rules, authorization),
+            lambda: self.log,
+            self._examine,
+        )
+
+        def exchange(request: Request) -> Exchange:
+            page = inbox.answer(request)
+            return self.exchange(request) if page is None else Exchange(page)
+
         return Server(
-            self.exchange,
+            exchange,
             port=port,
             request_limit=self.request_limit,
             refuse=self._refuse,

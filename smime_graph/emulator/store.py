@@ -208,6 +208,13 @@ class Store:
             raise LookupError("a message without a mailbox")
         return account
 
+    def accounts(self, *, limit: int) -> Sequence[Account]:
+        """The oldest mailboxes."""
+        rows = self._db.execute(
+            "SELECT number, address, guid FROM mailboxes ORDER BY number LIMIT ?", (limit,)
+        )
+        return [Account(*row) for row in rows]
+
     def first_account(self) -> Account | None:
         return self._account("number >= :value ORDER BY number LIMIT 1", 0)
 

@@ -555,8 +555,9 @@ def test_what_is_random_can_be_fixed_and_it_serves_https(here: Path, call: Run) 
 def test_a_certificate_that_nobody_named_a_place_for_is_gone_at_the_end(here: Path) -> None:
     process = start("emulate", "--port", "0", "--tls", stdout=subprocess.PIPE, cwd=here)
     try:
-        lines = [process.stdout.readline().decode() for _ in range(3)]
-        place = Path(lines[2].removeprefix("CA: ").rstrip("\n"))
+        lines = [process.stdout.readline().decode() for _ in range(4)]
+        assert re.fullmatch(r"inbox: https://127\.0\.0\.1:\d+/\n", lines[2])
+        place = Path(lines[3].removeprefix("CA: ").rstrip("\n"))
         assert place.read_bytes().startswith(b"-----BEGIN CERTIFICATE-----")
         process.terminate()
         assert process.wait(20) == 0
