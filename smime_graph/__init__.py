@@ -182,6 +182,11 @@ if TYPE_CHECKING:
     from .submission.round_trip import Difference as Difference
     from .submission.round_trip import RoundTrip as RoundTrip
     from .submission.round_trip import round_trip as round_trip
+    from .submission.watch import Arrival as Arrival
+    from .submission.watch import WatchRun as WatchRun
+    from .submission.watch import watch as watch
+    from .submission.watch import watch_async as watch_async
+    from .submission.watched import HandedBefore as HandedBefore
     from .x509.certificate import Certificate as Certificate
 
 _HOME = {
@@ -326,6 +331,8 @@ _HOME = {
         "SubmissionSize",
         "check_submission",
     ),
+    ".submission.watch": ("Arrival", "WatchRun", "watch", "watch_async"),
+    ".submission.watched": ("HandedBefore",),
     ".x509.certificate": ("Certificate",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

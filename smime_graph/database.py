@@ -20,7 +20,7 @@ BUSY_SECONDS = 30.0  # for which a program that writes is waited for
 class Database:
     """The file at `path`; made (0600) where it is not there. Any thread and process may use it.
 
-    `what` errors call it, with "an" in front. `application` marks the file as one of this kind, and
+    `what` errors call it. `application` marks the file as one of this kind, and
     step n of `steps` makes a file of version n one of version n + 1. UsageError where the file
     cannot be used, is none of this kind (then it is left as it is), or is of a newer version.
     """
@@ -67,6 +67,10 @@ class Database:
                 f"{self._name} is no {self._what}", hint="name another file; it was left as it is"
             )
 
+    @property
+    def _one_of_them(self) -> str:
+        return f"{'an' if self._what[0] in 'aeiou' else 'a'} {self._what}"
+
     def _version(self) -> int:
         """UsageError where it is not one that we know. In a transaction: another program may be
         about to make the file.
@@ -78,12 +82,12 @@ class Database:
             return 0
         if application != self._application:
             raise UsageError(
-                f"{self._name} is a database of something else, not an {self._what}",
+                f"{self._name} is a database of something else, not {self._one_of_them}",
                 hint="name another file",
             )
         if not 0 < version <= len(self._steps):
             raise UsageError(
-                f"{self._name} is an {self._what} of version {version}; this program knows"
+                f"{self._name} is {self._one_of_them} of version {version}; this program knows"
                 f" {len(self._steps)}",
                 hint="a newer smime-graph wrote it: use that one, or name another file",
             )

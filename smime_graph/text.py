@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def json_text(value: Mapping[str, Any]) -> str:
+def json_text(value: Mapping[str, Any], *, indent: int | None = 2) -> str:
     """In ASCII: whatever a message holds, no character of it can steer a terminal."""
     import json  # only here: the command line seldom needs it
 
-    return json.dumps(value, indent=2, ensure_ascii=True)
+    return json.dumps(value, indent=indent, ensure_ascii=True)
 
 
 def printable(text: str, *, other: str = "\N{REPLACEMENT CHARACTER}") -> str:

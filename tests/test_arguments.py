@@ -62,8 +62,8 @@ RESULTS = {
     *("Evidence", "FitnessFinding", "FitnessReport", "FitnessRule"),
     *("OutboxAttempt", "OutboxMessage", "OutboxRun"),
     *("AddressAudit", "OutlookChoice", "StoreAudit"),
-    *("Difference", "RoundTrip"),
     *("SubmissionRecipient", "SubmissionReport", "SubmissionSize"),
+    *("Difference", "RoundTrip", "Arrival", "WatchRun"),
 }
 
 
@@ -113,6 +113,23 @@ class _Calls:
         self.graph = GraphClient("token", transport=httpx.MockTransport(_answer))
         self.graph_async = AsyncGraphClient("token", transport=httpx.MockTransport(_answer))
         self.receipt = smime_graph.receipt(self.opened, signer=self.bob, at=NOW)
+        self.watching: dict[str, Any] = {
+            "state": Path(self.folder.name) / "watch.db",
+            "trust": self.trust,
+            "deliver": str,
+            "once": True,
+        }
+
+    @functools.wraps(smime_graph.watch)
+    def watch(self, *args: Any, **kwargs: Any) -> Any:
+        """The mailbox is not there, which ends it."""
+        with pytest.raises(smime_graph.GraphRefused):
+            smime_graph.watch(*args, **kwargs)
+
+    @functools.wraps(smime_graph.watch_async)
+    def watch_async(self, *args: Any, **kwargs: Any) -> Any:
+        with pytest.raises(smime_graph.GraphRefused):
+            asyncio.run(smime_graph.watch_async(*args, **kwargs))
 
     def _ending(self) -> smime_graph.Outbox:
         """The outbox, of which a run ends soon: one of the wrong values is True, for ever."""
@@ -231,6 +248,8 @@ class _Calls:
             ),
             "send_by_smtp": Call(s.send_by_smtp, by_smtp),
             "send_by_smtp_async": Call(_send_by_smtp_async, by_smtp),
+            "watch": Call(self.watch, {"client": self.graph, **self.watching}),
+            "watch_async": Call(self.watch_async, {"client": self.graph_async, **self.watching}),
             "harvest": Call(s.harvest, signed | {"contacts": self.book}),
             "harvest_outlook": Call(
                 s.harvest_outlook,

@@ -58,7 +58,10 @@ DRIVERS = {
     "smime_graph.online.fetcher",
     "smime_graph.pytest_plugin",
     "smime_graph.submission",
+    "smime_graph.submission.command",
+    "smime_graph.submission.folders",
     "smime_graph.submission.round_trip",
+    "smime_graph.submission.watch",
 }
 
 

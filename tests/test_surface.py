@@ -105,6 +105,7 @@ FOREIGN = {
     *("Callable", "Iterable", "Iterator", "Sequence", "Collection", "Mapping", "Literal", "Any"),
     *("PathLike", "os", "Path", "date", "datetime", "timedelta", "Message", "EmailMessage", "x509"),
     *("httpx", "TracebackType", "Self", "PublicKeyTypes", "pyca", "Awaitable", "Executor"),
+    "Event",
 }
 
 

@@ -251,6 +251,11 @@ def write_json(value: Mapping[str, Any]) -> None:
     write_stdout(json_text(value).encode() + b"\n")
 
 
+def write_json_line(value: Mapping[str, Any]) -> None:
+    """One of many values, each on a line of its own."""
+    write_stdout(json_text(value, indent=None).encode() + b"\n")
+
+
 def write_lines(lines: Sequence[str]) -> None:
     """Text for people on standard output, made printable line by line."""
     from .terminal import printable

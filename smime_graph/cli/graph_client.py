@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
@@ -196,7 +197,7 @@ def _credential(place: Place) -> Any:
             )
         return azure()
     if place.token_file is not None:
-        return files.read_secret(place.token_file, what="token").strip()
+        return _token_in(place.token_file)
     token = os.environ.get("SMIME_GRAPH_TOKEN", "").strip()
     if not token:
         raise UsageError(
@@ -204,6 +205,16 @@ def _credential(place: Place) -> Any:
             hint="use --token-file FILE, SMIME_GRAPH_TOKEN or --auth azure; --emulator needs none",
         )
     return token
+
+
+def _token_in(path: str) -> Any:
+    """The token in the file; of a regular one whatever token is in it when a request is made."""
+
+    def read() -> str:
+        return files.read_secret(path, what="token").strip()
+
+    token = read()
+    return read if Path(path).is_file() else token
 
 
 def azure() -> Any:

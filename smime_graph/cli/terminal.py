@@ -290,6 +290,37 @@ def termination_raises(is_done: Callable[[], bool]) -> Iterator[None]:
 
 
 @contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """The first Ctrl-C, SIGTERM or SIGHUP is noted, so that what is at hand is done first; the
+    program ends with its status. A second one ends it as ever.
+    """
+    noted: list[int] = []
+    told = threading.Event()
+    before: dict[int, Any] = {}
+
+    def note(number: int, _frame: object) -> None:
+        noted.append(number)
+        told.set()
+        put_back()
+
+    def put_back() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+                before[number] = signal.signal(number, note)
+    try:
+        yield told
+    finally:
+        put_back()
+    if noted:
+        raise click.exceptions.Exit(128 + noted[0])
+
+
+@contextmanager
 def show_warnings() -> Iterator[None]:
     """What the library says to its logger, said as we say it."""
     import logging

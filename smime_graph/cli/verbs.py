@@ -35,6 +35,7 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "draft-send": ("draft", "Send a draft."),
         "fetch": ("fetch", "Write a message of the mailbox."),
         "list": ("fetch", "List the newest messages."),
+        "watch": ("watch", "Follow a folder: unseal what comes in, and hand it on."),
         "delete": ("fetch", "Delete a message: a draft, a copy in Sent Items."),
         "check": ("check", "Say what would go wrong on sending; no request is made."),
         "round-trip": ("round_trip", "Send to oneself, fetch the copy, verify it."),

@@ -1,0 +1,189 @@
+"""A watch that is killed again and again: each message is handed on, and who gets it twice is told.
+
+`python -m tests.submission.kills`: messages come in while the watch is killed (SIGKILL) at any
+moment. Each goes to a command that notes it, or into a Maildir; the half of them are nobody's and
+go where they are told.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from smime_graph import CA, Contact, Identity, seal
+from smime_graph.emulator import Emulator
+
+BOB = "bob@contoso.com"
+# notes what it got in one write, so that a line is there whole or not at all
+NOTE = """
+import json, os, sys
+report = json.load(open(os.environ["SMIME_GRAPH_REPORT"]))
+line = json.dumps([report["internetMessageId"], report["handed_before"], len(sys.stdin.read())])
+os.write(os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), f"{line}\\n".encode())
+"""
+
+
+def message(number: int, alice: Identity, bob: Identity) -> bytes:
+    """A message to Bob; every third is signed by nobody."""
+    raw = (
+        f"From: alice@contoso.com\r\nTo: {BOB}\r\nMessage-ID: <{number}@contoso.com>\r\n"
+        f"Subject: {number}\r\n\r\n{'text ' * number}\r\n"
+    ).encode()
+    if number % 3 == 0:
+        return raw
+    return seal(raw, signer=alice, recipients=[Contact(bob.certificate)])
+
+
+def prove(
+    folder: Path, *, messages: int, kills: int, by: str, seed: int = 1, limit: float = 600.0
+) -> dict[str, Any]:
+    """Put them in, killing, and count what came of it."""
+    chance = random.Random(seed)
+    ca = CA("Test Root", key="p256")
+    alice, bob = (ca.issue(f"{name}@contoso.com", key="p256") for name in ("alice", "bob"))
+    (folder / "roots.pem").write_bytes(ca.trust_pem)
+    (folder / "bob.key").write_bytes(bob.to_pem())
+    (folder / "note.py").write_text(NOTE)
+    began, killed = time.monotonic(), 0
+    with (
+        Emulator(data=folder / "graph.db", open_mailboxes=True, token="t") as emulator,
+        emulator.serve() as server,
+    ):
+        box = emulator.mailbox(BOB)
+        (folder / "token").write_text("t\n")
+        way: list[Any] = ["--maildir", folder / "m"]
+        if by == "exec":
+            way = ["--exec", f"{sys.executable} {folder}/note.py {folder}/notes"]
+        words: list[Any] = [
+            "watch",
+            "--graph-url",
+            server.url,
+            "--user",
+            BOB,
+            "--token-file",
+            "token",
+        ]
+        words += ["--identity", "bob.key", "--trust", "roots.pem", "--state", "watch.db", *way]
+        words += ["--rejected", folder / "no", "--every", "1"]
+        left = list(range(messages))
+        process = start(words, folder)
+        try:
+            while time.monotonic() - began < limit:
+                for number in left[: messages // max(kills, 1) + 1]:
+                    box.put(message(number, alice, bob))
+                    left.remove(number)
+                # from its start on, which takes about a second, to the middle of its work
+                time.sleep(chance.uniform(0.3, 2.5))
+                if killed < kills:
+                    process.send_signal(signal.SIGKILL)
+                    process.wait()
+                    killed += 1
+                    process = start(words, folder)
+                elif not left and _done(folder, by) >= messages:
+                    break
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+    return _counted(folder, by, messages) | {
+        "killed": killed,
+        "ended with": process.returncode,
+        "seconds": round(time.monotonic() - began, 1),
+    }
+
+
+def start(words: list[Any], folder: Path) -> subprocess.Popen[bytes]:
+    with (folder / "said").open("ab") as said:
+        return subprocess.Popen(
+            [sys.executable, "-m", "smime_graph", *map(str, words)],
+            stdout=said,
+            stderr=said,
+            cwd=folder,
+            start_new_session=True,
+        )
+
+
+def _handed(folder: Path, by: str) -> list[tuple[str, str]]:
+    """Message-ID, and what was said of it, of each that was handed on."""
+    if by == "exec":
+        notes = folder / "notes"
+        lines = notes.read_text().splitlines() if notes.exists() else []
+        return [(one[0], one[1]) for one in map(json.loads, lines)]
+    found = []
+    for path in sorted((folder / "m").glob("new/*")):
+        text = path.read_bytes().decode()
+        found.append((text.partition("Message-ID: ")[2].partition("\r\n")[0], "no"))
+    return found
+
+
+def _rejected(folder: Path) -> list[str]:
+    return [
+        json.loads(one.with_suffix(".json").read_text())["internetMessageId"]
+        for one in (folder / "no").glob("*.eml")
+    ]
+
+
+def _done(folder: Path, by: str) -> int:
+    return len({one for one, _ in _handed(folder, by)} | set(_rejected(folder)))
+
+
+def _counted(folder: Path, by: str, messages: int) -> dict[str, Any]:
+    wanted = {f"<{n}@contoso.com>" for n in range(messages) if n % 3}
+    handed, rejected = _handed(folder, by), _rejected(folder)
+    times = Counter(one for one, _ in handed)
+    first: set[str] = set()
+    untold = 0  # handed on again, and nobody was told
+    for name, before in handed:
+        untold += name in first and before == "no"
+        first.add(name)
+    said = (folder / "said").read_text()
+    return {
+        "messages": messages,
+        "handed on": len(times),
+        "lost": len(wanted - times.keys()),
+        "more than once": sum(one > 1 for one in times.values()),
+        "more than once, and nobody told": untold,
+        "rejected": len(rejected),
+        "in the wrong place": len(times.keys() - wanted) + len(set(rejected) & wanted),
+        "rejected and lost": messages - len(wanted) - len(set(rejected)),
+        "tracebacks": said.count("Traceback"),
+    }
+
+
+def holds(found: dict[str, Any]) -> bool:
+    """Nothing lost, nothing doubled in silence."""
+    wrong = ("lost", "more than once, and nobody told", "in the wrong place", "rejected and lost")
+    return not any(found[one] for one in (*wrong, "tracebacks")) and found["ended with"] == 143
+
+
+def main() -> int:
+    """The proof by both ways; 0 if it holds."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--messages", type=int, default=300)
+    parser.add_argument("--kills", type=int, default=60, help="of the watch, each way")
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    good = True
+    for by in ("exec", "maildir"):
+        with tempfile.TemporaryDirectory() as name:
+            found = prove(
+                Path(name), messages=given.messages, kills=given.kills, by=by, seed=given.seed
+            )
+        print(f"handed to: {by}")
+        for key, value in found.items():
+            print(f"  {key}: {value}")
+        good = good and holds(found) and found["killed"] >= given.kills
+    print("nothing lost, nothing doubled in silence" if good else "IT DOES NOT HOLD")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
