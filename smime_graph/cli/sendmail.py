@@ -18,9 +18,9 @@ from ..errors import MalformedMessage, UsageError
 from . import config, graph_client, sysexits
 from .command import Verb
 from .graph_client import Place
-from .make import prepare, read_to_protect
+from .make import prepare, read_to_protect, sealed_copies
 from .options import Keys, Protection, option, take, verb
-from .outbox import check, outbox_option, run_queue, submit
+from .outbox import check, outbox_option, run_queue, submit, submit_copies
 from .send import check_save, save
 
 if TYPE_CHECKING:
@@ -176,7 +176,8 @@ def sendmail(
     others is refused, because Graph would send it to them. -i, -oi: a line with a dot does not end
     the message. -f, -F: address and name where From is missing. -q: runs the outbox, if one is
     named. Other options of sendmail are ignored; -bs and other modes are refused. With an outbox
-    mail survives that Graph is away: 0 says that it is stored.
+    mail survives that Graph is away: 0 says that it is stored; and when it is encrypted, each
+    person in Bcc gets a message that names nobody else.
 
     What signs and seals it is named in [sendmail] of the configuration, or by the options below;
     without a signer nothing is sent, unless unsigned = true stands there:
@@ -214,6 +215,9 @@ def sendmail(
     data = read_to_protect("-", how, place)
     if outbox is not None:
         made = complete(data, invocation, author)
+        if _is_split(made, how):
+            submit_copies(sealed_copies(made, how), outbox, place, via="auto")
+            return
         raw = prepare(made if how.is_asked_for else crlf(made), how)
         submit(raw, outbox, place, via="auto")
         return
@@ -223,6 +227,16 @@ def sendmail(
         with graph_client.report_interruption():
             ref = graph.send(raw, save_to_sent_items=save_to_sent_items, via="auto")
         graph_client.print_outcome(ref)
+
+
+def _is_split(message: bytes, how: Protection) -> bool:
+    """Whether each person in Bcc gets a message of their own: whoever reads one that is encrypted
+    sees for whom it is. An outbox takes all of them or none, so that nobody has to ask who got it.
+    """
+    from ..smime.entity import Entity
+
+    is_sealed = bool(how.keys.signer) and how.keys.has_recipient
+    return is_sealed and any(field.value for field in Entity(message).all("Bcc"))
 
 
 # --- the message ----------------------------------------------------------------------------------

@@ -197,10 +197,8 @@ class Gateway:
                 outgoing.check_size(box, one, via="auto")
             except UsageError as error:
                 raise TooLarge(str(error)) from None
-        numbers = [
-            self._outbox.add(one, user=user, wire=how.wire, size_limit=how.size_limit).id
-            for one in finished
-        ]
+        stored = self._outbox.add_all(finished, user=user, wire=how.wire, size_limit=how.size_limit)
+        numbers = [one.id for one in stored]
         return f"stored as {', '.join(map(str, numbers))}"
 
     # --- behind the port --------------------------------------------------------------------------

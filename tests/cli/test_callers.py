@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -170,3 +171,9 @@ def test_it_survives_that_graph_is_away(
     done = call("outbox", "run", "o.db", "--emulator-data", "box.db", "--json")
     assert done.status == 0, done.err
     assert str(received("bob")).endswith("\n\nall is well\n")
+    if program is not cron:
+        assert str(received("carol")).endswith("\n\nall is well\n")
+        listed = json.loads(call("outbox", "list", "o.db", "--json").out)["messages"]
+        # nobody sees for whom else it is encrypted
+        assert [one["recipients"] for one in listed] == [["bob@contoso.com"], ["carol@contoso.com"]]
+        assert "has Bcc recipients" not in (here / "said").read_text()

@@ -82,7 +82,7 @@ def test_what_is_being_stored_is_answered_before_the_end(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gateway = start()
-    store, began = gateway.outbox.add, threading.Event()
+    store, began = gateway.outbox.add_all, threading.Event()
 
     def slowly(*args: Any, **options: Any) -> Any:
         began.set()
@@ -106,8 +106,8 @@ def test_what_is_being_stored_is_answered_before_the_end(
 
 
 class _Slow:
-    def __init__(self, outbox: Any, add: Any) -> None:
-        self._outbox, self.add = outbox, add
+    def __init__(self, outbox: Any, add_all: Any) -> None:
+        self._outbox, self.add_all = outbox, add_all
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._outbox, name)

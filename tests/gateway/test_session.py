@@ -119,7 +119,7 @@ def test_what_cannot_be_stored_may_be_handed_in_again(
         raise UsageError("the outbox /secret/place cannot be used: disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(gateway.outbox, "add", full, raising=False)
+        patch.setattr(gateway.outbox, "add_all", full, raising=False)
         assert gateway.send(mail()) == "451 4.3.0 it could not be stored, try again later"
         patch.setattr(gateway.gateway, "_sealer", None)
         assert gateway.send(mail()).startswith("451 4.3.0 ")
