@@ -113,13 +113,14 @@ class Attributes:
         self.repeated: set[str] = set()  # not exactly once with exactly one value
         self._named: dict[str, tuple[_NamedCertificate, ...]] = {}  # read when first asked for
         buffer, start = node.contents, node.body
+        known = 0  # elements inside that need not be read
         for span in node.spans():
             tag, begin, _, _, end = span
             raw = buffer[begin - start : end - start]
             self.raws.append(raw)
             usual = _read_frame(raw[:_FRAME], len(raw)) if len(raw) < 0x80 else None
             if usual is not None and usual not in self._values:
-                node.pay_for(_INSIDE_FRAME)
+                known += _INSIDE_FRAME
                 value = begin + _FRAME
                 self._values[usual] = [[(raw[_FRAME - 2], value - 2, value, end, end)]]
                 continue
@@ -134,6 +135,7 @@ class Attributes:
             if oid in self._values or len(values) != 1:
                 self.repeated.add(oid)
             self._values.setdefault(oid, []).append(values)
+        node.pay_for(known)
 
     def __contains__(self, oid: str) -> bool:
         return oid in self._values

@@ -6,8 +6,8 @@ another package, or anything with the interface of one of cryptography's private
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol, cast
 
 from ..x509.certificate import Certificate
 
@@ -54,3 +54,9 @@ class Recipient(Protocol):
 
     @property
     def email(self) -> str | None: ...
+
+
+def with_certificate(everyone: Iterable[object]) -> list[Recipient]:
+    """Those of the recipients who have one; the others share a secret."""
+    found = [one for one in everyone if getattr(one, "certificate", None) is not None]
+    return cast("list[Recipient]", found)

@@ -41,10 +41,17 @@ class GoodChain:
     prices: tuple[float, ...]  # of them, in the same order
     work: tuple[tuple[Work, float], ...]
 
+    # of each signature its price, and what was said of it
+    answers: dict[tuple[bytes, bytes], tuple[float, str | None]] = field(init=False)
     not_before: datetime = field(init=False)  # the latest of the chain's
     not_after: datetime = field(init=False)  # the earliest
 
     def __post_init__(self) -> None:
+        answers = {
+            (one.der, issuer.whole_key_info): (price, fault)
+            for (one, issuer, fault), price in zip(self.signatures, self.prices, strict=True)
+        }
+        object.__setattr__(self, "answers", answers)
         object.__setattr__(self, "not_before", max(one.not_before for one in self.chain))
         object.__setattr__(self, "not_after", min(one.not_after for one in self.chain))
 

@@ -105,10 +105,9 @@ class SignatureChecks:
         """Count what it took to find the chain as if it were done again; False, and nothing is
         counted, where that is more than is left.
         """
-        new: dict[tuple[bytes, bytes], tuple[float, str | None]] = {}
-        for (one, issuer, fault), price in zip(good.signatures, good.prices, strict=True):
-            if (key := (one.der, issuer.whole_key_info)) not in self._answers:
-                new[key] = price, fault
+        new = good.answers
+        if self._answers:
+            new = {key: new[key] for key in new.keys() - self._answers.keys()}
         searched = len(good.chain) > 1 and not pool.charged
         signatures = sum([price for price, _ in new.values()])
         units = signatures + sum([units for _, units in good.work])
@@ -191,7 +190,8 @@ def build_path(
                     work.pop("signatures", 0)  # they are counted by what is known of them
                     if pool.charged and not charged:
                         work["certificates"] -= pool.price
-                    took = [(kind, units - before.get(kind, 0)) for kind, units in work.items()]
+                    extra = [(kind, units - before.get(kind, 0)) for kind, units in work.items()]
+                    took = [(kind, units) for kind, units in extra if units]
                     prices = [signature_price(by, len(one.der)) for one, by, _ in search.asked]
                     good = GoodChain(
                         chain, report.findings, tuple(search.asked), tuple(prices), tuple(took)

@@ -25,7 +25,8 @@ from typing import Any, Literal
 
 from ..arguments import checked
 from ..buffers import Data
-from ..cms.recipients.kinds import AnyRecipient, with_certificate
+from ..cms.keys import with_certificate
+from ..cms.recipients.kinds import AnyRecipient
 from ..errors import MalformedMessage, PolicyRefusal, UsageError
 from ..pki.address import a_labels, mailbox, mailboxes, parse_header_addresses
 from ..policy import EXCHANGE, Policy

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
 
 from ..arguments import check_fields
-from ..cms.recipients.kinds import AnyRecipient, with_certificate
+from ..cms.keys import with_certificate
+from ..cms.recipients.kinds import AnyRecipient
 from ..errors import Hint, PolicyRefusal
 from ..pki.address import Mailbox, mailbox, mailboxes
 from .outgoing import Outgoing, emails

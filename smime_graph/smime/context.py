@@ -133,6 +133,8 @@ class VerificationContext(NamedTuple):
             accept_any_purpose=policy.accept_any_purpose,
         )
         if self.revocation is None or not report.ok:
+            if not faults:
+                return report
             return PathReport((*report.findings, *faults), report.chain)
         judged = len(report.chain) - 1
         try:

@@ -139,7 +139,7 @@ class ContentType:
         return "message/rfc822" if self.value == "multipart/digest" else "text/plain"
 
 
-_MAX_KEPT = 250  # characters: most are the same in all messages
+_MAX_KEPT = 250  # characters, or octets: most are the same in all messages
 _lately = lru_cache(maxsize=128)(ContentType._read)
 
 
@@ -319,6 +319,11 @@ def _read_header(raw: bytes) -> tuple[tuple[HeaderField, ...], int, bool]:
     if raw.count(b"\n", 0, stop) > MAX_HEADER_LINES:
         raise MalformedMessage(f"the header has more than {MAX_HEADER_LINES} lines")
     header = raw[:stop]
+    fields = (_fields_lately if stop <= _MAX_KEPT else _fields)(header)
+    return fields, stop if end is None else end[1], end is not None
+
+
+def _fields(header: bytes) -> tuple[HeaderField, ...]:
     if header and header[-1:] != b"\n":
         header += b"\n"
     make = tuple.__new__  # a third of the time of `HeaderField(...)`, for what every message has
@@ -329,9 +334,10 @@ def _read_header(raw: bytes) -> tuple[tuple[HeaderField, ...], int, bool]:
         )
         first = next(broken, len(fields))
         fields[first:] = [HeaderField("", one.raw) for one in fields[first:]]
-    return tuple(fields), stop if end is None else end[1], end is not None
+    return tuple(fields)
 
 
+_fields_lately = lru_cache(maxsize=128)(_fields)  # that of most parts is the same in all messages
 _NAME_OF = itemgetter(0)
 
 

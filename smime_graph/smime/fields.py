@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import pybase64
@@ -56,7 +56,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 # what nearly every Date is; the long way comes to the same
 _DATE = re.compile(
     rf"(?:[A-Z][a-z]{{2}}, )?(\d{{1,2}}) ({'|'.join(_MONTHS)}) ([1-9]\d{{3}})"
-    r" (\d\d):(\d\d):(\d\d) ([+-])([01]\d)(\d\d)",
+    r" (\d\d:\d\d:\d\d) ([+-][01]\d)([0-5]\d)",
     re.ASCII,
 )
 
@@ -65,14 +65,10 @@ def moment_of(date: str) -> datetime | None:
     """When the value of a Date is, in UTC; None where it says nothing that can be read."""
     try:
         if (found := _DATE.fullmatch(date)) is not None:
-            day, month, year, hour, minute, second, sign, hours, minutes = found.groups()
-            east = timedelta(hours=int(hours), minutes=int(minutes))
-            moment = datetime(
-                *(int(year), _MONTHS.index(month) + 1, int(day)),
-                *(int(hour), int(minute), int(second)),
-                tzinfo=UTC,
-            )
-            return moment - east if sign == "+" else moment + east
+            day, month, year, time, hours, minutes = found.groups()
+            number = _MONTHS.index(month) + 1
+            text = f"{year}-{number:02}-{day:0>2}T{time}{hours}:{minutes}"
+            return datetime.fromisoformat(text).astimezone(UTC)
         moment = parsedate_to_datetime(date[:_MAX_DATE])
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, TypeError, OverflowError):

@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from ..buffers import Data, find
@@ -93,19 +94,28 @@ class ProtectedHeader:
 
     def states(self, *, is_signed: bool) -> tuple[FieldProtection, ...]:
         """HeaderFieldProtection of every field (RFC 9788 4.3.1); the same is said once."""
-        visible = (
-            None if self.outer is None else {(name.lower(), text) for name, text in self.outer}
-        )
+        state: FieldState
+        if self.outer is None:
+            state = "signed-only" if is_signed else "unprotected"
+            names = tuple(dict.fromkeys([field.name for field in self.fields]))
+            return (_alike_lately if len("".join(names)) <= _MAX_KEPT else _alike)(names, state)
+        visible = {(name.lower(), text) for name, text in self.outer}
         found: dict[tuple[str, FieldState], None] = {}
         for field in self.fields:
-            is_hidden = visible is not None and (field.name.lower(), _text(field)) not in visible
-            state: FieldState
-            if is_hidden:
+            if (field.name.lower(), _text(field)) not in visible:
                 state = "signed-and-encrypted" if is_signed else "encrypted-only"
             else:
                 state = "signed-only" if is_signed else "unprotected"
             found[field.name, state] = None
         return tuple([FieldProtection(name, state) for name, state in found])
+
+
+def _alike(names: tuple[str, ...], state: FieldState) -> tuple[FieldProtection, ...]:
+    return tuple([FieldProtection(name, state) for name in names])
+
+
+_MAX_KEPT = 1000  # characters of all names: most messages of a program have the same fields
+_alike_lately = lru_cache(maxsize=64)(_alike)
 
 
 def read_protected_header(

@@ -42,7 +42,7 @@ from .entity import (
     has_unprintable_name,
     split_multipart,
 )
-from .lines import crlf
+from .lines import crlf, has_crlf_only
 from .recognition import ReadLayer, entity_of, read_layer, recognise
 from .report import ENCRYPTED, Layer, LayerType
 
@@ -66,13 +66,15 @@ _FROM_LINE = re.compile(
 class SignedLayer(NamedTuple):
     """A signed layer and what it may be over: the content as received, then with CRLF line ends.
 
-    `is_clear` for the content of a multipart/signed, whose line ends whoever passes it on can see.
+    `is_clear` for the content of a multipart/signed, whose line ends whoever passes it on can see;
+    `has_crlf_only` where it is known that all of them are CRLF.
     """
 
     described: Layer
     signed: SignedData
     contents: tuple[Octets, ...]
     is_clear: bool = False
+    has_crlf_only: bool = False
 
     @property
     def path(self) -> str:
@@ -255,9 +257,9 @@ def _open_layer(
     if content is not None and outside is not None and not _same_text(outside, content):
         # else the caller would take another content than the one given for signed
         raise MalformedMessage("the message has a content of its own, not the one given")
-    contents = _contents(value, outside)
+    contents, is_crlf = _contents(value, outside)
     is_clear = cms.content is not None
-    parsed.signed.append(SignedLayer(layer.described, value, contents, is_clear))
+    parsed.signed.append(SignedLayer(layer.described, value, contents, is_clear, is_crlf))
     if value.content_type not in (oids.DATA, oids.RECEIPT):
         # RFC 8551 2.4.1; a key signs other things than mail, which mail could be mistaken for
         text = f"what is signed is of type {value.content_type}, and no mail"
@@ -285,23 +287,27 @@ def _same_text(one: Data, other: Data) -> bool:
     return one is other or same(crlf(one), crlf(other))
 
 
-def _contents(signed: SignedData, outside: Data | None) -> tuple[Data, *tuple[Octets, ...]]:
+def _contents(
+    signed: SignedData, outside: Data | None
+) -> tuple[tuple[Data, *tuple[Octets, ...]], bool]:
+    """What the layer may be over, and whether it is known to have no line end but CRLF."""
     if outside is None:
         if signed.content is None:
             raise MalformedMessage(
                 "the signed content is not in the message",
                 hint=Hint("give the content that this detached signature is over", "content"),
             )
-        return (own(signed.content),)
+        return (own(signed.content),), False
     outside = own(outside)  # what is checked is what is given, whatever becomes of the file
     # a file with LF line ends, or a relay that changed them: RFC 8551 3.1.1 signs CRLF
-    canonical = crlf(outside)
+    is_crlf = isinstance(outside, bytes) and has_crlf_only(outside)
+    canonical = outside if is_crlf else crlf(outside)
     if signed.content is not None and not (
         same(signed.content, outside) or same(signed.content, canonical)
     ):
         # CVE-2018-18509: the text that is shown must be the text that was signed
         raise MalformedMessage("a detached signature carries a content of its own")
-    return (outside,) if canonical is outside else (outside, canonical)
+    return (outside,) if canonical is outside else (outside, canonical), is_crlf
 
 
 # --- parts --------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, cast
 
 from ..buffers import LARGE, B, D, Data, Readable, Rope, chunks, joined, read_message
 from ..cms import receipt_request
-from ..cms.keys import Recipient, SigningKey
+from ..cms.keys import Recipient, SigningKey, with_certificate
 from ..cms.labels import SecurityLabel, security_label
 from ..errors import Hint, MalformedMessage, PolicyRefusal, SmimeGraphError, UsageError
 from ..findings import Finding, finding
@@ -71,8 +71,6 @@ def _warn(found: Finding) -> None:
 
 def without_certificate(wanted: Sequence[str], everyone: Sequence[AnyRecipient]) -> list[str]:
     """Which of these addresses are nobody's of the recipients'."""
-    from ..cms.recipients.kinds import with_certificate  # who signs alone has none
-
     known = with_certificate(everyone)
     if len(known) < len(everyone):
         return []  # who knows the password is not for us to say
@@ -234,8 +232,6 @@ class Outgoing:
         """Whether all can read it, and may. `is_split`: those in Bcc get copies of their own."""
         if not everyone:
             raise UsageError("nobody to encrypt to", hint="give the certificate of every recipient")
-        from ..cms.recipients.kinds import with_certificate
-
         known = with_certificate(everyone)
         for recipient in known:
             self._check(recipient.certificate, "encrypt", trust)

@@ -264,7 +264,7 @@ def _check_line_ends(layer: SignedLayer, *, is_as_received: bool) -> list[Findin
         texts.append("the signature is over lines that end in a bare LF, not in CRLF")
     elif len(layer.contents) > 1:
         texts.append("lines end in a bare LF; the signature is over the text with CRLF")
-    if has_bare_cr(layer.contents[0]):
+    if not layer.has_crlf_only and has_bare_cr(layer.contents[0]):
         texts.append("the signature is over text with a CR that ends no line")
     return [finding("smime.line-ends", f"layer {layer.path}", text) for text in texts]
 
@@ -392,12 +392,14 @@ def _check_micalg(layer: SignedLayer) -> list[Finding]:
     micalg = layer.described.micalg
     if micalg is None or layer.described.type == "certs-only":
         return []
-    actual = set()
-    for identifier in layer.signed.digest_algorithms:
-        try:
-            actual.add(_plain(by_oid(Digest, identifier.oid, where="micalg").micalg))
-        except UnsupportedAlgorithm:
-            return []
+    used = layer.signed.digest_algorithms
+    try:
+        names = [by_oid(Digest, one.oid, where="micalg").micalg for one in used]
+    except UnsupportedAlgorithm:
+        return []
+    if micalg in names:
+        return []  # as it should be, letter by letter
+    actual = set(map(_plain, names))
     named = {_plain(name) for name in micalg.split(",")}
     if named and (named <= actual or named == {"unknown"}):
         return []

@@ -13,8 +13,8 @@ from email.message import Message
 from typing import Literal, TypeAlias
 
 from ..arguments import check_fields, checked
-from ..cms.keys import SigningKey
-from ..cms.recipients.kinds import AnyRecipient, with_certificate
+from ..cms.keys import SigningKey, with_certificate
+from ..cms.recipients.kinds import AnyRecipient
 from ..errors import MalformedMessage, SmimeGraphError, UsageError, kept
 from ..findings import Finding, Report, finding
 from ..graph import _mailbox, _outgoing

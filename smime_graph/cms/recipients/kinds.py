@@ -9,8 +9,8 @@ shown and skipped, never fatal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any
 
 from ... import algorithms, oids
 from ...algorithms import CekDerivation, ContentCipher
@@ -157,11 +157,6 @@ def kind_for(recipient: AnyRecipient, policy: Policy) -> RecipientKind:
     if kind is None:
         raise UsageError(f"a {type(recipient).__name__} is no recipient")
     return kind
-
-
-def with_certificate(everyone: Iterable[AnyRecipient]) -> list[Recipient]:
-    """Those of them who have one; the others share a secret."""
-    return [cast("Recipient", one) for one in everyone if certificate_of(one) is not None]
 
 
 def kind_of(recipient: RecipientInfo) -> RecipientKind | None:
