@@ -79,7 +79,7 @@ def _name(part: Part) -> str:
     return "attachment"
 
 
-def shown(item: Item, attachment: Attachment, *, with_content: bool) -> dict[str, Any]:
+def _show(item: Item, attachment: Attachment, *, with_content: bool) -> dict[str, Any]:
     """An attachment as Graph shows it; of an item that is attached, not the item."""
     answer: dict[str, Any] = {
         "@odata.type": f"#microsoft.graph.{attachment.kind}Attachment",
@@ -97,3 +97,11 @@ def shown(item: Item, attachment: Attachment, *, with_content: bool) -> dict[str
         if with_content:
             answer["contentBytes"] = base64.b64encode(attachment.content).decode()
     return answer
+
+
+def selected(item: Item, attachment: Attachment, names: frozenset[str] | None) -> dict[str, Any]:
+    """An attachment with the properties that were selected."""
+    answer = _show(item, attachment, with_content=names is None or "contentBytes" in names)
+    if names is None:
+        return answer
+    return {name: v for name, v in answer.items() if name in names | {"id"} or name[0] == "@"}

@@ -13,14 +13,15 @@ from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 from ..loopback.exchange import Response
-from . import metadata
 from .context import Call, account_for, folder_for, not_found, shown
 from .exchange import json_response
-from .query import check_options, number, only, path_of, select_properties
+from .odata import Binary, Expression, Path, Value, matches
+from .query import check_options, number, only, path_of, read_filter, read_select
 from .refusal import Refusal
+from .resources import timestamp
 from .store import Account, Change
 
-_OPTIONS = frozenset({"$select", "$top", "$deltatoken", "$skiptoken"})
+_OPTIONS = frozenset({"$filter", "$select", "$top", "$deltatoken", "$skiptoken"})
 _TYPES = ("created", "updated", "deleted")
 
 
@@ -37,6 +38,10 @@ class _State:
     after: int
     select: str
     kind: str
+    condition: str
+
+
+_TYPES_OF_A_STATE = [int, str, int, float, int, float, int, str, str, str]
 
 
 def list_changes(call: Call) -> Response:
@@ -46,7 +51,8 @@ def list_changes(call: Call) -> Response:
         raise not_found()
     check_options(call, _OPTIONS)
     state = _begin(call, account, folder)
-    selected = select_properties(call, "message", metadata.MESSAGE_PROPERTIES, state.select)
+    selected = read_select(call, "message", state.select)
+    condition = _read_condition(state.condition)
     top = _page_size(call)
     found = call.store.changes(
         account,
@@ -59,7 +65,7 @@ def list_changes(call: Call) -> Response:
     value = [
         _shown(call, account, one, selected)
         for one in found[:top]
-        if state.kind in ("", _kind(one))
+        if state.kind in ("", _kind(one)) and _fits(one, condition)
     ]
     call.applied.append("odata.track-changes")
     if len(found) > top:
@@ -79,8 +85,8 @@ def _begin(call: Call, account: Account, folder: str) -> _State:
         kind = call.query.get("changetype", "").lower()
         if kind and kind not in _TYPES:
             raise Refusal(400, "ErrorInvalidUrlQuery", "The value of 'changeType' is not known.")
-        select = call.query.get("$select", "")
-        return _State(account.number, folder, 0, 0.0, *now, -1, select, kind)
+        select, condition = (call.query.get(name, "") for name in ("$select", "$filter"))
+        return _State(account.number, folder, 0, 0.0, *now, -1, select, kind, condition)
     state = _read(token)
     if (state.mailbox, state.folder) != (account.number, folder) or now[0] < max(
         state.since, state.until
@@ -93,6 +99,31 @@ def _begin(call: Call, account: Account, folder: str) -> _State:
     if "$skiptoken" in call.query:
         return state
     return replace(state, until=now[0], until_time=now[1])
+
+
+def _read_condition(text: str) -> Expression | None:
+    condition = read_filter(text, "message") if text else None
+    if condition is not None and not _is_lower_bound(condition):
+        raise Refusal(  # no other is supported, as documented; the text is ours
+            400, "ErrorInvalidUrlQuery", "Changes are filtered by receivedDateTime ge or gt only."
+        )
+    return condition
+
+
+def _is_lower_bound(condition: Expression) -> bool:
+    return (
+        isinstance(condition, Binary)
+        and condition.operator in ("ge", "gt")
+        and isinstance(condition.left, Path)
+        and condition.left.text == "receivedDateTime"
+        and isinstance(condition.right, Value)
+    )
+
+
+def _fits(change: Change, condition: Expression | None) -> bool:
+    if condition is None or change.item is None:
+        return True
+    return matches(condition, {"receivedDateTime": timestamp(change.item.received)})
 
 
 def _page_size(call: Call) -> int:
@@ -131,7 +162,18 @@ def _read(token: str) -> _State:
     try:
         text = base64.urlsafe_b64decode(token.encode() + b"=" * (-len(token) % 4))
         values = json.loads(text)
-        if [type(value) for value in values] != [int, str, int, float, int, float, int, str, str]:
+        if [type(value) for value in values] != [
+            int,
+            str,
+            int,
+            float,
+            int,
+            float,
+            int,
+            str,
+            str,
+            str,
+        ]:
             raise ValueError("not a state")
         if not all(-1 <= value < 2**53 for value in values if not isinstance(value, str)):
             raise ValueError("not a state")

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from ..loopback.exchange import Response
 from . import handlers_attachments as attached
+from . import handlers_contacts as contacts
 from . import handlers_folders as folders
 from . import handlers_read as read
 from . import handlers_send as send
@@ -44,6 +45,7 @@ ENDPOINTS = (
     Endpoint("GET", "", get_user),
     Endpoint("POST", "sendMail", send.send_mail),
     Endpoint("GET", "messages", read.list_messages, in_folders=True),
+    Endpoint("GET", "messages/$count", read.count_messages, in_folders=True),
     Endpoint("POST", "messages", send.create_message, in_folders=True),
     Endpoint("GET", "messages/{message}", read.get_message, in_folders=True),
     Endpoint("PATCH", "messages/{message}", update.patch_message, in_folders=True),
@@ -78,7 +80,8 @@ ENDPOINTS = (
     Endpoint("POST", "mailFolders/{folder}/childFolders", folders.create_folder),
     Endpoint("POST", "mailFolders/{folder}/move", folders.move_folder),
     Endpoint("GET", "mailFolders/{folder}/messages/delta", list_changes),
-    Endpoint("GET", "contacts", read.list_contacts),
+    Endpoint("GET", "contacts", contacts.list_contacts),
+    Endpoint("GET", "contacts/{contact}", contacts.get_contact),
 )
 
 
@@ -155,7 +158,7 @@ def find(call: Call, segments: list[str]) -> _Methods:
 def _name(call: Call, parts: Sequence[str], rest: Sequence[str]) -> None:
     values = {parts[i - 1]: rest[i] for i, part in enumerate(parts) if part == ""}
     call.folder = values.get("mailfolders")
-    call.item_id = values.get("messages")
+    call.item_id = values.get("messages", values.get("contacts"))
     call.attachment_id = values.get("attachments")
     call.action = parts[-1] if parts else ""
 

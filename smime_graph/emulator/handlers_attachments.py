@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import quote
 
 from ..loopback.exchange import Response
-from . import drafts, metadata
-from .attachments import Attachment, attachments_of, shown
+from . import drafts
+from .attachments import Attachment, attachments_of, selected
 from .context import Call, account_for, check_unchanged, context_of, item_for, not_found
 from .exchange import json_response
 from .handlers_update import not_draft
 from .json_message import read_file
 from .mime_writer import File, file_entity
-from .query import check_options, only, page, select_properties, window
+from .query import arrange, check_options, page_of, read_listing, read_select
 from .refusal import Refusal
 from .request_body import body_kind, json_body
 from .store import Account, Item
@@ -22,39 +21,24 @@ from .store import Account, Item
 def list_attachments(call: Call) -> Response:
     account = account_for(call)
     item = item_for(call, account)
-    check_options(call, frozenset({"$top", "$skip", "$select"}))
-    top, skip = window(call)
-    selected = _selected(call)
-    found = attachments_of(item, call.store.raw(item))[skip:]
-    value = [_only(item, one, selected) for one in found[:top]]
-    return page(
-        call,
-        account,
-        f"messages('{quote(item.id)}')/attachments",
-        value,
-        following=len(found) > top,
-        top=top,
-        skip=skip,
-    )
+    listing = read_listing(call, "attachment")
+    of_all = {one.id: one for one in attachments_of(item, call.store.raw(item))}
+    rows = arrange([selected(item, one, _NO_CONTENT) for one in of_all.values()], listing)
+    name = f"messages('{quote(item.id)}')/attachments"
+    here, answer = page_of(call, account, name, rows, listing)
+    return answer([selected(item, of_all[one["id"]], listing.selected) for one in here])
 
 
-def _selected(call: Call) -> frozenset[str] | None:
-    return select_properties(call, "attachment", metadata.ATTACHMENT_PROPERTIES)
-
-
-def _only(item: Item, one: Attachment, selected: frozenset[str] | None) -> dict[str, Any]:
-    with_content = selected is None or "contentBytes" in selected
-    kept = None if selected is None else selected | {"@odata.type", "@odata.mediaContentType"}
-    return only(shown(item, one, with_content=with_content), kept)
+_NO_CONTENT = frozenset({"name", "contentType", "size", "isInline", "lastModifiedDateTime"})
 
 
 def get_attachment(call: Call) -> Response:
     account = account_for(call)
     item = item_for(call, account)
     check_options(call, frozenset({"$select"}))
-    selected = _selected(call)
-    one = _named(call, item)
-    return json_response(200, _context(call, account, item) | _only(item, one, selected))
+    names = read_select(call, "attachment")
+    answer = selected(item, _named(call, item), names)
+    return json_response(200, _context(call, account, item) | answer)
 
 
 def get_attachment_value(call: Call) -> Response:
@@ -73,7 +57,7 @@ def post_attachment(call: Call) -> Response:
     item = draft_for(call, account)
     file = read_file(json_body(call))
     item, one = attach(call, item, file)
-    answer = _context(call, account, item) | _only(item, one, None)
+    answer = _context(call, account, item) | selected(item, one, None)
     place = f"{call.request.origin}/{call.version}/users('{account.guid}')"
     location = f"{place}/messages('{quote(item.id)}')/attachments('{quote(one.id)}')"
     return json_response(201, answer, headers=(("Location", location),))

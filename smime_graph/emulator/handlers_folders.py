@@ -6,13 +6,22 @@ import re
 from typing import Any
 
 from ..loopback.exchange import Response
-from . import metadata, resources
+from . import resources
 from .context import Call, account_for, context_of, folder_named, not_found
 from .exchange import json_response
 from .folders import DEPTH_LIMIT, ROOT, Folder
 from .handlers_update import destination
 from .json_message import lower_keys, string
-from .query import check_options, only, page, select_properties, window
+from .query import (
+    Listing,
+    arrange,
+    check_expanded,
+    check_options,
+    only,
+    page_of,
+    read_listing,
+    read_select,
+)
 from .refusal import Refusal
 from .request_body import body_kind, json_body
 from .store import Account
@@ -22,19 +31,33 @@ def list_folders(call: Call) -> Response:
     """The folders at the top, or in the folder that the path names."""
     account = account_for(call)
     parent = ROOT if call.folder is None else folder_named(call, account, call.folder).key
-    check_options(call, frozenset({"$top", "$skip", "$select"}))
-    top, skip = window(call)
-    selected = select_properties(call, "mailFolder", metadata.FOLDER_PROPERTIES)
-    found = call.store.folders.below(account.number, parent)[skip:]
-    value = [only(_shape(call, account, one), selected) for one in found[:top]]
-    return page(call, account, "mailFolders", value, following=len(found) > top, top=top, skip=skip)
+    listing = read_listing(call, "mailFolder")
+    found = arrange(_below(call, account, parent), listing)
+    here, answer = page_of(call, account, "mailFolders", found, listing)
+    return answer([_with_children(call, account, one, listing) for one in here])
+
+
+def _below(call: Call, account: Account, parent: str) -> list[dict[str, Any]]:
+    return [_shape(call, account, one) for one in call.store.folders.below(account.number, parent)]
+
+
+def _with_children(
+    call: Call, account: Account, shown: dict[str, Any], listing: Listing
+) -> dict[str, Any]:
+    answer = only(shown, listing.selected)
+    if "childfolders" in listing.expanded:
+        options = listing.expanded["childfolders"]
+        check_expanded(options, frozenset({"$select"}))
+        names = read_select(call, "mailFolder", options.get("$select", ""))
+        key = folder_named(call, account, shown["id"]).key
+        answer["childFolders"] = [only(one, names) for one in _below(call, account, key)]
+    return answer
 
 
 def get_folder(call: Call) -> Response:
     account, folder = _named(call)
     check_options(call, frozenset({"$select"}))
-    selected = select_properties(call, "mailFolder", metadata.FOLDER_PROPERTIES)
-    return _answer(call, account, folder, selected=selected)
+    return _answer(call, account, folder, selected=read_select(call, "mailFolder"))
 
 
 def create_folder(call: Call) -> Response:

@@ -1,97 +1,202 @@
-"""The routes that show messages and contacts."""
+"""The routes that show messages."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from ..loopback.exchange import Response
-from . import metadata
+from . import attachments
 from .context import Call, account_for, context_of, folder_for, item_for, shown
 from .exchange import json_response
+from .extended import properties_of
+from .odata import Binary, Expression, Path, Value, matches
 from .query import (
+    Listing,
+    check_expanded,
     check_options,
-    oldest_first,
     only,
     page,
+    read_expand,
     read_filter,
-    select_properties,
-    window,
+    read_listing,
+    read_select,
+    sort_key,
 )
 from .refusal import Refusal
+from .search import parse_search
+from .store import Account, Item
 
-_OPTIONS = frozenset({"$filter", "$top", "$skip", "$select", "$orderby"})
+_SINGLE, _MULTI = "singleValueExtendedProperties", "multiValueExtendedProperties"
+_CHUNK = 200  # messages that are looked at before the next ones are read
+_EXPAND_LIMIT = 16 * 1024 * 1024  # octets of messages whose parts are shown on one page
 
 
 def list_messages(call: Call) -> Response:
     account = account_for(call)
     folder = folder_for(call, account)
-    check_options(call, _OPTIONS)
-    top, skip = window(call)
-    found = call.store.list(
-        account,
-        now=call.now,
-        folder=folder,
-        message_id=read_filter(call),
-        oldest_first=oldest_first(call),
-        limit=top + 1,
-        skip=skip,
-    )
-    selected = select_properties(call, "message", metadata.MESSAGE_PROPERTIES)
-    value = [only(shown(call, account, item), selected) for item in found[:top]]
-    return page(call, account, "messages", value, following=len(found) > top, top=top, skip=skip)
+    listing = read_listing(call, "message", "$search")
+    for name, option in (("Filter", "$filter"), ("OrderBy", "$orderBy")):
+        if "$search" in call.query and option.lower() in call.query:
+            raise Refusal(  # general knowledge
+                400,
+                f"SearchWith{name}",
+                f"The query parameter '{option}' is not supported with '$search'.",
+            )
+    found, total = _find(call, account, folder, listing)
+    following = len(found) > listing.top
+    value: list[dict[str, Any]] = []
+    size = 0
+    for item in found[: listing.top]:
+        size += item.size if listing.expanded else 0
+        if value and size > _EXPAND_LIMIT:
+            following = True
+            break
+        value.append(_shown(call, account, item, listing.selected, listing.expanded))
+    return page(call, account, "messages", value, following=following, listing=listing, total=total)
 
 
-def list_contacts(call: Call) -> Response:
-    """The contacts; of extended properties one of many values, which $expand asks for by its id."""
+def count_messages(call: Call) -> Response:
+    """How many there are, as a text ("$count")."""
     account = account_for(call)
-    check_options(call, frozenset({"$top", "$skip", "$select", "$expand"}))
-    top, skip = window(call)
-    selected = select_properties(call, "contact", metadata.CONTACT_PROPERTIES)
-    wanted = _expanded_property(call)
-    found = call.store.contacts(account, limit=top + 1, skip=skip)
-    value = []
-    for contact in found[:top]:
-        extended = contact.pop(_EXTENDED)
-        answer = only(contact, selected)
-        if held := [one for one in extended if _property(one["id"]) == wanted]:
-            answer[_EXTENDED] = held
-        value.append(answer)
-    return page(call, account, "contacts", value, following=len(found) > top, top=top, skip=skip)
+    folder = folder_for(call, account)
+    check_options(call, frozenset({"$filter"}))
+    condition = read_filter(call.query.get("$filter"), "message")
+    listing = Listing(condition, (), None, {}, counted=True, top=1, skip=0)
+    total = _find(call, account, folder, listing)[1]
+    return Response(200, (("Content-Type", "text/plain"),), str(total).encode())
 
 
-_EXTENDED = "multiValueExtendedProperties"
+def _find(
+    call: Call, account: Account, folder: str | None, listing: Listing
+) -> tuple[Sequence[Item], int]:
+    """The messages of a page, with one more where it goes on; and how many there are in all, where
+    that was asked for.
+    """
+    wanted = listing.skip + listing.top + 1
+    search = parse_search(call.query["$search"]) if "$search" in call.query else None
+    plain = [path.text for path, _ in listing.orders] in ([], ["receivedDateTime"])
+    oldest_first = bool(listing.orders) and not listing.orders[0][1]
+    message_id = None if listing.condition is None else _message_id(listing.condition)
+    simple = listing.condition is None and search is None and plain
+    if simple and not listing.counted:
+        return call.store.list(
+            account,
+            now=call.now,
+            folder=folder,
+            oldest_first=oldest_first,
+            limit=listing.top + 1,
+            skip=listing.skip,
+        ), 0
+    found: list[tuple[Any, int]] = []
+    for item in _all(call, account, folder, message_id, oldest_first=plain and oldest_first):
+        if search is not None and not search(item.summary):
+            continue
+        row = {} if simple else _row(call, account, item, listing)
+        if listing.condition is not None and not matches(listing.condition, row):
+            continue
+        found.append(([sort_key(path)(row) for path, _ in listing.orders], item.number))
+        if plain and not listing.counted and len(found) == wanted:
+            break
+    if not plain:
+        for place, (_, descending) in reversed(list(enumerate(listing.orders))):
+            found.sort(key=lambda one, place=place: one[0][place], reverse=descending)  # type: ignore[misc]
+    shown_here = found[listing.skip : wanted]
+    return [call.store.item(number) for _, number in shown_here], len(found)
 
 
-def _expanded_property(call: Call) -> tuple[str, int] | None:
-    text = call.query.get("$expand")
-    if text is None:
-        return None
-    pattern = rf"\s*{_EXTENDED}\s*\(\s*\$filter\s*=\s*id\s+eq\s+'([^']*)'\s*\)\s*"
-    match = re.fullmatch(pattern, text, re.I)
-    wanted = None if match is None else _property(match[1])
-    if wanted is None:
-        raise Refusal(
-            501,
-            "NotImplemented",
-            f"The emulator expands {_EXTENDED}($filter=id eq 'BinaryArray 0x3A70') only.",
+def _all(
+    call: Call, account: Account, folder: str | None, message_id: str | None, *, oldest_first: bool
+) -> Iterator[Item]:
+    skip = 0
+    while True:
+        some = call.store.list(
+            account,
+            now=call.now,
+            folder=folder,
+            message_id=message_id,
+            oldest_first=oldest_first,
+            limit=_CHUNK,
+            skip=skip,
         )
-    return wanted
+        yield from some
+        skip += _CHUNK
+        if len(some) < _CHUNK:
+            return
 
 
-def _property(name: str) -> tuple[str, int] | None:
-    """Type and number of a property by its tag, "BinaryArray 0x3A70" ("Extended properties")."""
-    match = re.fullmatch(r"(\w{1,40}) 0x([0-9A-F]{1,4})", name, re.I | re.ASCII)
-    return None if match is None else (match[1].lower(), int(match[2], 16))
+def _row(call: Call, account: Account, item: Item, listing: Listing) -> dict[str, Any]:
+    row = shown(call, account, item)
+    if listing.names(_SINGLE):
+        row[_SINGLE] = _properties(call, item)
+    return row
+
+
+def _properties(call: Call, item: Item) -> list[dict[str, str]]:
+    found = properties_of(item, call.store.raw(item))
+    return [{"id": name, "value": value} for name, value in found.items()]
+
+
+def _message_id(condition: Expression) -> str | None:
+    """The Message-ID that a message has to have, if there is one: it is indexed."""
+    if not isinstance(condition, Binary):
+        return None
+    if condition.operator == "and":
+        return _message_id(condition.left) or _message_id(condition.right)
+    left, right = condition.left, condition.right
+    if condition.operator == "eq" and isinstance(left, Path) and isinstance(right, Value):
+        return right.value if left.text == "internetMessageId" else None
+    return None
+
+
+def _shown(
+    call: Call,
+    account: Account,
+    item: Item,
+    selected: frozenset[str] | None,
+    expanded: Mapping[str, Mapping[str, str]],
+) -> dict[str, Any]:
+    """A message with what is selected of it, and what is expanded."""
+    answer = only(shown(call, account, item), selected)
+    for name, options in expanded.items():
+        if name == "attachments":
+            check_expanded(options, frozenset({"$select"}))
+            names = read_select(call, "attachment", options.get("$select", ""))
+            raw = call.store.raw(item)
+            answer["attachments"] = [
+                attachments.selected(item, one, names)
+                for one in attachments.attachments_of(item, raw)
+            ]
+            continue
+        kind, found = _MULTI, list[dict[str, str]]()
+        if name == _SINGLE.lower():
+            kind, found = _SINGLE, _properties(call, item)
+        if kept := expanded_properties(kind, options, found):
+            answer[kind] = kept
+    return answer
+
+
+def expanded_properties(
+    kind: str, options: Mapping[str, str], found: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The extended properties that $expand asks for, which it does by their ids."""
+    check_expanded(options, frozenset({"$filter"}))
+    if "$filter" not in options:
+        raise Refusal(  # general knowledge
+            400, "ErrorInvalidParameter", f"The expansion of '{kind}' needs a filter by id."
+        )
+    of = kind.removesuffix("ExtendedProperties") + "LegacyExtendedProperty"
+    condition = read_filter(options["$filter"], of)
+    return [one for one in found if condition is not None and matches(condition, one)]
 
 
 def get_message(call: Call) -> Response:
     account = account_for(call)
     item = item_for(call, account)
-    check_options(call, frozenset({"$select"}))
-    selected = select_properties(call, "message", metadata.MESSAGE_PROPERTIES)
+    check_options(call, frozenset({"$select", "$expand"}))
+    selected, expanded = read_select(call, "message"), read_expand(call, "message")
     context = {"@odata.context": f"{context_of(call, account)}/messages/$entity"}
-    message = shown(call, account, item)
-    return json_response(200, context | only(message, selected))
+    return json_response(200, context | _shown(call, account, item, selected, expanded))
 
 
 def get_value(call: Call) -> Response:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..loopback.exchange import Response
-from . import metadata
 from .context import Call, account_for
 from .exchange import json_response
-from .query import check_options, only, select_properties
+from .query import check_options, only, read_select
 from .store import Account
 
 
@@ -16,7 +15,7 @@ def get_user(call: Call) -> Response:
     """The user of a mailbox, with what a user has by default ("Get a user")."""
     account = account_for(call)
     check_options(call, frozenset({"$select"}))
-    selected = select_properties(call, "user", metadata.USER_PROPERTIES)
+    selected = read_select(call, "user")
     context = f"{call.request.origin}/{call.version}/$metadata#users/$entity"
     return json_response(200, {"@odata.context": context} | only(_user(account), selected))
 

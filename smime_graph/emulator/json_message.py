@@ -61,7 +61,7 @@ def read_message(value: object) -> Draft:
             raise Refusal(
                 501, "NotImplemented", f"The emulator takes no '{name[:60]}' in a message."
             )
-        if name not in metadata.MESSAGE_PROPERTIES and "@" not in name:
+        if name not in metadata.TYPES["message"] and "@" not in name:
             raise Refusal(  # general knowledge: the text of the OData library
                 400,
                 "RequestBodyRead",

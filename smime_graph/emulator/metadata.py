@@ -30,7 +30,13 @@ _COMPLEX = {
     "emailAddress": {"name": "Edm.String", "address": "Edm.String"},
     "recipient": {"emailAddress": "graph.emailAddress"},
     "itemBody": {"contentType": "Edm.String", "content": "Edm.String"},
-    "followupFlag": {"flagStatus": "Edm.String"},
+    "dateTimeTimeZone": {"dateTime": "Edm.String", "timeZone": "Edm.String"},
+    "followupFlag": {
+        "completedDateTime": "graph.dateTimeTimeZone",
+        "dueDateTime": "graph.dateTimeTimeZone",
+        "startDateTime": "graph.dateTimeTimeZone",
+        "flagStatus": "Edm.String",
+    },
 }
 _OUTLOOK_ITEM = {
     "createdDateTime": "Edm.DateTimeOffset",
@@ -97,13 +103,30 @@ _USER = {
     "surname": "Edm.String",
     "userPrincipalName": "Edm.String",
 }
-MESSAGE_PROPERTIES = {name.lower(): name for name in ("id", *_OUTLOOK_ITEM, *_MESSAGE)}
-FOLDER_PROPERTIES = {name.lower(): name for name in ("id", *_MAIL_FOLDER)}
-ATTACHMENT_PROPERTIES = {name.lower(): name for name in ("id", *_ATTACHMENT, *_FILE_ATTACHMENT)} | {
-    f"microsoft.graph.fileattachment/{name.lower()}": name for name in _FILE_ATTACHMENT
+_ID = {"id": "Edm.String"}
+_EXTENDED = {
+    "singleValueExtendedProperties": "Collection(graph.singleValueLegacyExtendedProperty)",
+    "multiValueExtendedProperties": "Collection(graph.multiValueLegacyExtendedProperty)",
 }
-USER_PROPERTIES = {name.lower(): name for name in ("id", *_USER)}
-CONTACT_PROPERTIES = {name.lower(): name for name in ("id", *_CONTACT)}
+
+# What a query may name: of each type the properties by their names in lower case.
+TYPES = {
+    kind: {name.lower(): (name, of) for name, of in properties.items()}
+    for kind, properties in {
+        **_COMPLEX,
+        "message": _ID | _OUTLOOK_ITEM | _MESSAGE | _EXTENDED,
+        "mailFolder": _ID | _MAIL_FOLDER,
+        "contact": _ID | _CONTACT | _EXTENDED,
+        "user": _ID | _USER,
+        "attachment": _ID | _ATTACHMENT | _FILE_ATTACHMENT,
+        "singleValueLegacyExtendedProperty": _ID | {"value": "Edm.String"},
+        "multiValueLegacyExtendedProperty": _ID | _EXTENDED_PROPERTY,
+    }.items()
+}
+TYPES["attachment"] |= {  # $select names what one kind has by that kind
+    f"microsoft.graph.fileattachment/{name.lower()}": (name, of)
+    for name, of in _FILE_ATTACHMENT.items()
+}
 
 _KEY = ("<Key>", '<PropertyRef Name="id"/>', "</Key>")
 
@@ -125,6 +148,7 @@ def csdl(*, mime_content: bool) -> bytes:
         '<EntityType Name="message" BaseType="graph.outlookItem" OpenType="true" HasStream="true">',
         *_properties(_MESSAGE),
         _contained("attachments", "attachment"),
+        _contained("singleValueExtendedProperties", "singleValueLegacyExtendedProperty"),
         "</EntityType>",
         '<EntityType Name="attachment" BaseType="graph.entity" Abstract="true">',
         *_properties(_ATTACHMENT),
@@ -141,6 +165,9 @@ def csdl(*, mime_content: bool) -> bytes:
         "</EntityType>",
         '<EntityType Name="multiValueLegacyExtendedProperty" BaseType="graph.entity">',
         *_properties(_EXTENDED_PROPERTY),
+        "</EntityType>",
+        '<EntityType Name="singleValueLegacyExtendedProperty" BaseType="graph.entity">',
+        *_properties({"value": "Edm.String"}),
         "</EntityType>",
         '<EntityType Name="contact" BaseType="graph.outlookItem" OpenType="true">',
         *_properties(_CONTACT),

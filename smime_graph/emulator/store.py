@@ -447,10 +447,9 @@ class Store:
         )
         return contact_id
 
-    def contacts(self, account: Account, *, limit: int, skip: int) -> Sequence[dict[str, Any]]:
+    def contacts(self, account: Account) -> Sequence[dict[str, Any]]:
         rows = self._db.execute(
-            "SELECT id, shown FROM contacts WHERE mailbox = ? ORDER BY number LIMIT ? OFFSET ?",
-            (account.number, limit, skip),
+            "SELECT id, shown FROM contacts WHERE mailbox = ? ORDER BY number", (account.number,)
         )
         return [{"id": contact_id, **json.loads(shown)} for contact_id, shown in rows]
 

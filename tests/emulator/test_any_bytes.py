@@ -146,9 +146,11 @@ queries = st.lists(
     st.tuples(
         st.sampled_from(
             ["$filter", "$top", "$skip", "$select", "$orderby", "$expand", "x"]
-            + ["$deltatoken", "$skiptoken", "authtoken", "changeType"]
+            + ["$deltatoken", "$skiptoken", "authtoken", "changeType", "$count", "$search"]
         ),
         st.sampled_from(["internetMessageId eq '", "'", "1", "id", "receivedDateTime", "%FF"])
+        | st.sampled_from(["isRead eq true", "subject ne 'x'", "attachments", "true", '"a b"'])
+        | st.just("singleValueExtendedProperties($filter=id eq 'String 0x1A')")
         | st.text(max_size=12),
     ).map("=".join),
     max_size=3,

@@ -15,7 +15,7 @@ def test_no_method_of_a_path_stands_in_the_table_twice() -> None:
 
 @pytest.mark.parametrize("one", ENDPOINTS, ids=lambda one: f"{one.method} {one.path}")
 def test_what_is_in_the_table_is_there(client: httpx.Client, one: object) -> None:
-    names = {"message": "AAMkNothing=", "folder": "inbox", "attachment": "AAMkA="}
+    names = {"message": "AAMkNothing=", "folder": "inbox", "attachment": "AAMkA=", "contact": "c"}
     path = one.path.format(**names)  # type: ignore[attr-defined]
     for root in ("/me", "/users/alice@contoso.com"):
         response = client.request(one.method, f"{root}/{path}")  # type: ignore[attr-defined]
