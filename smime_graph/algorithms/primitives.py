@@ -95,12 +95,15 @@ def cbc(algorithm: Callable[[bytes], Any], block: int) -> dict[str, Any]:
         if isinstance(content, Rope):
             size = len(content) + block - len(content) % block
             return Rope(size, partial(encrypt_chunks, key, iv, content)), b""
-        view = memoryview(content)
         encryptor = Cipher(algorithm(key), modes.CBC(iv)).encryptor()
-        whole = len(view) - len(view) % block
-        pad = block - len(view) % block
         # always padded, with as many octets as are missing
-        last = bytes(view[whole:]) + bytes((pad,)) * pad
+        pad = block - len(content) % block
+        padding = bytes((pad,)) * pad
+        if len(content) <= CHUNK:
+            return encryptor.update(b"".join((content, padding))), b""
+        view = memoryview(content)
+        whole = len(view) - len(view) % block
+        last = bytes(view[whole:]) + padding
         out = memoryview(bytearray(whole + 2 * block - 1 + len(last)))
         written = 0
         for start in range(0, whole, _CHUNK):

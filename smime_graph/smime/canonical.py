@@ -21,7 +21,8 @@ from __future__ import annotations
 import re
 from binascii import a2b_qp, b2a_qp
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import chain, islice
+from struct import Struct
 from typing import overload
 
 import pybase64
@@ -411,10 +412,20 @@ def encode_base64(data: Octets) -> bytes | Rope:
         rope = data
         size = 4 * -(-len(rope) // 3) + 2 * -(-len(rope) // _IN_A_LINE)
         return Rope(size, lambda: map(encode_base64, _for_whole_lines(rope)))
-    return pybase64.encodebytes(data).replace(b"\n", b"\r\n")
+    if len(data) <= _FEW_LINES:
+        return pybase64.encodebytes(data).replace(b"\n", b"\r\n")
+    # half the time of `encodebytes`, which encodes line by line
+    encoded = pybase64.b64encode(data)
+    whole = len(encoded) - len(encoded) % _LINES.size
+    lines = [*chain.from_iterable(_LINES.iter_unpack(encoded[:whole]))]
+    lines += [encoded[start : start + 76] for start in range(whole, len(encoded), 76)]
+    lines.append(b"")
+    return b"\r\n".join(lines)
 
 
 _IN_A_LINE = 57  # octets that are 76 characters
+_LINES = Struct("76s" * 16)
+_FEW_LINES = 4096  # octets
 
 
 def _for_whole_lines(rope: Rope) -> Iterator[Data]:

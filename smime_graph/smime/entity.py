@@ -139,7 +139,7 @@ class ContentType:
         return "message/rfc822" if self.value == "multipart/digest" else "text/plain"
 
 
-_MAX_KEPT = 250  # characters, or octets: most are the same in all messages
+_MAX_KEPT = 250  # characters: most are the same in all messages
 _lately = lru_cache(maxsize=128)(ContentType._read)
 
 
@@ -319,7 +319,7 @@ def _read_header(raw: bytes) -> tuple[tuple[HeaderField, ...], int, bool]:
     if raw.count(b"\n", 0, stop) > MAX_HEADER_LINES:
         raise MalformedMessage(f"the header has more than {MAX_HEADER_LINES} lines")
     header = raw[:stop]
-    fields = (_fields_lately if stop <= _MAX_KEPT else _fields)(header)
+    fields = (_fields_lately if stop <= _MAX_PART else _fields)(header)
     return fields, stop if end is None else end[1], end is not None
 
 
@@ -337,7 +337,8 @@ def _fields(header: bytes) -> tuple[HeaderField, ...]:
     return tuple(fields)
 
 
-_fields_lately = lru_cache(maxsize=128)(_fields)  # that of most parts is the same in all messages
+_MAX_PART = 200  # octets: the header of a signature or a text, which is the same in all messages
+_fields_lately = lru_cache(maxsize=128)(_fields)
 _NAME_OF = itemgetter(0)
 
 

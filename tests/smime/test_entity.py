@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import time
 from email import message_from_bytes
@@ -341,6 +342,17 @@ def test_comments_cost_no_more_than_their_length(piece: str) -> None:
 def test_base64_is_written_in_lines_of_76_that_end_in_crlf() -> None:
     lines = encode_base64(bytes(200)).split(b"\r\n")
     assert [len(line) for line in lines] == [76, 76, 76, 40, 0]
+
+
+@pytest.mark.parametrize("lines", [0, 1, 2, 15, 16, 17, 71, 72, 80, 500])
+@pytest.mark.parametrize("more", [-1, 0, 1, 2, 3, 56])
+def test_base64_of_any_length_is_written_line_by_line(lines: int, more: int) -> None:
+    data = bytes(range(256)) * 112
+    data = data[: max(57 * lines + more, 0)]
+    wanted = b"".join(
+        base64.b64encode(data[start : start + 57]) + b"\r\n" for start in range(0, len(data), 57)
+    )
+    assert encode_base64(data) == encode_base64(memoryview(data)) == wanted
 
 
 def _read_line_by_line(raw: bytes) -> tuple[list[tuple[str, bytes]], bytes]:
