@@ -8,6 +8,7 @@ from pathlib import Path
 
 from smime_graph import algorithms
 from smime_graph.findings import CATALOGUE, Severity
+from smime_graph.graph.rights import NEEDS
 from smime_graph.harness.fitness import RULES
 from smime_graph.harness.profiles import PROFILES, SBR, FitnessProfile
 from smime_graph.policy import POLICIES
@@ -216,9 +217,31 @@ def rules_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def permissions_table() -> str:
+    lines = [
+        "# Permissions",
+        "",
+        "What each verb, and each method of `GraphClient` of that name, needs of Microsoft Graph",
+        "at least: a delegated permission (somebody signs in) or an application's role of the same",
+        "name. In the mailbox of somebody else a delegated permission is the one with `.Shared`,",
+        "with Exchange's Send As or Send on Behalf. An application's roles reach every mailbox of",
+        "the tenant until RBAC for Applications narrows them. Nothing here needs `Mail-Advanced`.",
+        "`smime-graph doctor` holds a token against this table.",
+        "",
+        "| verb | needs | and with more |",
+        "|---|---|---|",
+    ]
+    for one in NEEDS:
+        needs = " and ".join(f"`{right}`" for right in one.rights) or "nothing"
+        more = re.sub(r"\b([A-Z][a-z]+\.[A-Z]\w+)", r"`\1`", one.more)
+        lines.append(f"| {one.verb} | {needs} | {more} |")
+    return "\n".join(lines) + "\n"
+
+
 TABLES: dict[Path, Callable[[], str]] = {
     PACKAGE / "ALGORITHMS.md": algorithms_table,
     PACKAGE / "FINDINGS.md": findings_table,
+    PACKAGE / "PERMISSIONS.md": permissions_table,
     PACKAGE / "RULES.md": rules_table,
     PACKAGE / "STANDARDS.md": standards_table,
 }

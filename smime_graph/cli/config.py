@@ -43,26 +43,29 @@ def apply(ctx: click.Context, named: str | None, verb: list[str]) -> None:
     data = _read(path)
     ctx.meta[__name__] = path
     values: dict[str, Any] = {}
-    defaults = data.get("defaults", {})
-    tables = [("defaults", defaults)]
+    tables = [("defaults", data.get("defaults", {}))]
+    if verb == ["doctor"]:  # it looks at what a send is configured with
+        tables.append(("send", data.get("send", {})))
     table: Any = data
     for word in verb:
         table = table.get(word, {}) if isinstance(table, Mapping) else {}
     tables.append((".".join(verb), table))
     _check_tables(path, data)
+    origins: dict[str, str] = ctx.meta.setdefault(f"{__name__}.origins", {})
     for name, entries in tables:
         if not isinstance(entries, Mapping):
             raise ConfigurationError(f"{path}: {name} is no table", hint=f"begin it with [{name}]")
         for key, value in entries.items():
             option = _option(ctx.command, key)
             if option is None:
-                if name == "defaults" and _is_option_of_any(key):
+                if name != tables[-1][0] and _is_option_of_any(key):
                     continue
                 raise ConfigurationError(
                     f"{path}: [{name}] names {key}, which is no option",
                     hint=f"smime-graph {' '.join(verb)} --help lists them",
                 )
             held = values[option.name or ""] = _value(path, name, key, value, option)
+            origins[option.name or ""] = f"{path} [{name}]"
             try:
                 option.type_cast_value(ctx, held)
             except click.BadParameter as error:
@@ -90,6 +93,12 @@ def _is_there(path: Path, verb: list[str]) -> bool:
             f"nobody may look for the user's configuration {path}: {error.strerror}",
             hint="set HOME to the user's own, or name a configuration: --config FILE",
         ) from error
+
+
+def origin(ctx: click.Context, name: str) -> str:
+    """Where in the configuration the value of an option came from."""
+    found: str = ctx.meta.get(f"{__name__}.origins", {}).get(name, "")
+    return found
 
 
 def source(ctx: click.Context) -> str:

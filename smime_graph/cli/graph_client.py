@@ -157,7 +157,7 @@ class Place:
 def client(place: Place) -> Iterator[GraphClient]:
     """A client for what the options name; UsageError where they contradict each other."""
     emulated = place.is_emulated()
-    credential = _EMULATED if emulated else _credential(place)
+    held = _EMULATED if emulated else credential(place)
     from ..graph import GraphClient
 
     with ExitStack() as stack:
@@ -175,7 +175,7 @@ def client(place: Place) -> Iterator[GraphClient]:
             )
             settings["transport"] = emulator.transport()
         made = GraphClient(
-            credential,
+            held,
             user=place.user,
             url=place.url,
             cloud=place.cloud,
@@ -189,7 +189,8 @@ def client(place: Place) -> Iterator[GraphClient]:
         yield stack.enter_context(made)
 
 
-def _credential(place: Place) -> Any:
+def credential(place: Place) -> Any:
+    """What the options give a client as its credential: a token, or azure-identity's."""
     if place.auth == "azure":
         if place.token_file is not None:
             raise UsageError(

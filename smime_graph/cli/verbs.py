@@ -38,6 +38,7 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "watch": ("watch", "Follow a folder: unseal what comes in, and hand it on."),
         "delete": ("fetch", "Delete a message: a draft, a copy in Sent Items."),
         "check": ("check", "Say what would go wrong on sending; no request is made."),
+        "doctor": ("doctor", "Say whether keys, contacts, token and mailbox fit together."),
         "round-trip": ("round_trip", "Send to oneself, fetch the copy, verify it."),
         "emulate": ("emulate", "Serve an emulated Graph on this machine."),
         "outbox": ("outbox", "Messages stored before they are sent: list, run, retry, drop."),

@@ -222,6 +222,12 @@ def folder(data: object) -> Folder:
     )
 
 
+def owner(data: dict[str, object]) -> tuple[str, ...]:
+    """The addresses in a user resource, each once."""
+    names = (_text(data.get(name)) for name in ("mail", "userPrincipalName"))
+    return tuple(dict.fromkeys(one for one in names if one and "@" in one))
+
+
 # One of a contact; real ones have three addresses, and a certificate or two
 _MOST_EMAILS, _MOST_VALUES = 20, 100
 

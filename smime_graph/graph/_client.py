@@ -70,6 +70,7 @@ class _Operations:
     _list_page = Operation(_flows.list_page)
     delta = Operation(_delta.delta)
     folders = Operation(_flows.folders)
+    owner = Operation(_flows.owner)
     contacts = Operation(_flows.contacts)
 
     _mailbox: Mailbox

@@ -391,6 +391,16 @@ def _list_url(
     return box.at(*path, **query)
 
 
+def owner(box: Mailbox) -> Flow[tuple[str, ...]]:
+    """The addresses of whoever has the mailbox: the one of its mail, and the name that signs in.
+
+    Needs the right User.Read; of somebody else, and for an application, User.Read.All.
+    """
+    request = _exchange.get(box, select="mail,userPrincipalName")
+    answer = yield from _exchange.attempt(box, request, safe=True)
+    return _answers.owner(_answers.resource(_exchange.done(box, answer, ok=(200,))))
+
+
 def folders(box: Mailbox, *, top: int = 100) -> Flow[tuple[Folder, ...]]:
     """The folders at the top of the mailbox: at most `top` of them, in Graph's order."""
     query = {"top": str(_page_size(top)), "select": _answers.FOLDER_FIELDS}
