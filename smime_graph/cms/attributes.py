@@ -8,7 +8,7 @@ CMSAlgorithmProtection ::= SEQUENCE { digestAlgorithm, [1] signatureAlgorithm OP
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -142,7 +142,12 @@ class Attributes:
 
     def single(self, oid: str) -> Node | None:
         """The one value of the one attribute of this type; None where that is not so."""
-        return self.node.at(self._values[oid][0][0]) if self.is_single(oid) else None
+        values = self._values.get(oid)
+        return None if values is None or oid in self.repeated else self.node.at(values[0][0])
+
+    def has_any_of(self, types: Iterable[str]) -> bool:
+        """Whether there is an attribute of one of these types."""
+        return not self._values.keys().isdisjoint(types)
 
     def is_single(self, oid: str) -> bool:
         """Whether there is one attribute of this type, with one value."""
@@ -190,6 +195,8 @@ _NAMES = {
 
 
 def check_repetitions(signed: Attributes, where: str) -> list[Finding]:
+    if not signed.repeated:
+        return []
     return [
         finding("cms.attributes.duplicate", where, f"attribute {_NAMES[oid]} is not single")
         for oid in SINGLE

@@ -163,13 +163,11 @@ def read(
     nothing: what cannot be read is a finding and not a value, an error where it was to restrict who
     may see or answer the message.
     """
+    if not signed.has_any_of(_READERS):
+        return NO_SERVICES, []  # as in most messages
     values: dict[str, Any] = {}
     found: list[Finding] = []
-    asked = [oid for oid in _READERS if oid in signed]
-    if not asked:
-        return NO_SERVICES, []
-    for oid in asked:
-        name, reader = _READERS[oid]
+    for oid, (name, reader) in _READERS.items():
         if (node := signed.single(oid)) is None:
             continue
         try:

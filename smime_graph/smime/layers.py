@@ -142,6 +142,8 @@ def header_findings(entity: Entity[Data], where: str) -> list[Finding]:
     Only of the message's own header is it shown: what stands further in may have been encrypted,
     and the report of what is refused goes further than the message.
     """
+    if not entity.all(""):
+        return []  # as of most
     is_shown = where == "message"
     found: list[Finding] = []
     for number, line in enumerate(entity.fields, 1):
