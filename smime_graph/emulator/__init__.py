@@ -17,8 +17,8 @@ The rules of this package:
 
 from ..loopback.exchange import Exchange, Request, Response
 from .faults import Fault, Faults
+from .records import Outbound
 from .service import Emulator, LogEntry, Mailbox, Message
-from .store import Outbound
 
 __all__ = [
     "Emulator",

@@ -11,9 +11,10 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from .mime import Part, header_fields, part_of, parts_of, summarise
+from .headers import header_fields
+from .mime import Part, part_of, parts_of, summarise
+from .records import Item
 from .resources import timestamp
-from .store import Item
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,11 @@ from typing import Any, Literal
 from ..loopback.exchange import Request
 from . import resources
 from .folders import Folder
-from .mime import Summary, is_address, text_of
+from .headers import is_address
+from .mime import Summary, text_of
+from .records import Account, Item
 from .refusal import Refusal
-from .store import Account, Item, Store
+from .store import Store
 
 
 @dataclass(frozen=True, slots=True)

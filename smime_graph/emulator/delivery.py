@@ -8,18 +8,12 @@ from dataclasses import replace
 from email.utils import formatdate
 from typing import Protocol
 
-from .mime import (
-    Person,
-    Summary,
-    add_fields,
-    field_names,
-    header_fields,
-    remove_fields,
-    summarise,
-)
+from .headers import Person, add_fields, field_names, header_fields, remove_fields
+from .mime import Summary, summarise
 from .mime_writer import write_non_delivery
+from .records import Account, Content, Item
 from .refusal import Refusal
-from .store import Account, Content, Item, Store
+from .store import Store
 
 
 class DeliveryRules(Protocol):

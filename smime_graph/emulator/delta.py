@@ -17,9 +17,9 @@ from .context import Call, account_for, folder_for, not_found, shown
 from .exchange import json_response
 from .odata import Binary, Expression, Path, Value, matches
 from .query import check_options, number, only, path_of, read_filter, read_select
+from .records import Account, Change
 from .refusal import Refusal
 from .resources import timestamp
-from .store import Account, Change
 
 _OPTIONS = frozenset({"$filter", "$select", "$top", "$deltatoken", "$skiptoken"})
 _TYPES = ("created", "updated", "deleted")

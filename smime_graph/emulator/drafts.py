@@ -6,19 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from .headers import UnusableMime, add_fields, header_fields, remove_fields
 from .json_message import DRAFT_ONLY
-from .mime import (
-    PART_LIMIT,
-    Part,
-    Summary,
-    UnusableMime,
-    add_fields,
-    children,
-    header_fields,
-    part_of,
-    remove_fields,
-    summarise,
-)
+from .mime import PART_LIMIT, Part, Summary, children, part_of, summarise
 from .mime_writer import Draft, header_lines, put_together, text_entity
 from .refusal import Refusal
 

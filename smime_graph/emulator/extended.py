@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 
-from .mime import PREVIEW_LIMIT, Part, header_fields, part_of
-from .store import Item
+from .headers import header_fields
+from .mime import PREVIEW_LIMIT, Part, part_of
+from .records import Item
 
 _TAG = re.compile(r"(\w{1,40})\s+0x([0-9a-f]{1,8})", re.I | re.ASCII)
 

@@ -14,13 +14,14 @@ from .context import Call, account_for, item_for
 from .delivery import submit, unique
 from .drafts import content_of
 from .handlers_send import created, from_mailbox, summary_of
+from .headers import Person, header_fields
 from .json_message import read_message, read_people
-from .mime import Person, Summary, header_fields, part_of
+from .mime import Summary, part_of
 from .mime_writer import Draft, File, file_entity, write_message
+from .records import Account, Item
 from .refusal import Refusal
 from .request_body import body_kind, mime_parameter, read_mime, read_parameters
 from .resources import timestamp
-from .store import Account, Item
 
 _ID = re.compile(r"<[!-;=?-~]{1,900}>")
 _REFERENCES = 20

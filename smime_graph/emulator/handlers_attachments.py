@@ -13,9 +13,9 @@ from .handlers_update import not_draft
 from .json_message import read_file
 from .mime_writer import File, file_entity
 from .query import arrange, check_options, page_of, read_listing, read_select
+from .records import Account, Item
 from .refusal import Refusal
 from .request_body import body_kind, json_body
-from .store import Account, Item
 
 
 def list_attachments(call: Call) -> Response:

@@ -22,9 +22,9 @@ from .query import (
     read_listing,
     read_select,
 )
+from .records import Account
 from .refusal import Refusal
 from .request_body import body_kind, json_body
-from .store import Account
 
 
 def list_folders(call: Call) -> Response:

@@ -23,9 +23,9 @@ from .query import (
     read_select,
     sort_key,
 )
+from .records import Account, Item
 from .refusal import Refusal
 from .search import parse_search
-from .store import Account, Item
 
 _SINGLE, _MULTI = "singleValueExtendedProperties", "multiValueExtendedProperties"
 _CHUNK = 200  # messages that are looked at before the next ones are read

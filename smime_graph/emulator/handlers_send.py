@@ -12,9 +12,11 @@ from .context import Call, account_for, entity, folder_for, item_for, no_resourc
 from .delivery import add_message_id, submit
 from .exchange import json_response
 from .handlers_update import not_draft
+from .headers import Person, UnusableMime
 from .json_message import read_message
-from .mime import Person, Summary, UnusableMime, summarise
+from .mime import Summary, summarise
 from .mime_writer import Draft, write_message
+from .records import Account
 from .refusal import Refusal
 from .request_body import (
     bad_mime,
@@ -25,7 +27,6 @@ from .request_body import (
     read_parameters,
     save_parameter,
 )
-from .store import Account
 
 
 def send_mail(call: Call) -> Response:

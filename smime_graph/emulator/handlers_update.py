@@ -15,9 +15,9 @@ from .context import (
 from .exchange import json_response
 from .folders import ROOT
 from .json_message import lower_keys, read_message, string
+from .records import Account, Item
 from .refusal import Refusal
 from .request_body import body_kind, json_body
-from .store import Account, Item
 
 
 def not_draft() -> Refusal:

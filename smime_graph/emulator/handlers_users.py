@@ -8,7 +8,7 @@ from ..loopback.exchange import Response
 from .context import Call, account_for
 from .exchange import json_response
 from .query import check_options, only, read_select
-from .store import Account
+from .records import Account
 
 
 def get_user(call: Call) -> Response:

@@ -13,7 +13,7 @@ from typing import Any
 import pybase64
 
 from . import metadata
-from .mime import Person, is_address
+from .headers import Person, is_address
 from .mime_writer import Draft, File, clean
 from .refusal import Refusal
 

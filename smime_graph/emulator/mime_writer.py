@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any
 
-from .mime import Person
+from .headers import Person
 
 
 @dataclass(frozen=True, slots=True)

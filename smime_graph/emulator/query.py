@@ -14,8 +14,8 @@ from .context import Call, context_of
 from .exchange import json_response
 from .odata import Expression, InvalidQuery, Path, matches, paths_of, value_of
 from .odata_parser import parse_expand, parse_filter, parse_names, parse_orders
+from .records import Account
 from .refusal import Refusal
-from .store import Account
 
 _Found = TypeVar("_Found")
 

@@ -12,8 +12,9 @@ import pybase64
 
 from . import metadata
 from .context import Call
+from .headers import UnusableMime
 from .json_message import lower_keys
-from .mime import Summary, UnusableMime, summarise
+from .mime import Summary, summarise
 from .refusal import Refusal
 
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from .folders import Folder, folder_id
-from .mime import Person
-from .store import Account, Item
+from .headers import Person
+from .records import Account, Item
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from .mime import Person, Summary
+from .headers import Person
+from .mime import Summary
 from .refusal import Refusal
 
 TERM_LIMIT = 50

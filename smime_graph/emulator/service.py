@@ -20,10 +20,12 @@ from .context import Rules
 from .exchange import http_date
 from .faults import Fault, Faults
 from .folders import FOLDERS
-from .mime import UnusableMime, is_address, summarise
+from .headers import UnusableMime, is_address
+from .mime import summarise
+from .records import Account, Item, Outbound
 from .refusal import Refusal
 from .routes import handle, is_good_token, refused
-from .store import Account, Item, Outbound, Store
+from .store import Store
 from .web import Examine, Inbox
 
 if TYPE_CHECKING:

@@ -17,7 +17,6 @@ import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,8 @@ from smime_graph.errors import UsageError
 from smime_graph.files import make_private
 
 from .folders import FolderTable
-from .mime import Person, Summary
+from .mime import Summary
+from .records import Account, Change, Content, Item, Outbound, dump, load
 from .schema import STEPS
 from .uploads import UploadTable
 
@@ -38,73 +38,6 @@ _COLUMNS = (
     "created, modified, received, sent, shown, marks, "
     "(SELECT raw FROM contents WHERE digest = shown)"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """A mailbox: its row, its address as it was first written, and the user's id."""
-
-    number: int
-    address: str
-    guid: str
-
-    @property
-    def key(self) -> str:
-        return self.address.lower()
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A message in a folder, without its bytes. Times are Unix seconds."""
-
-    number: int
-    mailbox: int
-    folder: str
-    id: str
-    immutable_id: str
-    change_key: str
-    digest: bytes
-    size: int
-    is_draft: bool
-    is_read: bool
-    created: float
-    modified: float
-    received: float
-    sent: float
-    shown: bytes
-    marks: Mapping[str, Any]  # what a client has set, by the names of Graph
-    summary: Summary
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """Bytes and what is shown of them, kept and not yet in any mailbox."""
-
-    digest: bytes
-    shown: bytes
-    size: int
-    summary: Summary
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What happened to a message in one folder; `item` is None for one that left it."""
-
-    number: int
-    id: str
-    immutable_id: str
-    is_new: bool
-    item: Item | None
-
-
-@dataclass(frozen=True, slots=True)
-class Outbound:
-    """One copy of a message that left the building: for whom, and the bytes they got."""
-
-    sender: str
-    recipient: str
-    internet_message_id: str
-    raw: bytes
 
 
 class Store:
@@ -431,7 +364,7 @@ class Store:
                 *flags,
                 *row[10:15],
                 json.loads(row[15]),
-                _load(row[16]),
+                load(row[16]),
             )
             items.append(Item(*columns))
         return tuple(items)
@@ -458,7 +391,7 @@ class Store:
 
     def keep(self, raw: bytes, summary: Summary) -> Content:
         """Store bytes, for any number of mailboxes; `release` what none of them took."""
-        shown = self._keep(_dump(summary))
+        shown = self._keep(dump(summary))
         return Content(self._keep(raw), shown, len(raw), summary)
 
     def _keep(self, raw: bytes) -> bytes:
@@ -527,23 +460,3 @@ def _domain(address: str) -> str:
 def _sent(summary: Summary, now: float) -> float:
     # Graph promotes the Date field to sentDateTime, on drafts too (sample of createForward).
     return now if summary.date is None else summary.date
-
-
-_PEOPLE = ("authors", "sender", "reply_to", "to", "cc", "bcc")
-_FIELDS = tuple(field.name for field in fields(Summary))
-
-
-def _dump(summary: Summary) -> bytes:
-    values = {name: getattr(summary, name) for name in _FIELDS}
-    for name in _PEOPLE:
-        if values[name]:
-            values[name] = [{"name": p.name, "address": p.address} for p in values[name]]
-    return json.dumps(values).encode()
-
-
-def _load(text: bytes) -> Summary:
-    values: dict[str, Any] = json.loads(text)
-    for name in _PEOPLE:
-        if values[name] is not None:
-            values[name] = tuple(Person(**person) for person in values[name])
-    return Summary(**values)

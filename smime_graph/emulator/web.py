@@ -31,9 +31,11 @@ from ..loopback.exchange import Headers, Request, Response
 from .attachments import attachments_of
 from .faults import NAMED, Faults
 from .folders import ROOT, Folder
-from .mime import Person, Summary, UnusableMime, header_fields, summarise
+from .headers import Person, UnusableMime, header_fields
+from .mime import Summary, summarise
+from .records import Account, Item
 from .resources import timestamp
-from .store import Account, Item, Store
+from .store import Store
 
 _FOLDER = Path(__file__).parent / "inbox"
 _FILES = {

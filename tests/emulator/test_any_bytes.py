@@ -11,16 +11,16 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from smime_graph.emulator import Emulator, Request, Response, mime
-from smime_graph.emulator.mime import (
+from smime_graph.emulator import Emulator, Request, Response, headers
+from smime_graph.emulator.headers import (
     add_fields,
     addresses,
     decode_words,
     field_names,
     header_fields,
     remove_fields,
-    summarise,
 )
+from smime_graph.emulator.mime import summarise
 from smime_graph.errors import UsageError
 
 ITEM, DRAFT = "AAMkPlanted=", "AAMkDraft="
@@ -79,7 +79,7 @@ def test_a_header_is_read_as_line_by_line(raw: bytes) -> None:
         for one in header_fields(raw)[0]
     ]
     assert fields == [
-        (name, mime._text(value).strip().encode("utf-8", "replace"), start, end)
+        (name, headers.decode_octets(value).strip().encode("utf-8", "replace"), start, end)
         for name, value, start, end in read_line_by_line(raw)
     ]
     assert field_names(raw) == {name for name, *_ in fields}

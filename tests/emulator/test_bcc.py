@@ -6,7 +6,8 @@ import httpx
 import pytest
 
 from smime_graph.emulator import Emulator
-from smime_graph.emulator.mime import addresses, remove_fields, summarise
+from smime_graph.emulator.headers import addresses, remove_fields
+from smime_graph.emulator.mime import summarise
 
 from .conftest import Post
 
