@@ -131,6 +131,7 @@ if TYPE_CHECKING:
     from .policy import Policy as Policy
     from .smime.answer import answer as answer
     from .smime.answer import reference_hcp as reference_hcp
+    from .smime.answering import seal_answer as seal_answer
     from .smime.attachments import Attachment as Attachment
     from .smime.bcc import SealedCopy as SealedCopy
     from .smime.context import Clearance as Clearance
@@ -287,6 +288,7 @@ _HOME = {
     ".pki.trust": ("TrustStore",),
     ".policy": ("ARCHIVE", "EXCHANGE", "POLICIES", "POST_QUANTUM", "Policy", "RFC_8551"),
     ".smime.answer": ("answer", "reference_hcp"),
+    ".smime.answering": ("seal_answer",),
     ".smime.attachments": ("Attachment",),
     ".smime.bcc": ("SealedCopy",),
     ".smime.context": ("Clearance",),

@@ -200,6 +200,17 @@ class _Calls:
                 {"original": self.opened, "kind": "reply", "sender": "bob@contoso.com"},
             ),
             "answer": Call(s.answer, {"original": MESSAGE, "kind": "reply", "sender": "b@c.de"}),
+            "seal_answer": Call(
+                s.seal_answer,
+                {
+                    "message": s.answer(self.opened, kind="reply", sender="bob@contoso.com"),
+                    "original": self.opened,
+                    "kind": "reply",
+                    "signer": bob,
+                    "recipients": [Contact(self.alice.certificate)],
+                    "at": NOW,
+                },
+            ),
             "Attachment": Call(s.Attachment, {"name": "x", "data": b"x"}),
             "Certificate": Call(Certificate, {"der": certificate.der}),
             "load_identities": Call(s.load_identities, {"source": pem}),

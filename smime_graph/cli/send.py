@@ -471,7 +471,7 @@ def _build(graph: GraphClient, wanted: _Answer, user: str) -> bytes:
         )
     sender = wanted.sender_address or _sender(opened.raw, how.keys, user)
     made = answer(
-        opened.raw,
+        opened,
         kind=wanted.kind,
         sender=sender,
         text=text,
@@ -506,7 +506,7 @@ def _open_original(raw: bytes, how: Reading) -> tuple[Opened, bool]:
     from ..smime.header_protection import read_protected_header
     from ..smime.layers import parse_layers
     from ..smime.report import ENCRYPTED, MessageReport, Opened
-    from ..smime.verification import header_of
+    from ..smime.verification import header_of, outside_of
     from .open import unseal_message
 
     layers = [layer for layer in inspect(raw) if not layer.errant]
@@ -532,7 +532,8 @@ def _open_original(raw: bytes, how: Reading) -> tuple[Opened, bool]:
     protected, _ = read_protected_header(parsed.payload, parsed.outer, is_encrypted=False)
     # whom an answer goes to is read from protected fields alone (RFC 9788 4.4.4, 6.2)
     header, _, _ = header_of(parsed, protected, is_signed=True)
-    return Opened(parsed.content, header, MessageReport(), protected), False
+    outside = outside_of(parsed, protected)
+    return Opened(parsed.content, header, MessageReport(), protected, outside), False
 
 
 def _sender(opened: bytes, named: Keys, user: str) -> str:

@@ -1,9 +1,9 @@
 """Replies and forwards built from the original (RFC 5322 3.6.4, 3.6.5 and A.2). No I/O.
 
 What is given is the opened message: its layers are taken off before. What is quoted from a message
-that was encrypted may leave only encrypted (RFC 9787, "Composing and sending a reply"): whoever
-calls this has to see to it, because nothing here knows how the original came. What of its header
-was encrypted must not stand outside either (RFC 9788 6.1): `reference_hcp` says what that is.
+that was encrypted may leave only encrypted (RFC 9787, "Composing and sending a reply"), which
+`seal_answer` sees to. What of its header was encrypted must not stand outside either (RFC 9788
+6.1): `reference_hcp` says what that is.
 
 Whom an answer goes to, Microsoft Graph decides: a reply in MIME goes to the sender of the original
 (documented), and whether Reply-To and the answer's own To and Cc count is not. So a reply that is
@@ -51,7 +51,7 @@ _MOST_QUOTED = 200_000  # characters of the original that are repeated in the an
 
 @checked
 def answer(
-    original: bytes,
+    original: bytes | Opened,
     *,
     kind: Literal["reply", "reply-all", "forward"],
     sender: str,
@@ -60,7 +60,11 @@ def answer(
     to: Sequence[str] = (),
     at: datetime | None = None,
 ) -> EmailMessage:
-    """The answer to `original`, a whole message in the clear, ready to be sealed.
+    """The answer to `original`, ready to be sealed: `seal_answer` does that.
+
+    `original` is the Opened of `unseal`, or a whole message in the clear. Whom a reply to an Opened
+    goes to is read from its protected fields alone, where it has such; one whose From or Reply-To
+    has another address outside, where Graph reads it, is not replied to (RFC 9788 4.4.4).
 
     `sender` becomes From, and gets no copy of a reply to all. A reply goes to Reply-To, with From
     in Cc if that is another; else to From; one to all also to To and Cc; a forward to `to`, which
@@ -68,15 +72,21 @@ def answer(
     what is written above the quoted original; a forward carries the original as an attachment where
     it is more than its text. `attachments` is a list of Attachment. `at`, a datetime with a time
     zone, is the Date (now). The EmailMessage is not signed yet. Raises UsageError for addresses
-    that are none, MalformedMessage if the original has nobody to reply to or an address that cannot
-    be read.
+    that are none, PolicyRefusal for an address that differs outside, and for an original that was
+    encrypted and is not accepted; MalformedMessage if it has nobody to reply to or an address that
+    cannot be read.
     """
-    entity = Entity(original)
-    source = _Original(entity)
+    raw = original if isinstance(original, bytes) else original.raw
+    source = addressing = _Original(Entity(raw))
+    if isinstance(original, Opened):
+        _must_be_accepted(original)
+        addressing = _protected(original, source)
+        if kind != "forward" and addressing is not source:
+            _check_outside(original, addressing)
     moment = datetime.now(UTC) if at is None else at
     mine = _one_address(sender, "sender")
     made = EmailMessage(policy=SMTP)
-    receivers, copies = _receivers(source, kind, mine, to)
+    receivers, copies = _receivers(addressing, kind, mine, to)
     if len(receivers) + len(copies) > _MOST_RECEIVERS:
         raise UsageError(
             f"the answer would go to {len(receivers) + len(copies)} addresses, "
@@ -114,8 +124,50 @@ def answer(
         made.add_attachment(one.data, maintype=main, subtype=sub, filename=_clean(one.name))
     if kind == "forward" and not source.is_plain_text:
         # the whole of it, because HTML and attachments would be lost in the quoted text
-        _attach(made, original)
+        _attach(made, raw)
     return made
+
+
+def _must_be_accepted(original: Opened) -> None:
+    """Whoever puts somebody's ciphertext into a message of his own would be told what is in it."""
+    report = original.report
+    if not report.accepted and any(layer.type in ENCRYPTED for layer in report.whole):
+        raise PolicyRefusal(
+            "the original was encrypted, and it is not known who sent it: whoever did would read in"
+            " the answer what may be for another",
+            rule="answer.not-accepted",
+            policy=EXCHANGE.name,
+            hint="take the Opened of unseal; a policy with accept_unsigned accepts what nobody"
+            " signed",
+        )
+
+
+def _protected(original: Opened, shown: _Original) -> _Original:
+    """Where whom it is from and for is read; as it is shown where no From is protected."""
+    protected = original.protected
+    if protected is None or not protected.has("from"):
+        return shown
+    return _Original(Entity(b"".join(one.raw for one in protected.fields)))
+
+
+def _check_outside(original: Opened, inside: _Original) -> None:
+    """Graph knows the fields outside alone. Where these name somebody else, whoever changed them
+    would get the answer, or what was encrypted for another would go to nobody.
+    """
+    if not original.outside:
+        return  # an entity that is no message, and lies in no mailbox
+    outside = _Original(Entity(original.outside), "what stands outside the original")
+    for name in ("From", "Reply-To"):
+        one, other = inside.addresses(name), outside.addresses(name)
+        if mailboxes(tuple(one)) != mailboxes(tuple(other)):
+            raise PolicyRefusal(
+                f"the {name} that its sender protected is {_some(one)}, and outside, where Graph"
+                f" reads whom an answer goes to, it is {_some(other)}",
+                rule="answer.outer-differs",
+                policy=EXCHANGE.name,
+                hint="write to them in a message of its own; who changed it may want to read the"
+                " answer",
+            )
 
 
 @checked

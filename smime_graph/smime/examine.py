@@ -29,6 +29,7 @@ from .verification import (
     hint_of_errant,
     judge,
     outer_header,
+    outside_of,
     require_accepted,
     unauthenticated,
 )
@@ -152,7 +153,8 @@ def decrypt(
         header_protection=None if protected is None else protected.intent,
         header_fields=() if protected is None else protected.states(is_signed=False),
     )
-    opened = Opened(parsed.content, header, report, protected)
+    outside = outside_of(parsed, protected)
+    opened = Opened(parsed.content, header, report, protected, outside)
     if out is not None:
         opened.write_to(out, header=False)
     return opened

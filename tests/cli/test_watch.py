@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -202,3 +204,38 @@ def test_a_token_file_is_read_when_a_token_is_needed(mailbox: Path) -> None:
             assert process.returncode == 3, err
         finally:
             process.kill()
+
+
+PEAK = (
+    "import sys; from smime_graph.cli import main; status = main(sys.argv[1:]);"
+    "print(open('/proc/self/status').read(), file=sys.stderr); sys.exit(status)"
+)
+
+
+@pytest.mark.slow
+def test_the_memory_does_not_grow_with_the_mail(here: Path, call: Run) -> None:
+    head = (here / "m.eml").read_bytes().replace(b"\n", b"\r\n")
+    ways = (("--maildir", "m"), ("--exec", "sh -c 'cat > got'"))
+    peaks: dict[str, list[int]] = {"--maildir": [], "--exec": []}
+    for count in (10, 300_000):
+        (here / "large.eml").write_bytes(head + b"a line of the text\r\n" * count)
+        assert call("seal", "large.eml", *SEAL, "-o", "sealed").status == 0
+        with Emulator(token="t", open_mailboxes=True, message_limit=1 << 28) as emulator:
+            emulator.mailbox("bob@contoso.com").put((here / "sealed").read_bytes())
+            with emulator.serve() as server:
+                for way in ways:
+                    asked = ("--graph-url", server.url, "--user", "bob@contoso.com", *OPEN, *way)
+                    words = ("watch", *asked, "--state", f"{way[0][2:]}.db", "--once")
+                    done = subprocess.run(
+                        [sys.executable, "-c", PEAK, *words],
+                        env={**os.environ, "SMIME_GRAPH_TOKEN": "t"},
+                        capture_output=True,
+                        check=False,
+                        timeout=120,
+                    )
+                    assert done.returncode == 0, done.stderr
+                    assert done.stdout.startswith(b"handed")
+                    (peak,) = [x for x in done.stderr.splitlines() if x.startswith(b"VmHWM")]
+                    peaks[way[0]].append(int(peak.split()[1]))
+    for small, large in peaks.values():
+        assert large - small < 4000  # KB, of 6 MB
