@@ -29,6 +29,7 @@ from .browser import Browser, Page
 pytestmark = pytest.mark.slow
 TOKEN = "the-token-of-this-test"
 BOB = "#/mail/bob%40contoso.com/inbox"
+SEALED = b"application/pkcs7-mime; smime-type=enveloped-data"
 FOCUSED = "document.querySelector('h1:focus')?.textContent"
 # what would reach another server, or run, if anything of it were loaded or run
 HOSTILE = """<html><head><base href="TRAP/base/"><title>mail</title>
@@ -108,6 +109,8 @@ def served(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         contract = sign(text_mail("We pay 100 euros.", "Contract"), signer=alice)
         served.submit(contract.replace(b"100", b"900"))
         served.submit(sign(text_mail("114 is due.", "Invoice"), signer=alice))
+        broken = text_mail("MIIBAgYJKoZIhvcNAQcC", "Broken").replace(b"text/plain", SEALED)
+        served.submit(broken.replace(b"MIME-", b"Content-Transfer-Encoding: base64\r\nMIME-", 1))
         page = "<p>The offer stands in <b>bold</b>, until <i>Friday</i>.</p>"
         served.submit(served.sealed(html_mail(page, "Offer")))
         yield served
@@ -221,6 +224,7 @@ def test_what_is_not_accepted_says_so_and_what_is_plain_is_no_alarm(page: Page) 
     for subject, said, unsaid in (
         ("Monday", "NO S/MIME neither signed nor encrypted", "REJECTED"),
         ("Invoice", "ACCEPTED signed", "REJECTED"),
+        ("Broken", "REJECTED ", "NO S/MIME"),
         ("Contract", "REJECTED the content was changed after signing", "ACCEPTED"),
     ):
         open_message(page, subject)

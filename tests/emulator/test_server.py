@@ -262,6 +262,16 @@ def test_links_name_the_front(emulator: Emulator, post: Post, mail: Mail) -> Non
             page = web.get("/me/messages?$top=1").json()
             assert page["@odata.nextLink"].startswith("https://graph.test/v1.0/me/messages?")
             assert web.get("/me/messages", headers={"Host": "other.test"}).status_code == 421
+    with emulator.serve(public_url="https://graph.microsoft.com") as server:
+        # as SMTP2Graph asks the proxy that it is told of
+        head = (
+            "POST https://graph.microsoft.com/v1.0/users/alice@contoso.com/sendMail HTTP/1.1\r\n"
+            "Host: graph.microsoft.com\r\nAuthorization: Bearer x\r\nContent-Type: text/plain\r\n"
+            "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+        )
+        body = base64.b64encode(mail())
+        chunks = f"{len(body):x}\r\n{body.decode()}\r\n0\r\n\r\n"
+        assert status(talk(server, (head + chunks).encode())) == 202
     for wrong in ("graph.test", "ftp://graph.test", "https://a/b", "https://u@a", "https://a:x"):
         with pytest.raises(UsageError, match="public URL"):
             emulator.serve(public_url=wrong)

@@ -129,11 +129,14 @@ const KINDS = {
   "signed-and-encrypted": "signed and encrypted",
 };
 
+// mail that nobody protected is no alarm here
+const isNotable = (one) => one.code !== "smime.unsigned";
+
 function verdict(report) {
   const what = KINDS[report.summary];
-  if (!report.layers.length) return banner("plain", "no S/MIME", what);
-  if (report.verdict === "accepted") return banner("good", "accepted", what);
   const errors = report.findings.filter((one) => one.severity === "error");
+  if (!report.layers.length && !errors.some(isNotable)) return banner("plain", "no S/MIME", what);
+  if (report.verdict === "accepted") return banner("good", "accepted", what);
   return banner("bad", report.verdict, errors.map((one) => one.text).join("; "));
 }
 
@@ -237,7 +240,7 @@ function messageView(data) {
       make("ol", { class: "layers" }, report.layers.map(layerView))) : null,
     report && report.signers && report.signers.length
       ? section("Signers", report.signers.map(signerView)) : null,
-    report && report.layers.length && report.findings.length
+    report && (report.layers.length ? report.findings.length : report.findings.some(isNotable))
       ? section("Findings", findingsView(report.findings)) : null,
     section("As it lies in the mailbox",
       make("details", {}, make("summary", {}, "Header fields"),
