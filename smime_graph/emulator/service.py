@@ -312,8 +312,9 @@ class Emulator:
 
     def _fault(self, request: Request) -> Fault | None:
         """The one that the request asks for itself, else the next one of the script."""
-        asked = next((v for n, v in request.headers if n.lower() == FAULT_FIELD), None)
-        if asked is not None:
+        fields = {name.lower(): value for name, value in request.headers}
+        asked = fields.get(FAULT_FIELD)
+        if asked is not None and is_good_token(self._rules, fields.get("authorization", "")):
             return Fault.named(asked.strip())
         path = re.sub(r"\A/(v1\.0|beta)(?=/)", "", request.target.partition("?")[0])
         too_large = len(request.body) > self._rules.request_limit

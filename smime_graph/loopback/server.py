@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 REQUEST_SECONDS = 30.0
 CONNECTION_LIMIT = 64
+DELAYED_LIMIT = 1000  # connections more, whose answers are held back on purpose
 PATIENCE_SECONDS = 0.5  # with a client that sends or reads slowly, where others want its place
 HEAD_LIMIT = 64 * 1024  # bytes of a request line with its fields, of a chunk's line, of a trailer
 FIELD_LIMIT = 100  # in a header or a trailer
@@ -165,16 +166,29 @@ class _TCPServer(socketserver.ThreadingTCPServer):
         self.origins: frozenset[str] = frozenset()
         self.closing = threading.Event()
         self._open: dict[socket.socket, _Link] = {}
+        self._delayed = 0  # of them
         self._changed = threading.Condition()
         super().__init__(("127.0.0.1", port), _Connection)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._changed:
-            while len(self._open) >= CONNECTION_LIMIT and not self.closing.is_set():
+            while self._is_full() and not self.closing.is_set():
                 self._cut_the_slowest()
                 self._changed.wait(0.05)
             self._open[request] = _Link(request, time.monotonic())
         super().process_request(request, client_address)
+
+    def _is_full(self) -> bool:
+        return len(self._open) - min(self._delayed, DELAYED_LIMIT) >= CONNECTION_LIMIT
+
+    def delay(self, seconds: float) -> None:
+        """Wait, unless the server is closed; others may come meanwhile."""
+        with self._changed:
+            self._delayed += 1
+            self._changed.notify_all()
+        self.closing.wait(seconds)
+        with self._changed:
+            self._delayed -= 1
 
     def _cut_the_slowest(self) -> None:
         """Of those who have had their time; none whose request is being carried out."""
@@ -266,7 +280,7 @@ class _Connection(socketserver.BaseRequestHandler):
             self._write(self._server.rules.refuse(500, "The service failed."), last=True)
             return False
         if exchange.delay:
-            self._server.closing.wait(exchange.delay)
+            self._server.delay(exchange.delay)
         if exchange.response is None:
             # the connection ends with a reset, without a byte of an answer
             linger = struct.pack("ii", 1, 0)

@@ -254,6 +254,12 @@ def test_a_request_asks_for_its_own_fault(
     assert post(client, "/me/sendMail", mail()).status_code == 401, "the script was not touched"
 
 
+def test_who_has_no_token_asks_for_no_fault(emulator: Emulator, connect: Connect) -> None:
+    answer = connect(emulator, token=None).get("/me", headers={"x-emulator-fault": "slow=3600"})
+    assert answer.status_code == 401
+    assert emulator.log[-1].fault is None
+
+
 def test_a_fault_can_be_switched_on_by_name(
     emulator: Emulator, client: httpx.Client, post: Post, mail: Mail
 ) -> None:

@@ -163,6 +163,33 @@ def test_what_is_being_carried_out_is_not_cut(monkeypatch: pytest.MonkeyPatch) -
             assert connection.recv(12) == b"HTTP/1.1 200"
 
 
+def test_answers_that_are_held_back_do_not_stop_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "CONNECTION_LIMIT", 2)
+    monkeypatch.setattr(server_module, "DELAYED_LIMIT", 4)
+    begun = threading.Semaphore(0)
+
+    def answer(request: Request) -> Exchange:
+        if request.target == "/late":
+            begun.release()
+            return Exchange(Response(200), delay=60)
+        return echo(request)
+
+    head = "GET /late HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n"
+    with ExitStack() as stack:
+        server = stack.enter_context(Server(answer, port=0, request_limit=10, refuse=refuse))
+        for _ in range(5):
+            opened(server, head, stack)
+            assert begun.acquire(timeout=10)
+        now = "GET /now HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nConnection: close\r\n\r\n"
+        assert ask(server, now) == (200, b"/now")
+        opened(server, head, stack)
+        assert begun.acquire(timeout=10)
+        last = opened(server, now, stack)
+        last.settimeout(0.3)  # these are too many: it waits
+        with pytest.raises(TimeoutError):
+            last.recv(1)
+
+
 def test_closing_does_not_wait_for_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "CONNECTION_LIMIT", 1)
     begun = threading.Event()
