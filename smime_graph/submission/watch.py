@@ -60,6 +60,9 @@ _POLL = 0.5  # seconds, after which it is looked whether to stop
 _LONGEST_WAIT = 300.0  # seconds, while Graph cannot be reached
 _MOST_LOST = 3  # messages in a row that cannot be fetched: then it is not they
 _IDLE_PAGES = 1000  # that bring nothing new, after which a look ends
+# What may be known later, where services are asked, and how often it is looked (some three hours)
+_DOUBTS = frozenset(f"pki.revocation.{one}" for one in ("unknown", "stale", "not-fetched"))
+_MOST_DOUBTS = 11
 _FORGOTTEN = frozenset({"syncstatenotfound", "syncstateinvalid", "resyncrequired"})
 
 
@@ -158,9 +161,10 @@ def watch(
 
     `deliver` is called with an Arrival for each message that is accepted, `rejected` for each that
     is not; without it those are only remembered. What raises is called again with the same message,
-    after 10 seconds, then 20, up to an hour, while others go on. Each message is handed over at
-    least once: where this process ends in the middle it is again, and `handed_before` says so. At
-    the first run that is all that lies in the folder. Nothing in the mailbox is changed; the right
+    after 10 seconds, then 20, up to an hour, while others go on; and for some hours so is a message
+    looked at for which a revocation service is all that is missing. Each is handed over at least
+    once: where this process ends in the middle it is again, and `handed_before` says so. At the
+    first run that is all that lies in the folder. Nothing in the mailbox is changed; the right
     Mail.Read is enough.
 
     `state` is the file that remembers it, made where it is not there; one run has it at a time.
@@ -403,6 +407,9 @@ class _Watcher:
         except UsageError as error:  # no room for a temporary file
             self._fail(row, error, handed=False)
             return
+        if arrival.error is not None and self._is_in_doubt(arrival.report, row):
+            self._fail(row, arrival.error, handed=False)
+            return
         handler = self._deliver if arrival.accepted else self._rejected
         if handler is None:
             name = printable(row.message_id or row.id)
@@ -448,6 +455,12 @@ class _Watcher:
             row.attempts,
             raw,
         )
+
+    def _is_in_doubt(self, report: MessageReport, row: Row) -> bool:
+        """Is the service that knows about revocation away, and nothing else wrong?"""
+        asks = self._opening["revocation"] is not None and self._opening["revocation"].fetch
+        codes = {one.code for one in report.errors}
+        return bool(asks and codes and codes <= _DOUBTS) and row.attempts < _MOST_DOUBTS
 
     def _report(self, raw: Data, error: SmimeGraphError) -> MessageReport:
         if isinstance(error, VerificationFailed) and isinstance(error.report, MessageReport):

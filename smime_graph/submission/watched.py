@@ -39,7 +39,7 @@ _APPLICATION = 0x534D4757  # "SMGW": marks the file as one of ours
 _PATIENCE = 2000  # milliseconds; who has the file has it for long
 _FIRST_DELAY, _LONGEST_DELAY = 10.0, 3600.0  # seconds, until something is tried again
 _KEPT = 30 * 86_400.0  # so long it is known of a message that left the folder what became of it
-_ERROR = 1000  # characters
+_TEXT = 1000  # characters
 
 # Step n makes a file of version n one of version n + 1. Files are out there: never change a step.
 # Times are Unix seconds; `due` NULL: nothing is to be done any more.
@@ -174,7 +174,8 @@ class Watched(Database):
             "INSERT INTO messages (folder, id, message_id, sender, received, state, due, changed)"
             " VALUES (?, ?, ?, ?, ?, 'waiting', ?, ?)"
             " ON CONFLICT (folder, id) DO NOTHING",
-            (self._folder, one.id, one.internet_message_id, one.sender, received, now, now),
+            (self._folder, one.id, _short(one.internet_message_id), _short(one.sender))
+            + (received, now, now),
         )
         if cursor.rowcount:
             return 1
@@ -229,7 +230,7 @@ class Watched(Database):
     def fail(self, row: Row, why: str, *, handed: bool) -> float:
         """It is tried again later, in how many seconds; `handed`: a handler had it, and failed."""
         wait = delay(row.attempts)
-        self._set(row, "failed", due=self._clock() + wait, error=why[:_ERROR])
+        self._set(row, "failed", due=self._clock() + wait, error=why[:_TEXT])
         if handed and row.before == "no":
             with self._changing():
                 self._db.execute(
@@ -275,6 +276,10 @@ class Watched(Database):
                 "SELECT count(*) FROM messages WHERE folder = ? AND due IS NOT NULL", self._folder
             )
         return int(found)
+
+
+def _short(text: str | None) -> str | None:
+    return None if text is None else text[:_TEXT]
 
 
 def delay(attempts: int) -> float:

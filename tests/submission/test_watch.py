@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -17,11 +18,13 @@ from smime_graph import (
     Arrival,
     AsyncGraphClient,
     CertificateRejected,
+    Evidence,
     GraphError,
     GraphRefused,
     GraphThrottled,
     GraphUnreachable,
     MalformedMessage,
+    Revocation,
     UsageError,
     WatchRun,
     watch,
@@ -227,6 +230,45 @@ def test_no_room_for_a_temporary_file_is_no_reason_to_reject(
     watching.run()
     (one,) = watching.taken
     assert one.handed_before == "no"
+
+
+class Services:
+    """Revocation services, which are away until there is a CRL."""
+
+    def __init__(self) -> None:
+        self.crl: bytes | None = None
+
+    def inquire(self) -> Services:
+        return self
+
+    def evidence(self, *_: Any, **__: Any) -> Iterator[Evidence]:
+        yield Evidence(fault="no answer") if self.crl is None else Evidence(crls=(self.crl,))
+
+    def issuers(self, *_: Any, **__: Any) -> Evidence:
+        return Evidence()
+
+
+def test_while_a_revocation_service_is_away_nothing_is_rejected(
+    watching: Watching, ca: CA, caplog: pytest.LogCaptureFixture
+) -> None:
+    services = Services()
+    hard = Revocation(mode="hard", fetch=services)
+    watching.put(1)
+    assert watching.run(revocation=hard) == WatchRun(0, 0, 1, 0, waiting=1)
+    assert "was not handed over" in caplog.text
+    services.crl = ca.crl(at=watching.now)
+    watching.later(10)
+    assert watching.run(revocation=hard).handed == 1
+    # but not for ever; nor where nobody is asked
+    services.crl = None
+    watching.put(2)
+    for _ in range(20):
+        watching.later(3600)
+        watching.run(revocation=hard)
+    (one,) = watching.put_away
+    assert one.attempt == 11
+    watching.put(3)
+    assert watching.run(revocation=Revocation(mode="hard")).rejected == 1
 
 
 # --- the folder -----------------------------------------------------------------------------------
