@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
@@ -15,6 +16,22 @@ from .files import is_pipe, make_private
 
 _MAGIC = b"SQLite format 3\0"
 BUSY_SECONDS = 30.0  # for which a program that writes is waited for
+
+
+def turn_wal_on(db: sqlite3.Connection) -> None:
+    """Let who reads and who writes not wait for each other, and a change be one write to the file.
+
+    The one step for which SQLite itself does not wait when two processes make a file at once.
+    """
+    end = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.02)
 
 
 class Database:

@@ -1,9 +1,9 @@
 """Mailboxes in SQLite: in memory unless a file is named.
 
 One connection and one lock, so any thread may call. Two processes may share a file: every
-change is one `BEGIN IMMEDIATE` transaction, and whoever comes second waits. The rollback
-journal is kept (no WAL): turning WAL on is the one step for which SQLite does not wait when
-two processes open a new file at the same moment.
+change is one `BEGIN IMMEDIATE` transaction, and whoever comes second waits. With a write-ahead
+log that is not waited for: what was accepted outlives the process, however that ends, and not
+the loss of power.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from smime_graph.database import turn_wal_on
 from smime_graph.errors import UsageError
 from smime_graph.files import make_private
 
@@ -75,23 +76,32 @@ class Store:
             raise
 
     def _prepare(self, data: str | Path) -> None:
+        with self.transaction(write=False):
+            self._version(data)  # before anything is written to a file that is none of ours
+        turn_wal_on(self._db)
+        self._db.execute("PRAGMA synchronous = NORMAL")
         with self.transaction(write=True):
-            (application,) = self._db.execute("PRAGMA application_id").fetchone()
-            (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            (tables,) = self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-            if tables and (application != _APPLICATION or not 0 < version <= _VERSION):
-                raise UsageError(
-                    f"{data}: is a database of something else, a mailbox file (version "
-                    f"{_VERSION}) was wanted",
-                    hint="name a new file, or none at all",
-                )
+            version = self._version(data)  # another process may have made it meanwhile
             if version == _VERSION:
                 return
-            for number in range(version if tables else 0, _VERSION):
+            for number in range(version, _VERSION):
                 for statement in STEPS[number]:
                     self._db.execute(statement)
             self._db.execute(f"PRAGMA application_id = {_APPLICATION}")
             self._db.execute(f"PRAGMA user_version = {_VERSION}")
+
+    def _version(self, data: str | Path) -> int:
+        """0 of a new file; UsageError where it is none of ours."""
+        (application,) = self._db.execute("PRAGMA application_id").fetchone()
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        (tables,) = self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        if tables and (application != _APPLICATION or not 0 < version <= _VERSION):
+            raise UsageError(
+                f"{data}: is a database of something else, a mailbox file (version "
+                f"{_VERSION}) was wanted",
+                hint="name a new file, or none at all",
+            )
+        return int(version) if tables else 0
 
     def close(self) -> None:
         with self._lock:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from os import PathLike
 from typing import Any, TypeVar
 
-from ..database import BUSY_SECONDS, Database
+from ..database import Database, turn_wal_on
 from ..errors import UsageError
 from ._queue import APPLICATION, Damaged, Mode, Queue
 
@@ -69,20 +69,8 @@ class SqliteQueue(Queue, Database):
     def _prepare(self) -> None:
         with self._reading():
             self._version()  # before anything is written to a file that is none of ours
-        self._turn_wal_on()
+        turn_wal_on(self._db)
         super()._prepare()
-
-    def _turn_wal_on(self) -> None:
-        # the one step for which SQLite does not wait when two processes make a file at once
-        end = time.monotonic() + BUSY_SECONDS
-        while True:
-            try:
-                self._db.execute("PRAGMA journal_mode = WAL")
-                return
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > end:
-                    raise
-                time.sleep(0.02)
 
     def _transact(self, work: Callable[[float], T], mode: Mode) -> T:
         with self._lock:

@@ -257,6 +257,28 @@ def test_the_package_needs_no_httpx_until_a_transport_is_made() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=root, check=True, timeout=60)
 
 
+def test_a_change_of_a_file_is_one_write_that_is_not_waited_for(tmp_path: Path) -> None:
+    """That the disk has it: the process may end however it likes, and only the power must not."""
+    with Emulator(data=tmp_path / "mail.db") as emulator:
+        db = emulator._store._db
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert db.execute("PRAGMA synchronous").fetchone() == (1,)  # NORMAL
+
+
+def test_what_was_accepted_outlives_whoever_accepted_it(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from smime_graph.emulator import Emulator\n"
+        "box = Emulator(data=sys.argv[1]).mailbox('alice@contoso.com')\n"
+        "for number in range(20): box.put(b'From: a@b.c\\r\\n\\r\\n%d' % number)\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    path = tmp_path / "mail.db"
+    subprocess.run([sys.executable, "-c", code, path], check=False, timeout=60)
+    with Emulator(data=path) as emulator:
+        kept = emulator.mailbox("alice@contoso.com").messages()
+    assert [one.raw[-2:].strip() for one in kept] == [b"%d" % number for number in range(20)]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="modes of files are POSIX's")
 def test_a_new_mailbox_file_is_its_owners_alone(tmp_path: Path, mail: Callable[..., bytes]) -> None:
     before = os.umask(0)
