@@ -47,7 +47,11 @@ _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\s\[\]]+)):(\d{1,5})")
     " and sent in the clear, or held until there is one.",
 )
 @option(
-    "--held", type=FILE, metavar="DIR", help="Where 'hold' keeps messages, each for its sender."
+    "--held",
+    type=FILE,
+    metavar="DIR",
+    help="Where 'hold' keeps messages, sealed to their sender (default: the outbox's name and"
+    " .held).",
 )
 @option(
     "--tls-certificate",
@@ -111,16 +115,22 @@ def gateway(
     from ..gateway.holding import Holding
     from ..gateway.sealing import Sealer
     from ..graph import Outbox
+    from ..graph.outbox import is_server
     from .keys import contacts_path, trust_store
 
     how, place = Protection.of(given), Place.of(given)
     if outbox is None:
         raise UsageError("no outbox is named", hint="name the file that holds mail: --outbox FILE")
-    if (without_certificate == "hold") != (held is not None):
+    if without_certificate != "hold" and held is not None:
         raise UsageError(
-            "--without-certificate hold and --held go together",
-            hint="name the folder that holds messages: --held DIR, or leave out both",
+            "--held is given, and nothing is held", hint="add --without-certificate hold"
         )
+    if without_certificate == "hold" and held is None:
+        if is_server(outbox):
+            raise UsageError(
+                "nobody knows where messages are held", hint="name a folder: --held DIR"
+            )
+        held = f"{outbox}.held"
     if not how.keys.signer:
         raise config.ConfigurationError(
             f"nobody to sign with: {config.source(ctx)}",

@@ -148,16 +148,17 @@ class Gateway:
                 f"{at.host}:{at.port} cannot be listened on: {reason}",
                 hint="choose another address or port; port 0 takes one that is free",
             ) from None
-        async with server:
+        try:
             where = server.sockets[0].getsockname()
             ready(where[0], where[1])
             await self._stop.wait()
-            server.close()
+        finally:
+            server.close()  # and is not waited for: a client that stays would hold it
             await self._hang_up(handler)
 
     async def _hang_up(self, handler: Handler) -> None:
         handler.is_stopping = True
-        for one in handler.sessions:
+        for one in tuple(handler.sessions):
             if not one.is_storing:
                 one.hang_up()
         for _ in range(int(_ENDING / 0.05)):

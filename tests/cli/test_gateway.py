@@ -125,8 +125,8 @@ def test_on_a_full_disk_nothing_is_answered_250_that_is_not_there(settled: Path,
         (("--listen", "0.0.0.0:0"), 2, "can be reached from other machines"),
         (("--listen", "0.0.0.0:0", "--auth-file", "users"), 2, "--tls-certificate is not given"),
         (("--listen", "192.0.2.1:0", "--auth-file", "users", "--tls-certificate", "tls"), 2, "192"),
-        (("--without-certificate", "hold"), 2, "--held"),
-        (("--held", "x"), 2, "--held"),
+        (("--held", "x"), 2, "nothing is held"),
+        (("--outbox", "postgresql://x/y", "--without-certificate", "hold"), 2, "are held"),
         (("--held", "m.eml", "--without-certificate", "hold"), 2, "cannot hold messages"),
         (("--auth-file", "m.eml"), 2, "m.eml, line 1"),
         (("--auth-file", "not-there"), 2, "not-there"),
@@ -149,6 +149,20 @@ def test_what_makes_no_sense_is_said_before_anything_is_taken(
     assert (result.status, result.out) == (status, b""), result.err
     assert said in result.err
     assert "hint: " in result.err
+
+
+def test_what_is_held_lies_beside_the_outbox(settled: Path, call: Run) -> None:
+    asked = ("--config", "c.toml", "--without-certificate", "hold")
+    process = start("gateway", *asked, stdout=subprocess.PIPE, cwd=settled)
+    try:
+        assert process.stdout is not None
+        send(int(process.stdout.readline().rpartition(b":")[2]), "dave@contoso.com")
+    finally:
+        process.terminate()
+        _, err = process.communicate(timeout=60)
+    assert b"a message is held: no certificate for dave@contoso.com" in err
+    (file,) = (settled / "o.db.held").iterdir()
+    assert b"the figures" not in file.read_bytes()
 
 
 def test_without_a_key_there_is_none(settled: Path, call: Run) -> None:

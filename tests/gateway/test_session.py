@@ -18,6 +18,7 @@ import pytest
 
 from smime_graph import UsageError
 from smime_graph.gateway import session
+from smime_graph.gateway.server import Listening
 from smime_graph.gateway.users import Users, hashed
 from smime_graph.smime.entity import Entity
 from tests.tls import make
@@ -250,6 +251,20 @@ def test_who_must_sign_in_must(start: Start, tls: Any) -> None:
         client.login("printer", PASSWORD)
         assert client.sendmail("alice@contoso.com", ["bob@contoso.com"], mail()) == {}
     assert len(gateway.stored()) == 1
+
+
+def test_off_this_machine_nothing_goes_before_tls(
+    start: Start, tls: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Listening, "is_loopback", property(lambda _: False))
+    gateway = start(users=users(), tls=tls[0])
+    with gateway.connect() as client:
+        client.ehlo("test")
+        assert client.mail("alice@contoso.com")[0] == 530
+        assert client.docmd("AUTH", "PLAIN AHByaW50ZXIAeA==")[0] == 530
+        client.starttls(context=ssl.create_default_context(cafile=tls[1]))
+        client.login("printer", PASSWORD)
+        assert client.sendmail("alice@contoso.com", ["bob@contoso.com"], mail()) == {}
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
