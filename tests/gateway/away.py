@@ -28,6 +28,7 @@ from smime_graph import CA, Contacts, Identity, Outbox, TrustStore, unseal
 from smime_graph.authority.issue import write_identity
 from smime_graph.cli import main as run_program
 from smime_graph.emulator import Emulator
+from smime_graph.graph import _courier
 from smime_graph.graph import outbox as outbox_module
 from tests.graph.kills import TOKEN, free_port
 from tests.graph.kills import start as start_graph
@@ -37,8 +38,11 @@ SWAKS_EACH = 5  # one message in so many; msmtp has the others
 
 
 def gateway(words: list[str]) -> int:
-    """The program; what was not sent is sent again after seconds, not a quarter of an hour."""
+    """The program, with seconds for what takes it minutes: until what was not sent is sent again,
+    and until a mailbox is tried again whose Graph was away.
+    """
     outbox_module._DRAFT_WINDOW = timedelta(seconds=4)
+    _courier._LONGEST_HOLD = 2.0
     return run_program(["gateway", *words])
 
 
@@ -203,7 +207,10 @@ def _coming_and_going(setting: Setting, period: float) -> Iterator[list[float]]:
             away += time.monotonic() - began
             process = start_graph("emulate", setting.data, setting.graph_port, 1, 0.0)
             while _is_away(setting.graph_port) and not stop.is_set():
-                time.sleep(0.02)
+                if process.poll() is not None:
+                    print(f"the emulator ended: {process.returncode}", flush=True)
+                    process = start_graph("emulate", setting.data, setting.graph_port, 1, 0.0)
+                time.sleep(0.05)
             began = time.monotonic()
             stop.wait(period)
             there += time.monotonic() - began
