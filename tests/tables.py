@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from smime_graph import algorithms
+from smime_graph.emulator.endpoints import ENDPOINTS
 from smime_graph.findings import CATALOGUE, Severity
 from smime_graph.graph.rights import NEEDS
 from smime_graph.harness.fitness import RULES
@@ -238,8 +239,29 @@ def permissions_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def endpoints_table() -> str:
+    lines = [
+        "# Endpoints of the emulator",
+        "",
+        "Below `/v1.0` or `/beta`, and `/me` or `/users/{id or address}`; besides `$batch`,",
+        "`$metadata`, and the address that `createUploadSession` gives. `folders`: below",
+        "`mailFolders/{folder}`, and the child folders of it, as well. What Graph has and is not",
+        "here answers 501.",
+        "",
+        "| method | path | least permission | folders |",
+        "|---|---|---|---|",
+    ]
+    for one in ENDPOINTS:
+        path = f"`{one.path}`" if one.path else ""
+        note = ", in the profile `design`" if one.design else ""
+        folders = "yes" if one.in_folders else ""
+        lines.append(f"| {one.method} | {path}{note} | `{one.needs}` | {folders} |")
+    return "\n".join(lines) + "\n"
+
+
 TABLES: dict[Path, Callable[[], str]] = {
     PACKAGE / "ALGORITHMS.md": algorithms_table,
+    PACKAGE / "ENDPOINTS.md": endpoints_table,
     PACKAGE / "FINDINGS.md": findings_table,
     PACKAGE / "PERMISSIONS.md": permissions_table,
     PACKAGE / "RULES.md": rules_table,

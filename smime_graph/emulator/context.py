@@ -23,7 +23,8 @@ class Rules:
 
     profile: Literal["live", "design"]
     me: str | None
-    tokens: tuple[str, ...] | None = field(repr=False)
+    # with the permissions of each, None for all; None: every token is good for everything
+    tokens: Mapping[str, frozenset[str] | None] | None = field(repr=False)
     open_mailboxes: bool
     request_limit: int
     message_limit: int

@@ -105,14 +105,7 @@ def submit(
     `is_summary_of_raw`: it is just what `summarise(raw)` gives. `draft` is the item that becomes
     the copy in Sent Items. Raises `Refusal`.
     """
-    if summary.authors is not None and {p.key for p in summary.authors} != {account.key}:
-        raise Refusal(
-            403,
-            "ErrorSendAsDenied",
-            "The user account which was used to submit this request does not have the right to "
-            "send mail on "
-            "behalf of the specified sending account. Cannot submit message.",
-        )
+    on_behalf = _check_author(store, account, summary)
     recipients = [
         person for group in unique(summary.to, summary.cc, summary.bcc) for person in group
     ]
@@ -132,6 +125,9 @@ def submit(
 
     given = raw
     raw, summary = add_message_id(raw, summary, account)
+    if on_behalf:  # the service says who it was ("Send Outlook messages from another user")
+        raw = add_fields(remove_fields(raw, {"sender"}), [("Sender", account.address)])
+        summary = replace(summary, sender=(Person("", account.address),))
     names = field_names(raw)
     raw, summary = _add_date_and_from(raw, summary, account, now, names=names)
     if rules.breaks_auth_enveloped and (broken := _without_auth_enveloped(raw)) != raw:
@@ -159,6 +155,22 @@ def submit(
     if content is None or public is not given or not is_summary_of_raw:
         content = store.keep(public, summarise(public))
     _deliver(store, rules, account, recipients, raw=public, content=content, now=now)
+
+
+def _check_author(store: Store, account: Account, summary: Summary) -> bool:
+    """Whether a message is sent on behalf of another; raises `Refusal` if it may not be sent."""
+    authors = {person.key for person in summary.authors or ()}
+    if summary.authors is None or authors == {account.key}:
+        return False
+    right = store.sender(account, authors.pop()) if len(authors) == 1 else None
+    if right is None:
+        raise Refusal(
+            403,
+            "ErrorSendAsDenied",
+            "The user account which was used to submit this request does not have the right to "
+            "send mail on behalf of the specified sending account. Cannot submit message.",
+        )
+    return right == "on behalf"
 
 
 def _add_date_and_from(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
+
+from smime_graph.errors import UsageError
 
 from ..loopback.exchange import Response
 from . import handlers_attachments as attached
@@ -27,61 +30,85 @@ Handler: TypeAlias = Callable[[Call], Response]
 class Endpoint:
     """A method and a path below /me or /users/{user}; `{}` is any segment.
 
-    `in_folders`: below mailFolders/{folder}, and the child folders of it, as well. `design`: in
-    that profile alone.
+    `needs`: the least permission. `in_folders`: below mailFolders/{folder}, and the child folders
+    of it, as well. `design`: in that profile alone.
     """
 
     method: str
     path: str
     handler: Handler
+    needs: str
     in_folders: bool = False
     design: bool = False
 
 
 _ATTACHMENT = "messages/{message}/attachments/{attachment}"
-_ACTIONS = ("reply", "replyAll", "forward", "createReply", "createReplyAll", "createForward")
+_READ, _WRITE, _SEND = "Mail.Read", "Mail.ReadWrite", "Mail.Send"
+_ACTIONS = {
+    "reply": _SEND,
+    "replyAll": _SEND,
+    "forward": _SEND,
+    "createReply": _WRITE,
+    "createReplyAll": _WRITE,
+    "createForward": _WRITE,
+}
 
 ENDPOINTS = (
-    Endpoint("GET", "", get_user),
-    Endpoint("POST", "sendMail", send.send_mail),
-    Endpoint("GET", "messages", read.list_messages, in_folders=True),
-    Endpoint("GET", "messages/$count", read.count_messages, in_folders=True),
-    Endpoint("POST", "messages", send.create_message, in_folders=True),
-    Endpoint("GET", "messages/{message}", read.get_message, in_folders=True),
-    Endpoint("PATCH", "messages/{message}", update.patch_message, in_folders=True),
-    Endpoint("DELETE", "messages/{message}", update.delete_message, in_folders=True),
-    Endpoint("POST", "messages/{message}/move", update.move_message, in_folders=True),
-    Endpoint("POST", "messages/{message}/copy", update.copy_message, in_folders=True),
-    Endpoint("GET", "messages/{message}/$value", read.get_value, in_folders=True),
+    Endpoint("GET", "", get_user, "User.Read"),
+    Endpoint("POST", "sendMail", send.send_mail, _SEND),
+    Endpoint("GET", "messages", read.list_messages, _READ, in_folders=True),
+    Endpoint("GET", "messages/$count", read.count_messages, _READ, in_folders=True),
+    Endpoint("POST", "messages", send.create_message, _WRITE, in_folders=True),
+    Endpoint("GET", "messages/{message}", read.get_message, _READ, in_folders=True),
+    Endpoint("PATCH", "messages/{message}", update.patch_message, _WRITE, in_folders=True),
+    Endpoint("DELETE", "messages/{message}", update.delete_message, _WRITE, in_folders=True),
+    Endpoint("POST", "messages/{message}/move", update.move_message, _WRITE, in_folders=True),
+    Endpoint("POST", "messages/{message}/copy", update.copy_message, _WRITE, in_folders=True),
+    Endpoint("GET", "messages/{message}/$value", read.get_value, _READ, in_folders=True),
     # nothing documents PUT today
-    Endpoint("PUT", "messages/{message}/$value", send.put_value, in_folders=True, design=True),
-    Endpoint("POST", "messages/{message}/send", send.send_draft, in_folders=True),
-    *(
-        Endpoint("POST", f"messages/{{message}}/{action}", act, in_folders=True)
-        for action in _ACTIONS
+    Endpoint(
+        "PUT", "messages/{message}/$value", send.put_value, _WRITE, in_folders=True, design=True
     ),
-    Endpoint("GET", "messages/{message}/attachments", attached.list_attachments, in_folders=True),
-    Endpoint("POST", "messages/{message}/attachments", attached.post_attachment, in_folders=True),
+    Endpoint("POST", "messages/{message}/send", send.send_draft, _SEND, in_folders=True),
+    *(
+        Endpoint("POST", f"messages/{{message}}/{action}", act, needs, in_folders=True)
+        for action, needs in _ACTIONS.items()
+    ),
+    Endpoint(
+        "GET", "messages/{message}/attachments", attached.list_attachments, _READ, in_folders=True
+    ),
+    Endpoint(
+        "POST", "messages/{message}/attachments", attached.post_attachment, _WRITE, in_folders=True
+    ),
     Endpoint(
         "POST",
         "messages/{message}/attachments/createUploadSession",
         uploads.create_upload,
+        _WRITE,
         in_folders=True,
     ),
-    Endpoint("GET", _ATTACHMENT, attached.get_attachment, in_folders=True),
-    Endpoint("DELETE", _ATTACHMENT, attached.delete_attachment, in_folders=True),
-    Endpoint("GET", f"{_ATTACHMENT}/$value", attached.get_attachment_value, in_folders=True),
-    Endpoint("GET", "mailFolders", folders.list_folders),
-    Endpoint("POST", "mailFolders", folders.create_folder),
-    Endpoint("GET", "mailFolders/{folder}", folders.get_folder),
-    Endpoint("PATCH", "mailFolders/{folder}", folders.patch_folder),
-    Endpoint("DELETE", "mailFolders/{folder}", folders.delete_folder),
-    Endpoint("GET", "mailFolders/{folder}/childFolders", folders.list_folders),
-    Endpoint("POST", "mailFolders/{folder}/childFolders", folders.create_folder),
-    Endpoint("POST", "mailFolders/{folder}/move", folders.move_folder),
-    Endpoint("GET", "mailFolders/{folder}/messages/delta", list_changes),
-    Endpoint("GET", "contacts", contacts.list_contacts),
-    Endpoint("GET", "contacts/{contact}", contacts.get_contact),
+    Endpoint("GET", _ATTACHMENT, attached.get_attachment, _READ, in_folders=True),
+    Endpoint("DELETE", _ATTACHMENT, attached.delete_attachment, _WRITE, in_folders=True),
+    Endpoint("GET", f"{_ATTACHMENT}/$value", attached.get_attachment_value, _READ, in_folders=True),
+    Endpoint("GET", "mailFolders", folders.list_folders, _READ),
+    Endpoint("POST", "mailFolders", folders.create_folder, _WRITE),
+    Endpoint("GET", "mailFolders/{folder}", folders.get_folder, _READ),
+    Endpoint("PATCH", "mailFolders/{folder}", folders.patch_folder, _WRITE),
+    Endpoint("DELETE", "mailFolders/{folder}", folders.delete_folder, _WRITE),
+    Endpoint("GET", "mailFolders/{folder}/childFolders", folders.list_folders, _READ),
+    Endpoint("POST", "mailFolders/{folder}/childFolders", folders.create_folder, _WRITE),
+    Endpoint("POST", "mailFolders/{folder}/move", folders.move_folder, _WRITE),
+    Endpoint("GET", "mailFolders/{folder}/messages/delta", list_changes, _READ),
+    Endpoint("GET", "contacts", contacts.list_contacts, "Contacts.Read"),
+    Endpoint("GET", "contacts/{contact}", contacts.get_contact, "Contacts.Read"),
+)
+
+
+# Of the address that createUploadSession gives: no permission, its own token is asked for.
+_UPLOADS = (
+    Endpoint("PUT", "", uploads.put_piece, ""),
+    Endpoint("GET", "", uploads.get_upload, ""),
+    Endpoint("DELETE", "", uploads.delete_upload, ""),
 )
 
 
@@ -114,21 +141,21 @@ _OF_FOLDERS = _words(
     "permanentdelete singlevalueextendedproperties userconfigurations"
 )
 
-_Methods: TypeAlias = Mapping[str, Handler]
+Methods: TypeAlias = Mapping[str, Endpoint]
 
 
-def _index(*, design: bool) -> dict[int, list[tuple[tuple[str, ...], dict[str, Handler]]]]:
+def _index(*, design: bool) -> dict[int, list[tuple[tuple[str, ...], dict[str, Endpoint]]]]:
     """The paths by their number of segments; a parameter is "", all else is in lower case."""
-    found: dict[tuple[str, ...], dict[str, Handler]] = {}
+    found: dict[tuple[str, ...], dict[str, Endpoint]] = {}
     for one in ENDPOINTS:
         if one.design and not design:
             continue
         parts = tuple("" if p.startswith("{") else p.lower() for p in one.path.split("/") if p)
-        found.setdefault(parts, {})[one.method] = one.handler
+        found.setdefault(parts, {})[one.method] = one
         if one.in_folders:
             folder = ("mailfolders", "", *parts)
-            found.setdefault(folder, {})[one.method] = one.handler
-    by_length: dict[int, list[tuple[tuple[str, ...], dict[str, Handler]]]] = {}
+            found.setdefault(folder, {})[one.method] = one
+    by_length: dict[int, list[tuple[tuple[str, ...], dict[str, Endpoint]]]] = {}
     for parts in sorted(found, key=lambda parts: [part == "" for part in parts]):
         by_length.setdefault(len(parts), []).append((parts, found[parts]))
     return by_length
@@ -137,7 +164,29 @@ def _index(*, design: bool) -> dict[int, list[tuple[tuple[str, ...], dict[str, H
 _PATHS = {design: _index(design=design) for design in (False, True)}
 
 
-def find(call: Call, segments: list[str]) -> _Methods:
+def granted_by(
+    token: str | Sequence[str] | Mapping[str, Sequence[str]],
+) -> Mapping[str, frozenset[str] | None]:
+    """The tokens that are good, with what each is good for; None is everything.
+
+    A permission holds for all mailboxes here, so `.Shared` and `.All` make no difference.
+    """
+    if isinstance(token, str):
+        token = (token,)
+    found: dict[str, frozenset[str] | None] = dict.fromkeys(token)
+    if isinstance(token, Mapping):
+        known = {one.needs for one in ENDPOINTS}
+        for name, permissions in token.items():
+            short = {re.sub(r"\.(All|Shared)\Z", "", one) for one in permissions}
+            found[name] = frozenset(
+                need for need in known if short & {need, need.replace(".Read", ".ReadWrite")}
+            )
+    if not all(found):
+        raise UsageError("token: is empty, a bearer token was wanted")
+    return found
+
+
+def find(call: Call, segments: list[str]) -> Methods:
     """The methods of a path; whose it is and what it names is noted in `call`."""
     rest = list(segments)
     root = rest.pop(0).lower() if rest else ""
@@ -163,16 +212,12 @@ def _name(call: Call, parts: Sequence[str], rest: Sequence[str]) -> None:
     call.action = parts[-1] if parts else ""
 
 
-def find_upload(call: Call, segments: list[str]) -> _Methods:
+def find_upload(call: Call, segments: list[str]) -> Methods:
     """The methods of the address that takes a file in pieces; its token is in its query."""
     if [part.lower() for part in segments[::2]] != ["users", "messages", "attachmentsessions"]:
         raise no_resource(segments[-1] if segments else "api")
     call.attachment_id = segments[5] if len(segments) == 6 else ""
-    return {
-        "PUT": uploads.put_piece,
-        "GET": uploads.get_upload,
-        "DELETE": uploads.delete_upload,
-    }
+    return {one.method: one for one in _UPLOADS}
 
 
 def _unknown(lowered: list[str]) -> Refusal:

@@ -112,8 +112,9 @@ def _dispatch(
             raise _wrong_method({"GET": None})
         xml = metadata.csdl(mime_content=rules.profile == "design")
         return Response(200, (("Content-Type", "application/xml"),), xml)
+    granted: frozenset[str] | None = None
     if not takes_pieces:  # its address has a token of its own
-        _check_token(rules, headers.get("authorization", ""))
+        granted = _check_token(rules, headers.get("authorization", ""))
     if [s.lower() for s in segments] == ["$batch"]:
         return _batch(store, rules, request, version, sent_items_delay)
     try:
@@ -123,11 +124,15 @@ def _dispatch(
     query = {name.lower(): value for name, value in pairs}
     call = Call(store, rules, request, headers, query, version.lower(), now, sent_items_delay)
     methods = find_upload(call, segments[1:]) if takes_pieces else find(call, segments)
-    handler = methods.get(request.method)
-    if handler is None:
+    endpoint = methods.get(request.method)
+    if endpoint is None:
         raise _wrong_method(methods)
+    if granted is not None and endpoint.needs not in granted:
+        raise Refusal(  # the text is GD#13865's
+            403, "ErrorAccessDenied", "Access is denied. Check credentials and try again."
+        )
     with store.transaction(write=request.method != "GET" or rules.open_mailboxes):
-        response = handler(call)
+        response = endpoint.handler(call)
     if call.immutable:
         call.applied.insert(0, "IdType=ImmutableId")  # spelled as in js#297
     if call.applied:
@@ -180,16 +185,18 @@ def is_good_token(rules: Rules, authorization: str) -> bool:
     return True
 
 
-def _check_token(rules: Rules, authorization: str) -> None:
+def _check_token(rules: Rules, authorization: str) -> frozenset[str] | None:
+    """The permissions of a token; None: all of them."""
     scheme, _, token = authorization.strip().partition(" ")
     token = token.strip() if scheme.lower() == "bearer" else ""
     message = "Access token is empty."
     if token:
         if rules.tokens is None:
-            return
+            return None
         given = token.encode("utf-8", "replace")
-        if any(hmac.compare_digest(given, known.encode()) for known in rules.tokens):
-            return
+        for known, granted in rules.tokens.items():
+            if hmac.compare_digest(given, known.encode()):
+                return granted
         message = "CompactToken parsing failed with error code: 80049217"
     raise Refusal(401, "InvalidAuthenticationToken", message, headers=(WWW_AUTHENTICATE,))
 

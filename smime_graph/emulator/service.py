@@ -17,6 +17,7 @@ from smime_graph.errors import UsageError
 
 from ..loopback.exchange import Exchange, Request, Response
 from .context import Rules
+from .endpoints import granted_by
 from .exchange import http_date
 from .faults import Fault, Faults
 from .folders import FOLDERS
@@ -131,6 +132,15 @@ class Mailbox:
             )
             return self._message(item)
 
+    def allow_sending_as(self, address: str, *, on_behalf: bool = False) -> None:
+        """Let this mailbox send mail whose From is `address`: as that sender, or on behalf of it,
+        which Sender then tells.
+        """
+        if not is_address(address):
+            raise UsageError(f"address {address!r}: is no address like bob@contoso.com")
+        with self._store.transaction(write=True):
+            self._store.add_sender(self._account, address, on_behalf=on_behalf)
+
     def put_contact(
         self,
         name: str,
@@ -178,7 +188,8 @@ class Emulator:
     that exist. None: those in `data`, or three at contoso.com. `open_mailboxes`: any address
     becomes a mailbox on first use; none is made beforehand. `me`: whose mailbox /me is. None:
     the From of the submitted message, else the owner of the item in the path, else the oldest
-    mailbox. `token`: the bearer token, or tokens, that are good; None: any that is not empty.
+    mailbox. `token`: the bearer token, or tokens, that are good, or the permissions of each
+    ("Mail.Send"); None: any that is not empty.
     `request_limit`: bytes of an HTTP body. `message_limit`: bytes of a message once decoded.
     `sent_items_delay`: seconds until a sent message can be found; Graph gives no guarantee.
     `reply_goes_to`: where a reply in MIME goes, the original's "from" or its "reply-to"; of
@@ -202,7 +213,7 @@ class Emulator:
         mailboxes: Sequence[str] | None = None,
         open_mailboxes: bool = False,
         me: str | None = None,
-        token: str | Sequence[str] | None = None,
+        token: str | Sequence[str] | Mapping[str, Sequence[str]] | None = None,
         request_limit: int = REQUEST_LIMIT,
         message_limit: int = MESSAGE_LIMIT,
         sent_items_delay: float = 0.0,
@@ -221,9 +232,7 @@ class Emulator:
         ):
             if value not in known:
                 raise UsageError(f"{name} {value!r}: one of {', '.join(known)} was wanted")
-        tokens = (token,) if isinstance(token, str) else None if token is None else tuple(token)
-        if tokens is not None and not all(tokens):
-            raise UsageError("token: is empty, a bearer token was wanted")
+        tokens = None if token is None else granted_by(token)
         self._rules = Rules(
             profile=profile,
             me=me,

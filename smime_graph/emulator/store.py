@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from smime_graph.database import turn_wal_on
 from smime_graph.errors import UsageError
@@ -175,6 +175,20 @@ class Store:
                 "SELECT 1 FROM mailboxes WHERE domain = ? LIMIT 1", (_domain(address),)
             ).fetchone()
         )
+
+    def add_sender(self, account: Account, address: str, *, on_behalf: bool) -> None:
+        """Let a mailbox send with another From than its own."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO senders VALUES (?, ?, ?)",
+            (account.number, address.lower(), on_behalf),
+        )
+
+    def sender(self, account: Account, key: str) -> Literal["as", "on behalf"] | None:
+        """How a mailbox may send with that From, by its key; None: not at all."""
+        row = self._db.execute(
+            "SELECT on_behalf FROM senders WHERE mailbox = ? AND key = ?", (account.number, key)
+        ).fetchone()
+        return None if row is None else "on behalf" if row[0] else "as"
 
     # Messages
 

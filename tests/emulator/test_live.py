@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from smime_graph.emulator import Emulator, Request
+from smime_graph.errors import UsageError
 
 from .conftest import Clock, Post
 
@@ -233,6 +234,34 @@ def test_a_date_is_promoted_to_the_time_of_sending(
     assert draft["createdDateTime"] == draft["receivedDateTime"] != draft["sentDateTime"]
     odd = post(client, "/me/messages", mail(date="Mon, 99 Foo 99999 07:15:00 +9999")).json()
     assert odd["sentDateTime"] == odd["createdDateTime"]
+
+
+def test_a_mailbox_sends_as_another_where_it_may(
+    emulator: Emulator, client: httpx.Client, post: Post, mail: Mail
+) -> None:
+    alice = emulator.mailbox("alice@contoso.com")
+    alice.allow_sending_as("Team@fabrikam.com")
+    assert post(client, "/me/sendMail", mail(from_="team@FABRIKAM.com")).status_code == 202
+    (received,) = emulator.mailbox("bob@contoso.com").messages()
+    assert b"Sender" not in received.raw
+    alice.allow_sending_as("team@fabrikam.com", on_behalf=True)
+    message = mail(from_="team@fabrikam.com", sender="eve@contoso.com")
+    draft = post(client, "/me/messages", message).json()["id"]
+    assert client.post(f"/me/messages/{draft}/send").status_code == 202
+    received = emulator.mailbox("bob@contoso.com").messages()[-1]
+    assert received.raw.startswith(b"Date: ")
+    assert b"\r\nSender: alice@contoso.com\r\n" in received.raw
+    assert b"eve" not in received.raw
+    shown = client.get(f"/users/bob@contoso.com/messages/{received.id}").json()
+    names = [shown[name]["emailAddress"]["address"] for name in ("from", "sender")]
+    assert names == ["team@fabrikam.com", "alice@contoso.com"]
+    for author in ("bob@contoso.com", "team@fabrikam.com, alice@contoso.com"):
+        response = post(client, "/me/sendMail", mail(from_=author))
+        assert code_of(response) == (403, "ErrorSendAsDenied")
+    other = post(client, "/users/bob@contoso.com/sendMail", mail(from_="team@fabrikam.com"))
+    assert code_of(other) == (403, "ErrorSendAsDenied")
+    with pytest.raises(UsageError):
+        alice.allow_sending_as("nobody")
 
 
 # Delivery
@@ -774,6 +803,37 @@ def test_a_token_is_needed(make: Make, connect: Connect) -> None:
     assert connect(make()).get("/me/messages").status_code == 200, "any token that is not empty"
     empty = connect(make(), token=None).get("/me/messages", headers={"Authorization": "Bearer "})
     assert empty.status_code == 401
+
+
+def test_a_token_is_good_for_what_it_was_given(
+    make: Make, connect: Connect, post: Post, mail: Mail
+) -> None:
+    given = {
+        "sends": ["Mail.Send"],
+        "reads": ["Mail.Read.Shared"],
+        "writes": ["Mail.ReadWrite", "User.Read.All", "Contacts.ReadWrite"],
+        "nothing": ["Calendars.Read"],
+    }
+    emulator = make(token=given, me="alice@contoso.com", mailboxes=["bob@contoso.com"])
+    clients = {name: connect(emulator, token=name) for name in given}
+    sent = {name: post(client, "/me/sendMail", mail()) for name, client in clients.items()}
+    assert [sent[name].status_code for name in given] == [202, 403, 403, 403]
+    assert code_of(sent["reads"]) == (403, "ErrorAccessDenied")
+    assert message_of(sent["reads"]) == "Access is denied. Check credentials and try again."
+    for path, statuses in (
+        ("/me/messages", [403, 200, 200, 403]),
+        ("/me", [403, 403, 200, 403]),
+        ("/me/contacts", [403, 403, 200, 403]),
+        ("/me/nothing", [400] * 4),
+    ):
+        assert [clients[name].get(path).status_code for name in given] == statuses, path
+    drafts = [post(clients[name], "/me/messages", mail()).status_code for name in given]
+    assert drafts == [403, 403, 201, 403]
+    batch = {"requests": [{"id": "1", "method": "GET", "url": "/me/messages"}]}
+    parts = [clients[name].post("/$batch", json=batch).json()["responses"][0] for name in given]
+    assert [one["status"] for one in parts] == [403, 200, 200, 403]
+    with pytest.raises(UsageError):
+        make(token={"": ["Mail.Send"]})
 
 
 def test_no_token_is_in_a_log_or_a_repr(make: Make, connect: Connect) -> None:
