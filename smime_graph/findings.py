@@ -61,7 +61,7 @@ class Report:
     @property
     def ok(self) -> bool:
         """True if no finding is an error."""
-        return not self.errors
+        return not self.findings or not self.errors
 
     def has(self, code: str) -> bool:
         return any(f.code == code for f in self.findings)

@@ -18,6 +18,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import cast
 
 from .. import oids
@@ -58,6 +59,7 @@ from .recipients.recipient_info import (
 
 # Each try is an operation with a private key: a message can ask for many, we grant few.
 MAX_ATTEMPTS = 50
+_version = lru_cache(maxsize=8)(ber.integer)
 
 
 def encrypt(
@@ -97,11 +99,11 @@ def encrypt(
     parts = [ber.oid(oids.DATA), algorithm, *ber.nest(0x80, [ciphertext])]
     encrypted = ber.nest(ber.SEQUENCE, parts)
     oid = oids.ENVELOPED_DATA
-    elements: list[Octets] = [ber.integer(version), recipient_infos, *encrypted]
+    elements: list[Octets] = [_version(version), recipient_infos, *encrypted]
     if cipher.aead:
         # authAttrs are not written: OpenSSL cannot read a message that has them
         oid = oids.AUTH_ENVELOPED_DATA
-        elements[0] = ber.integer(0)
+        elements[0] = _version(0)
         elements += ber.nest(ber.OCTET_STRING, [tag])
     return cast("B", content_info(oid, elements))
 

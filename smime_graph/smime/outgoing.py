@@ -85,7 +85,7 @@ class Outgoing:
     """
 
     __slots__ = (
-        *("_display", "_inner", "_intent", "_one", "_outer", "_protected", "_shown"),
+        *("_display", "_header", "_inner", "_intent", "_one", "_outer", "_protected"),
         *("at", "message", "policy"),
     )
 
@@ -102,7 +102,7 @@ class Outgoing:
         self._protected = b""
         self._intent: HeaderProtection | None = None
         self._display = ""
-        self._shown: list[HeaderField] | None = None  # what stands outside what is protected
+        self._header: bytes | None = None  # what stands outside what is protected
 
     @classmethod
     def of(
@@ -309,17 +309,20 @@ class Outgoing:
         self._intent = intent
         missing = missing_fields(self.message, self.at)
         added = [HeaderField(one.partition(b":")[0].decode(), one) for one in missing]
-        inside, self._protected = inner_fields([*to_protect(self._outer), *added])
-        self._shown = [*self._outside(), *added]
+        inside, above = inner_fields([*to_protect(self._outer), *added])
+        shown = [*self._outside(), *added]
+        self._protected = above
         if intent == "cipher":
             hidden: list[HeaderField] = []
             if confidentiality is not None:
-                self._shown, hidden = hidden_fields(self._shown, confidentiality)
+                shown, hidden = hidden_fields(shown, confidentiality)
                 self._display = display_lines(hidden)
             if hidden or self._one is not None:
-                inside, _ = inner_fields(to_protect(self._shown))
+                inside, above = inner_fields(to_protect(shown))
             self._protected += outer_records(inside)
         check_size(self._protected)
+        # what may stand inside as it is may stand outside, too
+        self._header = above if inside == shown else folded_fields(shown)
 
     def entity(self, *, clear: bool) -> bytes | Rope:
         """What goes inside, canonical: the MIME fields, those that are protected, and the body."""
@@ -355,9 +358,8 @@ class Outgoing:
 
     def assemble(self, entity: B) -> B:
         """The fields that stay outside, those that were missing, and the entity with its own."""
-        if self._shown is not None:
-            header = folded_fields(self._shown)
-        else:
+        header = self._header
+        if header is None:
             missing = missing_fields(self.message, self.at)
             header = b"".join([folded_fields(self._outside()), *missing])
         return cast("B", joined([header, b"MIME-Version: 1.0\r\n", entity]))
@@ -403,7 +405,7 @@ def _domain(message: Entity[D]) -> str:
 
 def as_octets(message: bytes | Message | Path | Readable) -> Data:
     """The message; a view where it is large."""
-    raw = _read(message)
+    raw = message if type(message) is bytes else _read(message)
     if len(raw) > LARGE:
         view = memoryview(raw)
         separator = re.match(rb"From [^\r\n]*\r?\n", view)
