@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import subprocess
 import sys
@@ -946,6 +947,32 @@ def test_both_clients_carry_an_outbox(place: Path | str, kind: str) -> None:
             done = asyncio.run(run())
     assert (done.sent, done.failed, done.queued, done.unknown, done.trouble) == (12, 0, 0, 0, None)
     assert sorted(graph.delivered) == sorted(map(message, range(12)))
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_run_keeps_nothing_of_what_it_has_carried(place: Path | str, kind: str) -> None:
+    held: list[int] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        held.append(sum(type(one) is Carried for one in gc.get_objects()))
+        return httpx.Response(202)
+
+    transport: Any = httpx.MockTransport(handler)
+    with Outbox(place) as outbox:
+        for number in range(12):
+            outbox.add(message(number), via="sendmail")
+        if kind == "sync":
+            with GraphClient("t", transport=transport) as client:
+                done = outbox.run(client)
+        else:
+
+            async def run() -> Any:
+                async with AsyncGraphClient("t", transport=transport) as client:
+                    return await outbox.run_async(client)
+
+            done = asyncio.run(run())
+    assert done.sent == 12
+    assert max(held) - held[0] <= 4  # as many as there are workers
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
