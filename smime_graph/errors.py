@@ -50,6 +50,7 @@ Remedy: TypeAlias = Literal[
     "send-draft",
     "sender",
     "size",
+    "smtp-host",
     "trust",
     "unseal",
     "unseal-others",

@@ -109,6 +109,7 @@ _HINTS: dict[Remedy, str] = {
     "root": "if you believe its root, name it: --trust FILE; another may have the same name",
     "trust": "name the roots that you believe: --trust FILE",
     "size": TOO_LARGE,
+    "smtp-host": "name the host, and the port, of a service that has it: --smtp-host HOST:PORT",
     "sender": "if the signer is right, say so: --sender ADDRESS",
     "unseal": "use unseal --identity FILE",
     "wait": "look into the inbox and the junk folder, or give it more --wait",

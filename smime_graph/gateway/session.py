@@ -35,6 +35,7 @@ _CALLS = {"*": 2000, "RCPT": 20_000, "AUTH": 3, "NOOP": 100, "VRFY": 10, "HELP":
 # no SMTP: a browser is made to send a message by a page that somebody wrote
 _OF_BROWSERS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE")
 
+
 log = logging.getLogger("smime_graph")
 
 
@@ -184,6 +185,11 @@ class Session(SMTP):
     def _reset_timeout(self, duration: float | None = None) -> None:
         if not self._is_stranger or self._timeout_handle is None:
             super()._reset_timeout(duration)
+
+    async def smtp_MAIL(self, arg: str | None) -> None:  # noqa: N802 - aiosmtpd's name
+        # who handed it to the client says nothing here, and must not be refused (RFC 4954 5)
+        words = [one for one in (arg or "").split(" ") if not one.upper().startswith("AUTH=")]
+        await super().smtp_MAIL(" ".join(words) or None)
 
     def be_patient(self) -> None:
         """It has signed in."""

@@ -28,7 +28,7 @@ import anyio
 import anyio.from_thread
 
 from ..arguments import checked
-from ..errors import GraphError, GraphUnreachable, MalformedMessage, UsageError
+from ..errors import GraphError, GraphUnreachable, Hint, MalformedMessage, UsageError
 from ._answers import printable, without_secret
 from ._envelope import Envelope, envelope
 from ._http import certificates
@@ -45,6 +45,7 @@ SCOPE = "https://outlook.office365.com/.default"
 _WHERE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.-]{1,253}))(?::(\d{1,5}))?")
 _USER = re.compile(r"[^\s\x00-\x1f\x7f]{1,320}")
 _TEXT = 400  # characters of what a server says
+_ANOTHER = Hint("name the host, and the port, of a service that has it: host=", "smtp-host")
 _GOODBYE = 5.0  # seconds for an answer that changes nothing
 
 
@@ -160,7 +161,7 @@ class _Talk:
         if not client.supports_extension("starttls"):
             raise GraphError(
                 f"{self._host} offers no STARTTLS, so it is given no token",
-                hint="name the host and port of a submission service: --smtp-host, host=",
+                hint=_ANOTHER,
             )
         self._doing = "STARTTLS"
         await client.starttls()
@@ -169,7 +170,7 @@ class _Talk:
         if "xoauth2" not in client.server_auth_methods:
             raise GraphError(
                 f"{self._host} offers no XOAUTH2, the one way to sign in with a token",
-                hint="name the host and port of a submission service: --smtp-host, host=",
+                hint=_ANOTHER,
             )
         options = self._options()
         self._token = await tokens.token_async()

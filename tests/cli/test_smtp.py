@@ -8,10 +8,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from smime_graph import Identity, TrustStore, unseal
+from smime_graph.cli import graph_client
 from tests.smtp import TOKEN, Service, serving
 
 from .conftest import MESSAGE, Run, start
@@ -62,6 +64,22 @@ def test_a_token_comes_from_the_environment_too(call: Run, service: Service) -> 
     env = {"SMIME_GRAPH_SMTP_TOKEN": TOKEN, "SMIME_GRAPH_USER": "shared@contoso.com"}
     assert call("send", "m.eml", "--via", "smtp", env=env).status == 0
     assert service.users == ["shared@contoso.com"]
+
+
+def test_a_credential_is_asked_for_a_token_of_its_own(
+    call: Run, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    class Credential:
+        def get_token(self, *scopes: str, **_: object) -> object:
+            asked.extend(scopes)
+            return SimpleNamespace(token=TOKEN, expires_on=4e9)
+
+    monkeypatch.setattr(graph_client, "azure", Credential)
+    result = call("send", "m.eml", "--via", "smtp", "--auth", "azure", "--token-file", "token")
+    assert result.status == 0, result.err
+    assert asked == ["https://outlook.office365.com/.default"]
 
 
 def test_each_person_in_bcc_gets_a_message_of_their_own(

@@ -72,6 +72,28 @@ def test_the_envelope_says_who_writes_where_the_message_does_not(start: Start) -
     assert Entity(gateway.stored()[1]).get("From") == "alice@contoso.com"
 
 
+def test_what_clients_say_beside_an_address_is_understood(start: Start) -> None:
+    gateway = start()
+    options = ["SIZE=500", "AUTH=<>", "BODY=8BITMIME", "auth=alice+3Dx@contoso.com"]
+    with gateway.connect() as client:
+        client.ehlo("test")
+        assert client.mail("alice@contoso.com", options)[0] == 250
+        assert client.rset()[0] == 250
+        assert client.mail("alice@contoso.com", ["X=1"])[0] == 555
+    with gateway.connect() as client:  # an old device
+        client.helo("test")
+        client.mail("alice@contoso.com")
+        client.rcpt("bob@contoso.com")
+        assert client.data(mail())[0] == 250
+
+
+def test_who_gets_a_bounce_need_not_be_said(start: Start) -> None:
+    gateway = start()
+    assert gateway.send(mail(), sender="").startswith("250 ")
+    said = gateway.send("To: bob@contoso.com\r\n\r\nx\r\n", sender="")
+    assert said.startswith("554 5.6.0 ")
+
+
 @pytest.mark.parametrize(
     ("raw", "to", "answer"),
     [
