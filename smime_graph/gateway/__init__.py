@@ -10,7 +10,7 @@ the outbox's rules hold (see `graph.outbox`). What is refused is refused while i
 - A message that comes again, because its answer was lost, is the same message: its Message-ID, and
   those of its copies, are what they were.
 - Whoever is not on this machine has to sign in, under TLS.
-- No password, no content and no address of a message is in a log, nor is what aiosmtpd would log.
+- No password and no content of a message is in a log; what aiosmtpd would log is not.
 
 `session` is the one module that knows aiosmtpd, which the extra `smtp` brings.
 """

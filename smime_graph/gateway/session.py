@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 from aiosmtpd.smtp import MISSING, SMTP, AuthResult, Envelope
 from aiosmtpd.smtp import Session as Talk
@@ -37,6 +37,8 @@ _OF_BROWSERS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "CON
 
 
 log = logging.getLogger("smime_graph")
+
+T = TypeVar("T")
 
 
 class TooLarge(MalformedMessage):
@@ -96,12 +98,24 @@ class Handler:
     async def _take(self, server: Session, session: Talk, envelope: Envelope) -> str:
         server.is_storing = True
         try:
-            async with self._slots:
-                return await asyncio.to_thread(self._store, session, envelope)
+            return await self._in_turn(self._store, session, envelope)
         finally:
             server.is_storing = False
             if self.is_stopping:
                 asyncio.get_running_loop().call_soon(server.hang_up)  # the answer goes out first
+
+    async def _in_turn(self, work: Callable[..., T], *given: Any) -> T:
+        """Done in a thread. Who leaves meanwhile makes no room for more before it is done."""
+        await self._slots.acquire()
+        done = asyncio.get_running_loop().run_in_executor(None, work, *given)
+
+        def leave(one: asyncio.Future[T]) -> None:
+            self._slots.release()
+            if not one.cancelled():
+                one.exception()  # somebody may be there to be told, or nobody
+
+        done.add_done_callback(leave)
+        return await asyncio.shield(done)
 
     def _store(self, session: Talk, envelope: Envelope) -> str:
         user = session.auth_data if isinstance(session.auth_data, User) else None
@@ -138,8 +152,7 @@ class Handler:
         users = self.rules.users
         if len(given) != 2 or users is None:
             return AuthResult(success=False, handled=True)  # it was answered already
-        async with self._slots:
-            user = await asyncio.to_thread(users.verify, *given)
+        user = await self._in_turn(users.verify, *given)
         if user is None:
             log.warning("somebody could not sign in")
             return AuthResult(success=False, handled=False)

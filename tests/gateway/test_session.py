@@ -206,6 +206,34 @@ def test_recipients_and_commands_are_bounded(start: Start, monkeypatch: pytest.M
         assert client.noop()[0] == 421
 
 
+def test_who_leaves_before_the_answer_makes_no_room_for_more(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "_AT_ONCE", 2)
+    gateway = start()
+    at_once: list[int] = [0]
+    most: list[int] = []
+
+    def slowly(*_: Any, **__: Any) -> Any:
+        at_once[0] += 1
+        most.append(at_once[0])
+        time.sleep(0.2)
+        at_once[0] -= 1
+        raise OSError("no room")
+
+    monkeypatch.setattr(gateway.outbox, "add_all", slowly, raising=False)
+    text = "EHLO x\r\nMAIL FROM:<alice@contoso.com>\r\nRCPT TO:<bob@contoso.com>\r\nDATA\r\n"
+    for _ in range(6):
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as client:
+            client.sendall(text.encode() + mail().encode() + b".\r\n")
+            received = b""
+            while b"\r\n354 " not in received:
+                received += client.recv(4096)
+            time.sleep(0.05)
+    assert gateway.send(mail()).startswith("451 ")
+    assert max(most) == 2
+
+
 def test_who_says_nothing_is_hung_up_on(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "_PATIENCE", 0.3)
     gateway = start()
