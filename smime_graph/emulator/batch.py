@@ -22,6 +22,17 @@ from .refusal import Refusal
 
 LIMIT = 20
 
+ANSWER_LIMIT = 32 * 1024 * 1024  # after so many octets no further request is carried out
+
+# general knowledge
+_FAILED = Refusal(424, "FailedDependency", "A request that this one depends on failed.")
+_TOO_MUCH = Refusal(  # ours
+    503,
+    "ErrorServerBusy",
+    "The answers to the requests before this one are too long.",
+    headers=(("Retry-After", "1"),),
+)
+
 Run = Callable[[Request], Response]
 
 
@@ -32,15 +43,19 @@ class _Step:
     after: tuple[str, ...]
 
 
-def answer(request: Request, version: str, *, run: Run, failed: Callable[[], Response]) -> Response:
-    """Answer a batch: `run` answers one request, `failed` is the answer to one that has to follow
-    one that was refused.
-    """
+def answer(
+    request: Request, version: str, *, run: Run, refuse: Callable[[Refusal], Response]
+) -> Response:
+    """Answer a batch: `run` answers one request, `refuse` makes the answer of a refusal."""
     steps = _read(request, version)
     done: dict[str, Response] = {}
     for step in _in_order(steps):
-        refused = any(done[one].status >= 400 for one in step.after)
-        done[step.id] = failed() if refused else run(step.request)
+        if any(done[one].status >= 400 for one in step.after):
+            done[step.id] = refuse(_FAILED)
+        elif sum(len(one.body) for one in done.values()) > ANSWER_LIMIT:
+            done[step.id] = refuse(_TOO_MUCH)
+        else:
+            done[step.id] = run(step.request)
     return json_response(200, {"responses": [_shown(one, done[one]) for one in done]})
 
 
@@ -99,7 +114,10 @@ def _body(value: Any) -> bytes:
     if value is None:
         return b""
     if not isinstance(value, str):
-        return json.dumps(value).encode()
+        try:
+            return json.dumps(value).encode()
+        except RecursionError:
+            raise _invalid() from None
     text = value.translate(str.maketrans("-_", "+/")).rstrip("=")
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)

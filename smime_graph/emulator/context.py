@@ -15,6 +15,7 @@ from .mime import Summary, text_of
 from .records import Account, Item
 from .refusal import Refusal
 from .store import Store
+from .throttle import Throttle
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Rules:
     rewrite_headers: bool
     breaks_auth_enveloped: bool
     clock: Callable[[], float]
+    throttle: Throttle | None
 
 
 _IMMUTABLE = re.compile(r'\bIdType\s*=\s*"?ImmutableId\b', re.I)

@@ -10,6 +10,7 @@ from . import attachments
 from .context import Call, account_for, context_of, folder_for, item_for, shown
 from .exchange import json_response
 from .extended import properties_of
+from .headers import header_fields
 from .odata import Binary, Expression, Path, Value, matches
 from .query import (
     Listing,
@@ -28,6 +29,7 @@ from .refusal import Refusal
 from .search import parse_search
 
 _SINGLE, _MULTI = "singleValueExtendedProperties", "multiValueExtendedProperties"
+_HEADERS = "internetMessageHeaders"
 _CHUNK = 200  # messages that are looked at before the next ones are read
 _EXPAND_LIMIT = 16 * 1024 * 1024  # octets of messages whose parts are shown on one page
 
@@ -158,6 +160,8 @@ def _shown(
 ) -> dict[str, Any]:
     """A message with what is selected of it, and what is expanded."""
     answer = only(shown(call, account, item), selected)
+    if selected is not None and _HEADERS in selected:  # which are given on request alone
+        answer[_HEADERS] = _headers(call.store.raw(item))
     for name, options in expanded.items():
         if name == "attachments":
             check_expanded(options, frozenset({"$select"}))
@@ -174,6 +178,13 @@ def _shown(
         if kept := expanded_properties(kind, options, found):
             answer[kind] = kept
     return answer
+
+
+def _headers(raw: bytes) -> list[dict[str, str]]:
+    return [
+        {"name": raw[one.start : one.start + len(one.name)].decode("ascii"), "value": one.value}
+        for one in header_fields(raw)[0]
+    ]
 
 
 def expanded_properties(

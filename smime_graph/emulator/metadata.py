@@ -28,6 +28,7 @@ _PARAMETERS = {
 }
 _COMPLEX = {
     "emailAddress": {"name": "Edm.String", "address": "Edm.String"},
+    "internetMessageHeader": {"name": "Edm.String", "value": "Edm.String"},
     "recipient": {"emailAddress": "graph.emailAddress"},
     "itemBody": {"contentType": "Edm.String", "content": "Edm.String"},
     "dateTimeTimeZone": {"dateTime": "Edm.String", "timeZone": "Edm.String"},
@@ -49,6 +50,7 @@ _MESSAGE = {
     "sentDateTime": "Edm.DateTimeOffset",
     "hasAttachments": "Edm.Boolean",
     "internetMessageId": "Edm.String",
+    "internetMessageHeaders": "Collection(graph.internetMessageHeader)",
     "subject": "Edm.String",
     "bodyPreview": "Edm.String",
     "importance": "Edm.String",

@@ -131,8 +131,14 @@ def _dispatch(
         raise Refusal(  # the text is GD#13865's
             403, "ErrorAccessDenied", "Access is denied. Check credentials and try again."
         )
-    with store.transaction(write=request.method != "GET" or rules.open_mailboxes):
-        response = endpoint.handler(call)
+    transaction = store.transaction(write=request.method != "GET" or rules.open_mailboxes)
+    if rules.throttle is None or takes_pieces:
+        with transaction:
+            response = endpoint.handler(call)
+    else:
+        who = headers.get("authorization"), (call.principal or "").lower()
+        with rules.throttle.admitted(hash(who), len(request.body)), transaction:
+            response = endpoint.handler(call)
     if call.immutable:
         call.applied.insert(0, "IdType=ImmutableId")  # spelled as in js#297
     if call.applied:
@@ -149,8 +155,7 @@ def _batch(
     if len(request.body) > rules.request_limit:
         raise Refusal(413, "BadRequest", "The maximum request length supported is 4MB.")
 
-    def failed() -> Response:  # general knowledge
-        refusal = Refusal(424, "FailedDependency", "A request that this one depends on failed.")
+    def refuse(refusal: Refusal) -> Response:
         request_id = str(uuid.uuid4())
         return refused(
             refusal, now=rules.clock(), request_id=request_id, client_request_id=request_id
@@ -159,7 +164,7 @@ def _batch(
     def run(one: Request) -> Response:
         return handle(store, rules, one, sent_items_delay=sent_items_delay)
 
-    return batch.answer(request, version, run=run, failed=failed)
+    return batch.answer(request, version, run=run, refuse=refuse)
 
 
 def _segments(path: str) -> list[str]:

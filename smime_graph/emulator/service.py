@@ -27,6 +27,7 @@ from .records import Account, Item, Outbound
 from .refusal import Refusal
 from .routes import handle, is_good_token, refused
 from .store import Store
+from .throttle import Throttle
 from .web import Examine, Inbox
 
 if TYPE_CHECKING:
@@ -198,6 +199,8 @@ class Emulator:
     `rewrite_headers`: lose header fields on delivery as users of Graph have reported it.
     `auth_enveloped`: whether authEnveloped-data arrives as it was sent, or as an attachment
     ("broken"), as users have reported as well.
+    `throttles`: refuse (429) more than four requests at once, 10,000 in ten minutes or 150 MB in
+    five, of one token to one mailbox.
     `examine`: what `serve` shows of a message beside what Graph shows: its S/MIME, of which nothing
     is known here. `clock`: Unix seconds.
 
@@ -221,6 +224,7 @@ class Emulator:
         reply_headers: Literal["union", "ignore"] = "union",
         rewrite_headers: bool = False,
         auth_enveloped: Literal["kept", "broken"] = "kept",
+        throttles: bool = False,
         examine: Examine | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -248,6 +252,7 @@ class Emulator:
             rewrite_headers=rewrite_headers,
             breaks_auth_enveloped=auth_enveloped == "broken",
             clock=clock,
+            throttle=Throttle(clock) if throttles else None,
         )
         self._store = Store(data)
         self._examine = examine

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from smime_graph.emulator import Emulator
+from smime_graph.emulator import Emulator, batch
 
 Mail = Callable[..., bytes]
 
@@ -122,3 +122,21 @@ def test_the_token_is_that_of_the_batch(
     other = {**STEP, "headers": {"authorization": "Bearer bad"}}
     assert ask(connect(emulator, token="good"), other)["1"]["status"] == 401
     assert connect(emulator, token="bad").post("/$batch", json={}).status_code == 401
+
+
+def test_a_batch_is_no_way_to_an_endless_answer(
+    emulator: Emulator, client: httpx.Client, mail: Mail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "ANSWER_LIMIT", 50_000)
+    planted = emulator.mailbox("alice@contoso.com").put(mail("x" * 30_000))
+    step = f"/me/messages/{planted.id}/$value"
+    answers = ask(client, *(get(str(n), step) for n in range(4)))
+    assert [one["status"] for one in answers.values()] == [200, 200, 503, 503]
+
+
+def test_a_body_of_any_depth_is_answered(client: httpx.Client) -> None:
+    for depth in (100, 900, 980, 990, 5000):
+        body = "[" * depth + "]" * depth
+        step = '{"id": "1", "method": "POST", "url": "/me/sendMail", "body": ' + body + "}"
+        answer = client.post("/$batch", content=f'{{"requests": [{step}]}}')
+        assert answer.status_code in (200, 400)

@@ -604,6 +604,17 @@ def test_messages_are_found_by_their_internet_message_id(
     assert missing.json()["value"] == []
 
 
+def test_header_fields_are_shown_on_request(
+    emulator: Emulator, client: httpx.Client, mail: Mail
+) -> None:
+    planted = emulator.mailbox("alice@contoso.com").put(mail(x_odd="a\r\n b"))
+    path = f"/me/messages/{planted.id}"
+    assert "internetMessageHeaders" not in client.get(path).json()
+    shown = client.get(f"{path}?$select=internetMessageHeaders").json()["internetMessageHeaders"]
+    assert {"name": "X-Odd", "value": "a b"} in shown
+    assert [one["name"] for one in shown] == ["From", "To", "Subject", "Message-Id", "X-Odd"]
+
+
 def test_pages_follow_one_another_without_gap_or_repetition(
     emulator: Emulator, client: httpx.Client, mail: Mail, clock: Clock
 ) -> None:

@@ -420,4 +420,5 @@ def test_every_property_of_an_answer_is_in_the_metadata(client: httpx.Client) ->
         for p in metadata.findall(f".//{EDM}EntityType[@Name='{name}']/{EDM}Property")
     }
     answer = client.get(f"{GRAPH}/me/messages/{ANSWERED_ID}").json()
-    assert {name for name in answer if not name.startswith("@")} == declared
+    on_request = {"internetMessageHeaders"}
+    assert {name for name in answer if not name.startswith("@")} == declared - on_request
