@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from .graph import DeltaPage as DeltaPage
     from .graph import Folder as Folder
     from .graph import GraphClient as GraphClient
+    from .graph import GraphLimits as GraphLimits
     from .graph import MailboxContact as MailboxContact
     from .graph import MessageRef as MessageRef
     from .graph import Outbox as Outbox
@@ -234,6 +235,7 @@ _HOME = {
         "DeltaPage",
         "Folder",
         "GraphClient",
+        "GraphLimits",
         "MailboxContact",
         "MessageRef",
         "Outbox",

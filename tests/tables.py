@@ -77,6 +77,7 @@ TITLES = {
     6211: "Algorithm protection attribute",
     6531: "Internationalised mail by SMTP",
     6532: "Internationalized header fields",
+    6749: "The OAuth 2.0 Authorization Framework",
     6854: "Groups in From and Sender",
     6960: "OCSP",
     7240: "Prefer Header for HTTP",

@@ -27,6 +27,7 @@ from smime_graph import (
     AsyncGraphClient,
     Contact,
     GraphClient,
+    GraphLimits,
     Identity,
     Password,
     Policy,
@@ -318,6 +319,7 @@ class _Calls:
 
     def clients(self) -> dict[str, Call]:
         return {
+            "GraphLimits": Call(GraphLimits, {}),
             "GraphClient": Call(GraphClient, {"credential": "token"}),
             "AsyncGraphClient": Call(AsyncGraphClient, {"credential": "token"}),
         }

@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._client import AsyncGraphClient, GraphClient
+    from ._pace import GraphLimits
     from .auth import TokenSource
     from .models import DeltaPage, Folder, MailboxContact, MessageRef, Page, StoredMessage
     from .outbox import Outbox, OutboxAttempt, OutboxMessage, OutboxRun
@@ -45,6 +46,7 @@ __all__ = [
     "DeltaPage",
     "Folder",
     "GraphClient",
+    "GraphLimits",
     "MailboxContact",
     "MessageRef",
     "Outbox",
@@ -63,6 +65,7 @@ _HOMES = {
     "DeltaPage": ".models",
     "Folder": ".models",
     "GraphClient": "._client",
+    "GraphLimits": "._pace",
     "MailboxContact": ".models",
     "MessageRef": ".models",
     "Outbox": ".outbox",

@@ -97,6 +97,10 @@ def refused(answer: Response, *, host: str, hint: str | None = None) -> GraphRef
     if 300 <= answer.status < 400:
         code, message = "redirect", "Graph answers with a redirect, which is not followed"
         hint = hint or f"the token is for {host} alone: set the url to where the service really is"
+    if answer.status == 401 and claims_of(answer) is not None:
+        hint = (
+            hint or "sign in again: Graph demands what this token does not say (a claims challenge)"
+        )
     hint = hint or _HINTS.get(code) or _HINTS_BY_STATUS.get(answer.status)
     return GraphRefused(
         answer.status,
@@ -307,6 +311,26 @@ def changes(answer: Response) -> tuple[list[object], tuple[str, ...], str | None
     return there, tuple(one["id"] for one in removed if _is_id(one.get("id"))), following, final
 
 
+# "How to use Continuous Access Evaluation enabled APIs": error and claims among the parameters of a
+# Bearer challenge, the latter in base64
+_CLAIMS = re.compile(r'\bclaims="([A-Za-z0-9+/_=-]{1,8192})"')
+
+
+def claims_of(answer: Response) -> str | None:
+    """The claims that a 401 demands, as JSON; None where it demands none, or nobody can read."""
+    challenge = answer.headers.get("www-authenticate", "")
+    found = _CLAIMS.search(challenge)
+    if found is None or "insufficient_claims" not in challenge:
+        return None
+    text = found[1].rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        claims = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+        decoded = claims.decode("ascii")
+    except ValueError:
+        return None
+    return decoded if isinstance(_json(claims), dict) else None
+
+
 def retry_after(answer: Response) -> float | None:
     """The seconds an answer asks us to wait (RFC 9110 10.2.3: seconds or a date), None without."""
     text = answer.headers.get("retry-after", "").strip()
@@ -325,11 +349,14 @@ def retry_after(answer: Response) -> float | None:
 
 def shown(answer: Response, text: str, *, limit: int) -> str:
     """Text of an answer, fit for a message of ours: printable, short, and without our token."""
-    return printable(without_secret(text[:_SHOWN], answer.token), limit=limit)
+    known = _AUTH_TOKEN.sub(r"\1***", text[:_SHOWN])
+    return printable(without_secret(known, answer.token), limit=limit)
 
 
 # Of a text that may be shown, characters; of a token that must not be, so many in a row.
 _SHOWN, _PIECE = 8192, 10
+# the address of an upload session holds the right to it ("Attach large files")
+_AUTH_TOKEN = re.compile(r"(?i)(authtoken(?:=|%3D))[^\s&\"'<>]+")
 
 
 def without_secret(text: str, secret: str | None) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 import time
 import typing
 from collections.abc import Awaitable, Callable, Coroutine
@@ -22,7 +23,8 @@ from .. import deadlines
 from ..errors import GraphError, UsageError
 from . import _delta, _flows, _http
 from ._mailbox import Cloud, Mailbox, Wire, mailbox, seconds
-from ._wire import Effect, Flow, NeedToken, NoAnswer, OnDisk, Pause, Request
+from ._pace import EXCHANGE, GraphLimits, Pace, mailbox_of
+from ._wire import Effect, Flow, NeedToken, NoAnswer, OnDisk, Pause, Request, Response
 from .auth import Credential, TokenSource
 
 P = ParamSpec("P")
@@ -89,12 +91,16 @@ class _Operations:
         *,
         timeout: float,
         deadline: float,
+        limits: GraphLimits,
     ) -> None:
+        if not isinstance(limits, GraphLimits):
+            raise UsageError(f"limits is {type(limits).__name__}, wanted GraphLimits")
         self._mailbox = box
         self._timeout = seconds(timeout, what="timeout")
         self._deadline = seconds(deadline, what="deadline")
         self._tokens = TokenSource(credential, scope=box.scope, clock=clock)
         self._clock, self._ticks = clock, _ticks(clock)
+        self._limits, self._pace = limits, Pace(limits, self._ticks)
 
     def __repr__(self) -> str:
         box = self._mailbox
@@ -137,8 +143,9 @@ class GraphClient(_Operations):
     wait on the line; `deadline` for a call as a whole, with all its attempts, waits and look-ups
     (only a resolver or a credential of yours can outlast it). What has no answer by then is not
     known to be done, and said to be so. `retries` is the number of further attempts where one is
-    safe. `transport`, `clock` (Unix seconds) and `sleep` are for tests and for the emulator. Raises
-    UsageError for settings that make no sense.
+    safe, `limits` what is asked of a mailbox at once and in a time. `transport`, `clock` (Unix
+    seconds) and `sleep` are for tests and for the emulator. Raises UsageError for settings that
+    make no sense.
     """
 
     def __init__(
@@ -153,6 +160,7 @@ class GraphClient(_Operations):
         timeout: float = 30.0,
         deadline: float = 300.0,
         retries: int = 4,
+        limits: GraphLimits = EXCHANGE,
         transport: httpx.BaseTransport | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
@@ -160,8 +168,9 @@ class GraphClient(_Operations):
         box = mailbox(
             user=user, url=url, cloud=cloud, wire=wire, size_limit=size_limit, retries=retries
         )
-        self._set_up(box, credential, clock, timeout=timeout, deadline=deadline)
+        self._set_up(box, credential, clock, timeout=timeout, deadline=deadline, limits=limits)
         self._sleep = sleep
+        self._places: dict[str, threading.BoundedSemaphore] = {}
         self._http = _http.Client(transport=transport, **_http.settings(box, transport))
         deadlines.bound(self._http)
 
@@ -203,9 +212,25 @@ class GraphClient(_Operations):
         if self._http.is_closed:
             raise _closed()
         if isinstance(effect, NeedToken):
-            return self._tokens.token(effect.rejected)
+            return self._tokens.token(effect.rejected, claims=effect.claims)
         if isinstance(effect, Pause):
             return self._sleep(deadlines.until(effect.seconds, end))
+        name = mailbox_of(effect)
+        place = self._places.get(name) or self._places.setdefault(
+            name, threading.BoundedSemaphore(self._limits.at_once)
+        )
+        if not place.acquire(timeout=max(0.0, end - time.monotonic())):
+            return NoAnswer("no", _FULL)
+        try:
+            while wait := self._pace.wait(name, effect):
+                if time.monotonic() + wait >= end:
+                    return NoAnswer("no", _later(wait))
+                self._sleep(wait)
+            return self._exchange(effect, end)
+        finally:
+            place.release()
+
+    def _exchange(self, effect: Request, end: float) -> Response | NoAnswer:
         reading = _http.Reading(effect, self._clock, self._ticks, self._timeout, end)
         if reading.is_late():
             return NoAnswer("no", _http.OVER)
@@ -247,6 +272,7 @@ class AsyncGraphClient(_Operations):
         timeout: float = 30.0,
         deadline: float = 300.0,
         retries: int = 4,
+        limits: GraphLimits = EXCHANGE,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -254,8 +280,9 @@ class AsyncGraphClient(_Operations):
         box = mailbox(
             user=user, url=url, cloud=cloud, wire=wire, size_limit=size_limit, retries=retries
         )
-        self._set_up(box, credential, clock, timeout=timeout, deadline=deadline)
+        self._set_up(box, credential, clock, timeout=timeout, deadline=deadline, limits=limits)
         self._sleep = sleep
+        self._places: dict[str, anyio.Semaphore] = {}
         self._http = _http.AsyncClient(transport=transport, **_http.settings(box, transport))
         deadlines.bound(self._http)
 
@@ -297,9 +324,30 @@ class AsyncGraphClient(_Operations):
         if self._http.is_closed:
             raise _closed()
         if isinstance(effect, NeedToken):
-            return await self._tokens.token_async(effect.rejected)
+            return await self._tokens.token_async(effect.rejected, claims=effect.claims)
         if isinstance(effect, Pause):
             return await self._sleep(deadlines.until(effect.seconds, end))
+        name = mailbox_of(effect)
+        place = self._places.get(name) or self._places.setdefault(
+            name, anyio.Semaphore(self._limits.at_once)
+        )
+        try:
+            place.acquire_nowait()
+        except anyio.WouldBlock:
+            with anyio.move_on_after(end - time.monotonic()) as scope:
+                await place.acquire()
+            if scope.cancelled_caught:
+                return NoAnswer("no", _FULL)
+        try:
+            while wait := self._pace.wait(name, effect):
+                if time.monotonic() + wait >= end:
+                    return NoAnswer("no", _later(wait))
+                await self._sleep(wait)
+            return await self._exchange(effect, end)
+        finally:
+            place.release()
+
+    async def _exchange(self, effect: Request, end: float) -> Response | NoAnswer:
         reading = _http.Reading(effect, self._clock, self._ticks, self._timeout, end)
         if reading.is_late():
             return NoAnswer("no", _http.OVER)
@@ -325,6 +373,13 @@ class AsyncGraphClient(_Operations):
 def _ticks(clock: Callable[[], float]) -> Callable[[], float]:
     """What tells how long something took: a clock that nobody sets, unless the caller has one."""
     return time.monotonic if clock is time.time else clock
+
+
+_FULL = "the deadline of the call is over: as many requests as may be are being made at once"
+
+
+def _later(seconds: float) -> str:
+    return f"the limit of requests or uploads is reached, and there is room in {seconds:.0f} s"
 
 
 def _closed() -> UsageError:

@@ -8,6 +8,7 @@ message, are in `outbox`.
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 from collections.abc import Callable, Collection
@@ -23,6 +24,8 @@ from ._sending import Sending
 from ._settle import Seen, Sent
 from ._wire import Flow, OnDisk, Request, Response
 from .models import MessageRef
+
+log = logging.getLogger("smime_graph")
 
 # Seconds between two looks for a message of which nobody knows whether it was sent; then the last.
 LOOKS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -441,6 +444,10 @@ class _Courier:
             hold=hold,
         )
         yield OnDisk(finish)
+        log.info(
+            "message %d of the outbox (%s) is %s%s",
+            *(self._row.id, self._row.message_id, state, f": {error}" if error else ""),
+        )
         return Carried(self._row.id, state, trouble)
 
 

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import uuid
 from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
+from urllib.parse import urlsplit
 
 from ..errors import GraphError, GraphThrottled, GraphUnreachable
 from . import _answers
 from ._mailbox import Mailbox
 from ._sending import Sending
-from ._wire import ERROR_BODY_LIMIT, Flow, NeedToken, NoAnswer, OnDisk, Pause, Request, Response
+from ._wire import (
+    ERROR_BODY_LIMIT,
+    SENDS,
+    Flow,
+    NeedToken,
+    NoAnswer,
+    OnDisk,
+    Pause,
+    Request,
+    Response,
+)
+
+log = logging.getLogger("smime_graph")
 
 # Seconds. We wait so long when asked to; Exchange's windows are 5 and 10 minutes ("Throttling
 # limits").
@@ -23,11 +37,12 @@ _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 30.0
 # lost answer be settled. The preference must be on every request ("Get immutable identifiers").
 HEADERS = {"Prefer": 'IdType="ImmutableId"'}
 
-_SENDS = frozenset({"sendMail", "reply", "replyAll", "forward", "send"})
-
 
 def ask(request: Request, *, sending: Sending | None = None) -> Flow[Response | NoAnswer]:
     """One request with a token; a 401 gets one new token and one more try.
+
+    Where it demands claims ("Claims challenges": continuous access evaluation), they are told to
+    whoever gives tokens.
 
     Safe for a send as well: 401 is decided before anything is carried out. What the request means
     for a message on its way is noted in `sending`.
@@ -35,7 +50,12 @@ def ask(request: Request, *, sending: Sending | None = None) -> Flow[Response | 
     token: str = yield NeedToken()
     answer = yield from _once(request, token, sending)
     if isinstance(answer, Response) and answer.status == 401:
-        fresh: str = yield NeedToken(rejected=token)
+        claims = _answers.claims_of(answer)
+        log.info(
+            "the token was refused%s; another one is asked for once",
+            "" if claims is None else ", and claims are demanded",
+        )
+        fresh: str = yield NeedToken(rejected=token, claims=claims)
         if fresh != token:
             answer = yield from _once(request, fresh, sending)
     return answer
@@ -56,6 +76,9 @@ def _once(request: Request, token: str, sending: Sending | None) -> Flow[Respons
         answer = replace(answer, token=token, client_request_id=name)
     else:
         answer = replace(answer, client_request_id=name)
+    if log.isEnabledFor(logging.DEBUG):
+        path = urlsplit(request.url).path  # what stands behind it may be a secret
+        log.debug("%s %s: %s (client-request-id %s)", request.method, path, _said(answer), name)
     if sending is not None:
         sending.date = _answers.date_of(answer) if isinstance(answer, Response) else None
         if _nothing_was_done(answer):
@@ -106,14 +129,23 @@ def attempt(
             break
         if sending is not None and turned_away:
             sending.repeated = True
-        yield Pause(min(wait, LONGEST_WAIT + 1.0))
+        wait = min(wait, LONGEST_WAIT + 1.0)
+        log.info(
+            "attempt %d of %d: %s; the next one in %.1f s (client-request-id %s)",
+            *(attempt + 1, box.retries + 1, _said(answer), wait, answer.client_request_id),
+        )
+        yield Pause(wait)
     return answer
+
+
+def _said(answer: Response | NoAnswer) -> str:
+    return answer.reason if isinstance(answer, NoAnswer) else _answers.describe(answer)
 
 
 def _throttled(
     request: Request, answer: Response | NoAnswer, *, wait: float, attempts: int
 ) -> GraphThrottled:
-    got = _answers.describe(answer) if isinstance(answer, Response) else answer.reason
+    got = _said(answer)
     # A gateway that turns something away may have passed it on.
     idle = request.method == "GET" or _nothing_was_done(answer)
     hint = "try again after that time, with fewer requests at once"
@@ -176,7 +208,7 @@ def get(box: Mailbox, *path: str, **query: str) -> Request:
 
 def post(box: Mailbox, *path: str, kind: str | None = None, body: bytes = b"") -> Request:
     headers = {**HEADERS, "Content-Type": kind} if kind else HEADERS
-    if path[-1] in _SENDS:  # what comes with a 202 tells nothing
+    if path[-1] in SENDS:  # what comes with a 202 tells nothing
         return Request("POST", box.at(*path), headers, body, limit=ERROR_BODY_LIMIT)
     return Request("POST", box.at(*path), headers, body)  # the message in the answer may be large
 

@@ -217,8 +217,8 @@ def settings(box: Mailbox, transport: object) -> dict[str, Any]:
     return {
         "verify": certificates() if transport is None else True,
         "follow_redirects": False,
-        # Exchange serves 4 requests of an app at once, and throttles more ("Throttling limits").
-        "limits": httpx.Limits(max_connections=4),
+        # how many are at once is said for each mailbox (`_pace`), and a client may serve several
+        "limits": httpx.Limits(max_connections=None, max_keepalive_connections=20),
         # A proxy from the environment is for the world outside; over http on loopback it would read
         # the token.
         "trust_env": not box.loopback,

@@ -8,6 +8,7 @@ disk, whatever its own setting of `synchronous_commit` is.
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 import time
@@ -56,6 +57,8 @@ _STEPS: tuple[str, ...] = (
     ALTER TABLE messages ADD COLUMN original TEXT
     """,
 )
+
+log = logging.getLogger("smime_graph")
 
 _SCHEMA = "smime_graph_outbox"
 
@@ -194,6 +197,7 @@ class PostgresQueue(Queue):
                 except psycopg.Error as error:
                     if not self._may_come_back(error) or time.monotonic() > end:
                         raise
+                    log.info("the outbox %s is asked again: %s", self._name, type(error).__name__)
                 time.sleep(pause)
                 pause = min(2 * pause, 0.5)
 

@@ -19,6 +19,9 @@ T = TypeVar("T")
 # not worth more.
 ERROR_BODY_LIMIT = 64 * 1024
 
+# the actions that send a message
+SENDS = frozenset({"sendMail", "reply", "replyAll", "forward", "send"})
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -45,9 +48,13 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class NeedToken:
-    """Hand in an access token; another than `rejected`, which was just refused, if there is one."""
+    """Hand in an access token; another than `rejected`, which was just refused, if there is one.
+
+    `claims` is what the service wants to see in it, as JSON.
+    """
 
     rejected: str | None = field(default=None, repr=False)
+    claims: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import math
 import re
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -20,6 +20,7 @@ from ..errors import GraphError, SmimeGraphError, UsageError
 
 # A token must outlive the request that carries it, up to Graph's own limit for one and a slow line.
 _MARGIN = 300.0
+_ERROR = re.compile(r"[a-z_]{1,40}")  # RFC 6749 5.2
 _VISIBLE = re.compile("[!-~]+")
 
 
@@ -44,7 +45,7 @@ class AsyncTokenCredential(Protocol):
     async def get_token(self, *scopes: str, **kwargs: Any) -> AccessToken: ...
 
 
-Token: TypeAlias = str | AccessToken
+Token: TypeAlias = str | AccessToken | Mapping[str, Any]
 Credential: TypeAlias = (
     str
     | Callable[[], Token]
@@ -52,6 +53,12 @@ Credential: TypeAlias = (
     | TokenCredential
     | AsyncTokenCredential
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    token: Any = field(repr=False)
+    expires_on: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +71,14 @@ class TokenSource:
     """Gives the token for the next request, from whatever the caller has.
 
     A string is used as it is. A function without arguments gives a string, and is then asked before
-    every request (it is trusted to keep its own), or something with `token` and `expires_on`. A
-    credential is asked for `scope`, and its token kept until five minutes before `expires_on`. Both
-    may be asynchronous, for AsyncGraphClient; there a credential that is not is asked in a thread,
-    and a function that is not is called in the event loop. Usable from several threads.
+    every request (it is trusted to keep its own), or something with `token` and `expires_on`, or
+    what msal gives (`access_token` and `expires_in`, or `error`). A credential is asked for
+    `scope`, and its token kept until five minutes before `expires_on`. Both may be asynchronous,
+    for AsyncGraphClient; there a credential that is not is asked in a thread, and a function that
+    is not is called in the event loop. Usable from several threads.
+
+    Where Graph demands claims (continuous access evaluation), both are asked with `claims=`, JSON,
+    if they take that argument.
     """
 
     def __init__(
@@ -81,6 +92,7 @@ class TokenSource:
                 " gives one, or a credential with get_token"
             )
         self._credential = credential
+        self._takes = _takes(getattr(credential, "get_token", credential))
         self._scope = scope
         self._clock = clock
         self._lock = threading.Lock()
@@ -89,7 +101,7 @@ class TokenSource:
     def __repr__(self) -> str:
         return f"TokenSource({type(self._credential).__name__}, scope={self._scope!r})"
 
-    def token(self, rejected: str | None = None) -> str:
+    def token(self, rejected: str | None = None, *, claims: str | None = None) -> str:
         """A token that is not about to expire; a new one if Graph has just refused `rejected`.
 
         The very same again means that there is no other. Raises UsageError if the credential is
@@ -100,7 +112,7 @@ class TokenSource:
             if held is not None:
                 return held
             try:
-                answer = self._ask()
+                answer = self._ask(claims)
             except SmimeGraphError:
                 raise
             except Exception as error:
@@ -114,7 +126,7 @@ class TokenSource:
                 )
             return self._keep(answer)
 
-    async def token_async(self, rejected: str | None = None) -> str:
+    async def token_async(self, rejected: str | None = None, *, claims: str | None = None) -> str:
         """As `token`, for the asynchronous client."""
         held = self._still_good(rejected)
         if held is not None:
@@ -122,9 +134,10 @@ class TokenSource:
         try:
             get_token = getattr(self._credential, "get_token", None)
             if get_token is None or inspect.iscoroutinefunction(get_token):
-                answer = self._ask()
+                answer = self._ask(claims)
             else:
-                answer = await asyncio.to_thread(self._ask)  # it does network I/O of its own
+                # it does network I/O of its own
+                answer = await asyncio.to_thread(self._ask, claims)
             if inspect.isawaitable(answer):
                 answer = await answer
         except SmimeGraphError:
@@ -141,15 +154,22 @@ class TokenSource:
             return None
         return held.token
 
-    def _ask(self) -> Any:
+    def _ask(self, claims: str | None) -> Any:
         credential: Any = self._credential
         get_token = getattr(credential, "get_token", None)
-        return credential() if get_token is None else get_token(self._scope)
+        asked = {"claims": claims} if claims is not None and "claims" in self._takes else {}
+        if get_token is None:
+            return credential(**asked)
+        # that a demand for claims is understood is what `enable_cae` says
+        cae = {"enable_cae": True} if "enable_cae" in self._takes else {}
+        return get_token(self._scope, **cae, **asked)
 
     def _keep(self, answer: Any) -> str:
         if isinstance(answer, str):
             self._held = None
             return _check_token(answer)
+        if isinstance(answer, Mapping):
+            answer = self._of_msal(answer)
         token = _check_token(getattr(answer, "token", None))
         try:
             until = float(answer.expires_on)
@@ -162,6 +182,21 @@ class TokenSource:
         self._held = _Held(token, until)
         return token
 
+    def _of_msal(self, answer: Mapping[str, Any]) -> Any:
+        error = answer.get("error")
+        if error is not None:
+            # its code alone: the description repeats what was asked
+            code = error if isinstance(error, str) and _ERROR.fullmatch(error) else "an error"
+            raise GraphError(
+                f"the credential gave no token: {code}",
+                hint="sign in again, or check what the credential is made from",
+            )
+        try:
+            until = self._clock() + float(answer.get("expires_in", 0))
+        except (TypeError, ValueError, OverflowError):
+            until = math.nan
+        return _Given(answer.get("access_token"), until)
+
     def _failed(self, error: Exception) -> GraphError:
         # Only its type: what a credential writes into its message is not ours to show. It is the
         # cause.
@@ -169,6 +204,19 @@ class TokenSource:
             f"the credential gave no token: {type(error).__name__}",
             hint="sign in again, or check what the credential is made from",
         )
+
+
+def _takes(function: Any) -> frozenset[str]:
+    """Which of the further arguments of azure-core's protocol it has."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return frozenset()
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    found = {name for name, one in parameters.items() if one.kind in kinds}
+    if "claims" in found and any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+        found.add("enable_cae")
+    return frozenset(found & {"claims", "enable_cae"})
 
 
 def _check_token(token: object) -> str:

@@ -26,7 +26,8 @@ class Canned(httpx.BaseTransport):
 
 def test_a_send_takes_few_calls_however_long_the_token_is(raw: bytes) -> None:
     with GraphClient(TOKEN, transport=Canned()) as graph:
-        assert calls_of(lambda: graph.send(raw), of=("call",)) < 230
+        # some fifteen of them keep the limits of the mailbox
+        assert calls_of(lambda: graph.send(raw), of=("call",)) < 245
 
 
 def test_a_request_has_just_these_fields(call: Driver, raw: bytes) -> None:
