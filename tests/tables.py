@@ -57,6 +57,7 @@ TITLES = {
     4518: "Preparation of strings for comparison",
     4519: "Attributes of names",
     4648: "Base64",
+    4954: "Signing in to SMTP",
     5019: "Lightweight OCSP profile",
     5035: "signingCertificateV2",
     5083: "AuthEnvelopedData",
