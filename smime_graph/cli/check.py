@@ -42,7 +42,7 @@ _SAID = ("smime.bcc", "graph.recipients.unreadable")
     help="The message that it answers (fetch ID -o FILE): Graph sends a reply to those of it.",
 )
 @options.identity
-@options.judging
+@options.judging_alone
 def check(
     message: str,
     action: SubmissionAction,

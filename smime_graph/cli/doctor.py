@@ -174,6 +174,8 @@ def _of_files(how: Protection, at: datetime, found: list[Diagnosis]) -> list[Ide
     named = how.keys
     trust: TrustStore | None = None
     signers: list[Identity] = []
+    how_judged: dict[str, Any] = {"policy": how.policy, "at": at}
+    how_judged["revocation"] = how.known_revocation()
 
     def of_trust() -> Iterator[Diagnosis]:
         nonlocal trust
@@ -187,7 +189,7 @@ def _of_files(how: Protection, at: datetime, found: list[Diagnosis]) -> list[Ide
     def of_signers() -> Iterator[Diagnosis]:
         signers.extend(named.ring.signers())
         for one in signers:
-            yield from engine.of_signer(one, trust=trust, policy=how.policy, at=at)
+            yield from engine.of_signer(one, trust=trust, **how_judged)
         if not signers:
             text = "nobody signs: what is sent goes as it is"
             yield engine.Diagnosis("signer", "note", text, "name a key file: --signer FILE")
@@ -200,7 +202,7 @@ def _of_files(how: Protection, at: datetime, found: list[Diagnosis]) -> list[Ide
     def of_recipients() -> Iterator[Diagnosis]:
         # a folder's are chosen by the message, and none is there
         everyone = named.recipients(b"To: nobody:;\r\n\r\n", at=at, policy=how.policy)
-        yield from engine.of_recipients(everyone, trust=trust, policy=how.policy, at=at)
+        yield from engine.of_recipients(everyone, trust=trust, **how_judged)
 
     def of_contacts() -> Iterator[Diagnosis]:
         book = named.contacts or contacts_file()

@@ -250,13 +250,35 @@ sealing = combine(
 )
 
 
+crl = option(
+    "--crl",
+    type=FILE,
+    multiple=True,
+    metavar="FILE",
+    help="A CRL (DER or PEM), or a folder of them.",
+)
+ocsp = option("--ocsp", type=FILE, multiple=True, metavar="FILE", help="An OCSP response (DER).")
+
+# of signers that are judged, and of recipients
+evidence = combine(
+    crl,
+    ocsp,
+    option(
+        "--revocation",
+        type=click.Choice(["none", "soft", "hard"]),
+        help="What it is if nothing tells that a certificate is not revoked: nothing, a warning or"
+        " an error. soft where --crl, --ocsp or --fetch-revocation is given, else none.",
+    ),
+)
+
+
 def protection_options(*, sign: bool = True, encrypt: bool = True) -> Callable[[F], F]:
     """What a verb that signs or encrypts takes."""
     chosen: list[Callable[[F], F]] = []
     if sign:
         chosen += [_signing]
     if encrypt:
-        chosen += [_encrypting, trust]
+        chosen += [_encrypting, trust, evidence]
     if sign:
         chosen += [passwords]
     return combine(*chosen, policy, at)
@@ -292,16 +314,7 @@ part = option(
     " part of the message only.",
 )
 
-crl = option(
-    "--crl",
-    type=FILE,
-    multiple=True,
-    metavar="FILE",
-    help="A CRL (DER or PEM), or a folder of them.",
-)
-ocsp = option("--ocsp", type=FILE, multiple=True, metavar="FILE", help="An OCSP response (DER).")
-
-judging = combine(
+judging_alone = combine(
     option("--sender", metavar="ADDRESS", help="Who must have signed, instead of From."),
     option(
         "--certificate",
@@ -309,14 +322,6 @@ judging = combine(
         multiple=True,
         metavar="FILE",
         help="Further certificates to use; not believed.",
-    ),
-    crl,
-    ocsp,
-    option(
-        "--revocation",
-        type=click.Choice(["none", "soft", "hard"]),
-        help="What it is if nothing tells that a certificate is not revoked: nothing, a warning or"
-        " an error. soft where --crl, --ocsp or --fetch-revocation is given, else none.",
     ),
     option(
         "--fetch-revocation",
@@ -332,6 +337,7 @@ judging = combine(
     ),
 )
 
+judging = combine(evidence, judging_alone)  # beside what signs and encrypts it has no evidence
 
 opening = combine(identities, passwords, trust, judging, policy, at)
 
@@ -409,6 +415,9 @@ class Protection:
     opaque: bool = False
     receipt_to: tuple[str, ...] = ()
     label: str | None = None
+    crl: tuple[str, ...] = ()
+    ocsp: tuple[str, ...] = ()
+    revocation: RevocationMode | None = None
     confidentiality: HeaderConfidentiality | None = None  # of an answer, instead of the policy's
 
     @classmethod
@@ -419,6 +428,14 @@ class Protection:
     def is_asked_for(self) -> bool:
         """Whether the options ask for a signature or for encryption."""
         return bool(self.keys.signer) or self.keys.has_recipient
+
+    def known_revocation(self) -> Revocation | None:
+        """What is known of recipients; None where nobody asks for it."""
+        if not (self.crl or self.ocsp or self.revocation):
+            return None
+        from ..pki.revocation import Revocation
+
+        return Revocation.load(mode=self.revocation or "soft", crls=self.crl, ocsp=self.ocsp)
 
 
 @dataclass(frozen=True, slots=True)

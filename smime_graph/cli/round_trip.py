@@ -17,7 +17,7 @@ from .options import Protection, Reading, option, verb
 @verb("round-trip")
 @options.protection_options()
 @options.identity
-@options.judging
+@options.judging_alone
 @graph_client.mailbox_options
 @option(
     "--wait",

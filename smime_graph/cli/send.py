@@ -240,7 +240,7 @@ _building = combine(
         "--from", "sender_address", metavar="ADDRESS", help="Who answers (default: the signer)."
     ),
     options.identity,
-    options.judging,
+    options.judging_alone,
 )
 
 

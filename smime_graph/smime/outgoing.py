@@ -21,7 +21,7 @@ from ..cms import receipt_request
 from ..cms.keys import Recipient, SigningKey, with_certificate
 from ..cms.labels import SecurityLabel, security_label
 from ..errors import Hint, MalformedMessage, PolicyRefusal, SmimeGraphError, UsageError
-from ..findings import Finding, finding
+from ..findings import Finding, Severity, finding
 from ..pki.address import a_labels, addresses, mailbox, mailboxes, parse_header_addresses
 from ..pki.validate import validate
 from ..policy import Policy
@@ -45,6 +45,7 @@ from .large import canonical_large
 if TYPE_CHECKING:
     from ..cms.receipt_request import ReceiptRequest
     from ..cms.recipients.kinds import AnyRecipient
+    from ..pki.revocation import Revocation
     from ..pki.trust import TrustStore
 
 _HIDDEN = ("bcc", "resent-bcc")
@@ -226,15 +227,22 @@ class Outgoing:
         self,
         everyone: Sequence[AnyRecipient],
         trust: TrustStore | None,
+        revocation: Revocation | None = None,
         *,
         is_split: bool = False,
     ) -> None:
         """Whether all can read it, and may. `is_split`: those in Bcc get copies of their own."""
         if not everyone:
             raise UsageError("nobody to encrypt to", hint="give the certificate of every recipient")
+        if revocation is not None and trust is None:
+            raise UsageError(
+                "revocation is judged of a certificate that a believed root has issued, and no root"
+                " is believed",
+                hint=Hint("give the roots as well", "trust"),
+            )
         known = with_certificate(everyone)
         for recipient in known:
-            self._check(recipient.certificate, "encrypt", trust)
+            self._check(recipient.certificate, "encrypt", trust, revocation)
         if not is_split and known and any(field.value for field in self.message.all("Bcc")):
             # a RecipientInfo names a certificate
             text = (
@@ -255,7 +263,13 @@ class Outgoing:
                 ),
             )
 
-    def _check(self, certificate: Certificate, use: str, trust: TrustStore | None) -> None:
+    def _check(
+        self,
+        certificate: Certificate,
+        use: str,
+        trust: TrustStore | None,
+        revocation: Revocation | None = None,
+    ) -> None:
         report = validate(
             certificate,
             use="sign" if use == "sign" else "encrypt",
@@ -265,6 +279,16 @@ class Outgoing:
             accept_weak=self.policy.accept_weak_certificates,
             accept_any_purpose=self.policy.accept_any_purpose,
         )
+        if revocation is not None and trust is not None and report.ok:
+            from ..pki.revocation import with_revocation  # few senders ask for it
+
+            inquiry = None if revocation.fetch is None else revocation.fetch.inquire()
+            report = with_revocation(
+                report, revocation, at=self.at, certificates=trust.certificates, inquiry=inquiry
+            )
+            for one in report.findings:
+                if one.severity is Severity.WARNING and one.code.startswith("pki.revocation."):
+                    _warn(one)
         if not report.ok:
             texts = "; ".join(f.text for f in report.errors)
             raise PolicyRefusal(
@@ -369,6 +393,8 @@ def _hint_for(code: str) -> str:
     """What to do about a certificate of which this is said."""
     if code in ("pki.path.none", "pki.path.invalid", "pki.trust.no-anchors"):
         return Hint("give the root that issued it, if you believe it", "root")
+    if code == "pki.revocation.unknown":
+        return "give the CRL of its authority, or let it be fetched"
     if code == "pki.path.not-yet-valid":
         return Hint("say when it is to be used", "at", before="check the clock, or ")
     return "use another certificate of this person"

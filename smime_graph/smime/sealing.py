@@ -22,6 +22,7 @@ from ..cms.recipients.kinds import AnyRecipient, choose_cipher
 from ..cms.recipients.recipient_info import RecipientIdentifierForm
 from ..cms.signed_data import SignerIdentifier
 from ..errors import UsageError
+from ..pki.revocation import Revocation
 from ..pki.trust import TrustStore
 from ..policy import EXCHANGE, Policy
 from ..x509.certificate import Certificate
@@ -49,6 +50,7 @@ def encrypt(
     *,
     recipients: Sequence[AnyRecipient],
     trust: TrustStore | None = None,
+    revocation: Revocation | None = None,
     policy: Policy = EXCHANGE,
     at: datetime | None = None,
     rid: Literal["issuer", "ski"] = "issuer",
@@ -62,9 +64,10 @@ def encrypt(
     Readable, and `out`, a Path or a Writable, are as for `sign`. `recipients` is a list of
     AnyRecipient: a Contact for each address in To, Cc and Bcc (or what has `certificate`,
     `capabilities` and `email` as it has), a Password, a SharedKey. With `trust`, a TrustStore,
-    every recipient's certificate must validate at `at`, a datetime with a time zone (now). `policy`
-    is a Policy: which ciphers are used, in order of preference. `rid` says how a recipient's
-    certificate is named: by issuer and serial number, or by its subjectKeyIdentifier.
+    every recipient's certificate must validate at `at`, a datetime with a time zone (now), and with
+    `revocation`, a Revocation, must not be revoked. `policy` is a Policy: which ciphers are used,
+    in order of preference. `rid` says how a recipient's certificate is named: by issuer and serial
+    number, or by its subjectKeyIdentifier.
 
     Whoever receives the message sees in it whose certificates it was encrypted to, those in Bcc
     among them: the logger "smime_graph" warns of that. `seal_copies` makes a message of their own.
@@ -75,7 +78,7 @@ def encrypt(
     no cipher that all can read.
     """
     outgoing = Outgoing.of(message, policy, at)
-    outgoing.check_recipients(recipients, trust)
+    outgoing.check_recipients(recipients, trust, revocation)
     if (hcp := _confidentiality(header_confidentiality, policy)) is not None:
         outgoing.protect("cipher", hcp)
     encrypted = encrypted_entity(outgoing.entity(clear=False), recipients, policy, rid)
@@ -89,6 +92,7 @@ def seal(
     signer: SigningKey | Sequence[SigningKey],
     recipients: Sequence[AnyRecipient],
     trust: TrustStore | None = None,
+    revocation: Revocation | None = None,
     policy: Policy = EXCHANGE,
     at: datetime | None = None,
     sid: Literal["issuer", "ski"] = "issuer",
@@ -104,7 +108,8 @@ def seal(
     `out`: a Path or a Writable, where the result goes; what is returned is then its header.
     `signer`: a SigningKey, which an Identity is, or several. `recipients`: a list of AnyRecipient:
     a Contact for each address in To, Cc and Bcc, a Password, a SharedKey.
-    `trust`: a TrustStore; where it is given, every recipient's certificate must validate.
+    `trust`: a TrustStore; where it is given, every recipient's certificate must validate, and with
+    `revocation`, a Revocation, must not be revoked.
     `policy`: a Policy (EXCHANGE, RFC_8551, POST_QUANTUM, or one of your own), which says what is
     used, whether the signer must be the From, and whether the signer can read what was sent.
     `at`: the signing time, a datetime with a time zone (now).
@@ -123,7 +128,7 @@ def seal(
     signers = as_list(signer)
     outgoing.check_signers(signers)
     everyone = with_signers(recipients, signers, policy)
-    outgoing.check_recipients(everyone, trust)
+    outgoing.check_recipients(everyone, trust, revocation)
     hcp = _confidentiality(header_confidentiality, policy)
     how = _Sealing(signers, policy, sid, rid, receipt_request, label, hcp)
     return delivered(how.seal(outgoing, everyone), out)
@@ -136,6 +141,7 @@ def seal_copies(
     signer: SigningKey | Sequence[SigningKey],
     recipients: Sequence[AnyRecipient],
     trust: TrustStore | None = None,
+    revocation: Revocation | None = None,
     policy: Policy = EXCHANGE,
     at: datetime | None = None,
     sid: Literal["issuer", "ski"] = "issuer",
@@ -153,15 +159,17 @@ def seal_copies(
     SharedKey opens all copies, as the signer can. Each copy is a SealedCopy: send them one by one.
 
     `message` (bytes, an `email` Message, a Path, a Readable), `signer` (a SigningKey, or several),
-    `trust` (a TrustStore), `policy` (a Policy), `at` (a datetime), `sid`, `rid`, `receipt_request`
-    (a ReceiptRequest), `label` (a SecurityLabel), `header_confidentiality` (a
-    HeaderConfidentialityName or a HeaderConfidentiality) and the errors are those of `seal`.
+    `trust` (a TrustStore), `revocation` (a Revocation), `policy` (a Policy), `at` (a datetime),
+    `sid`, `rid`, `receipt_request` (a ReceiptRequest), `label` (a SecurityLabel),
+    `header_confidentiality` (a HeaderConfidentialityName or a HeaderConfidentiality) and the errors
+    are those of `seal`.
     PolicyRefusal as well for a certificate of nobody in the header.
     """
     outgoing = Outgoing.of(message, policy, at)
     signers = as_list(signer)
     outgoing.check_signers(signers)
-    outgoing.check_recipients(with_signers(recipients, signers, policy), trust, is_split=True)
+    everyone = with_signers(recipients, signers, policy)
+    outgoing.check_recipients(everyone, trust, revocation, is_split=True)
     hcp = _confidentiality(header_confidentiality, policy)
     how = _Sealing(signers, policy, sid, rid, receipt_request, label, hcp)
     return tuple(

@@ -30,6 +30,7 @@ from ..graph.rights import NEEDS, held
 from ..pki.address import mailboxes
 from ..pki.contacts import Contacts
 from ..pki.identity import Identity
+from ..pki.revocation import Revocation, with_revocation
 from ..pki.trust import TrustStore
 from ..pki.usage import Use
 from ..pki.validate import validate
@@ -71,12 +72,18 @@ def attempted(about: str, work: Callable[[], Iterator[Diagnosis]]) -> list[Diagn
 
 
 def of_signer(
-    signer: Identity, *, trust: TrustStore | None, policy: Policy, at: datetime
+    signer: Identity,
+    *,
+    trust: TrustStore | None,
+    policy: Policy,
+    at: datetime,
+    revocation: Revocation | None = None,
 ) -> Iterator[Diagnosis]:
     """A key that signs, and what its owner reads sent mail with."""
     own = signer.certificate
     who = ", ".join(signer.emails) or "no address"
-    yield from _of_certificate("signer", own, "sign", signer.chain, trust, policy, at)
+    judged = _Judging(trust, policy, at, revocation)
+    yield from judged.of_certificate("signer", own, "sign", signer.chain)
     if not signer.emails:
         text = f"the certificate of {own.description} names no address, so it signs for no From"
         yield Diagnosis("signer", "problem", text, "use a certificate of the From address")
@@ -86,7 +93,7 @@ def of_signer(
         hint = "use a key file whose certificate is for encryption as well"
         yield Diagnosis("signer", "warning", text, hint)
     elif reads != own:
-        yield from _of_certificate("signer", reads, "encrypt", signer.chain, trust, policy, at)
+        yield from judged.of_certificate("signer", reads, "encrypt", signer.chain)
 
 
 def of_identity(identity: Identity, *, at: datetime) -> Iterator[Diagnosis]:
@@ -100,50 +107,62 @@ def of_identity(identity: Identity, *, at: datetime) -> Iterator[Diagnosis]:
 
 
 def of_recipients(
-    recipients: Sequence[AnyRecipient], *, trust: TrustStore | None, policy: Policy, at: datetime
+    recipients: Sequence[AnyRecipient],
+    *,
+    trust: TrustStore | None,
+    policy: Policy,
+    at: datetime,
+    revocation: Revocation | None = None,
 ) -> Iterator[Diagnosis]:
+    judged = _Judging(trust, policy, at, revocation)
     for one in with_certificate(recipients):
-        yield from _of_certificate("recipient", one.certificate, "encrypt", (), trust, policy, at)
+        yield from judged.of_certificate("recipient", one.certificate, "encrypt", ())
         if not emails(one):
             text = f"the certificate of {one.certificate.description} names no address"
             yield Diagnosis("recipient", "problem", text, "name the address whose it is")
 
 
-def _of_certificate(
-    about: str,
-    certificate: Certificate,
-    use: Use,
-    chain: Sequence[Certificate],
-    trust: TrustStore | None,
-    policy: Policy,
-    at: datetime,
-) -> Iterator[Diagnosis]:
-    report = validate(
-        certificate,
-        use=use,
-        trust=trust,
-        certificates=chain,
-        at=at,
-        minimum_rsa_bits=policy.minimum_rsa_bits,
-        accept_weak=policy.accept_weak_certificates,
-        accept_any_purpose=policy.accept_any_purpose,
-    )
-    who = certificate.description
-    if not report.ok:
-        why = "; ".join(one.text for one in report.errors)
-        known = any(one.code.startswith(("pki.path.none", "pki.trust")) for one in report.errors)
-        hint = (
-            "name the root that issued it with --trust, and the authorities between in its file"
-            if known
-            else "use another certificate, or ask the authority for one: cert check says more"
+@dataclass(frozen=True, slots=True)
+class _Judging:
+    """By what certificates are judged."""
+
+    trust: TrustStore | None
+    policy: Policy
+    at: datetime
+    revocation: Revocation | None
+
+    def of_certificate(
+        self, about: str, certificate: Certificate, use: Use, chain: Sequence[Certificate]
+    ) -> Iterator[Diagnosis]:
+        report = validate(
+            certificate,
+            use=use,
+            trust=self.trust,
+            certificates=chain,
+            at=self.at,
+            minimum_rsa_bits=self.policy.minimum_rsa_bits,
+            accept_weak=self.policy.accept_weak_certificates,
+            accept_any_purpose=self.policy.accept_any_purpose,
         )
-        yield Diagnosis(about, "problem", f"{who} is not fit to {use}: {why}", hint)
-        return
-    judged = "chains to a root that is believed" if trust else "no --trust, so no path is judged"
-    text = f"{who} is fit to {use} until {_day(certificate.not_after)}; {judged}"
-    soon = certificate.not_after <= at + SOON
-    renew = "have it renewed: cert request writes the request"
-    yield Diagnosis(about, "warning" if soon else "ok", text, renew if soon else None)
+        if self.revocation is not None and self.trust is not None and report.ok:
+            report = with_revocation(report, self.revocation, at=self.at, certificates=chain)
+        who = certificate.description
+        if not report.ok:
+            why = "; ".join(one.text for one in report.errors)
+            codes = [one.code for one in report.errors]
+            hint = "use another certificate, or ask the authority for one: cert check says more"
+            if any(one.startswith(("pki.path.none", "pki.trust")) for one in codes):
+                hint = (
+                    "name the root that issued it with --trust, and the authorities between in its"
+                    " file"
+                )
+            yield Diagnosis(about, "problem", f"{who} is not fit to {use}: {why}", hint)
+            return
+        path = "chains to a root that is believed" if self.trust else "no --trust, no path judged"
+        text = f"{who} is fit to {use} until {_day(certificate.not_after)}; {path}"
+        soon = certificate.not_after <= self.at + SOON
+        renew = "have it renewed: cert request writes the request"
+        yield Diagnosis(about, "warning" if soon else "ok", text, renew if soon else None)
 
 
 def of_trust(store: TrustStore, *, at: datetime) -> Iterator[Diagnosis]:

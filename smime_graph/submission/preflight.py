@@ -21,6 +21,7 @@ from ..graph import _mailbox, _outgoing
 from ..graph._mailbox import Mailbox, Wire
 from ..graph._outgoing import Via
 from ..pki.address import mailboxes, parse_header_addresses
+from ..pki.revocation import Revocation
 from ..pki.trust import TrustStore
 from ..policy import EXCHANGE, Policy
 from ..smime import outgoing, sealing, wrap
@@ -292,6 +293,7 @@ def check_submission(
     signer: SigningKey | Sequence[SigningKey] = (),
     recipients: Sequence[AnyRecipient] = (),
     trust: TrustStore | None = None,
+    revocation: Revocation | None = None,
     policy: Policy = EXCHANGE,
     at: datetime | None = None,
     header_confidentiality: HeaderConfidentialityName | HeaderConfidentiality | None = None,
@@ -308,9 +310,10 @@ def check_submission(
 
     With `signer` (a SigningKey, or several) and `recipients` (a list of AnyRecipient) the `message`
     (bytes, or an `email` Message) is signed, encrypted or sealed first, as `sign`, `encrypt` and
-    `seal` do with the same `trust` (a TrustStore), `policy` (a Policy), `at` (a datetime) and
-    `header_confidentiality` (a HeaderConfidentialityName or a HeaderConfidentiality); with
-    `split_bcc` as `seal_copies` does. Without both it is what a client is given: finished bytes.
+    `seal` do with the same `trust` (a TrustStore), `revocation` (a Revocation), `policy` (a
+    Policy), `at` (a datetime) and `header_confidentiality` (a HeaderConfidentialityName or a
+    HeaderConfidentiality); with `split_bcc` as `seal_copies` does. Without both it is what a client
+    is given: finished bytes.
 
     `action` is a SubmissionAction, the name of the client's method. A reply goes to those of the
     `original`, the bytes of the message that is answered, whatever the answer says: without it
@@ -339,6 +342,7 @@ def check_submission(
                 raw,
                 recipients=recipients,
                 trust=trust,
+                revocation=revocation,
                 policy=policy,
                 at=at,
                 header_confidentiality=header_confidentiality,
@@ -351,6 +355,7 @@ def check_submission(
                 signer=signers,
                 recipients=recipients,
                 trust=trust,
+                revocation=revocation,
                 policy=policy,
                 at=at,
                 header_confidentiality=header_confidentiality,
@@ -362,6 +367,7 @@ def check_submission(
                 signer=signers,
                 recipients=recipients,
                 trust=trust,
+                revocation=revocation,
                 policy=policy,
                 at=at,
                 header_confidentiality=header_confidentiality,

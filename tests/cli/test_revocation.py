@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from smime_graph import CA, Identity, sign
+from smime_graph import CA, Contact, Identity, sign
+from smime_graph.authority.issue import write_identity
 from tests.online.conftest import HOUR, Service, World
 from tests.online.conftest import service as service
 
@@ -179,3 +181,63 @@ def test_they_can_stand_in_the_configuration_and_the_environment(
     monkeypatch.setenv("SMIME_GRAPH_ALLOW_LOCAL_FETCH", "1")
     assert asked(call, tmp_path) == (0, [])
     assert len(world.service.log) == 4
+
+
+@pytest.fixture
+def revoked(folder: Path) -> Path:
+    """Bob, a signer and a message to Bob; a CRL that names Bob, and one that names nobody."""
+    now = datetime.now(UTC)
+    ca = CA("Authority", key="p256", at=now - 9 * DAY)
+    for name in ("alice", "bob"):
+        write_identity(
+            ca.issue(f"{name}@contoso.com", key="p256", at=now - 9 * DAY), folder, name=name
+        )
+    (folder / "roots.pem").write_bytes(ca.trust_pem)
+    (folder / "good.crl").write_bytes(ca.crl(at=now, lifetime=DAY))
+    bob = Contact.load(folder / "bob.pem").certificate
+    ca.revoke(bob, reason="keyCompromise", at=now - DAY)
+    (folder / "bad.crl").write_bytes(ca.crl(at=now, lifetime=DAY))
+    (folder / "m.eml").write_bytes(
+        b"From: alice@contoso.com\nTo: bob@contoso.com\nMessage-ID: <1@x.y>\n\ntext\n"
+    )
+    return folder
+
+
+@pytest.mark.parametrize("verb", ["encrypt", "seal", "seal --split-bcc", "send", "check", "doctor"])
+def test_a_revoked_recipient_is_refused(
+    revoked: Path, call: Run, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(revoked)
+    words = [*verb.split(), *(["copies"] if "split" in verb else [])]
+    words += ["m.eml"] if verb != "doctor" else []
+    words += ["--recipient", "bob.pem", "--trust", "roots.pem"]
+    words += [] if verb == "encrypt" else ["--signer", "alice.key"]
+    words += ["--emulator"] if verb in ("send", "check", "doctor") else []
+    assert call(*words, "--crl", "good.crl", "--revocation", "hard").status == 0
+    shutil.rmtree("copies", ignore_errors=True)
+    bad = call(*words, "--crl", "bad.crl")
+    assert bad.status == 1, bad.out
+    assert "revoked" in bad.err + bad.out.decode()
+    assert not (revoked / "copies").exists()
+    unknown = call(*words, "--revocation", "hard")
+    assert unknown.status == 1
+    assert call(*words, "--revocation", "none", "--crl", "bad.crl").status == 0
+
+
+def test_what_is_not_known_of_a_recipient_is_a_warning(
+    revoked: Path, call: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(revoked)
+    to_bob = ("--recipient", "bob.pem", "--trust", "roots.pem", "--revocation", "soft")
+    result = call("encrypt", "m.eml", *to_bob)
+    assert result.status == 0
+    assert "[pki.revocation.unknown]" in result.err
+
+
+def test_revocation_of_recipients_is_judged_below_a_root_alone(
+    revoked: Path, call: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(revoked)
+    result = call("encrypt", "m.eml", "--recipient", "bob.pem", "--crl", "bad.crl")
+    assert result.status == 2
+    assert "--trust" in result.err
