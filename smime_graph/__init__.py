@@ -87,8 +87,8 @@ if TYPE_CHECKING:
     from .graph._mailbox import Cloud as Cloud
     from .graph._mailbox import Wire as Wire
     from .graph._outgoing import Via as Via
-    from .graph._queue import OutboxAction as OutboxAction
-    from .graph._queue import OutboxState as OutboxState
+    from .graph._queue_rows import OutboxAction as OutboxAction
+    from .graph._queue_rows import OutboxState as OutboxState
     from .graph.auth import AccessToken as AccessToken
     from .graph.auth import AsyncTokenCredential as AsyncTokenCredential
     from .graph.auth import Credential as Credential
@@ -248,7 +248,7 @@ _HOME = {
         "send_by_smtp_async",
     ),
     ".graph._outgoing": ("Via",),
-    ".graph._queue": ("OutboxAction", "OutboxState"),
+    ".graph._queue_rows": ("OutboxAction", "OutboxState"),
     ".graph._mailbox": ("Cloud", "Wire"),
     ".graph.auth": ("AccessToken", "AsyncTokenCredential", "Credential", "TokenCredential"),
     ".graph.models": ("Status",),

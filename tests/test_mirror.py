@@ -86,6 +86,7 @@ ELSEWHERE = {
     "graph._mailbox": "graph/test_requests",
     "graph._outgoing": "graph/test_requests",
     "graph._queue": "graph/test_outbox",
+    "graph._queue_rows": "graph/test_outbox",
     "graph._wire": "graph/test_answers",
     "graph.models": "graph/test_requests",
     "harness.forgeries.case": "harness/test_messages",

@@ -20,6 +20,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import click
 
@@ -44,7 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not sys.warnoptions:
                 # a strange certificate makes libraries warn: that is no text of ours
                 warnings.simplefilter("ignore")
-            with PROGRAM.make_context("smime-graph", words, obj=run) as context:
+            with (
+                terminal.show_log() if run.debug else nullcontext(),
+                PROGRAM.make_context("smime-graph", words, obj=run) as context,
+            ):
                 PROGRAM.invoke(context)
             return Status.YES
     except click.exceptions.Exit as done:

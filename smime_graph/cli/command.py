@@ -124,6 +124,6 @@ def _common_options() -> list[click.Parameter]:
             is_eager=True,
             expose_value=False,
             callback=note("debug"),
-            help="Show where an error comes from.",
+            help="Show where an error comes from, and each request to Graph.",
         ),
     ]

@@ -160,6 +160,7 @@ def run_queue(path: str, place: Place, *, forever: bool = False, **times: Any) -
         _open(path, must_exist=not forever, **times) as outbox,
         graph_client.client(place) as graph,
         terminal.progress("sending"),
+        terminal.show_warnings(),
     ):
         return outbox.run(graph, forever=forever)
 

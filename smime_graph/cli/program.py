@@ -94,7 +94,7 @@ PROGRAM = Program(
             is_flag=True,
             expose_value=False,
             callback=_remember_debug,
-            help="Show where an error comes from.",
+            help="Show where an error comes from, and each request to Graph.",
         ),
         click.Option(
             ["--version"],

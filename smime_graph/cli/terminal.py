@@ -73,7 +73,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in short)
 
 
-def complain(kind: Literal["error", "warning", "note"], text: str) -> None:
+def complain(kind: Literal["error", "warning", "note", "debug"], text: str) -> None:
     """A line on standard error, `smime-graph: error: ...`."""
     _say(f"smime-graph: {kind}: {printable(text)}")
 
@@ -319,6 +319,27 @@ def stopping() -> Iterator[threading.Event]:
         put_back()
     if noted:
         raise click.exceptions.Exit(128 + noted[0])
+
+
+@contextmanager
+def show_log() -> Iterator[None]:
+    """What the library tells its logger beside warnings, for whoever looks for an error."""
+    import logging
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.levelno < logging.WARNING:
+                complain("debug", record.getMessage())
+
+    handler, logger = Lines(), logging.getLogger("smime_graph")
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+        logger.removeHandler(handler)
 
 
 @contextmanager

@@ -19,7 +19,8 @@ from functools import partial
 from ..errors import GraphError, GraphRefused, GraphThrottled, UsageError
 from . import _answers, _exchange, _outgoing, _settle
 from ._mailbox import Mailbox
-from ._queue import LeaseLost, OutboxState, Queue, Row
+from ._queue import LeaseLost, Queue
+from ._queue_rows import OutboxState, Row
 from ._sending import Sending
 from ._settle import Seen, Sent
 from ._wire import Flow, OnDisk, Request, Response

@@ -18,27 +18,30 @@ its SQL: parameters are `:named`, `least` and `greatest` are PostgreSQL's.
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
-import os
 import secrets
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, cast, get_args
+from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, cast
 
 from ..errors import UsageError
-from ._outgoing import Via
+from ._queue_rows import (
+    ROWS,
+    Attempt,
+    Entry,
+    OutboxState,
+    Row,
+    attempt_of,
+    name_of_process,
+    row_of,
+    started,
+)
 from ._sending import Sending
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-OutboxState: TypeAlias = Literal["queued", "trying", "sent", "unknown", "failed"]
-# what is asked of Graph: to send a message, as an answer to `original` or not, or a draft of it
-OutboxAction: TypeAlias = Literal["send", "reply", "reply-all", "forward", "draft"]
 # how a transaction runs: a statement alone, several that see one moment, a change, and a change
 # that is on the disk when it is over
 Mode: TypeAlias = Literal["one", "read", "change", "on disk"]
@@ -51,78 +54,9 @@ _MOST_ATTEMPTS = 20  # of a message that are remembered, the latest
 _ERROR = 1000  # characters
 _FAR = 172_800.0  # seconds; what is due later was written by a clock that was wrong
 
-_ROWS = (
-    "id, mailbox, message_id, recipients, via, size, state, created, changed, due, lease,"
-    " lease_until, attempts, looks, drafting, draft_id, began, server_began, error, action,"
-    " original FROM messages"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A message of the outbox, without its bytes."""
-
-    id: int
-    mailbox: str
-    message_id: str
-    recipients: frozenset[str]
-    via: Via
-    size: int
-    state: OutboxState
-    created: float
-    changed: float
-    due: float | None
-    lease: str = field(repr=False)
-    lease_until: float
-    attempts: int
-    looks: int
-    drafting: float | None
-    draft_id: str | None
-    began: float | None
-    server_began: float | None
-    error: str | None
-    action: OutboxAction
-    original: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A message that is put in; a draft has no bytes, and its Message-ID is found out later."""
-
-    raw: bytes = field(repr=False)
-    mailbox: str
-    message_id: str
-    recipients: frozenset[str]
-    via: Via
-    action: OutboxAction = "send"
-    original: str | None = None
-    draft_id: str | None = None
-
-    @property
-    def key(self) -> bytes:
-        names = [self.mailbox.lower(), self.message_id, json.dumps(sorted(self.recipients))]
-        if self.action != "send":
-            names += [self.action, self.original or self.draft_id or ""]
-        return hashlib.sha256(json.dumps(names).encode()).digest()
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One attempt to send: when it began, the ids of its request, and what came of it."""
-
-    number: int
-    began: float
-    client_request_id: str | None
-    request_id: str | None
-    outcome: str | None
-
 
 class LeaseLost(Exception):
     """Somebody else carries the message now, or a person has taken it away."""
-
-
-class Damaged(Exception):
-    """What is stored was put there by no outbox."""
 
 
 class _Busy(Exception):
@@ -164,7 +98,7 @@ class Queue(ABC):
     ) -> None:
         self._clock, self._ticks = clock, ticks
         self._server: tuple[float, float] | None = None
-        self._process = _name_of_process()
+        self._process = name_of_process()
 
     @property
     @abstractmethod
@@ -202,9 +136,9 @@ class Queue(ABC):
         return [self._add(entry, now) for entry in entries]
 
     def _add(self, entry: Entry, now: float) -> Row:
-        known = self._one(f"SELECT {_ROWS} WHERE key = :key", key=entry.key)
+        known = self._one(f"SELECT {ROWS} WHERE key = :key", key=entry.key)
         if known is not None:
-            return _row(known)
+            return row_of(known)
         made = self._one(
             "INSERT INTO messages (key, mailbox, message_id, recipients, via, size, state,"
             " created, changed, due, draft_id, action, original) VALUES (:key, :mailbox,"
@@ -222,31 +156,31 @@ class Queue(ABC):
             original=entry.original,
         )
         if made is None:  # somebody else has just put it in
-            return _row(self._one(f"SELECT {_ROWS} WHERE key = :key", key=entry.key))
+            return row_of(self._one(f"SELECT {ROWS} WHERE key = :key", key=entry.key))
         self._execute("INSERT INTO contents VALUES (:id, :raw)", id=made[0], raw=entry.raw)
         return self._get(made[0])
 
     def _get(self, number: object) -> Row:
-        return _row(self._one(f"SELECT {_ROWS} WHERE id = :id", id=number))
+        return row_of(self._one(f"SELECT {ROWS} WHERE id = :id", id=number))
 
     @_transaction("one")
     def get(self, now: float, number: int) -> Row | None:
         del now
-        found = self._one(f"SELECT {_ROWS} WHERE id = :id", id=number)
-        return None if found is None else _row(found)
+        found = self._one(f"SELECT {ROWS} WHERE id = :id", id=number)
+        return None if found is None else row_of(found)
 
     @_transaction("read")
     def rows(self, now: float) -> list[tuple[Row, tuple[Attempt, ...]]]:
         """All messages, the oldest first, each with its attempts."""
         del now
-        found = self._execute(f"SELECT {_ROWS} ORDER BY id").fetchall()
+        found = self._execute(f"SELECT {ROWS} ORDER BY id").fetchall()
         attempts: dict[int, list[Attempt]] = {}
         for message, *rest in self._execute(
             "SELECT message, number, began, client_request_id, request_id, outcome"
             " FROM attempts ORDER BY message, number"
         ):
-            attempts.setdefault(message, []).append(_attempt(*rest))
-        return [(_row(one), tuple(attempts.get(one[0], ()))) for one in found]
+            attempts.setdefault(message, []).append(attempt_of(*rest))
+        return [(row_of(one), tuple(attempts.get(one[0], ()))) for one in found]
 
     @_transaction("on disk")
     def retry(self, now: float, numbers: Sequence[int]) -> None:
@@ -280,12 +214,12 @@ class Queue(ABC):
     def _named(self, numbers: Sequence[int], now: float, *, what: str) -> list[Row]:
         rows = []
         for number in sorted(set(numbers)):
-            found = self._one(f"SELECT {_ROWS} WHERE id = :id{self._LOCKED}", id=number)
+            found = self._one(f"SELECT {ROWS} WHERE id = :id{self._LOCKED}", id=number)
             if found is None:
                 raise UsageError(
                     f"the outbox has no message {number}", hint="outbox list shows what it has"
                 )
-            row = _row(found)
+            row = row_of(found)
             if self.is_leased(row):
                 raise UsageError(
                     f"message {number} of the outbox is being sent, so it cannot be {what} now",
@@ -324,7 +258,7 @@ class Queue(ABC):
         self._end_leases_of_the_dead(now)
         found = self._one(
             # with the plus signs SQLite's index gives the first, and not all of them to be sorted
-            f"SELECT {_ROWS} WHERE due IS NOT NULL AND (+due <= :now OR +due > :far)"  # noqa: S608
+            f"SELECT {ROWS} WHERE due IS NOT NULL AND (+due <= :now OR +due > :far)"  # noqa: S608
             " AND (lease_until <= :now OR lease_until > :far)"
             " AND (CAST(:only AS BIGINT) IS NULL OR id = :only) AND mailbox NOT IN ("
             "SELECT mailbox FROM messages"
@@ -339,7 +273,7 @@ class Queue(ABC):
         )
         if found is None:
             return None
-        row = _row(found)
+        row = row_of(found)
         if not self._may_carry(row.mailbox, now):
             raise _Busy
         crashed = row.state == "trying"
@@ -383,7 +317,7 @@ class Queue(ABC):
         if not self._process or lease.count(" ") != 3:
             return False
         machine, number, began, _ = lease.split(" ")
-        return machine == self._process.split(" ")[0] and _started(number) != began
+        return machine == self._process.split(" ")[0] and started(number) != began
 
     @_transaction("one")
     def content(self, now: float, row: Row) -> bytes:
@@ -443,8 +377,8 @@ class Queue(ABC):
         )
 
     def _keep_lease(self, row: Row, now: float) -> None:
-        found = self._one(f"SELECT {_ROWS} WHERE id = :id{self._LOCKED}", id=row.id)
-        held = None if found is None else _row(found)
+        found = self._one(f"SELECT {ROWS} WHERE id = :id{self._LOCKED}", id=row.id)
+        held = None if found is None else row_of(found)
         if held is None or held.lease != row.lease or held.lease_until <= now:
             raise LeaseLost
 
@@ -578,70 +512,3 @@ class Queue(ABC):
     def counts(self, now: float) -> dict[str, int]:
         del now
         return dict(self._execute("SELECT state, count(*) FROM messages GROUP BY state").fetchall())
-
-
-def _name_of_process() -> str:
-    """The machine since it was started, its process and when that began; empty where nobody tells.
-
-    Numbers of processes are used again, and mean something else in another container.
-    """
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        space = Path("/proc/self/ns/pid").readlink()
-    except OSError:
-        return ""
-    number = str(os.getpid())
-    began = _started(number)
-    return "" if began is None else f"{boot}/{space} {number} {began}"
-
-
-def _started(number: str) -> str | None:
-    """When a process began, in ticks since the machine did (proc(5)); None: there is none."""
-    try:
-        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError, ValueError):
-        return None
-
-
-# what each column of _ROWS holds; SQLite keeps anything in any, PostgreSQL a time without end
-_TEXT, _TIME, _MAYBE_TEXT = (str,), (int, float), (str, type(None))
-_MAYBE_TIME = (int, float, type(None))
-_HELD: tuple[tuple[type, ...], ...] = (
-    *((int,), _TEXT, _TEXT, _TEXT, _TEXT, (int,), _TEXT, _TIME, _TIME, _MAYBE_TIME, _TEXT, _TIME),
-    *((int,), (int,), _MAYBE_TIME, _MAYBE_TEXT, _MAYBE_TIME, _MAYBE_TIME, _MAYBE_TEXT),
-    *(_TEXT, _MAYBE_TEXT),
-)
-_FIRST_TIME, _LAST_TIME = 0.0, 253_402_300_799.0  # the end of the year 9999
-
-
-def _row(values: Sequence[Any]) -> Row:
-    """Raises Damaged for what no outbox has written."""
-    number, mailbox, message_id, recipients, *rest = values
-    for value, held in zip(values, _HELD, strict=True):
-        if not isinstance(value, held) or (isinstance(value, float) and not _is_time(value)):
-            raise Damaged(f"message {number} holds {value!r:.40}")
-    try:
-        people = frozenset(json.loads(recipients))
-    except (ValueError, TypeError, RecursionError):
-        people = frozenset((None,))
-    row = Row(number, mailbox, message_id, people, *rest)
-    if (
-        not all(isinstance(one, str) for one in people)
-        or row.state not in get_args(OutboxState)
-        or row.via not in get_args(Via)
-        or row.action not in get_args(OutboxAction)
-        or (row.original is None) != (row.action in ("send", "draft"))
-        or (row.draft_id is None and row.action == "draft")
-    ):
-        raise Damaged(f"message {number} is like none that was put in")
-    return row
-
-
-def _attempt(number: int, began: Any, *rest: Any) -> Attempt:
-    if not isinstance(began, float) or not _is_time(began):
-        raise Damaged(f"an attempt began at {began!r:.40}")
-    return Attempt(number, began, *rest)
-
-
-def _is_time(seconds: float) -> bool:
-    return _FIRST_TIME <= seconds <= _LAST_TIME

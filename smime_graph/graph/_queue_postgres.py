@@ -24,7 +24,8 @@ from psycopg import conninfo
 from ..database import BUSY_SECONDS
 from ..errors import UsageError
 from ._answers import printable
-from ._queue import APPLICATION, AT_ONCE, Damaged, Mode, Queue
+from ._queue import APPLICATION, AT_ONCE, Mode, Queue
+from ._queue_rows import Damaged
 
 T = TypeVar("T")
 

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from ..database import Database, turn_wal_on
 from ..errors import UsageError
-from ._queue import APPLICATION, Damaged, Mode, Queue
+from ._queue import APPLICATION, Mode, Queue
+from ._queue_rows import Damaged
 
 T = TypeVar("T")
 

@@ -56,7 +56,8 @@ from ._client import AsyncGraphClient, GraphClient
 from ._courier import Carried, Rules, carry
 from ._mailbox import Wire, mailbox, named
 from ._outgoing import Via
-from ._queue import AT_ONCE, Attempt, Entry, OutboxAction, OutboxState, Queue, Row
+from ._queue import AT_ONCE, Queue
+from ._queue_rows import Attempt, Entry, OutboxAction, OutboxState, Row
 from ._queue_sqlite import SqliteQueue
 from ._wire import Flow
 

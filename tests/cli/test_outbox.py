@@ -108,6 +108,28 @@ def test_what_is_stored_is_sealed(here: Path, call: Run) -> None:
     assert opened.out.replace(b"\r\n", b"\n").endswith(b"\n\nthe figures\n")
 
 
+def test_debug_tells_what_is_asked_of_graph_and_no_secret(here: Path, call: Run) -> None:
+    (here / "t").write_text("eyJ-a-secret-token")
+    with Emulator(me="alice@contoso.com", open_mailboxes=True) as emulator:
+        emulator.faults.add(Fault.throttled(retry_after=0), on="POST *")
+        server = emulator.serve()
+        at = ("--graph-url", server.url, "--token-file", "t", "--outbox", "o.db", "--debug")
+        key = ("--signer", "alice.p12", "--password-file", "password")
+        first = call("send", "m.eml", *at, *key)
+        assert call("outbox", "retry", "o.db", "1").status == 0
+        emulator.faults.add(Fault.answer(403, code="ErrorSendAsDenied"), on="POST *")
+        second = call("outbox", "run", "o.db", *at[:4], "--debug")
+        server.close()
+    assert (first.status, second.status) == (0, 1)
+    assert "smime-graph: debug: POST /v1.0/me/messages: 429 ApplicationThrottled" in first.err
+    assert "message 1 of the outbox (<1@contoso.com>) is failed" in second.err
+    assert re.search("client-request-id [0-9a-f-]{36}", second.err)
+    secret = (here / "password").read_text().split("\n")[0]
+    for text in (first.err, second.err):
+        assert "eyJ-a-secret" not in text
+        assert secret not in text
+
+
 def test_what_graph_refuses_is_told_and_kept(here: Path, call: Run, listed: Any) -> None:
     with Emulator(me="eve@contoso.com", open_mailboxes=True) as emulator:
         server = emulator.serve()

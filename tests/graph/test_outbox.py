@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from signal import SIGQUIT
 from typing import Any
 
 import httpx
@@ -24,7 +26,8 @@ from smime_graph.graph import AsyncGraphClient, GraphClient, Outbox
 from smime_graph.graph._courier import Carried, Rules, carry
 from smime_graph.graph._mailbox import mailbox
 from smime_graph.graph._outgoing import checked
-from smime_graph.graph._queue import Entry, Queue
+from smime_graph.graph._queue import Queue
+from smime_graph.graph._queue_rows import Entry
 from smime_graph.graph._queue_sqlite import SqliteQueue
 from smime_graph.graph._wire import NeedToken, NoAnswer, OnDisk, Request, Response
 
@@ -1052,10 +1055,12 @@ def test_what_was_sent_is_not_sent_again_and_what_is_being_sent_is_left_alone(
 
 @pytest.mark.slow
 def test_whatever_is_killed_nothing_is_lost_and_nothing_doubled(
-    tmp_path: Path, place: Path | str
+    tmp_path: Path, place: Path | str, request: pytest.FixtureRequest
 ) -> None:
-    """The short form of scripts/prove outbox."""
-    found = prove(tmp_path, place, messages=60, kills=4, emulator_kills=1, limit=150.0)
+    """The short form of scripts/prove outbox; a server of the outbox crashes with Graph."""
+    on_server = isinstance(place, str)
+    crash = partial(request.getfixturevalue("postgres").restart, SIGQUIT) if on_server else None
+    found = prove(tmp_path, place, messages=60, kills=4, emulator_kills=1, crash=crash, limit=150.0)
     assert holds(found), found
     assert (found["senders killed"], found["emulators killed"]) == (4, 1)
     assert len(found["faults"]) > 3

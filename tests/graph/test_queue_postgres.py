@@ -20,7 +20,8 @@ import pytest
 
 from smime_graph.errors import UsageError
 from smime_graph.graph import Outbox
-from smime_graph.graph._queue import AT_ONCE, Entry, LeaseLost
+from smime_graph.graph._queue import AT_ONCE, LeaseLost
+from smime_graph.graph._queue_rows import Entry
 from smime_graph.graph._sending import Sending
 
 from .postgres import PASSWORD, SCHEMA, Server
