@@ -15,7 +15,7 @@ from typing import Any
 from ..loopback.exchange import Response
 from .context import Call, account_for, folder_for, not_found, shown
 from .exchange import json_response
-from .odata import Binary, Expression, Path, Value, matches
+from .odata import Binary, Expression, Matcher, Path, Value
 from .query import check_options, number, only, path_of, read_filter, read_select
 from .records import Account, Change
 from .refusal import Refusal
@@ -123,7 +123,7 @@ def _is_lower_bound(condition: Expression) -> bool:
 def _fits(change: Change, condition: Expression | None) -> bool:
     if condition is None or change.item is None:
         return True
-    return matches(condition, {"receivedDateTime": timestamp(change.item.received)})
+    return Matcher(condition)({"receivedDateTime": timestamp(change.item.received)})
 
 
 def _page_size(call: Call) -> int:

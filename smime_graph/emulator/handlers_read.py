@@ -11,7 +11,7 @@ from .context import Call, account_for, context_of, folder_for, item_for, shown
 from .exchange import json_response
 from .extended import properties_of
 from .headers import header_fields
-from .odata import Binary, Expression, Path, Value, matches
+from .odata import Binary, Expression, Matcher, Path, Value
 from .query import (
     Listing,
     check_expanded,
@@ -64,7 +64,8 @@ def count_messages(call: Call) -> Response:
     folder = folder_for(call, account)
     check_options(call, frozenset({"$filter"}))
     condition = read_filter(call.query.get("$filter"), "message")
-    listing = Listing(condition, (), None, {}, counted=True, top=1, skip=0)
+    matcher = None if condition is None else Matcher(condition)
+    listing = Listing(condition, matcher, (), None, {}, counted=True, top=1, skip=0)
     total = _find(call, account, folder, listing)[1]
     return Response(200, (("Content-Type", "text/plain"),), str(total).encode())
 
@@ -95,7 +96,7 @@ def _find(
         if search is not None and not search(item.summary):
             continue
         row = {} if simple else _row(call, account, item, listing)
-        if listing.condition is not None and not matches(listing.condition, row):
+        if not listing.fits(row):
             continue
         found.append(([sort_key(path)(row) for path, _ in listing.orders], item.number))
         if plain and not listing.counted and len(found) == wanted:
@@ -198,7 +199,8 @@ def expanded_properties(
         )
     of = kind.removesuffix("ExtendedProperties") + "LegacyExtendedProperty"
     condition = read_filter(options["$filter"], of)
-    return [one for one in found if condition is not None and matches(condition, one)]
+    fits = None if condition is None else Matcher(condition)
+    return [one for one in found if fits is not None and fits(one)]
 
 
 def get_message(call: Call) -> Response:

@@ -15,8 +15,15 @@ from typing import Any, TypeAlias
 TEXT = "Edm.String"
 
 
+STEP_LIMIT = 1_000_000  # of looking at a value, in one request
+
+
 class InvalidQuery(ValueError):
     """A query option that cannot be read; its text is meant for the client."""
+
+
+class TooExpensive(Exception):
+    """A condition that takes too long to look at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,47 +139,64 @@ def paths_of(found: Expression) -> Iterator[Path]:
             return
 
 
-def matches(condition: Expression, row: Mapping[str, Any]) -> bool:
-    """Whether a condition is true of a resource."""
-    return _evaluate(condition, row, {}) is True
+class Matcher:
+    """Whether a condition is true of one resource after another.
 
+    A short query can ask a lot of long collections, and much of it again for each message: what is
+    too much is `TooExpensive`.
+    """
 
-def _evaluate(one: Expression, row: Mapping[str, Any], variables: Mapping[str, Any]) -> Any:
-    match one:
-        case Value():
-            return _folded(one.value)
-        case Path():
-            return _folded(value_of(one, variables.get(one.variable, row)))
-        case Binary("and"):
-            return bool(_evaluate(one.left, row, variables)) and bool(
-                _evaluate(one.right, row, variables)
-            )
-        case Binary("or"):
-            return bool(_evaluate(one.left, row, variables)) or bool(
-                _evaluate(one.right, row, variables)
-            )
-        case Binary():
-            left, right = (_evaluate(part, row, variables) for part in (one.left, one.right))
-            if None in (left, right) and one.operator not in ("eq", "ne"):
-                return False
-            return COMPARISONS[one.operator][1](left, right)
-        case Not():
-            return not _evaluate(one.inner, row, variables)
-        case In():
-            left = _evaluate(one.left, row, variables)
-            return left in [_folded(choice.value) for choice in one.choices]
-        case Function():
-            values = [_evaluate(part, row, variables) for part in one.arguments]
-            return None if None in values else FUNCTIONS[one.name][2](*values)
-        case Lambda():
-            found = value_of(one.path, variables.get(one.path.variable, row)) or ()
-            if one.inner is None:
-                return bool(found)
-            inner = one.inner
-            truths = (
-                _evaluate(inner, row, {**variables, one.variable: entry}) is True for entry in found
-            )
-            return any(truths) if one.quantifier == "any" else all(truths)
+    def __init__(self, condition: Expression, *, steps: int = STEP_LIMIT) -> None:
+        self._condition = condition
+        self._left = steps
+
+    def __call__(self, row: Mapping[str, Any]) -> bool:
+        return self._evaluate(self._condition, row, {}) is True
+
+    def _spend(self, value: Any) -> Any:
+        self._left -= 1 + (len(value) // 500 if isinstance(value, str) else 0)
+        if self._left < 0:
+            raise TooExpensive
+        return _folded(value)
+
+    def _evaluate(self, one: Expression, row: Mapping[str, Any], scope: Mapping[str, Any]) -> Any:
+        match one:
+            case Value():
+                return self._spend(one.value)
+            case Path():
+                return self._spend(value_of(one, scope.get(one.variable, row)))
+            case Binary("and"):
+                left = self._evaluate(one.left, row, scope)
+                return bool(left) and bool(self._evaluate(one.right, row, scope))
+            case Binary("or"):
+                left = self._evaluate(one.left, row, scope)
+                return bool(left) or bool(self._evaluate(one.right, row, scope))
+            case Binary():
+                left = self._evaluate(one.left, row, scope)
+                right = self._evaluate(one.right, row, scope)
+                if None in (left, right) and one.operator not in ("eq", "ne"):
+                    return False
+                return COMPARISONS[one.operator][1](left, right)
+            case Not():
+                return not self._evaluate(one.inner, row, scope)
+            case In():
+                left = self._evaluate(one.left, row, scope)
+                return left in [self._spend(choice.value) for choice in one.choices]
+            case Function():
+                values = [self._evaluate(part, row, scope) for part in one.arguments]
+                return None if None in values else _folded(FUNCTIONS[one.name][2](*values))
+            case Lambda():
+                return self._quantified(one, row, scope)
+
+    def _quantified(self, one: Lambda, row: Mapping[str, Any], scope: Mapping[str, Any]) -> bool:
+        found = value_of(one.path, scope.get(one.path.variable, row)) or ()
+        inner = one.inner
+        if inner is None:
+            return bool(found)
+        truths = (
+            self._evaluate(inner, row, {**scope, one.variable: entry}) is True for entry in found
+        )
+        return any(truths) if one.quantifier == "any" else all(truths)
 
 
 def _folded(value: Any) -> Any:

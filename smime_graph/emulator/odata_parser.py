@@ -31,6 +31,7 @@ from .odata import (
 DEPTH_LIMIT = 50
 TOKEN_LIMIT = 400
 TEXT_LIMIT = 8192
+ORDER_LIMIT = 10  # properties in $orderby
 
 Types: TypeAlias = Mapping[str, Mapping[str, tuple[str, str]]]  # by type, by name in lower case
 
@@ -122,6 +123,8 @@ class _Parser:
             if not descending:
                 self._take("asc")
             found.append((path, descending))
+            if len(found) > ORDER_LIMIT:
+                raise InvalidQuery("The query has too many parts.")
             if not self._take(","):
                 self._end()
                 return tuple(found)

@@ -12,7 +12,7 @@ from ..loopback.exchange import Response
 from . import metadata
 from .context import Call, context_of
 from .exchange import json_response
-from .odata import Expression, InvalidQuery, Path, matches, paths_of, value_of
+from .odata import Expression, InvalidQuery, Matcher, Path, paths_of, value_of
 from .odata_parser import parse_expand, parse_filter, parse_names, parse_orders
 from .records import Account
 from .refusal import Refusal
@@ -25,12 +25,17 @@ class Listing:
     """The options of a request for a collection."""
 
     condition: Expression | None
+    matcher: Matcher | None
     orders: tuple[tuple[Path, bool], ...]
     selected: frozenset[str] | None
     expanded: Mapping[str, Mapping[str, str]]
     counted: bool
     top: int
     skip: int
+
+    def fits(self, row: Mapping[str, Any]) -> bool:
+        """Whether the condition is true of a resource."""
+        return self.matcher is None or self.matcher(row)
 
     def names(self, name: str) -> bool:
         """Whether the condition names a property of that name."""
@@ -52,6 +57,7 @@ def read_listing(call: Call, kind: str, *further: str) -> Listing:
         _check_efficient(condition, orders)
     return Listing(
         condition=condition,
+        matcher=None if condition is None else Matcher(condition),
         orders=orders,
         selected=read_select(call, kind),
         expanded=read_expand(call, kind),
@@ -65,11 +71,16 @@ def _check_efficient(condition: Expression, orders: Sequence[tuple[Path, bool]])
     """What is ordered by stands in $filter as well, first and in that order ("List messages")."""
     named = list(dict.fromkeys(path.text for path in paths_of(condition)))
     if named[: len(orders)] != [path.text for path, _ in orders]:
-        raise Refusal(
-            400,
-            "InefficientFilter",
-            "The restriction or sort order is too complex for this operation.",
-        )
+        raise inefficient()
+
+
+def inefficient() -> Refusal:
+    """The refusal of what takes too long to look for."""
+    return Refusal(
+        400,
+        "InefficientFilter",
+        "The restriction or sort order is too complex for this operation.",
+    )
 
 
 def _parsed(parse: Callable[[], _Found]) -> _Found:
@@ -144,8 +155,7 @@ def _read_count(call: Call) -> bool:
 
 def arrange(rows: Sequence[dict[str, Any]], listing: Listing) -> list[dict[str, Any]]:
     """Those of a collection that are wanted, in the order that is wanted."""
-    condition = listing.condition
-    kept = [row for row in rows if condition is None or matches(condition, row)]
+    kept = [row for row in rows if listing.fits(row)]
     for path, descending in reversed(listing.orders):
         kept.sort(key=sort_key(path), reverse=descending)
     return kept

@@ -20,6 +20,8 @@ from .context import Call, Rules
 from .endpoints import find, find_upload
 from .exchange import http_date, json_response
 from .faults import WWW_AUTHENTICATE
+from .odata import TooExpensive
+from .query import inefficient
 from .refusal import Refusal
 from .store import Store
 
@@ -53,6 +55,10 @@ def handle(
     except Refusal as refusal:
         response = refused(
             refusal, now=now, request_id=request_id, client_request_id=client_request_id
+        )
+    except TooExpensive:
+        response = refused(
+            inefficient(), now=now, request_id=request_id, client_request_id=client_request_id
         )
     except sqlite3.OperationalError as error:
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:

@@ -13,7 +13,7 @@ from .headers import Person
 from .mime import Summary
 from .refusal import Refusal
 
-TERM_LIMIT = 50
+TERM_LIMIT = 20
 
 _TERM = re.compile(r'\s*(?:(\w{1,40}):)?(?:"([^"]*)"|([^\s"()]+))', re.ASCII)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from smime_graph.emulator.metadata import TYPES
-from smime_graph.emulator.odata import Path, matches, paths_of, value_of
+from smime_graph.emulator.odata import Matcher, Path, TooExpensive, paths_of, value_of
 from smime_graph.emulator.odata_parser import parse_filter
 
 
@@ -65,12 +65,13 @@ ROW: dict[str, Any] = {
         "startswith(p/value, 'IPM.Note.SMIME'))",
         "  ( ( isRead  eq\tfalse ) )  ",
         "length(subject) eq 9.0",
+        "toupper(subject) eq 'IT''S TIME'",
     ],
 )
 def test_a_condition_that_is_true(condition: str) -> None:
     found = parse_filter(condition, TYPES, "message")
-    assert matches(found, ROW)
-    assert not matches(parse_filter(f"not ({condition})", TYPES, "message"), ROW)
+    assert Matcher(found)(ROW)
+    assert not Matcher(parse_filter(f"not ({condition})", TYPES, "message"))(ROW)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_a_condition_that_is_true(condition: str) -> None:
     ],
 )
 def test_a_condition_that_is_not(condition: str) -> None:
-    assert not matches(parse_filter(condition, TYPES, "message"), ROW)
+    assert not Matcher(parse_filter(condition, TYPES, "message"))(ROW)
 
 
 def test_the_properties_that_a_condition_names() -> None:
@@ -100,3 +101,16 @@ def test_a_time_is_in_seconds() -> None:
     path = Path(("receivedDateTime",), "Edm.DateTimeOffset")
     assert value_of(path, {"receivedDateTime": "1970-01-01T00:01:00Z"}) == 60.0
     assert value_of(path, {}) is None
+
+
+def test_what_asks_too_much_is_given_up() -> None:
+    nested = "categories/any(a:categories/any(b:categories/any(c:a eq 'x')))"
+    found = parse_filter(nested, TYPES, "message")
+    row = {"categories": [str(n) for n in range(100)]}
+    with pytest.raises(TooExpensive):
+        Matcher(found)(row)
+    assert not Matcher(found)(ROW)
+    some = Matcher(parse_filter("contains(subject, 'x')", TYPES, "message"), steps=100)
+    assert not some({"subject": "y" * 20_000})
+    with pytest.raises(TooExpensive):
+        some({"subject": "y" * 40_000})

@@ -91,6 +91,17 @@ def test_what_orders_has_to_filter_first(client: httpx.Client, alice: Mailbox, q
     assert error["message"] == "The restriction or sort order is too complex for this operation."
 
 
+def test_what_takes_too_long_to_look_for_is_refused(
+    client: httpx.Client, alice: Mailbox, emulator: Emulator
+) -> None:
+    for message in alice.messages():
+        names = {"categories": [str(n) for n in range(200)]}
+        client.patch(f"/me/messages/{message.id}", json=names)
+    nested = "categories/any(a:categories/any(b:categories/any(c:a eq 'x' and b eq c)))"
+    answer = client.get(PLACE, params={"$filter": nested})
+    assert answer.json()["error"]["code"] == "InefficientFilter"
+
+
 def test_messages_are_counted(client: httpx.Client, alice: Mailbox) -> None:
     page = client.get(f"{PLACE}?$count=true&$top=2").json()
     assert (page["@odata.count"], numbers(page)) == (7, [6, 5])
