@@ -58,6 +58,9 @@ _log = logging.getLogger("smime_graph")
 
 _POLL = 0.5  # seconds, after which it is looked whether to stop
 _LONGEST_WAIT = 300.0  # seconds, while Graph cannot be reached
+_MOST_ODD = (
+    12  # answers in a row that are none of Graph's, or failures to get a token: half an hour
+)
 _MOST_LOST = 3  # messages in a row that cannot be fetched: then it is not they
 _IDLE_PAGES = 1000  # that bring nothing new, after which a look ends
 # What may be known later, where services are asked, and how often it is looked (some three hours)
@@ -329,7 +332,9 @@ class _Watcher:
 
     def wait_after(self, error: GraphError) -> float:
         """How long to wait where Graph cannot be reached; raises what waiting does not mend."""
-        if not _is_away(error) or self._once:
+        is_refusal = isinstance(error, GraphRefused)
+        patience = _MOST_ODD if not is_refusal else 0
+        if self._once or not (_is_away(error) or self._troubles < patience):
             raise error
         wait = delay(self._troubles + 1)
         if isinstance(error, GraphThrottled):

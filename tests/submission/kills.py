@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from smime_graph import CA, Contact, Identity, seal
-from smime_graph.emulator import Emulator
+from smime_graph.emulator import Emulator, Fault
+from smime_graph.emulator.faults import Faults
 
 BOB = "bob@contoso.com"
 # notes what it got in one write, so that a line is there whole or not at all
@@ -30,6 +31,34 @@ report = json.load(open(os.environ["SMIME_GRAPH_REPORT"]))
 line = json.dumps([report["internetMessageId"], report["handed_before"], len(sys.stdin.read())])
 os.write(os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), f"{line}\\n".encode())
 """
+
+
+class Weather(Faults):
+    """A fault for each request with that probability."""
+
+    def __init__(self, seed: int, rate: float) -> None:
+        super().__init__()
+        self._random, self._rate = random.Random(seed), rate
+        self.counted: Counter[str] = Counter()
+
+    def take(self, method: str, path: str, *, oversized: bool = False) -> Fault | None:
+        """The fault for this request, if there is one."""
+        if self._random.random() >= self._rate:
+            return None
+        name, fault = self._random.choice(
+            [
+                ("throttled", Fault.throttled(retry_after=1)),
+                ("503", Fault.unavailable()),
+                ("503 with a time", Fault.unavailable(retry_after=1)),
+                ("504", Fault.gateway_timeout()),
+                ("a page", Fault.gateway(200)),
+                ("cut", Fault.cut_before()),
+                ("slow", Fault.slow(self._random.uniform(0.1, 1.0))),
+                ("500", Fault.answer(500)),
+            ]
+        )
+        self.counted[name] += 1
+        return fault
 
 
 def message(number: int, alice: Identity, bob: Identity) -> bytes:
@@ -44,7 +73,14 @@ def message(number: int, alice: Identity, bob: Identity) -> bytes:
 
 
 def prove(
-    folder: Path, *, messages: int, kills: int, by: str, seed: int = 1, limit: float = 600.0
+    folder: Path,
+    *,
+    messages: int,
+    kills: int,
+    by: str,
+    rate: float = 0.0,
+    seed: int = 1,
+    limit: float = 600.0,
 ) -> dict[str, Any]:
     """Put them in, killing, and count what came of it."""
     chance = random.Random(seed)
@@ -58,6 +94,7 @@ def prove(
         Emulator(data=folder / "graph.db", open_mailboxes=True, token="t") as emulator,
         emulator.serve() as server,
     ):
+        emulator.faults = weather = Weather(seed, rate)
         box = emulator.mailbox(BOB)
         (folder / "token").write_text("t\n")
         way: list[Any] = ["--maildir", folder / "m"]
@@ -95,6 +132,7 @@ def prove(
             process.wait(60)
     return _counted(folder, by, messages) | {
         "killed": killed,
+        "faults": dict(weather.counted),
         "ended with": process.returncode,
         "seconds": round(time.monotonic() - began, 1),
     }
@@ -169,13 +207,19 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--messages", type=int, default=300)
     parser.add_argument("--kills", type=int, default=60, help="of the watch, each way")
+    parser.add_argument("--rate", type=float, default=0.1, help="of requests that meet a fault")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     good = True
     for by in ("exec", "maildir"):
         with tempfile.TemporaryDirectory() as name:
             found = prove(
-                Path(name), messages=given.messages, kills=given.kills, by=by, seed=given.seed
+                Path(name),
+                messages=given.messages,
+                kills=given.kills,
+                by=by,
+                rate=given.rate,
+                seed=given.seed,
             )
         print(f"handed to: {by}")
         for key, value in found.items():

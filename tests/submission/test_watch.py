@@ -473,6 +473,30 @@ def test_a_run_that_goes_on_waits_for_graph_and_ends_when_it_is_told(
     assert caplog.text.count("Graph cannot be asked") == 3
 
 
+def test_a_page_of_a_proxy_is_waited_out_and_a_refusal_is_not(
+    watching: Watching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Event, "wait", lambda *_: None)
+    watching.put(1)
+    stop = Event()
+    pages = [httpx.Response(200, text="<html>log in</html>")] * 5
+
+    def before(_: httpx.Request) -> httpx.Response | None:
+        return pages.pop() if pages else None
+
+    watching.before = before
+    assert watching.run(once=False, stop=stop, deliver=lambda _: stop.set()).handed == 1
+    watching.before = lambda _: httpx.Response(200, text="<html>log in</html>")
+    watching.requests.clear()
+    watching.later(60)
+    with pytest.raises(GraphError, match="Graph's answer"):
+        watching.run(once=False)
+    assert len(watching.requests) == 13
+    watching.before = lambda _: httpx.Response(403)
+    with pytest.raises(GraphRefused, match="403"):
+        watching.run(once=False)
+
+
 def test_once_says_at_once_that_graph_is_away(watching: Watching) -> None:
     watching.before = lambda _: httpx.Response(503)
     with pytest.raises(GraphRefused, match="503"):
