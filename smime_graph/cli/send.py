@@ -506,7 +506,7 @@ def _open_original(raw: bytes, how: Reading) -> tuple[Opened, bool]:
     from ..smime.header_protection import read_protected_header
     from ..smime.layers import parse_layers
     from ..smime.report import ENCRYPTED, MessageReport, Opened
-    from ..smime.verification import header_of, outside_of
+    from ..smime.verification import header_of, outer_header
     from .open import unseal_message
 
     layers = [layer for layer in inspect(raw) if not layer.errant]
@@ -531,8 +531,8 @@ def _open_original(raw: bytes, how: Reading) -> tuple[Opened, bool]:
         raise parsed.error
     protected, _ = read_protected_header(parsed.payload, parsed.outer, is_encrypted=False)
     # whom an answer goes to is read from protected fields alone (RFC 9788 4.4.4, 6.2)
-    header, _, _ = header_of(parsed, protected, is_signed=True)
-    outside = outside_of(parsed, protected)
+    header, differ, _ = header_of(parsed, protected, is_signed=True)
+    outside = outer_header(parsed.outer) if differ else header
     return Opened(parsed.content, header, MessageReport(), protected, outside), False
 
 

@@ -66,7 +66,7 @@ def seal_answer(
         for field in entity.all(name)
         for one in parse_header_addresses(field.value)
     ]
-    outside = (original.outside if original.protected else original.header) or original.raw
+    outside = original.outside or original.raw
     goes_to = named if kind == "forward" else addressees(outside, kind)
     chosen = _only_for(recipients, goes_to)
     if not chosen and any(layer.type in ENCRYPTED for layer in original.report.whole):

@@ -29,7 +29,6 @@ from .verification import (
     hint_of_errant,
     judge,
     outer_header,
-    outside_of,
     require_accepted,
     unauthenticated,
 )
@@ -153,7 +152,7 @@ def decrypt(
         header_protection=None if protected is None else protected.intent,
         header_fields=() if protected is None else protected.states(is_signed=False),
     )
-    outside = outside_of(parsed, protected)
+    outside = outer_header(parsed.outer) if differ else header
     opened = Opened(parsed.content, header, report, protected, outside)
     if out is not None:
         opened.write_to(out, header=False)

@@ -212,9 +212,9 @@ class Opened:
     `content` is the MIME entity inside, exactly as it was signed or encrypted; `header` the fields
     of the message: the protected ones where it has such (RFC 9788), each once, else those that
     stood outside, which no signature covers. `protected` is what is known of the protected ones,
-    and `outside` are then the fields that stood outside, which nothing vouches for. Of a large
-    message `inside` is the content as a view of a temporary file that has no name:
-    `content`, `raw`, `message` and `attachments` read it into memory, `write_to` does not.
+    and `outside` are the fields that stood outside, for which nothing vouches. Of a large message
+    `inside` is the content as a view of a temporary file that has no name: `content`, `raw`,
+    `message` and `attachments` read it into memory, `write_to` does not.
     """
 
     inside: bytes | memoryview

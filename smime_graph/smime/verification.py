@@ -186,7 +186,8 @@ def judge(parsed: ParsedMessage, context: VerificationContext) -> Opened:
         header_protection=None if protected is None else protected.intent,
         header_fields=() if protected is None else protected.states(is_signed=accepted_signer),
     )
-    return Opened(content, header, report, protected, outside_of(parsed, protected))
+    outside = outer_header(parsed.outer) if differ else header
+    return Opened(content, header, report, protected, outside)
 
 
 def _explain_rejection(signers: Sequence[Signer], found: Sequence[Finding]) -> list[Finding]:
@@ -477,11 +478,6 @@ def header_of(
         found = [finding("smime.outer-header", "message", text), *found]
     fields = shown_fields(protected, outer, outer_from=is_from_of_outside)
     return _joined(fields), differ, found
-
-
-def outside_of(parsed: ParsedMessage, protected: ProtectedHeader | None) -> bytes:
-    """The fields that stood outside, where the message has protected ones."""
-    return b"" if protected is None else outer_header(parsed.outer)
 
 
 def outer_header(entity: Entity[Data] | None) -> bytes:
