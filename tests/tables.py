@@ -245,8 +245,8 @@ def endpoints_table() -> str:
     lines = [
         "# Endpoints of the emulator",
         "",
-        "Below `/v1.0` or `/beta`, and `/me` or `/users/{id or address}`; besides `$batch`,",
-        "`$metadata`, and the address that `createUploadSession` gives. `folders`: below",
+        "Below `/v1.0` or `/beta`, and `/me` or `/users/{id or address}`; besides `/users`,",
+        "`$batch`, `$metadata`, and the address that `createUploadSession` gives. `folders`: below",
         "`mailFolders/{folder}`, and the child folders of it, as well. What Graph has and is not",
         "here answers 501.",
         "",

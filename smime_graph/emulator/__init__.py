@@ -10,7 +10,8 @@ The rules of this package:
 - The handler takes a value and returns a value. Sockets, httpx and waiting are in `server` and
   `transport`.
 - Bytes are stored as they came. Fields are added before the first one or cut out by offset; nothing
-  is ever written again from what was parsed.
+  is ever written again from what was parsed. A draft of which a client changes one part is put
+  together of the bytes of the others.
 - Any bytes in any request get an HTTP answer, in bounded time. What is not built answers 501.
 - No token is kept or logged.
 """

@@ -160,6 +160,8 @@ def check_unchanged(call: Call, item: Item) -> None:
 def shown(call: Call, account: Account, item: Item) -> dict[str, Any]:
     """A message as this client wants to see it."""
     message = resources.message(account, item, immutable=call.immutable)
+    if "prefer" not in call.headers:
+        return message
     kind = (call.preference("outlook.body-content-type") or "").lower()
     if kind in ("text", "html"):
         applied = f'outlook.body-content-type="{kind}"'

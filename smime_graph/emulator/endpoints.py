@@ -20,7 +20,7 @@ from . import handlers_uploads as uploads
 from .context import Call, no_resource
 from .delta import list_changes
 from .handlers_answers import act
-from .handlers_users import get_user
+from .handlers_users import get_user, list_users
 from .refusal import Refusal
 
 Handler: TypeAlias = Callable[[Call], Response]
@@ -112,6 +112,23 @@ _UPLOADS = (
 )
 
 
+_USERS = Endpoint("GET", "", list_users, "User.Read")
+
+
+def _absent(call: Call) -> Response:
+    raise _not_there(call.request.method)
+
+
+# What Graph has of paths that are there; any other method of them it refuses as well.
+_ABSENT = (
+    Endpoint("PATCH", "", _absent, "User.Read"),
+    Endpoint("POST", "contacts", _absent, "Contacts.Read"),
+    Endpoint("PATCH", "contacts/{contact}", _absent, "Contacts.Read"),
+    Endpoint("DELETE", "contacts/{contact}", _absent, "Contacts.Read"),
+    Endpoint("PATCH", _ATTACHMENT, _absent, _WRITE, in_folders=True),
+)
+
+
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
@@ -121,7 +138,7 @@ _ROOTS = _words(
     "applications communications contacts devices directory directoryobjects domains drives "
     "education external groups identity invitations oauth2permissiongrants organization places "
     "planner reports security serviceprincipals shares sites solutions subscriptions teams "
-    "teamwork users"
+    "teamwork"
 )
 _OF_USERS = _words(
     "$count activities calendar calendargroups calendars calendarview chats contactfolders "
@@ -147,7 +164,7 @@ Methods: TypeAlias = Mapping[str, Endpoint]
 def _index(*, design: bool) -> dict[int, list[tuple[tuple[str, ...], dict[str, Endpoint]]]]:
     """The paths by their number of segments; a parameter is "", all else is in lower case."""
     found: dict[tuple[str, ...], dict[str, Endpoint]] = {}
-    for one in ENDPOINTS:
+    for one in (*ENDPOINTS, *_ABSENT):
         if one.design and not design:
             continue
         parts = tuple("" if p.startswith("{") else p.lower() for p in one.path.split("/") if p)
@@ -190,7 +207,9 @@ def find(call: Call, segments: list[str]) -> Methods:
     """The methods of a path; whose it is and what it names is noted in `call`."""
     rest = list(segments)
     root = rest.pop(0).lower() if rest else ""
-    if root == "users" and rest:
+    if root == "users" and not rest:
+        return {"GET": _USERS}
+    if root == "users":
         call.principal = rest.pop(0)
     elif root != "me":
         raise _not_there(root) if root in _ROOTS else no_resource(root)

@@ -187,12 +187,14 @@ def page(
         answer["@odata.count"] = total
     answer["value"] = value
     if following:
-        skip = str(listing.skip + len(value))
-        query = {**call.query, "$top": str(listing.top), "$skip": skip}
-        answer["@odata.nextLink"] = (
-            f"{call.request.origin}{path_of(call)}?{urlencode(query, safe='$')}"
-        )
+        answer["@odata.nextLink"] = next_link(call, listing, len(value))
     return json_response(200, answer)
+
+
+def next_link(call: Call, listing: Listing, shown: int) -> str:
+    """The address of the page after one that shows so many."""
+    query = {**call.query, "$top": str(listing.top), "$skip": str(listing.skip + shown)}
+    return f"{call.request.origin}{path_of(call)}?{urlencode(query, safe='$')}"
 
 
 def page_of(

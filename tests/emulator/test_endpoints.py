@@ -26,7 +26,6 @@ def test_what_is_in_the_table_is_there(client: httpx.Client, one: object) -> Non
 @pytest.mark.parametrize(
     "path",
     [
-        "/users",
         "/groups",
         "/me/calendar",
         "/me/calendar/events",
@@ -41,6 +40,24 @@ def test_what_graph_has_and_the_emulator_has_not_answers_501(
     response = client.get(path)
     assert response.status_code == 501
     assert response.json()["error"]["code"] == "NotImplemented"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/me/contacts", 501),
+        ("PATCH", "/me/contacts/x", 501),
+        ("PATCH", "/me", 501),
+        ("POST", "/me/sendMail/", 415),
+        ("PUT", "/me/contacts", 405),
+        ("POST", "/users", 405),
+        ("DELETE", "/me/mailFolders", 405),
+    ],
+)
+def test_a_method_that_is_not_there(
+    client: httpx.Client, method: str, path: str, status: int
+) -> None:
+    assert client.request(method, path).status_code == status
 
 
 @pytest.mark.parametrize(

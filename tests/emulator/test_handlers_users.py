@@ -28,3 +28,14 @@ def test_nobody_of_that_name(
 ) -> None:
     assert client.get("/users/who@contoso.com").status_code == 404
     assert connect(make(open_mailboxes=True)).get("/me").status_code == 404
+
+
+def test_all_users(client: httpx.Client) -> None:
+    page = client.get("/users?$select=mail&$top=2&$count=true&$orderby=mail desc").json()
+    assert [one["mail"] for one in page["value"]] == ["carol@contoso.com", "bob@contoso.com"]
+    assert page["@odata.count"] == 3
+    rest = client.get(page["@odata.nextLink"]).json()
+    assert [one["mail"] for one in rest["value"]] == ["alice@contoso.com"]
+    assert "@odata.nextLink" not in rest
+    found = client.get("/users?$filter=startswith(displayName, 'B')").json()["value"]
+    assert [one["userPrincipalName"] for one in found] == ["bob@contoso.com"]

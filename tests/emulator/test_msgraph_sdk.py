@@ -136,6 +136,7 @@ async def test_who_somebody_is(graph: GraphServiceClient) -> None:
     assert (me.mail, me.display_name) == ("alice@contoso.com", "Alice")
     bob = await graph.users.by_user_id("bob@contoso.com").get()  # 2
     assert bob.user_principal_name == "bob@contoso.com"
+    assert len((await graph.users.get()).value) == 3
 
 
 async def test_messages_are_listed_and_read(graph: GraphServiceClient, alice: Mailbox) -> None:
