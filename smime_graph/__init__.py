@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from .errors import PolicyRefusal as PolicyRefusal
     from .errors import SignatureInvalid as SignatureInvalid
     from .errors import SmimeGraphError as SmimeGraphError
+    from .errors import StoreUnavailable as StoreUnavailable
     from .errors import UnsupportedAlgorithm as UnsupportedAlgorithm
     from .errors import UsageError as UsageError
     from .errors import VerificationFailed as VerificationFailed
@@ -226,6 +227,7 @@ _HOME = {
         "SignatureInvalid",
         "SmimeGraphError",
         "UnsupportedAlgorithm",
+        "StoreUnavailable",
         "UsageError",
         "VerificationFailed",
     ),

@@ -11,10 +11,12 @@ from os import PathLike
 from pathlib import Path
 
 from .arguments import file_name
-from .errors import UsageError
+from .errors import StoreUnavailable, UsageError
 from .files import is_pipe, make_private
 
 _MAGIC = b"SQLite format 3\0"
+# SQLITE_BUSY, _LOCKED, _IOERR, _FULL ("Result and Error Codes")
+_PASSES = (5, 6, 10, 13)
 BUSY_SECONDS = 30.0  # for which a program that writes is waited for
 
 
@@ -127,7 +129,9 @@ class Database:
         try:
             yield
         except sqlite3.OperationalError as error:  # the disk, the rights, another process
-            raise UsageError(
+            passes = error.sqlite_errorcode & 0xFF in _PASSES
+            kind = StoreUnavailable if passes else UsageError
+            raise kind(
                 f"the {self._what} {self._name} cannot be used: {error}",
                 hint="check the folder, the permissions, the room on the disk, and whether another"
                 " program holds it",

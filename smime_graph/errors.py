@@ -2,6 +2,7 @@
 
     SmimeGraphError                    .hint: what to do next; .disposition where it ended a send
     ├── UsageError (ValueError)        you: the call makes no sense
+    │   └── StoreUnavailable           ... or a disk, a lock or a server that it needs is away
     ├── MalformedMessage               them: these bytes are not what they claim to be
     │   └── LimitReached               ... or ask for more work than one message is granted
     ├── UnsupportedAlgorithm           well formed, but no row in the table         .oid .where
@@ -122,6 +123,12 @@ def fresh(error: E) -> E:
 
 class UsageError(SmimeGraphError, ValueError):
     """The call makes no sense: a bad argument, a missing file, a wrong password."""
+
+
+class StoreUnavailable(UsageError):
+    """A database of ours cannot be used now: the disk is full, another program or a server holds it
+    or does not answer. The same call may succeed later.
+    """
 
 
 class MalformedMessage(SmimeGraphError):

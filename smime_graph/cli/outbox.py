@@ -127,8 +127,11 @@ def _try(outbox: Outbox, stored: Sequence[OutboxMessage], place: Place) -> Seque
             return [outbox.send_now(graph, id=one.id) for one in stored]
     except UsageError as error:  # no token: whoever runs the outbox has one
         terminal.complain("note", f"not tried now: {error}")
+    try:
         now = {one.id: one for one in outbox.messages()}
-        return [now.get(one.id, one) for one in stored]
+    except UsageError:  # it is away now, and they are stored
+        return stored
+    return [now.get(one.id, one) for one in stored]
 
 
 def _say(stored: OutboxMessage, named: str) -> None:

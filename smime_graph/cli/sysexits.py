@@ -10,6 +10,7 @@ from ..errors import (
     GraphThrottled,
     GraphUnreachable,
     SmimeGraphError,
+    StoreUnavailable,
     UsageError,
 )
 from .config import ConfigurationError
@@ -33,6 +34,8 @@ def status_of(error: BaseException) -> int:
         return _CONFIGURATION
     if isinstance(error, SmimeGraphError) and error.disposition == "unknown":
         return _OURS
+    if isinstance(error, StoreUnavailable):
+        return _AGAIN
     if isinstance(error, (UsageError, click.ClickException)):
         return _USAGE
     if isinstance(error, (GraphThrottled, GraphUnreachable)):

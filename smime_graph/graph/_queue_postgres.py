@@ -22,7 +22,7 @@ import psycopg
 from psycopg import conninfo
 
 from ..database import BUSY_SECONDS
-from ..errors import UsageError
+from ..errors import StoreUnavailable, UsageError
 from ._answers import printable
 from ._queue import APPLICATION, AT_ONCE, Mode, Queue
 from ._queue_rows import Damaged
@@ -196,7 +196,7 @@ class PostgresQueue(Queue):
                 try:
                     return self._once(work, mode)
                 except psycopg.Error as error:
-                    if not self._may_come_back(error) or time.monotonic() > end:
+                    if not _may_come_back(error) or time.monotonic() > end:
                         raise
                     log.info("the outbox %s is asked again: %s", self._name, type(error).__name__)
                 time.sleep(pause)
@@ -216,19 +216,14 @@ class PostgresQueue(Queue):
             raise
         return done
 
-    def _may_come_back(self, error: psycopg.Error) -> bool:
-        if error.sqlstate is not None:
-            return error.sqlstate in _AGAIN or error.sqlstate.startswith("08")
-        # the line was lost, or nobody is there
-        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-
     @contextmanager
     def _naming(self) -> Iterator[None]:
         try:
             yield
         except psycopg.Error as error:
             text = printable(self._without_secrets(str(error)), limit=300)
-            raise UsageError(
+            kind = StoreUnavailable if _is_away(error) else UsageError
+            raise kind(
                 f"the outbox {self._name} cannot be used: {text or type(error).__name__}",
                 hint="check the address, whether the server runs, and what the user may do there",
             ) from None
@@ -259,6 +254,19 @@ class PostgresQueue(Queue):
             mailbox=mailbox,
         )
         return self._count_leased(mailbox, now) < AT_ONCE
+
+
+def _may_come_back(error: psycopg.Error) -> bool:
+    """Within seconds?"""
+    if error.sqlstate is not None:
+        return error.sqlstate in _AGAIN or error.sqlstate.startswith("08")
+    # the line was lost, or nobody is there
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+
+
+def _is_away(error: psycopg.Error) -> bool:
+    """May it come back at all? Resources, operators and the system of the server pass as well."""
+    return _may_come_back(error) or (error.sqlstate or "")[:2] in ("53", "57", "58")
 
 
 @lru_cache(maxsize=64)

@@ -16,6 +16,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
+import anyio
+
 from ..errors import GraphError, SmimeGraphError, UsageError
 
 # A token must outlive the request that carries it, up to Graph's own limit for one and a slow line.
@@ -96,6 +98,7 @@ class TokenSource:
         self._scope = scope
         self._clock = clock
         self._lock = threading.Lock()
+        self._turn: anyio.Lock | None = None
         self._held: _Held | None = None
 
     def __repr__(self) -> str:
@@ -131,13 +134,24 @@ class TokenSource:
         held = self._still_good(rejected)
         if held is not None:
             return held
+        get_token = getattr(self._credential, "get_token", None)
+        if get_token is None:
+            return await self._new_token(claims, in_thread=False)
+        if self._turn is None:
+            self._turn = anyio.Lock()
+        async with self._turn:  # so that many tasks fetch one token, not many
+            held = self._still_good(rejected)
+            if held is not None:
+                return held
+            in_thread = not inspect.iscoroutinefunction(get_token)  # it does I/O of its own
+            return await self._new_token(claims, in_thread=in_thread)
+
+    async def _new_token(self, claims: str | None, *, in_thread: bool) -> str:
         try:
-            get_token = getattr(self._credential, "get_token", None)
-            if get_token is None or inspect.iscoroutinefunction(get_token):
-                answer = self._ask(claims)
-            else:
-                # it does network I/O of its own
+            if in_thread:
                 answer = await asyncio.to_thread(self._ask, claims)
+            else:
+                answer = self._ask(claims)
             if inspect.isawaitable(answer):
                 answer = await answer
         except SmimeGraphError:

@@ -31,8 +31,13 @@ So with the right Mail.ReadWrite each message goes out once; with Mail.Send alon
 what is not certain is `unknown` until a person looks. A mailbox in which no draft may be made (403)
 is taken for one of the latter.
 
-Several threads and processes may work on one outbox. They share leases, the time for which Graph
-asks to wait, and the four requests at once that it carries out for a mailbox.
+A reply and a forward go the same ways, by a draft of their own or by one request; a reply that is
+looked up is one that went to people of the original. A draft that lay in the mailbox before is
+looked at first: what is no draft then is not sent.
+
+Several threads and processes may work on one outbox, and several machines on one in PostgreSQL.
+They share leases, the time for which Graph asks to wait, and the four requests at once that it
+carries out for a mailbox.
 """
 
 from __future__ import annotations

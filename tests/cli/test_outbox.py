@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 from pathlib import Path
@@ -229,6 +230,26 @@ def test_sendmail_stores_mail_while_graph_is_away(
     assert call("sendmail", "-q", *BOX, env=env).status == 0
     assert listed()[0]["state"] == "sent"
     assert len(in_sent_items(call)) == 1
+
+
+def test_sendmail_asks_to_be_called_again_where_the_outbox_is_away(
+    here: Path, call: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("psycopg", reason="psycopg (extra postgres) is not installed")
+    (here / "c.toml").write_text(CONFIG.replace("o.db", "postgresql://u:hunter@127.0.0.1:1/x"))
+    mail = b"To: bob@contoso.com\n\nx\n"
+    result = call("sendmail", "-t", stdin=mail, env={"SMIME_GRAPH_CONFIG": "c.toml"})
+    assert (result.status, "hunter" in result.err) == (75, False)
+    # a file that another program holds
+    Outbox(here / "o.db").close()
+    (here / "c.toml").write_text(CONFIG)
+    monkeypatch.setattr("smime_graph.database.BUSY_SECONDS", 0.01)
+    other = sqlite3.connect(here / "o.db")
+    other.execute("BEGIN IMMEDIATE")
+    result = call("sendmail", "-t", stdin=mail, env={"SMIME_GRAPH_CONFIG": "c.toml"})
+    other.close()
+    assert result.status == 75
+    assert "locked" in result.err
 
 
 def test_sendmail_says_that_graph_refused_it(here: Path, call: Run, listed: Any) -> None:

@@ -25,11 +25,12 @@ from typing import Any
 
 from smime_graph.emulator import Emulator, Fault
 from smime_graph.emulator.faults import Faults
-from smime_graph.graph import GraphClient, Outbox
+from smime_graph.graph import GraphClient, GraphLimits, Outbox
 
 from .postgres import running
 
 TOKEN = "token"
+LIMITS = GraphLimits(messages_a_minute=None)
 WINDOW = timedelta(seconds=8)  # so long a message is looked for; some show later
 USERS = [f"user{number}@contoso.com" for number in range(6)]
 
@@ -100,7 +101,7 @@ def send(path: str, port: int) -> None:
     url = f"http://127.0.0.1:{port}/v1.0"
     with (
         Outbox(path, window=WINDOW) as outbox,
-        GraphClient(TOKEN, url=url, timeout=1.0, deadline=2.0) as graph,
+        GraphClient(TOKEN, url=url, timeout=1.0, deadline=2.0, limits=LIMITS) as graph,
     ):
         outbox.run(graph, workers=6, forever=True)
 

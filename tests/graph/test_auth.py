@@ -156,6 +156,18 @@ def test_many_threads_fetch_one_token_and_renew_it_once() -> None:
     assert len(credential.scopes) == 2
 
 
+def test_many_tasks_fetch_one_token_and_renew_it_once() -> None:
+    credential = AsyncCredential()
+    source = TokenSource(credential, scope=SCOPE, clock=lambda: NOW)
+
+    async def ask(rejected: str | None) -> set[str]:
+        return set(await asyncio.gather(*(source.token_async(rejected) for _ in range(50))))
+
+    assert asyncio.run(ask(None)) == {"secret-1"}
+    assert asyncio.run(ask("secret-1")) == {"secret-2"}  # and in another loop
+    assert len(credential.scopes) == 2
+
+
 def test_a_blocking_credential_does_not_block_the_event_loop() -> None:
     credential = Credential()
     source = TokenSource(credential, scope=SCOPE, clock=lambda: NOW)

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from smime_graph.errors import UsageError
+from smime_graph.errors import StoreUnavailable, UsageError
 from smime_graph.graph import Outbox
 from smime_graph.graph._queue import AT_ONCE, LeaseLost
 from smime_graph.graph._queue_rows import Entry
@@ -141,6 +141,20 @@ def test_the_servers_time_counts(
     ahead.close()
 
 
+def test_what_graph_asks_to_wait_holds_for_all_machines(
+    queue: PostgresQueue, postgres: Server
+) -> None:
+    queue.add([entry(1), entry(2), entry(3, "other@x.y")])
+    row = queue.claim(seconds=60.0)
+    assert row is not None
+    queue.finish(row, "queued", due=queue.now(), hold=20.0)
+    other = PostgresQueue(postgres.url)
+    held = [other.claim(seconds=60.0) for _ in range(2)]
+    assert [one.mailbox if one else None for one in held] == ["other@x.y", None]
+    assert other.failures("me") == 1
+    other.close()
+
+
 # --- a server that is lost ------------------------------------------------------------------------
 
 
@@ -259,9 +273,9 @@ def test_a_server_that_stays_away_is_our_error(queue: PostgresQueue, postgres: S
     queue._patience = 0.2
     postgres.stop()
     try:
-        with pytest.raises(UsageError, match="cannot be used"):
+        with pytest.raises(StoreUnavailable, match="cannot be used"):
             queue.claim(seconds=60.0)
-        with pytest.raises(UsageError, match="cannot be used"):
+        with pytest.raises(StoreUnavailable, match="cannot be used"):
             Outbox(postgres.url)
     finally:
         postgres.start()
