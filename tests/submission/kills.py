@@ -24,12 +24,14 @@ from smime_graph.emulator import Emulator, Fault
 from smime_graph.emulator.faults import Faults
 
 BOB = "bob@contoso.com"
-# notes what it got in one write, so that a line is there whole or not at all
+# notes what it got in one write, so that a line is there whole or not at all; and takes its time,
+# in which it has the message and nobody knows
 NOTE = """
-import json, os, sys
+import json, os, sys, time
 report = json.load(open(os.environ["SMIME_GRAPH_REPORT"]))
 line = json.dumps([report["internetMessageId"], report["handed_before"], len(sys.stdin.read())])
 os.write(os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), f"{line}\\n".encode())
+time.sleep(0.05)
 """
 
 
@@ -119,7 +121,7 @@ def prove(
                     box.put(message(number, alice, bob))
                     left.remove(number)
                 # from its start on, which takes about a second, to the middle of its work
-                time.sleep(chance.uniform(0.3, 2.5))
+                time.sleep(chance.uniform(0.5, 2.0))
                 if killed < kills:
                     process.send_signal(signal.SIGKILL)
                     process.wait()

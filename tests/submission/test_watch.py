@@ -534,7 +534,7 @@ def test_settings_that_make_no_sense_are_refused(watching: Watching) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("by", "messages", "kills"), [("exec", 60, 6), ("maildir", 30, 4)])
+@pytest.mark.parametrize(("by", "messages", "kills"), [("exec", 60, 6), ("maildir", 21, 3)])
 def test_who_is_killed_again_and_again_loses_nothing_and_says_what_comes_twice(
     tmp_path: Path, by: str, messages: int, kills: int
 ) -> None:
