@@ -90,6 +90,9 @@ class Queue(ABC):
     # behind the query for rows that are changed then, and for one that nobody else is changing
     _LOCKED, _NOBODYS = "", ""
 
+    # is this transaction run once more, and may have been carried out?
+    _runs_again = False
+
     def __init__(
         self,
         *,
@@ -247,14 +250,19 @@ class Queue(ABC):
         One that was being tried, and whose lease ran out, belonged to somebody who is gone: whether
         it was sent is `unknown` now.
         """
+        lease = f"{self._process} {secrets.token_hex(8)}"
         while True:
             try:
-                return self._claim(seconds, only)
+                return self._claim(seconds, only, lease)
             except _Busy:  # from now on that mailbox is passed over
                 continue
 
     @_transaction("change")
-    def _claim(self, now: float, seconds: float, only: int | None) -> Row | None:
+    def _claim(self, now: float, seconds: float, only: int | None, lease: str) -> Row | None:
+        if self._runs_again:
+            taken = self._one(f"SELECT {ROWS} WHERE lease_until > 0 AND lease = :l", l=lease)
+            if taken is not None:
+                return row_of(taken)
         self._end_leases_of_the_dead(now)
         found = self._one(
             # with the plus signs SQLite's index gives the first, and not all of them to be sorted
@@ -281,7 +289,7 @@ class Queue(ABC):
             "UPDATE messages SET state = :state, lease = :lease, lease_until = :until,"
             " error = :error WHERE id = :id",
             state="unknown" if crashed else row.state,
-            lease=f"{self._process} {secrets.token_hex(8)}",
+            lease=lease,
             until=now + seconds,
             error="whoever sent it was ended in the middle" if crashed else row.error,
             id=row.id,

@@ -191,7 +191,7 @@ class PostgresQueue(Queue):
     def _transact(self, work: Callable[[float], T], mode: Mode) -> T:
         end = time.monotonic() + self._patience
         with self._lock, self._naming():
-            pause = 0.02
+            pause, self._runs_again = 0.02, False
             while True:
                 try:
                     return self._once(work, mode)
@@ -200,7 +200,7 @@ class PostgresQueue(Queue):
                         raise
                     log.info("the outbox %s is asked again: %s", self._name, type(error).__name__)
                 time.sleep(pause)
-                pause = min(2 * pause, 0.5)
+                pause, self._runs_again = min(2 * pause, 0.5), True
 
     def _once(self, work: Callable[[float], T], mode: Mode) -> T:
         db = self._connected()

@@ -11,6 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ import pytest
 
 from smime_graph import CA
 from smime_graph.authority.issue import write_identity
+from smime_graph.emulator import Emulator, Fault
 from smime_graph.errors import GraphError, GraphRefused
-from smime_graph.graph import AsyncGraphClient
+from smime_graph.graph import AsyncGraphClient, GraphClient
 from tests import tls
 
 from .conftest import Driver
@@ -317,6 +319,37 @@ def test_nothing_that_a_failing_run_says_holds_a_secret(
     assert "the token was refused, and claims are demanded" in caplog.text
     for secret in (TOKEN, SECRET, "wrong-but-secret", "eyJ-up-load"):
         assert secret not in everything
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_nor_does_what_is_said_of_a_line(
+    kind: str, raw: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As above, over a socket."""
+    caplog.set_level(logging.DEBUG)
+    secret = "eyJ-a-token.of-the_tests-for-a-socket"
+    with Emulator(me="alice@contoso.com", open_mailboxes=True) as emulator:
+        for fault in (Fault.expired_token(), Fault.throttled(retry_after=0), Fault.cut_after()):
+            emulator.faults.add(fault, on="POST *")
+        server = emulator.serve()
+
+        async def send() -> None:
+            async with AsyncGraphClient(secret, url=f"{server.url}/v1.0") as client:
+                await client.send(raw, via="draft")
+
+        for _ in range(3):
+            with suppress(GraphError):
+                if kind == "async":
+                    asyncio.run(send())
+                else:
+                    with GraphClient(secret, url=f"{server.url}/v1.0") as client:
+                        client.send(raw, via="draft")
+        server.close()
+    assert "httpcore" in caplog.text
+    assert "the token was refused" in caplog.text
+    assert "cut" in caplog.text or "lost" in caplog.text or "without" in caplog.text
+    for start in range(len(secret) - 12):
+        assert secret[start : start + 12] not in caplog.text
 
 
 @pytest.mark.parametrize(
