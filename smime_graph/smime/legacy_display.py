@@ -35,7 +35,8 @@ def shown_entity(content: Data, protected: ProtectedHeader) -> list[Data]:
         pieces += _body_without_part(root)
     else:
         pieces.append(root.body)
-    header = [without_hp(field).raw for field in root.mime_fields]
+    # an rfc822 in LF, as those of RFC 9788 C.2.5: the fields before these have CRLF
+    header = [crlf(without_hp(field).raw) for field in root.mime_fields]
     return [b"".join([*header, b"\r\n"]), *pieces]
 
 

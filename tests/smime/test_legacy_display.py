@@ -23,6 +23,12 @@ def shown(content: bytes, protected: ProtectedHeader = CIPHER) -> bytes:
     return b"".join(shown_entity(content, protected))
 
 
+def test_the_header_ends_as_it_began_where_a_wrapped_message_has_bare_line_feeds() -> None:
+    older = ProtectedHeader("message/rfc822", "clear", (), None, is_encrypted=False)
+    wrapped = b"Content-Type: message/rfc822\r\n\r\nSubject: a\nContent-Type: text/plain\n\nHello\n"
+    assert shown(wrapped, older) == b"Content-Type: text/plain\r\n\r\nHello\n"
+
+
 @pytest.mark.parametrize(
     ("encoding", "before", "after"),
     [
