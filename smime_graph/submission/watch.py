@@ -21,10 +21,11 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from threading import Event
+from threading import Event, Lock
 from typing import Any
 
 import anyio
+import anyio.to_thread
 
 from ..arguments import checked
 from ..buffers import Data, Held, Writable, write_to
@@ -239,16 +240,20 @@ async def watch_async(
         opening=_opening(trust, identities, sender, certificates, policy, at, revocation),
     ) as watcher:
         told = Event() if stop is None else stop
-        while not told.is_set():
-            try:
-                wait = await client._run(watcher.step())
-            except GraphError as error:
-                wait = watcher.wait_after(error)
-            if wait is None:
-                break
-            end = time.monotonic() + wait
-            while (left := end - time.monotonic()) > 0 and not told.is_set():
-                await anyio.sleep(min(left, _POLL))
+        try:
+            while not told.is_set():
+                try:
+                    wait = await client._run(watcher.step())
+                except GraphError as error:
+                    wait = watcher.wait_after(error)
+                if wait is None:
+                    break
+                end = time.monotonic() + wait
+                while (left := end - time.monotonic()) > 0 and not told.is_set():
+                    await anyio.sleep(min(left, _POLL))
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(watcher.finish)
         return watcher.result()
 
 
@@ -299,6 +304,7 @@ class _Watcher:
         self._has_looked = False
         self._idle = self._lost = self._troubles = 0
         self._begun_anew = False
+        self._busy = Lock()
         self._state = Watched(
             state, url=self._box.url, user=self._box.user, folder=folder, clock=self._clock
         )
@@ -308,6 +314,11 @@ class _Watcher:
 
     def __exit__(self, *_: object) -> None:
         self._state.close()
+
+    def finish(self) -> None:
+        """Wait for what a thread has begun, whose task was cancelled."""
+        with self._busy:
+            pass
 
     def result(self) -> WatchRun:
         return WatchRun(**self._counts, waiting=self._state.waiting())
@@ -407,6 +418,10 @@ class _Watcher:
         )
 
     def _hand(self, row: Row, raw: Data) -> None:
+        with self._busy:
+            self._open_and_hand(row, raw)
+
+    def _open_and_hand(self, row: Row, raw: Data) -> None:
         try:
             arrival = self._open(row, raw)
         except UsageError as error:  # no room for a temporary file

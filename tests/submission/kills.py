@@ -120,8 +120,11 @@ def prove(
                 for number in left[: messages // max(kills, 1) + 1]:
                     box.put(message(number, alice, bob))
                     left.remove(number)
-                # from its start on, which takes about a second, to the middle of its work
-                time.sleep(chance.uniform(0.5, 2.0))
+                if killed < kills and chance.random() < 0.8:
+                    _wait_for_work(folder, by)  # and then in the middle of it
+                    time.sleep(chance.uniform(0.0, 0.4))
+                else:
+                    time.sleep(chance.uniform(0.2, 1.5))
                 if killed < kills:
                     process.send_signal(signal.SIGKILL)
                     process.wait()
@@ -138,6 +141,13 @@ def prove(
         "ended with": process.returncode,
         "seconds": round(time.monotonic() - began, 1),
     }
+
+
+def _wait_for_work(folder: Path, by: str) -> None:
+    """Until something more is handed on."""
+    before, end = len(_handed(folder, by)), time.monotonic() + 15
+    while len(_handed(folder, by)) <= before and time.monotonic() < end:
+        time.sleep(0.02)
 
 
 def start(words: list[Any], folder: Path) -> subprocess.Popen[bytes]:

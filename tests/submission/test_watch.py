@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
@@ -457,20 +458,60 @@ def test_a_run_that_goes_on_waits_for_graph_and_ends_when_it_is_told(
             found = watch(graph, **given)
     else:
 
-        class Async(httpx.AsyncBaseTransport):
-            async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-                answer = watching.before(request)
-                inner = watching.emulator.async_transport()
-                return answer or await inner.handle_async_request(request)
-
         async def run() -> WatchRun:
-            async with AsyncGraphClient("token", transport=Async(), **settings) as graph:
+            async with AsyncGraphClient("token", transport=Async(watching), **settings) as graph:
                 return await watch_async(graph, **given)
 
         found = asyncio.run(run())
     assert found == WatchRun(2, 0, 0, 0, 0)
     assert waits == [10.0, 300.0, 40.0]
     assert caplog.text.count("Graph cannot be asked") == 3
+
+
+class Async(httpx.AsyncBaseTransport):
+    """What `Watching` answers."""
+
+    def __init__(self, watching: Watching) -> None:
+        self._watching, self._inner = watching, watching.emulator.async_transport()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """As its counterpart."""
+        return self._watching.before(request) or await self._inner.handle_async_request(request)
+
+
+def test_a_task_that_is_cancelled_ends_what_it_has_begun(watching: Watching) -> None:
+    watching.put(1, 2)
+    begun = Event()
+
+    def deliver(arrival: Arrival) -> None:
+        begun.set()
+        time.sleep(0.2)
+        watching.taken.append(arrival)
+
+    async def run() -> None:
+        transport = Async(watching)
+        async with AsyncGraphClient("t", user="bob@contoso.com", transport=transport) as graph:
+            task = asyncio.create_task(
+                watch_async(
+                    graph,
+                    state=watching.folder / "watch.db",
+                    deliver=deliver,
+                    trust=watching.trust,
+                    identities=[watching.bob],
+                    at=watching.now,
+                )
+            )
+            await asyncio.to_thread(begun.wait, 30)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(run())
+    assert watching.names() == ["<1@contoso.com>"]
+    watching.later(60)
+    assert watching.run().handed == 1
+    assert [one.handed_before for one in watching.taken] == ["no"]
+    assert watching.names() == ["<2@contoso.com>"]
 
 
 def test_a_page_of_a_proxy_is_waited_out_and_a_refusal_is_not(
