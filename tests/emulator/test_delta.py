@@ -9,6 +9,8 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from smime_graph.emulator import Emulator, Mailbox
 
@@ -201,3 +203,77 @@ def test_a_delta_query_that_is_not_understood_is_refused(
     client: httpx.Client, query: str, status: int
 ) -> None:
     assert client.get(f"{DELTA}?{query}").status_code == status
+
+
+RAW = b"From: alice@contoso.com\r\nTo: bob@contoso.com\r\nSubject: x\r\n\r\nx\r\n"
+FOLDERS = ("inbox", "drafts", "sentitems", "deleteditems")
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["put", "move", "delete", "mark", "send", "wait", "page", "round"]),
+        st.integers(0, 5),
+        st.sampled_from(FOLDERS),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=steps, immutable=st.booleans())
+def test_whoever_follows_a_folder_knows_what_is_in_it(
+    steps: list[tuple[str, int, str]], immutable: bool
+) -> None:
+    """Whatever happens, and whenever it is asked: pages between changes, copies that are late."""
+    clock = Clock()
+    headers = {"Authorization": "Bearer x", "Prefer": "odata.maxpagesize=2"}
+    if immutable:
+        headers["Prefer"] += ', IdType="ImmutableId"'
+    with (
+        Emulator(me="alice@contoso.com", clock=clock, sent_items_delay=30.0) as emulator,
+        httpx.Client(
+            transport=emulator.transport(),
+            base_url="https://graph.microsoft.com/v1.0",
+            headers=headers,
+        ) as client,
+    ):
+        alice = emulator.mailbox("alice@contoso.com")
+        links = {one: f"/me/mailFolders/{one}/messages/delta" for one in FOLDERS}
+        known: dict[str, set[str]] = {one: set() for one in FOLDERS}
+        for _ in range(3):
+            alice.put(RAW, folder="drafts")
+
+        def a_page(folder: str) -> bool:
+            page = client.get(links[folder]).json()
+            for one in page["value"]:
+                (known[folder].discard if "@removed" in one else known[folder].add)(one["id"])
+            links[folder] = page.get("@odata.nextLink", page.get("@odata.deltaLink"))
+            return "@odata.deltaLink" in page
+
+        for name, number, folder in steps:
+            found = alice.messages(None)
+            if name == "put":
+                alice.put(RAW, folder=folder)
+            elif name == "wait":
+                clock.now += number * 7
+            elif name == "page":
+                a_page(folder)
+            elif name == "round":
+                for one in FOLDERS:
+                    while not a_page(one):
+                        pass
+            elif found:
+                path = f"/me/messages/{found[number % len(found)].id}"
+                if name == "move":
+                    client.post(f"{path}/move", json={"destinationId": folder})
+                elif name == "delete":
+                    client.delete(path)
+                elif name == "mark":
+                    client.patch(path, json={"isRead": bool(number % 2)})
+                else:
+                    client.post(f"{path}/send")
+        clock.now += 30
+        for folder in FOLDERS:
+            for _ in range(2):  # a round that was begun earlier, and one that is begun now
+                while not a_page(folder):
+                    pass
+            there = alice.messages(folder)
+            assert known[folder] == {one.immutable_id if immutable else one.id for one in there}
