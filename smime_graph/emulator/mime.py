@@ -66,7 +66,9 @@ def summarise(raw: bytes) -> Summary:
         return values.get(name, [""])[0]
 
     def people(name: str) -> tuple[Person, ...]:
-        return tuple(person for value in values.get(name, ()) for person in addresses(value))
+        if name not in values:
+            return ()
+        return tuple(person for value in values[name] for person in addresses(value))
 
     body, body_type, preview, has_attachments = _content(raw, part_of(raw, fields, start))
     references = (first("references").split() or first("in-reply-to").split())[:1]
@@ -110,7 +112,7 @@ class Part:
     """An entity: what its header says of it, and its body as it stands there."""
 
     type: str
-    parameters: dict[str, str]
+    parameters: Mapping[str, str]
     disposition: str
     encoding: str
     body: bytes
@@ -123,7 +125,7 @@ class Part:
         given = self.parameters_of("content-disposition").get("filename")
         return decode_words(given or self.parameters.get("name", ""))
 
-    def parameters_of(self, name: str) -> dict[str, str]:
+    def parameters_of(self, name: str) -> Mapping[str, str]:
         return _parameters(self.fields.get(name, ""))
 
     @property
@@ -161,7 +163,8 @@ def part_of(raw: bytes, fields: list[Field], start: int) -> Part:
     )
 
 
-def _parameters(value: str) -> dict[str, str]:
+@lru_cache(maxsize=64)  # sealed messages have the same ones
+def _parameters(value: str) -> Mapping[str, str]:
     found = {
         name.lower(): re.sub(r"\\(.)", r"\1", quoted) or bare
         for name, quoted, bare in _PARAMETER.findall(value)

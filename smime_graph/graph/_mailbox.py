@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeAlias
 from urllib.parse import SplitResult, quote, urlsplit
 
@@ -129,6 +130,7 @@ def named(value: object, *, what: str) -> str:
     return value
 
 
+@lru_cache(maxsize=256)  # a user, a verb: a client asks for the same ones again and again
 def _segment(part: str) -> str:
     return quote(named(part, what="id"), safe="")
 

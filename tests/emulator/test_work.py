@@ -28,7 +28,7 @@ def send(emulator: Emulator, number: int) -> None:
 
 def test_a_send_takes_few_calls(emulator: Emulator) -> None:
     number = count()
-    assert calls_of(lambda: send(emulator, next(number)), of=("call",)) < 200
+    assert calls_of(lambda: send(emulator, next(number)), of=("call",)) < 190
 
 
 def test_a_send_takes_one_transaction_of_few_statements(emulator: Emulator) -> None:
