@@ -130,9 +130,13 @@ def named(value: object, *, what: str) -> str:
     return value
 
 
-@lru_cache(maxsize=256)  # a user, a verb: a client asks for the same ones again and again
 def _segment(part: str) -> str:
-    return quote(named(part, what="id"), safe="")
+    return _quoted(named(part, what="id"))
+
+
+@lru_cache(maxsize=256)  # a user, a verb: a client asks for the same ones again and again
+def _quoted(part: str) -> str:
+    return quote(part, safe="")
 
 
 def _checked_url(url: str) -> str:
