@@ -137,8 +137,7 @@ def _must_be_accepted(original: Opened) -> None:
             " the answer what may be for another",
             rule="answer.not-accepted",
             policy=EXCHANGE.name,
-            hint="take the Opened of unseal; a policy with accept_unsigned accepts what nobody"
-            " signed",
+            hint="answer what unseal accepts; another policy may accept what nobody signed",
         )
 
 

@@ -15,7 +15,7 @@ from typing import Literal
 from ..arguments import checked
 from ..cms.keys import SigningKey, with_certificate
 from ..cms.recipients.kinds import AnyRecipient
-from ..errors import PolicyRefusal, UsageError
+from ..errors import Hint, PolicyRefusal, UsageError
 from ..pki.address import mailboxes, parse_header_addresses
 from ..pki.trust import TrustStore
 from ..policy import EXCHANGE, Policy
@@ -74,7 +74,10 @@ def seal_answer(
             "the original was encrypted, and an answer that may tell of it would not be",
             rule="answer.decrypted-in-clear",
             policy=policy.name,
-            hint="give a certificate of each of those that it goes to: recipients=[...]",
+            hint=Hint(
+                "give a certificate of each of those that it goes to: recipients=[...]",
+                "recipients",
+            ),
         )
     if not (chosen or signers):
         raise UsageError("nobody signs the answer, and it is for nobody", hint="give a signer")
