@@ -40,6 +40,7 @@ _PATIENCE = 2000  # milliseconds; who has the file has it for long
 _FIRST_DELAY, _LONGEST_DELAY = 10.0, 3600.0  # seconds, until something is tried again
 _KEPT = 30 * 86_400.0  # so long it is known of a message that left the folder what became of it
 _TEXT = 1000  # characters
+_LAST_TIME = 253_402_300_799.0  # the last second of the year 9999: a float behind it is rounded up
 
 # Step n makes a file of version n one of version n + 1. Files are out there: never change a step.
 # Times are Unix seconds; `due` NULL: nothing is to be done any more.
@@ -98,7 +99,8 @@ class Watched(Database):
         if str(path) in ("", ":memory:"):
             raise UsageError("a watch needs a file for its state", hint="name one")
         super().__init__(path, what="watch state", application=_APPLICATION, steps=_STEPS)
-        name = (url, user.lower(), folder.lower())
+        # ids differ in case alone; the well-known names are words, in any case
+        name = (url, user.lower(), folder.lower() if folder.isalpha() else folder)
         key = hashlib.sha256("\0".join(name).encode("utf-8", "replace")).digest()
         try:
             with self._changing():
@@ -169,7 +171,8 @@ class Watched(Database):
         return new
 
     def _enter(self, one: StoredMessage, now: float) -> int:
-        received = None if one.received_at is None else one.received_at.timestamp()
+        when = one.received_at
+        received = None if when is None else min(when.timestamp(), _LAST_TIME)
         cursor = self._db.execute(
             "INSERT INTO messages (folder, id, message_id, sender, received, state, due, changed)"
             " VALUES (?, ?, ?, ?, ?, 'waiting', ?, ?)"

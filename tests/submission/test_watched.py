@@ -144,3 +144,28 @@ def test_a_clock_that_was_wrong_keeps_nothing_from_being_tried(
 
 def test_the_delays_are_bounded() -> None:
     assert [delay(one) for one in (1, 2, 3, 9, 10, 10_000)] == [10, 20, 40, 2560, 3600, 3600]
+
+
+def test_ids_of_folders_differ_in_case_alone_and_names_do_not(tmp_path: Path, clock: Clock) -> None:
+    """The second folder would be asked for by the link of the first, and never looked at."""
+    found = {}
+    for folder in ("AAMkAGEMAAA=", "AAMkAGEmAAA=", "Inbox", "inbox"):
+        state = opened(tmp_path / "state", clock, folder=folder)
+        found[folder] = state.link()
+        state.enter(page(link=f"of {folder}"))
+        state.close()
+    assert found == dict.fromkeys(("AAMkAGEMAAA=", "AAMkAGEmAAA=", "Inbox")) | {"inbox": "of Inbox"}
+
+
+def test_the_last_moment_of_all_years_is_kept_as_one_that_can_be_read(
+    tmp_path: Path, clock: Clock
+) -> None:
+    state = opened(tmp_path / "state", clock)
+    last = datetime(9999, 12, 31, 23, 59, 59, 999_999, UTC)
+    message = StoredMessage("1", "<1@x.y>", "stored", sender="a@b.c", received_at=last)
+    state.enter(DeltaPage((message,), (), "link", False))
+    row = state.begin()
+    assert row is not None
+    assert row.received is not None
+    assert datetime.fromtimestamp(row.received, UTC).year == 9999
+    state.close()
