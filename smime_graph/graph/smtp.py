@@ -19,6 +19,7 @@ aiosmtplib is imported when it is needed: the extra `smtp` brings it.
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 import ssl
 from contextlib import suppress
@@ -244,7 +245,7 @@ class _Talk:
         if not 400 <= code <= 599:
             return self.silence(f"it answered {code}")
         self._sending.disposition = "refused" if code >= 500 else "not-sent"
-        said = printable(without_secret(text, self._token), limit=_TEXT)
+        said = printable(self._without_token(text), limit=_TEXT)
         hint = "it may be tried again later" if code < 500 else None
         if self._doing.startswith("signing in"):
             self._sending.disposition = "not-sent"
@@ -254,6 +255,14 @@ class _Talk:
                 " for it"
             )
         return GraphError(f"{self._host} refused {self._doing}: {code} {said}", hint=hint)
+
+    def _without_token(self, text: str) -> str:
+        """Servers quote the command that they refuse, and in AUTH the token is base64."""
+        if self._token is not None:
+            said = f"auth=Bearer {self._token}\1\1".encode()
+            for shift in range(3):  # by the length of the name before it
+                text = without_secret(text, base64.b64encode(bytes(shift) + said).decode()[4:])
+        return without_secret(text, self._token)
 
     def silence(self, why: str) -> GraphUnreachable:
         """What is known where no answer came."""

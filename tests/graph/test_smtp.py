@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import socket
 import threading
@@ -153,6 +154,21 @@ def test_a_token_that_is_refused_is_told_by_a_challenge_and_then_535(
     assert "SMTP.SendAsApp" in caught.value.hint
     assert CHALLENGE.decode() not in str(caught.value)
     assert len(service.users) == 1  # and it is not tried again
+
+
+@pytest.mark.parametrize("user", ["alice@contoso.com", "bob@contoso.com", "al@contoso.com"])
+def test_a_token_in_a_command_that_is_quoted_back_is_not_shown(
+    service: Service, send: Send, user: str
+) -> None:
+    """Servers quote what they do not understand; there the token is base64, at any place."""
+    said = base64.b64encode(f"user={user}\1auth=Bearer {service.token}\1\1".encode()).decode()
+    for command in ("AUTH", "MAIL"):
+        service.answers = {command: f"501 5.5.4 no such command: AUTH XOAUTH2 {said}"}
+        with pytest.raises(GraphError, match=r"501 5\.5\.4") as caught:
+            send(user=user)
+        shown = str(caught.value)
+        assert said[-12:] not in shown
+        assert not any(said[at : at + 16] in shown for at in range(32, len(said) - 16))
 
 
 @pytest.mark.parametrize("how", ["hang up", "silence"])
