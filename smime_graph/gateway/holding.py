@@ -16,7 +16,7 @@ from pathlib import Path
 import pybase64
 
 from ..arguments import file_name
-from ..errors import MalformedMessage, PolicyRefusal, UsageError
+from ..errors import MalformedMessage, PolicyRefusal, SmimeGraphError, UsageError
 from ..files import write_beside
 from ..pki.address import mailbox, mailboxes
 from ..pki.identity import Contact
@@ -25,7 +25,7 @@ from ..policy import EXCHANGE
 from ..smime.entity import Entity
 from ..smime.examine import unseal
 from ..smime.sealing import seal
-from .sealing import Sealer, Submission
+from .sealing import Sealer, Submission, telling
 
 _LARGEST = 256 << 20  # octets of a file
 _SUBJECT = "held by smime-graph gateway"
@@ -46,8 +46,11 @@ class Holding:
                 f"{file_name(path)} cannot hold messages: {reason}", hint="name a folder"
             ) from error
 
-    def keep(self, message: Submission) -> None:
-        """The message is on disk when this returns; OSError where it is not."""
+    def keep(self, message: Submission, sealer: Sealer) -> None:
+        """The message is on disk when this returns; OSError where it is not.
+
+        MalformedMessage where another one of its Message-ID is held for these people.
+        """
         own = message.identity.encryption_certificate
         if own is None:
             raise PolicyRefusal(
@@ -69,7 +72,20 @@ class Holding:
             signer=message.identity,
             recipients=[Contact(own)],
         )
-        write_durably(self._folder / f"{_key(message)}.eml", sealed)
+        path = self._folder / f"{_key(message)}.eml"
+        if path.exists() and self._holds_another(path, message, sealer):
+            raise MalformedMessage(
+                "another message with the same Message-ID and recipients is held",
+                hint="give each message a Message-ID of its own",
+            )
+        write_durably(path, sealed)
+
+    def _holds_another(self, path: Path, message: Submission, sealer: Sealer) -> bool:
+        try:
+            found = self.open(path, sealer)
+        except SmimeGraphError:
+            return False  # it is none of ours
+        return telling(found.raw) != telling(message.raw)
 
     def held(self) -> Iterator[Path]:
         """The files, those that came first in front."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..errors import MalformedMessage, PolicyRefusal
+from ..errors import MalformedMessage, PolicyRefusal, SmimeGraphError
 from ..pki.address import addresses, mailbox, mailboxes, parse_header_addresses
 from ..pki.contacts import Contacts
 from ..pki.identity import Contact, Identity
@@ -16,11 +17,14 @@ from ..pki.trust import TrustStore
 from ..policy import Policy
 from ..smime import sealing, wrap
 from ..smime.entity import Entity, HeaderField
+from ..smime.examine import unseal
 from ..smime.lines import crlf
 from ..smime.outgoing import missing_fields
 from ..submission.envelope import bcc_field, compare, resent
 from ..x509.certificate import Certificate
 from .users import User
+
+log = logging.getLogger("smime_graph")
 
 
 class NobodyKnows(PolicyRefusal):
@@ -162,6 +166,26 @@ class Sealer:
         """The message signed, and in the clear."""
         return wrap.sign(message.raw, signer=message.identity, policy=self._policy)
 
+    def is_same(self, stored: bytes, made: bytes) -> bool:
+        """Whether two messages that were made here are one that was handed in twice. What was
+        encrypted for others alone, nobody can tell: then it is taken for the same.
+        """
+        try:
+            one, other = self._inside(stored), self._inside(made)
+        except SmimeGraphError as error:
+            log.warning("a Message-ID came again, and what it named cannot be read: %s", error)
+            return True
+        return one == other
+
+    def _inside(self, raw: bytes) -> tuple[object, ...]:
+        opened = unseal(
+            raw,
+            identities=[key for one in self.identities for key in one.identities],
+            trust=TrustStore(tuple(one.certificate for one in self.identities)),
+            policy=self._policy,
+        )
+        return telling(opened.header + b"\r\n" + bytes(Entity(opened.content).body))
+
     def _recipients(self, wanted: Sequence[str]) -> tuple[list[Contact], TrustStore | None]:
         if self._book is None or not Path(self._book).exists():
             raise NobodyKnows(wanted, self._policy.name)
@@ -185,6 +209,12 @@ class Sealer:
         if trust is not None and issuers:
             trust = TrustStore(trust.anchors, certificates=(*trust.certificates, *issuers))
         return list(found.values()), trust
+
+
+def telling(raw: bytes) -> tuple[object, ...]:
+    """What tells a message from others. The Date is ours where its sender gave none."""
+    entity = Entity(raw)
+    return *map(entity.get, ("From", "To", "Cc", "Subject")), bytes(entity.body)
 
 
 def _author(fields: Sequence[HeaderField]) -> str:

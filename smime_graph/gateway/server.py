@@ -182,7 +182,7 @@ class Gateway:
             if self._submitting.without_certificate == "refuse":
                 raise
             if self._submitting.without_certificate == "hold" and self._holding is not None:
-                self._holding.keep(message)
+                self._holding.keep(message, self._sealer)
                 log.warning("a message is held: %s", error)
                 return f"held: {error}"
             finished = (self._sealer.sign(message),)
@@ -198,7 +198,13 @@ class Gateway:
                 outgoing.check_size(box, one, via="auto")
             except UsageError as error:
                 raise TooLarge(str(error)) from None
-        stored = self._outbox.add_all(finished, user=user, wire=how.wire, size_limit=how.size_limit)
+        stored = self._outbox.add_all(
+            finished,
+            user=user,
+            wire=how.wire,
+            size_limit=how.size_limit,
+            is_same=self._sealer.is_same,
+        )
         numbers = [one.id for one in stored]
         return f"stored as {', '.join(map(str, numbers))}"
 

@@ -25,7 +25,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, cast
 
-from ..errors import UsageError
+from ..errors import MalformedMessage, UsageError
 from ._queue_rows import (
     ROWS,
     Attempt,
@@ -134,9 +134,27 @@ class Queue(ABC):
     # --- what people do ---------------------------------------------------------------------------
 
     @_transaction("on disk")
-    def add(self, now: float, entries: Sequence[Entry]) -> list[Row]:
-        """Put messages in, and have them on disk; what is there already stays, and is given."""
-        return [self._add(entry, now) for entry in entries]
+    def add(
+        self,
+        now: float,
+        entries: Sequence[Entry],
+        is_same: Callable[[bytes, bytes], bool] | None = None,
+    ) -> list[Row]:
+        """Put messages in, and have them on disk; what is there already stays, and is given, unless
+        `is_same` says of what is stored and what is put in that it is another: MalformedMessage.
+        """
+        found = [self._add(entry, now) for entry in entries]
+        if is_same is None:
+            return found
+        for row, entry in zip(found, entries, strict=True):
+            (stored,) = self._one("SELECT raw FROM contents WHERE id = :id", id=row.id)
+            if bytes(stored) != entry.raw and not is_same(bytes(stored), entry.raw):
+                raise MalformedMessage(
+                    f"another message with the Message-ID {entry.message_id} is in the outbox, as"
+                    f" {row.id}: of two with one name nobody could tell which was sent",
+                    hint="give each message a Message-ID of its own",
+                )
+        return found
 
     def _add(self, entry: Entry, now: float) -> Row:
         known = self._one(f"SELECT {ROWS} WHERE key = :key", key=entry.key)

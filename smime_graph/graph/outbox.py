@@ -214,15 +214,21 @@ class Outbox:
         via: Via = "auto",
         wire: Wire = "text-plain",
         size_limit: int | None = 4 * 1024 * 1024,
+        is_same: Callable[[bytes, bytes], bool] | None = None,
     ) -> tuple[OutboxMessage, ...]:
-        """As `add`, for messages that belong together: all of them are put in, or none."""
+        """As `add`, for messages that belong together: all of them are put in, or none.
+
+        `is_same` is asked where one of the same key but other octets, which sealing again makes, is
+        there already: with those and with what is put in. If it says no, MalformedMessage is raised
+        and nothing put in: otherwise a message with a Message-ID that was used before is lost.
+        """
         box = mailbox(user=user, wire=wire, size_limit=size_limit)
         entries = []
         for raw in messages:
             found = _outgoing.checked(box, raw, via=via)
             _outgoing.check_size(box, raw, via=via)
             entries.append(Entry(raw, user, found.message_id, found.recipients, via))
-        return tuple(self._message(row, ()) for row in self._queue.add(entries))
+        return tuple(self._message(row, ()) for row in self._queue.add(entries, is_same))
 
     @checked
     def add_answer(

@@ -64,7 +64,7 @@ def test_only_what_its_sender_handed_in_is_opened(
     """Whoever can write into the folder must not have things signed."""
     holding = Holding(str(tmp_path / "held"))
     found = sealer.complete(mail().encode(), mail_from="", recipients=["bob@contoso.com"])
-    holding.keep(found)
+    holding.keep(found, sealer)
     (good,) = holding.held()
     assert holding.open(good, sealer) == found
     content = mail(sender="dora@contoso.com")
@@ -112,7 +112,8 @@ def test_what_cannot_be_opened_keeps_back_nothing_else(
     holding = Holding(str(folder))
     (folder / "0.eml").write_bytes(b"nonsense")
     os.utime(folder / "0.eml", (1, 1))
-    holding.keep(sealer.complete(mail().encode(), mail_from="", recipients=["bob@contoso.com"]))
+    message = sealer.complete(mail().encode(), mail_from="", recipients=["bob@contoso.com"])
+    holding.keep(message, sealer)
     gateway = start(rule="hold", held=folder)
     for _ in range(400):
         if gateway.outbox.messages():

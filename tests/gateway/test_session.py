@@ -50,6 +50,31 @@ def test_what_comes_again_is_stored_once(start: Start) -> None:
     assert len(gateway.stored()) == 4
 
 
+def test_another_message_of_a_message_id_that_was_used_is_refused_and_not_lost(
+    start: Start, tmp_path: Path
+) -> None:
+    """Devices number what they send from 1 whenever they are switched on."""
+    gateway = start(rule="hold", held=tmp_path / "held")
+    for to in ("bob@contoso.com", "dave@contoso.com"):
+        gateway.send(mail(to), to)
+        for other in ("the figures", "Figures"):
+            answer = gateway.send(mail(to).replace(other, "other"), to)
+            assert answer.startswith("554 5.6.0 another message with the ")
+        assert gateway.send(mail(to), to).startswith("250 ")
+    assert len(gateway.stored()) == len(list((tmp_path / "held").iterdir())) == 1
+
+
+def test_of_what_only_others_can_read_it_is_said_that_nobody_could_tell(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = start()
+    raw = mail(sender="dora@contoso.com")
+    gateway.send(raw)
+    gateway.send(raw)
+    assert len(gateway.stored()) == 1
+    assert "a Message-ID came again, and what it named cannot be read" in caplog.text
+
+
 def test_who_stands_in_no_header_gets_a_copy_that_nobody_else_is_named_in(
     start: Start, people: People
 ) -> None:
