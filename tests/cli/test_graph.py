@@ -384,6 +384,19 @@ def test_whom_graph_addresses_is_read_from_the_message_in_the_mailbox(
         assert (refused.status, "ErrorAccessDenied" in refused.err) == (3, True)
 
 
+def test_a_reply_to_that_was_added_outside_is_not_answered(here: Path, call: Run) -> None:
+    sealed = call("seal", "m.eml", "--signer", "alice.key", "--recipient", "bob.pem").out
+    raw = sealed.replace(b"Subject: ", b"Reply-To: carol@contoso.com\r\nSubject: ", 1)
+    with Emulator(data="box.db", open_mailboxes=True) as emulator:
+        there = emulator.mailbox("bob@contoso.com").put(raw)
+    asked = ("reply", there.id, *DATA, "--body", "m.eml", *OPEN_BOB, "--signer", "bob.key")
+    result = call(*asked, "--recipient", "alice.pem", "--recipient", "carol.pem")
+    assert result.status == 1
+    assert "[answer.outer-differs]" in result.err
+    assert "carol@contoso.com" in result.err
+    assert inbox(call, "alice@contoso.com") == inbox(call, "carol@contoso.com") == []
+
+
 def test_a_list_is_a_line_for_each_message_whatever_its_subject(call: Run) -> None:
     evil = MESSAGE.replace(b"Figures", b"=?utf-8?q?a=09b=1B[2J=0Ac?=")
     assert call("send", *DATA, stdin=evil).status == 0
