@@ -55,7 +55,7 @@ def check(path: str, place: Place, *, save_to_sent_items: bool = True) -> None:
 def submit(raw: bytes, path: str, place: Place, *, via: Via) -> None:
     """Store a message, try once to send it, and say how far it is: from here on it is safe."""
     with _open(path, must_exist=False) as outbox:
-        _submit(outbox, [outbox.add(raw, via=via, **_as_sent(place))], place)
+        _submit(outbox, _put_in(outbox, [raw], place, via), place)
 
 
 def submit_answer(kind: Kind, message_id: str, raw: bytes, path: str, place: Place) -> None:
@@ -75,8 +75,29 @@ def submit_copies(copies: Sequence[SealedCopy], path: str, place: Place, *, via:
     """As `submit`, for the copies of a message: all of them are stored, or none."""
     with _open(path, must_exist=False) as outbox:
         raws = [one.message for one in copies]
-        stored = outbox.add_all(raws, via=via, **_as_sent(place))
-        _submit(outbox, stored, place, copies)
+        _submit(outbox, _put_in(outbox, raws, place, via), place, copies)
+
+
+def _put_in(
+    outbox: Outbox, raws: Sequence[bytes], place: Place, via: Via
+) -> Sequence[OutboxMessage]:
+    """All of them. Of one that was there before it is said: nobody here can tell what is in it."""
+    known: list[bytes] = []
+
+    def note(_stored: bytes, made: bytes) -> bool:
+        known.append(made)
+        return True
+
+    stored = outbox.add_all(raws, via=via, is_same=note, **_as_sent(place))
+    for raw, one in zip(raws, stored, strict=True):
+        if raw in known:
+            terminal.complain(
+                "note",
+                f"message {one.id} of the outbox {outbox.name} has the same Message-ID and"
+                " recipients, and was put in before: this one is not put in",
+            )
+            terminal.hint("if it is another message, give it a Message-ID of its own")
+    return stored
 
 
 def _as_sent(place: Place) -> dict[str, Any]:

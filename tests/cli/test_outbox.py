@@ -66,6 +66,18 @@ def test_what_can_be_sent_at_once_is(here: Path, call: Run, listed: Any) -> None
     assert in_sent_items(call) == ["<1@contoso.com>"]
 
 
+def test_another_message_of_a_message_id_that_was_used_is_not_lost_in_silence(
+    here: Path, call: Run, listed: Any
+) -> None:
+    call("send", "m.eml", *BOX, "--outbox", "o.db")
+    other = (here / "m.eml").read_bytes() + b"and this\r\n"
+    (here / "other.eml").write_bytes(other)
+    result = call("send", "other.eml", *BOX, "--outbox", "o.db")
+    assert "message 1 of the outbox o.db has the same Message-ID and recipients" in result.err
+    assert "hint: if it is another message, give it a Message-ID of its own" in result.err
+    assert len(listed()) == 1
+
+
 def test_mail_survives_that_graph_is_away(here: Path, call: Run, listed: Any, away: Any) -> None:
     result = call("send", "m.eml", *away, "--token-file", "token", "--outbox", "o.db", "--json")
     assert result.status == 0

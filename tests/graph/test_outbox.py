@@ -829,6 +829,28 @@ def test_putting_a_message_in_twice_is_once(place: Path | str, raw: bytes) -> No
         assert outbox.add(raw).id > max(ids)  # an id is never another message's
 
 
+def test_another_message_of_the_same_key_is_refused_where_it_can_be_told(
+    place: Path | str, raw: bytes
+) -> None:
+    asked: list[tuple[bytes, bytes]] = []
+
+    def is_same(stored: bytes, made: bytes) -> bool:
+        asked.append((stored, made))
+        return b"\r\n\r\nho" in made
+
+    again, other = (raw.replace(b"\r\n\r\nhi", b"\r\n\r\n" + one) for one in (b"ho", b"hu"))
+    third = raw.replace(b"m1@", b"m2@")
+    with Outbox(place) as outbox:
+        (first,) = outbox.add_all([raw], is_same=is_same)
+        assert outbox.add_all([raw], is_same=is_same)[0].id == first.id
+        assert asked == []
+        assert outbox.add_all([again], is_same=is_same)[0].id == first.id
+        with pytest.raises(MalformedMessage, match=r"another message with the Message-ID <m1@"):
+            outbox.add_all([third, other], is_same=is_same)
+        assert asked == [(raw, again), (raw, other)]
+        assert [one.id for one in outbox.messages()] == [first.id]
+
+
 def test_those_that_belong_together_come_in_together(place: Path | str, raw: bytes) -> None:
     with Outbox(place) as outbox:
         with pytest.raises(MalformedMessage):
