@@ -101,12 +101,13 @@ class Sealer:
             parse_header_addresses(mail_from)  # the envelope's alone says who writes
             fields.append(HeaderField("From", f"From: {mail_from}\r\n".encode()))
         sender = _author(fields)
-        if user is not None and user.senders is not None and mailbox(sender) not in user.senders:
-            raise PolicyRefusal(
-                f"{user.name} may not send as {sender}",
-                rule="gateway.sender",
-                policy=self._policy.name,
-            )
+        for one in (sender, *_named(fields, "sender")):
+            if user is not None and user.senders is not None and mailbox(one) not in user.senders:
+                raise PolicyRefusal(
+                    f"{user.name} may not send as {one}",
+                    rule="gateway.sender",
+                    policy=self._policy.name,
+                )
         added = _same_id(fields, raw, mail_from, recipients)
         header = Entity(b"".join(one.raw for one in (*fields, *added)) + b"\r\n")
         whole = b"".join([*missing_fields(header, datetime.now(UTC)), header.raw, entity.body])
@@ -218,11 +219,15 @@ def telling(raw: bytes) -> tuple[object, ...]:
 
 
 def _author(fields: Sequence[HeaderField]) -> str:
-    named = [one for one in fields if one.name.lower() == "from"]
-    found = [address for one in named for address in parse_header_addresses(one.value)]
-    if len(named) != 1 or len(found) != 1:
+    found = _named(fields, "from")
+    if len(found) != 1 or sum(one.name.lower() == "from" for one in fields) != 1:
         raise MalformedMessage("From has to name one address")
     return found[0]
+
+
+def _named(fields: Sequence[HeaderField], name: str) -> list[str]:
+    named = [one.value for one in fields if one.name.lower() == name]
+    return [address for value in named for address in parse_header_addresses(value)]
 
 
 def _same_id(

@@ -9,6 +9,8 @@ import pytest
 
 from smime_graph import EXCHANGE, Contacts, MalformedMessage, PolicyRefusal
 from smime_graph.gateway.sealing import NobodyKnows, Sealer
+from smime_graph.gateway.users import User
+from smime_graph.pki.address import mailboxes
 from smime_graph.smime.entity import Entity
 
 from .conftest import People, mail
@@ -112,3 +114,17 @@ def test_an_id_is_made_up_once_for_what_can_be_told_apart(sealer: Sealer) -> Non
 def test_nobody_wrote_it_where_neither_says(sealer: Sealer, sender: str) -> None:
     with pytest.raises(MalformedMessage):
         sealer.complete(b"To: bob@contoso.com\n\nx\n", mail_from=sender, recipients=BOB)
+
+
+def test_who_may_write_as_some_may_not_name_others_as_the_sender(sealer: Sealer) -> None:
+    """Clients show the Sender: "dora on behalf of alice"."""
+    user = User("al", b"", b"", mailboxes(("alice@contoso.com",)))
+    own = mail(more="Sender: Alice <alice@contoso.com>\r\n")
+    found = sealer.complete(own.encode(), mail_from="", recipients=BOB, user=user)
+    assert found.sender == "alice@contoso.com"
+    for other in (
+        own.replace("Sender: Alice <alice", "Sender: Dora <dora"),
+        mail(sender="dora@contoso.com"),
+    ):
+        with pytest.raises(PolicyRefusal, match="al may not send as dora@"):
+            sealer.complete(other.encode(), mail_from="", recipients=BOB, user=user)
