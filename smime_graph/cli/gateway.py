@@ -89,9 +89,9 @@ def gateway(
 
     A message is answered 250 once the outbox has it on disk, sealed; it is sent from here on, or
     when Graph is back. It is signed by the key of its From (MAIL FROM where it has none) and
-    encrypted to its recipients, whose certificates are in the contacts. Who is named by RCPT alone
-    becomes Bcc and gets a copy; a header that names others than RCPT is refused. It goes from the
-    mailbox of its From, unless --user says another.
+    encrypted to its recipients, whose certificates are in the contacts (its sender's own need not
+    be). Who is named by RCPT alone becomes Bcc and gets a copy; a header that names others than
+    RCPT is refused. It goes from the mailbox of its From, unless --user says another.
 
     A line of --auth-file is NAME:SALT:HASH, or NAME:SALT:HASH:ADDRESS,... for one who may write as
     these alone. This makes one, and asks for the password:

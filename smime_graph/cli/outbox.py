@@ -206,7 +206,7 @@ def _open(path: str, *, must_exist: bool = True, **times: Any) -> Outbox:
 @verb("list")
 @_file
 def list_messages(file: str) -> None:
-    """Show what is in an outbox: id, state, since when, recipients and the last error, with tabs.
+    """Show what is in an outbox: id, state, when it came, recipients, the last error, with tabs.
 
     queued: it waits. trying: it is being sent. sent: kept for a week, so that it is known when it
     is put in again. unknown: nobody knows whether it was sent; outbox run looks it up for a day,
@@ -300,6 +300,8 @@ def run(file: str, forever: bool, window: timedelta, keep: timedelta, **given: A
     else:
         text = ", ".join(f"{count} {name}" for name, count in counts.items())
         terminal.complain("note", text)
+        if done.queued:
+            terminal.hint("outbox list shows why; what is not due yet, outbox retry makes due")
     if done.trouble is not None:
         terminal.complain("warning", str(done.trouble))
         if done.trouble.hint:

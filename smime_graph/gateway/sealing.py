@@ -143,7 +143,7 @@ class Sealer:
         """The messages that go out: one, and one for each person in Bcc. NobodyKnows names those
         without a certificate.
         """
-        recipients, trust = self._recipients(message.recipients)
+        recipients, trust = self._recipients(message)
         if any(one.value for one in Entity(message.raw).all("Bcc")):
             copies = sealing.seal_copies(
                 message.raw,
@@ -187,22 +187,28 @@ class Sealer:
         )
         return telling(opened.header + b"\r\n" + bytes(Entity(opened.content).body))
 
-    def _recipients(self, wanted: Sequence[str]) -> tuple[list[Contact], TrustStore | None]:
-        if self._book is None or not Path(self._book).exists():
-            raise NobodyKnows(wanted, self._policy.name)
+    def _recipients(self, message: Submission) -> tuple[list[Contact], TrustStore | None]:
+        wanted = message.recipients
         found: dict[str, Contact] = {}
+        own = message.identity.encryption_certificate
+        if own is not None:  # whoever writes to themselves need not be in the book
+            mine = mailboxes(addresses(own))
+            found = {email: Contact(own) for email in wanted if mailbox(email) in mine}
         issuers: list[Certificate] = []
-        with Contacts(self._book) as book:
-            for email in wanted:
-                choice = book.find(
-                    email,
-                    trust=self._trust,
-                    minimum_rsa_bits=self._policy.minimum_rsa_bits,
-                    accept_any_purpose=self._policy.accept_any_purpose,
-                )
-                if choice.contact is not None:
-                    found[email] = choice.contact
-                    issuers += choice.issuers
+        if found:
+            issuers += [one for key in message.identity.identities for one in key.chain]
+        if self._book is not None and Path(self._book).exists():
+            with Contacts(self._book) as book:
+                for email in wanted:
+                    choice = book.find(
+                        email,
+                        trust=self._trust,
+                        minimum_rsa_bits=self._policy.minimum_rsa_bits,
+                        accept_any_purpose=self._policy.accept_any_purpose,
+                    )
+                    if choice.contact is not None:
+                        found[email] = choice.contact
+                        issuers += choice.issuers
         missing = [one for one in dict.fromkeys(wanted) if one not in found]
         if missing:
             raise NobodyKnows(missing, self._policy.name)

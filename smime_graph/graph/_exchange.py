@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from ..errors import GraphError, GraphThrottled, GraphUnreachable
 from . import _answers
 from ._mailbox import Mailbox
-from ._sending import Sending
+from ._sending import ROOTS, Sending
 from ._wire import (
     ERROR_BODY_LIMIT,
     SENDS,
@@ -194,10 +194,10 @@ def failure(box: Mailbox, answer: Response | NoAnswer, *, hint: str | None = Non
     if isinstance(answer, Response):
         error = _answers.refused(answer, host=box.host, hint=hint)
     else:
-        error = GraphUnreachable(
-            f"no answer from {box.host}: {answer.reason}",
-            hint="check the network and the url; nothing was sent, so it is safe to try again",
-        )
+        hint = "check the network and the url; nothing was sent, so it is safe to try again"
+        if "CERTIFICATE_VERIFY_FAILED" in answer.reason:
+            hint = ROOTS
+        error = GraphUnreachable(f"no answer from {box.host}: {answer.reason}", hint=hint)
     error.client_request_id = answer.client_request_id
     return error
 

@@ -13,6 +13,7 @@ LOOK_FIRST = (
     "do not send it again unasked: look into Sent Items and Drafts, or ask a recipient, whether it"
     " went out"
 )
+ROOTS = "SSL_CERT_FILE names the roots that are believed instead of the usual ones"
 
 
 @dataclass(slots=True)

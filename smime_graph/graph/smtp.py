@@ -34,7 +34,7 @@ from ._answers import printable, without_secret
 from ._envelope import Envelope, envelope
 from ._http import certificates
 from ._mailbox import seconds
-from ._sending import LOOK_FIRST, Sending
+from ._sending import LOOK_FIRST, ROOTS, Sending
 from .auth import Credential, TokenSource
 from .models import MessageRef
 
@@ -47,6 +47,9 @@ _WHERE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.-]{1,253}))(?::(\d{1,
 _USER = re.compile(r"[^\s\x00-\x1f\x7f]{1,320}")
 _TEXT = 400  # characters of what a server says
 _ANOTHER = Hint("name the host, and the port, of a service that has it: host=", "smtp-host")
+_UNREACHED = (
+    "check the network, and the host's name and port; nothing was sent, so it is safe to try again"
+)
 _GOODBYE = 5.0  # seconds for an answer that changes nothing
 
 
@@ -133,8 +136,11 @@ async def _send(
     except ssl.SSLCertVerificationError as error:
         raise GraphUnreachable(
             f"the certificate of {name} is not believed: {error.verify_message}",
-            hint="SSL_CERT_FILE names the roots that are believed instead of the usual ones",
+            hint=ROOTS,
         ) from None
+    except smtp.SMTPConnectError as error:
+        why = printable(str(error.__cause__ or error), limit=_TEXT)
+        raise talk.silence(why, hint=_UNREACHED) from None
     except (smtp.SMTPException, OSError) as error:
         raise talk.silence(type(error).__name__) from None
     finally:
@@ -264,14 +270,13 @@ class _Talk:
                 text = without_secret(text, base64.b64encode(bytes(shift) + said).decode()[4:])
         return without_secret(text, self._token)
 
-    def silence(self, why: str) -> GraphUnreachable:
+    def silence(self, why: str, *, hint: str = "it may be tried again") -> GraphUnreachable:
         """What is known where no answer came."""
         if self._sending.disposition == "unknown":
             text = f"no answer from {self._host} to the message: it may have been sent ({why})"
             return GraphUnreachable(text, hint=LOOK_FIRST)
-        return GraphUnreachable(
-            f"no answer from {self._host} to {self._doing} ({why})", hint="it may be tried again"
-        )
+        text = f"no answer from {self._host} to {self._doing} ({why})"
+        return GraphUnreachable(text, hint=hint)
 
 
 def _library() -> Any:

@@ -96,6 +96,21 @@ def test_mail_survives_that_graph_is_away(here: Path, call: Run, listed: Any, aw
     assert in_sent_items(call) == ["<1@contoso.com>"]
 
 
+def test_a_run_that_leaves_something_says_what_to_do_next(here: Path, call: Run, away: Any) -> None:
+    call("send", "m.eml", *away, "--token-file", "token", "--outbox", "o.db")
+    with sqlite3.connect("o.db") as rows:
+        rows.execute("UPDATE messages SET due = due + 3600")
+    rows.close()
+    done = call("outbox", "run", "o.db", *BOX)
+    assert done.status == 3
+    assert "0 sent, 0 failed, 1 queued, 0 unknown" in done.err
+    assert "hint: outbox list shows why; what is not due yet, outbox retry makes due" in done.err
+    assert call("outbox", "retry", "o.db", "1").status == 0
+    done = call("outbox", "run", "o.db", *BOX)
+    assert done.status == 0
+    assert "hint" not in done.err
+
+
 def test_without_a_token_it_is_stored_and_said(here: Path, call: Run, listed: Any) -> None:
     result = call("send", "m.eml", "--outbox", "o.db")
     assert (result.status, result.out) == (0, b"")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from smime_graph import EXCHANGE, Contacts, MalformedMessage, PolicyRefusal
+from smime_graph import EXCHANGE, Contacts, MalformedMessage, PolicyRefusal, unseal
 from smime_graph.gateway.sealing import NobodyKnows, Sealer
 from smime_graph.gateway.users import User
 from smime_graph.pki.address import mailboxes
@@ -47,6 +48,35 @@ def test_everyone_without_a_certificate_is_named(sealer: Sealer) -> None:
     with pytest.raises(NobodyKnows) as caught:
         sealer.seal(found)
     assert caught.value.missing == ("dave@contoso.com", "eve@contoso.com")
+
+
+@pytest.mark.parametrize("to", ["alice@contoso.com", "Alice@contoso.com, bob@contoso.com"])
+@pytest.mark.parametrize("to_self", [True, False])
+def test_whoever_writes_to_themselves_needs_no_contact(
+    people: People, to: str, to_self: bool
+) -> None:
+    book = str(people.folder / "book.db")
+    policy = replace(EXCHANGE, encrypt_to_self=to_self)
+    made = Sealer([people.alice], book=book, trust=people.ca.trust, policy=policy)
+    found = made.complete(mail(to).encode(), mail_from="", recipients=to.split(", "))
+    (sealed,) = made.seal(found)
+    opened = unseal(sealed, identities=[people.alice], trust=people.ca.trust)
+    assert opened.signer is not None
+    alone = Sealer([people.alice], book=None, trust=None, policy=policy)
+    if "bob" in to:
+        with pytest.raises(NobodyKnows) as caught:
+            alone.seal(found)
+        assert caught.value.missing == ("bob@contoso.com",)
+    else:
+        assert len(alone.seal(found)) == 1
+
+
+def test_the_own_certificate_comes_with_its_chain(people: People) -> None:
+    own = people.ca.create_intermediate(key="p256").issue("alice@contoso.com", key="p256")
+    made = Sealer([own], book=None, trust=people.ca.trust, policy=EXCHANGE)
+    to = ["alice@contoso.com"]
+    found = made.complete(mail(to[0]).encode(), mail_from="", recipients=to)
+    assert len(made.seal(found)) == 1
 
 
 @pytest.mark.parametrize("book", [None, "not-there.db"])

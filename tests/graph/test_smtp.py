@@ -207,6 +207,9 @@ def test_a_server_that_is_not_there_is_said(send: Send) -> None:
         with pytest.raises(GraphUnreachable, match=r"no answer from .* to connecting") as caught:
             send(host=f"127.0.0.1:{one.getsockname()[1]}")
     assert caught.value.disposition == "not-sent"
+    assert "onnect" in str(caught.value).partition("(")[2]  # the system's words, no class's name
+    assert "SMTPConnectError" not in str(caught.value)
+    assert "host" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize(

@@ -72,8 +72,9 @@ def test_a_root_in_ssl_cert_file_is_believed_on_loopback(
 ) -> None:
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
-    with pytest.raises(GraphUnreachable, match="could not connect"):
+    with pytest.raises(GraphUnreachable, match="could not connect") as caught:
         ask(kind, url)
+    assert "SSL_CERT_FILE names the roots" in str(caught.value.hint)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
     for name in ("https_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # which would read the token
