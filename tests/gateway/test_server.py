@@ -34,7 +34,7 @@ def test_nothing_is_lost_or_doubled_though_graph_is_away_and_the_gateway_killed(
     print(found)
     assert holds(found), found
     assert found["gateways killed"] == 2
-    assert 0.3 < found["Graph away, share of the time"] < 0.7
+    assert found["Graph away, share of the time"] > 0.2  # more is harder, as on a busy machine
 
 
 def wait(condition: Any) -> None:
