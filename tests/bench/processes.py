@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -275,6 +276,7 @@ def _pool(people: Chain, *, quick: bool) -> Row:
 
 def _mailbox(people: Chain, *, quick: bool) -> Row:
     """GraphClient and the emulator in one process: a sealed message of 10 KB is sent."""
+    logging.getLogger("smime_graph").setLevel(logging.ERROR)  # that Exchange would be slower
     me, reader = people.of("rsa-2048"), people.of("rsa-3072")
     raw = mail(me.email, reader.email, 10_000)
     sealed = seal(raw, signer=me.identity, recipients=[reader.identity.contact])
