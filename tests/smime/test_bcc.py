@@ -91,7 +91,7 @@ def test_each_person_in_bcc_has_a_copy_of_their_own(
         opened = unseal(one.message, identities=[people.identities[name]], trust=trust, at=now)
         assert opened.report.accepted
         assert bytes(opened.content).endswith(b"\r\nthe figures\r\n")
-        assert b"bcc" not in bytes(opened.content).lower()
+        assert b"bcc:" not in bytes(opened.content).lower()
         header = opened.content.partition(b"\r\n\r\n")[0]
         for other in (b"carol", b"erin"):  # but for HP-Outer, of what stands outside
             assert (other in header) is (other == name.encode())
@@ -136,7 +136,7 @@ def test_who_is_in_bcc_alone_is_told_from_who_is_named(
     assert None not in ids
     assert len(set(ids)) == len(copies)
     for one, (_, to) in zip(copies, wanted, strict=True):
-        assert b"bcc" not in one.message.partition(b"\r\n\r\n")[0].lower()
+        assert b"bcc:" not in one.message.partition(b"\r\n\r\n")[0].lower()
         assert to is None or Entity(one.message).get("To") == to
 
 
