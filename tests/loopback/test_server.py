@@ -158,6 +158,8 @@ def test_what_is_being_carried_out_is_not_cut(monkeypatch: pytest.MonkeyPatch) -
             assert begun.acquire(timeout=10)
         asked += [opened(server, head, stack) for _ in range(2)]
         time.sleep(0.2)  # they wait, and nobody is cut for them
+        # now the third is waited for, too, while the fourth wants its place
+        monkeypatch.setattr(server_module, "PATIENCE_SECONDS", 10.0)
         go.set()
         for connection in asked:
             assert connection.recv(12) == b"HTTP/1.1 200"
