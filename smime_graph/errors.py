@@ -52,11 +52,13 @@ Remedy: TypeAlias = Literal[
     "sender",
     "size",
     "smtp-host",
+    "token",
     "trust",
     "unseal",
     "unseal-others",
     "use",
     "wait",
+    "wire",
 ]
 
 

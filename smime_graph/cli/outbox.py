@@ -119,8 +119,8 @@ def _submit(
         terminal.complain("warning", f"interrupted: {' and '.join(names)} {stands} stored")
         terminal.hint("outbox run sends it, or finds out whether it was sent")
         raise
-    for one, named in zip(stored, names, strict=True):
-        _say(one, named)
+    for one in stored:
+        _say(one, outbox.name)
     run.done = "stored"
     found = _status_json(stored[0])
     if copies:
@@ -148,6 +148,7 @@ def _try(outbox: Outbox, stored: Sequence[OutboxMessage], place: Place) -> Seque
             return [outbox.send_now(graph, id=one.id) for one in stored]
     except UsageError as error:  # no token: whoever runs the outbox has one
         terminal.complain("note", f"not tried now: {error}")
+        terminal.hint(terminal.hint_of(error, verb="send") or "")
     try:
         now = {one.id: one for one in outbox.messages()}
     except UsageError:  # it is away now, and they are stored
@@ -155,11 +156,17 @@ def _try(outbox: Outbox, stored: Sequence[OutboxMessage], place: Place) -> Seque
     return [now.get(one.id, one) for one in stored]
 
 
-def _say(stored: OutboxMessage, named: str) -> None:
+def _say(stored: OutboxMessage, name: str) -> None:
+    named = f"message {stored.id} of the outbox {name}"
     why = f": {stored.error}" if stored.error else ""
     if stored.state == "queued":
         terminal.complain("note", f"{named} waits{why}")
-        terminal.hint("outbox run sends it")
+        run = f"outbox run {name} sends it"
+        if stored.trouble is None:
+            terminal.hint(run)
+            return
+        advice = terminal.hint_of(stored.trouble, verb=None)
+        terminal.hint(f"{advice}; then outbox retry {name} {stored.id} makes it due, and {run}")
     elif stored.state == "trying":
         terminal.complain("note", f"{named} is being sent by somebody else")
     elif stored.state == "unknown":
@@ -300,8 +307,12 @@ def run(file: str, forever: bool, window: timedelta, keep: timedelta, **given: A
     else:
         text = ", ".join(f"{count} {name}" for name, count in counts.items())
         terminal.complain("note", text)
-        if done.queued:
-            terminal.hint("outbox list shows why; what is not due yet, outbox retry makes due")
+        if done.due_at is not None:
+            from ..smime.report import time_text
+
+            when = time_text(done.due_at)
+            terminal.complain("note", f"nothing more is to be done before {when}")
+            terminal.hint("outbox list shows why; what waits, outbox retry makes due at once")
     if done.trouble is not None:
         terminal.complain("warning", str(done.trouble))
         if done.trouble.hint:

@@ -110,8 +110,13 @@ _HINTS: dict[Remedy, str] = {
     "trust": "name the roots that you believe: --trust FILE",
     "size": TOO_LARGE,
     "smtp-host": "name the host, and the port, of a service that has it: --smtp-host HOST:PORT",
+    "token": (
+        "get one for https://{0}/.default (an emulator prints its own), and give it with"
+        " --token-file FILE or in SMIME_GRAPH_TOKEN"
+    ),
     "sender": "if the signer is right, say so: --sender ADDRESS",
     "unseal": "use unseal --identity FILE",
+    "wire": "check that --wire is the form that this service takes",
     "wait": "look into the inbox and the junk folder, or give it more --wait",
     "unseal-others": "verify reads signed messages, unseal every kind",
     "identities": "give the key file of one of these recipients: --identity FILE",

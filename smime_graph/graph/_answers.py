@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
 
-from ..errors import GraphError, GraphRefused, UsageError
+from ..errors import GraphError, GraphRefused, Hint, UsageError
 from ._mailbox import named
 from ._wire import Response
 from .models import Folder, MailboxContact, Status, StoredMessage
@@ -27,35 +27,29 @@ MESSAGE_FIELDS = (
 CONTACT_FIELDS = "id,displayName,emailAddresses"
 FOLDER_FIELDS = "id,displayName,totalItemCount,unreadItemCount"
 
-_TOKEN = (
-    "the token was refused: it is expired, or for another service; get one for"  # noqa: S105
-    " https://{host}/.default"
-)
 _RIGHTS = (
     "the app lacks the right: Mail.Send sends, Mail.ReadWrite makes drafts, Mail.Read reads back,"
     " Contacts.Read reads contacts;"
     " with an application token also check that its scope of mailboxes includes this one"
 )
-_SIZE = (
-    "compress before signing, or send it by SMTP; a lower size_limit refuses it before it travels"
+_SIZE = Hint(
+    "compress before signing, or send it by SMTP; a lower size_limit refuses it before it travels",
+    "size",
 )
-_MIME = (
-    "the service could not read the message: check that wire= is the form that this service takes"
-)
+_WIRE = "check that wire= is the form that this service takes"
+_MIME = Hint(_WIRE, "wire", before="the service could not read the message: ")
 _QUOTA = "the mailbox is full or has sent too much today: make room, or wait"
 _STALE = (
     "no such message or folder: ids change when a message is sent or moved, unless they are"
     " immutable; look it up with list"
 )
-_NO_RECIPIENT = (
-    "put every recipient into To, Cc or Bcc of the message, and check that wire= is the form that"
-    " this service takes"
+_NO_RECIPIENT = Hint(
+    _WIRE, "wire", before="put every recipient into To, Cc or Bcc of the message, and "
 )
 
 # What the codes that mail meets mean, and what to do next. Exchange's codes are those of the EWS
 # reference ("ResponseCode"); Graph passes them through.
 _HINTS: Mapping[str, str] = {
-    "InvalidAuthenticationToken": _TOKEN,
     "ErrorAccessDenied": _RIGHTS,
     "ErrorSendAsDenied": (
         "From is not an address that this account may send as: use its own, get Send As or Send on"
@@ -82,7 +76,6 @@ _HINTS: Mapping[str, str] = {
     "ErrorInternalServerTransientError": "try again later",
 }
 _HINTS_BY_STATUS: Mapping[int, str] = {
-    401: _TOKEN,
     403: _RIGHTS,
     404: "check the user (name the mailbox's address instead of me) and the url",
     413: _SIZE,
@@ -101,13 +94,19 @@ def refused(answer: Response, *, host: str, hint: str | None = None) -> GraphRef
         hint = (
             hint or "sign in again: Graph demands what this token does not say (a claims challenge)"
         )
+    if answer.status == 401:
+        hint = hint or token_refused(host)
     hint = hint or _HINTS.get(code) or _HINTS_BY_STATUS.get(answer.status)
-    return GraphRefused(
-        answer.status,
-        code,
-        message,
-        request_id=request_id,
-        hint=hint and hint.replace("{host}", host),
+    return GraphRefused(answer.status, code, message, request_id=request_id, hint=hint)
+
+
+def token_refused(host: str) -> Hint:
+    """What to do where a token is refused."""
+    return Hint(
+        f"get one for https://{host}/.default",
+        "token",
+        host,
+        before="the token was refused: it is expired, or for another service; ",
     )
 
 

@@ -337,7 +337,7 @@ class _Courier:
         elif age > self._rules.window:
             due = None
         if seen.denied == 401:
-            trouble = GraphError(seen.why, hint="give a token that is valid now")
+            trouble = GraphError(seen.why, hint=_answers.token_refused(self._box.host))
         error = seen.why if row.error is None else f"{row.error.partition('; ')[0]}; {seen.why}"
         when = None if due is None else self._queue.now() + due
         # a person may have queued it again: then it stays so

@@ -46,7 +46,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from os import PathLike
 from typing import Literal
@@ -97,7 +97,8 @@ class OutboxMessage:
     None: nothing, unless a person says so. `tried` counts the attempts, of which `attempts` are the
     latest. `error` is what was last in the way. `action` is what is asked of Graph, `original` the
     id of the message that is answered or forwarded. Of a draft that lay in the mailbox before,
-    `message_id` is empty until it has been looked at, and `recipients` are not known.
+    `message_id` is empty until it has been looked at, and `recipients` are not known. `trouble` is
+    that of an OutboxRun, where `send_now` has just met it.
     """
 
     id: int
@@ -115,13 +116,15 @@ class OutboxMessage:
     attempts: tuple[OutboxAttempt, ...] = field(default=(), repr=False)
     action: OutboxAction = "send"
     original: str | None = None
+    trouble: GraphError | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxRun:
     """What a run has done (`sent`, `failed`), and what is left (`queued`, `unknown`).
 
-    `trouble` is an error that kept a mailbox from sending at all: no token, no right.
+    `trouble` is an error that kept a mailbox from sending at all: no token, no right. `due_at` is
+    when something is to be done next, None: nothing, unless a person says so.
     """
 
     sent: int
@@ -129,6 +132,7 @@ class OutboxRun:
     queued: int
     unknown: int
     trouble: GraphError | None = None
+    due_at: datetime | None = None
 
 
 class Outbox:
@@ -334,12 +338,13 @@ class Outbox:
 
         Nothing is done with one that is not due, or while its mailbox is being left alone.
         """
-        while client._run(self._flow(client, only=id)) is not None:
-            pass
+        trouble: GraphError | None = None
+        while (carried := client._run(self._flow(client, only=id))) is not None:
+            trouble = carried.trouble
         row = self._queue.get(id)
         if row is None:
             raise UsageError(f"the outbox has no message {id}")
-        return self._message(row, ())
+        return replace(self._message(row, ()), trouble=trouble)
 
     @checked
     def run(
@@ -458,6 +463,7 @@ class Outbox:
             queued=counts.get("queued", 0),
             unknown=counts.get("unknown", 0) + counts.get("trying", 0),
             trouble=done.trouble,
+            due_at=_time(due) if (due := self._queue.next_due()) is not None else None,
         )
 
 

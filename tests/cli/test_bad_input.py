@@ -391,6 +391,15 @@ _PYTHON = re.compile(
 )
 
 
+def _target(node: ast.Assign | ast.AnnAssign) -> str:
+    return ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
+
+
+def _is_hint(value: ast.expr) -> bool:
+    """It is put in other words, then."""
+    return isinstance(value, ast.Call) and ast.unparse(value.func) == "Hint"
+
+
 def test_no_hint_speaks_python_to_somebody_in_a_shell() -> None:
     """Every hint of the library that can reach the terminal, not those of one verb."""
     folder = Path(smime_graph.__file__).parent
@@ -398,18 +407,28 @@ def test_no_hint_speaks_python_to_somebody_in_a_shell() -> None:
     for file in folder.rglob("*.py"):
         if "cli" in file.relative_to(folder).parts or file.name == "arguments.py":
             continue  # the command line gives functions the types they want
-        for node in ast.walk(ast.parse(file.read_bytes())):
-            named = isinstance(node, ast.keyword) and node.arg == "hint"
-            if isinstance(node, ast.Assign):
-                named = "hint" in ast.unparse(node.targets[0]).lower()
-            if named:
-                for part in ast.walk(node.value):  # type: ignore[attr-defined]
-                    if isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "Hint":  # type: ignore[attr-defined]
-                        continue  # it is put in other words
-                    if not isinstance(part, ast.Constant) or not isinstance(part.value, str):
-                        continue
-                    if _PYTHON.search(part.value):
-                        speaking[part.value] = f"{file.name}:{part.lineno}"
+        nodes = list(ast.walk(ast.parse(file.read_bytes())))
+        hints = [
+            node
+            for node in nodes
+            if (isinstance(node, ast.keyword) and node.arg == "hint")
+            or (isinstance(node, ast.Assign | ast.AnnAssign) and "hint" in _target(node).lower())
+        ]
+        values = [one.value for one in hints if one.value is not None and not _is_hint(one.value)]
+        # and what has a name of its own, by which a hint or a table of hints calls it
+        names = {n.id for one in values for n in ast.walk(one) if isinstance(n, ast.Name)}
+        values += [
+            node.value
+            for node in nodes
+            if isinstance(node, ast.Assign) and _target(node) in names
+            if isinstance(node.value, ast.Constant)
+        ]
+        for value in values:
+            for part in ast.walk(value):
+                if not isinstance(part, ast.Constant) or not isinstance(part.value, str):
+                    continue
+                if _PYTHON.search(part.value):
+                    speaking[part.value] = f"{file.name}:{part.lineno}"
     assert {text: at for text, at in speaking.items() if text not in FOR_PROGRAMS} == {}
     assert speaking.keys() >= FOR_PROGRAMS.keys()  # no excuse outlives its reason
     assert not any(_PYTHON.search(said) for said in terminal._HINTS.values())

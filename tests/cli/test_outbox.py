@@ -83,7 +83,7 @@ def test_mail_survives_that_graph_is_away(here: Path, call: Run, listed: Any, aw
     assert result.status == 0
     assert json.loads(result.out)["status"] == "queued"
     assert "waits: no answer from 127.0.0.1: could not connect" in result.err
-    assert "hint: outbox run sends it" in result.err
+    assert "hint: outbox run o.db sends it" in result.err
     (row,) = listed()
     assert (row["state"], row["recipients"]) == ("queued", ["bob@contoso.com"])
     text = call("outbox", "list", "o.db").out.decode().split("\t")
@@ -104,7 +104,8 @@ def test_a_run_that_leaves_something_says_what_to_do_next(here: Path, call: Run,
     done = call("outbox", "run", "o.db", *BOX)
     assert done.status == 3
     assert "0 sent, 0 failed, 1 queued, 0 unknown" in done.err
-    assert "hint: outbox list shows why; what is not due yet, outbox retry makes due" in done.err
+    assert re.search(r"note: nothing more is to be done before 20\S+Z\n", done.err)
+    assert "hint: outbox list shows why; what waits, outbox retry makes due at once" in done.err
     assert call("outbox", "retry", "o.db", "1").status == 0
     done = call("outbox", "run", "o.db", *BOX)
     assert done.status == 0
@@ -114,8 +115,33 @@ def test_a_run_that_leaves_something_says_what_to_do_next(here: Path, call: Run,
 def test_without_a_token_it_is_stored_and_said(here: Path, call: Run, listed: Any) -> None:
     result = call("send", "m.eml", "--outbox", "o.db")
     assert (result.status, result.out) == (0, b"")
-    assert "not tried now: no access token is given" in result.err
+    assert "not tried now: no access token is given\nhint: use --token-file FILE" in result.err
+    assert "waits\nhint: outbox run o.db sends it" in result.err
     assert listed()[0]["state"] == "queued"
+
+
+def test_of_a_token_that_is_refused_it_is_said_how_to_go_on(
+    here: Path, call: Run, listed: Any
+) -> None:
+    """And who does so is through at once, though the mailbox is left alone for a minute."""
+    with Emulator(me="alice@contoso.com", open_mailboxes=True, token="good") as emulator:
+        server = emulator.serve()
+        at = ("--graph-url", server.url, "--token-file", "token")
+        stored = call("send", "m.eml", *at, "--outbox", "o.db")
+        assert stored.status == 0
+        refused = "the token was refused: it is expired, or for another service; get one for"
+        assert f"hint: {refused} https://127.0.0.1/.default" in stored.err
+        assert "--token-file FILE or in SMIME_GRAPH_TOKEN; then outbox retry o.db 1" in stored.err
+        assert "makes it due, and outbox run o.db sends it" in stored.err
+        assert call("outbox", "retry", "o.db", "1").status == 0
+        again = call("outbox", "run", "o.db", *at)
+        assert again.status == 3
+        assert refused in again.err
+        (here / "token").write_text("good")
+        assert call("outbox", "retry", "o.db", "1").status == 0
+        assert call("outbox", "run", "o.db", *at).status == 0
+        server.close()
+    assert listed()[0]["state"] == "sent"
 
 
 def test_what_is_stored_is_sealed(here: Path, call: Run) -> None:
