@@ -25,6 +25,7 @@ from ..errors import LimitReached, MalformedMessage, UsageError
 from ..findings import Finding, Severity, finding
 from ..text import printable
 from ..x509.certificate import Certificate
+from .evidence import SignedEvidence, signed_evidence
 from .keyfiles.read import files_of, is_folder
 from .path import PathReport
 
@@ -299,10 +300,13 @@ class _Case:
         from cryptography.x509 import ocsp
         from pyhanko_certvalidator.errors import RevokedError
 
+        evidence = signed_evidence(
+            self.chain, known.crls, known.ocsp, self.certificates, at=self.at
+        )
         try:
-            stale, failures = self._look_up(known, timedelta(0))
+            stale, failures = self._look_up(evidence, timedelta(0))
             # what was revoked when the evidence ran out, whichever of it, has not become good again
-            late = self._look_up(known, _ANY_TIME) if failures else (None, failures)
+            late = self._look_up(evidence, _ANY_TIME) if failures else (None, failures)
         except RevokedError as revoked:
             return self._finding("revoked", _sentence(revoked, self.at, self.signed_at))
         if stale is not None:
@@ -318,14 +322,14 @@ class _Case:
                 "invalid", f"what is there of its revocation cannot be used: {said}"
             )
         text = "no CRL and no OCSP response says whether it is revoked"
-        for one in _responses_about(self.chain[0], known.ocsp):
+        for one in _responses_about(self.chain[0], evidence.ocsp):
             if one.certificate_status is ocsp.OCSPCertStatus.UNKNOWN:
                 text = "its OCSP responder does not know it"
-            elif self._was_good_before(one.revocation_time_utc, known):
+            elif self._was_good_before(one.revocation_time_utc, evidence):
                 return None
         return self._finding("unknown", text)
 
-    def _was_good_before(self, revoked_at: datetime | None, known: _Known) -> bool:
+    def _was_good_before(self, revoked_at: datetime | None, evidence: SignedEvidence) -> bool:
         """Whether a response that says that it was revoked later is good: then it was not before.
 
         The validator takes such a response for one that does not tell.
@@ -334,15 +338,15 @@ class _Case:
 
         if revoked_at is None or revoked_at <= self.at:
             return False
-        responses = _Known([], known.ocsp)
+        responses = evidence._replace(crls=[])
         try:
-            _look_up(self.chain, responses, revoked_at, self.certificates, strict=False)
+            _look_up(self.chain, responses, revoked_at, strict=False)
         except RevokedError as revoked:
             return bool(revoked.revocation_dt > self.at)
         return False
 
     def _look_up(
-        self, known: _Known, tolerance: timedelta
+        self, evidence: SignedEvidence, tolerance: timedelta
     ) -> tuple[datetime | None, list[str] | None]:
         """What `_look_up` says; evidence may be older than it should be by the tolerance.
 
@@ -350,11 +354,10 @@ class _Case:
         be known. The issuer itself is judged as part of the path.
         """
         chain, at = self.chain, self.at
-        stale, failures = _look_up(
-            chain, known, at, self.certificates, strict=True, tolerance=tolerance
-        )
+        stale, failures = _look_up(chain, evidence, at, strict=True, tolerance=tolerance)
         if stale is None and failures is not None:
-            again = _look_up(chain, known, at, chain[1:-1], strict=False, tolerance=tolerance)
+            alone = evidence._replace(others=())
+            again = _look_up(chain, alone, at, strict=False, tolerance=tolerance)
             if again[1] is None:
                 return again
         return stale, failures
@@ -405,9 +408,8 @@ def _responses_about(
 
 def _look_up(
     chain: Sequence[Certificate],
-    known: _Known,
+    evidence: SignedEvidence,
     at: datetime,
-    certificates: Iterable[Certificate],
     *,
     strict: bool,
     tolerance: timedelta = timedelta(0),
@@ -415,7 +417,7 @@ def _look_up(
     """When the evidence on the first certificate ran out, and what is wrong with it; no failures at
     all (None) where it says that the certificate is good.
 
-    Raises RevokedError where it says that it is not.
+    Raises RevokedError where any of it says that it is not.
     """
     from asn1crypto import x509 as asn1
     from pyhanko_certvalidator import errors
@@ -427,10 +429,11 @@ def _look_up(
     from pyhanko_certvalidator.revinfo.validate_ocsp import verify_ocsp_response
 
     stale: datetime | None = None
-    failures: list[str] = []
+    failures = list(evidence.faults)
     whole: dict[bytes, bytes] = {}
+    certificates = (*chain[1:-1], *evidence.carried, *evidence.others)
     try:
-        crls = _short_crls(known, (*chain, *certificates), whole, failures)
+        crls = _short_crls(evidence.crls, (chain[0], *certificates), whole, failures)
         leaf, *upper, root = [asn1.Certificate.load(one.der, strict=True) for one in chain]
         anchor = CertTrustAnchor(root)
         path = ValidationPath(anchor, upper[::-1], leaf)
@@ -441,7 +444,7 @@ def _look_up(
             time_tolerance=tolerance,
             allow_fetching=False,
             crls=crls,
-            ocsps=list(known.ocsp),
+            ocsps=evidence.ocsp,
             revocation_mode="require" if strict else "soft-fail",
             retroactive_revinfo=True,  # what was issued after `at` tells of that time as well
             algorithm_usage_policy=AcceptAllAlgorithms(),
@@ -449,10 +452,11 @@ def _look_up(
         )
     except Exception as error:  # noqa: BLE001 - hostile octets reach asn1crypto: nothing may escape
         return None, [str(error) or type(error).__name__]
+    good: list[Callable[..., Any]] = []
     for verify in (verify_ocsp_response, verify_crl):
         try:
             _run(verify(leaf, path, context))
-            return None, None
+            good.append(verify)  # and the other may say that it was revoked
         except errors.RevokedError:
             raise
         except (errors.OCSPNoMatchesError, errors.CRLNoMatchesError):
@@ -465,7 +469,7 @@ def _look_up(
             failures += [str(one[0]) for one in error.failures]
         except Exception as error:  # noqa: BLE001 - as above
             failures.append(str(error) or type(error).__name__)
-    if failures:
+    if failures and verify_crl not in good:
         # a CRL whose delta is not there tells of what it lists, if of nothing else
         try:
             _run(verify_crl(leaf, path, context, use_deltas=False))
@@ -473,11 +477,11 @@ def _look_up(
             raise
         except Exception:  # noqa: BLE001, S110 - as above; what is wrong has been said
             pass
-    return stale, failures
+    return (None, None) if good else (stale, failures)
 
 
 def _short_crls(
-    known: _Known,
+    crls: Iterable[bytes],
     certificates: Iterable[Certificate],
     whole: dict[bytes, bytes],
     failures: list[str],
@@ -489,7 +493,7 @@ def _short_crls(
     """
     serials: set[bytes] | None = None
     found: list[bytes] = []
-    for crl in known.crls:
+    for crl in crls:
         try:
             start, stop = _entries(crl)
         except MalformedMessage as error:
@@ -505,7 +509,7 @@ def _short_crls(
                 failures.append(f"an indirect CRL has {stop - start} octets of entries")
         else:
             if serials is None:
-                serials = {one.serial for one in certificates} | _serials_in(known.ocsp)
+                serials = {one.serial for one in certificates}
             try:
                 found.append(_shortened(crl, start, stop, serials, whole))
             except LimitReached as error:
@@ -538,20 +542,6 @@ def _tbs_fields(crl: bytes) -> list[tuple[int, int, int, int]]:
             raise MalformedMessage(f"{what}: this is no CRL")
         _, _, body, stop = outer[0]
     return ber.spans(crl, what, start=body, stop=stop, count=8)
-
-
-def _serials_in(responses: Iterable[bytes]) -> set[bytes]:
-    """The serial numbers of the certificates that OCSP responses bring along."""
-    from cryptography.x509 import ocsp
-
-    found: set[bytes] = set()
-    for der in responses:
-        try:
-            held = ocsp.load_der_ocsp_response(der).certificates
-            found |= {ber.integer(one.serial_number) for one in held}
-        except ValueError:
-            continue  # the validator says what is wrong with it
-    return found
 
 
 def _shortened(

@@ -6,7 +6,7 @@ import functools
 import logging
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from smime_graph.pki import revocation as module
 from smime_graph.pki.keyfiles.read import armour
 from smime_graph.pki.path import build_path
 from smime_graph.pki.revocation import revocation_findings
+from smime_graph.x509.certificate import Certificate
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -109,7 +110,14 @@ class Authority:
         )
         return made.public_bytes(serialization.Encoding.DER)
 
-    def judge(self, *, at: datetime = NOW, mode: Any = "hard", **evidence: Any) -> list[str]:
+    def judge(
+        self,
+        *,
+        at: datetime = NOW,
+        mode: Any = "hard",
+        further: Sequence[Certificate] = (),
+        **evidence: Any,
+    ) -> list[str]:
         chain = build_path(
             self.alice.certificate,
             trust=self.trust,
@@ -118,7 +126,10 @@ class Authority:
         ).chain
         assert len(chain) == 3
         found = revocation_findings(
-            chain, revocation=Revocation(mode=mode, **evidence), at=at, certificates=chain
+            chain,
+            revocation=Revocation(mode=mode, **evidence),
+            at=at,
+            certificates=[*further, *chain],
         )
         return [f"{f.code.removeprefix('pki.revocation.')} {f.severity}" for f in found]
 

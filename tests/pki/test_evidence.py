@@ -1,0 +1,128 @@
+"""Evidence of revocation by whom it says: made up, junk, of the future, or contradicted."""
+
+from __future__ import annotations
+
+import functools
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from asn1crypto import x509 as asn1
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509 import ocsp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smime_graph.authority.issue import CA
+from smime_graph.x509.certificate import Certificate
+
+from .test_revocation import DAY, NOW, Authority, both, small
+
+
+@pytest.fixture(scope="module")
+def pki() -> Authority:
+    return Authority()
+
+
+def made_up(issuer: CA, key: ec.EllipticCurvePrivateKey, **changes: Any) -> Certificate:
+    """A certificate with the names, the number and the signature of an authority's, and a key of
+    somebody else's.
+    """
+    one = asn1.Certificate.load(issuer.certificate.der)
+    its = key.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    inner = one["tbs_certificate"]
+    inner["subject_public_key_info"] = asn1.PublicKeyInfo.load(its)
+    for name, value in changes.items():
+        inner[name] = value
+    return Certificate(one.dump(force=True))
+
+
+@pytest.mark.parametrize("place", ["response", "message"])
+def test_a_responder_that_is_made_up_proves_nothing(pki: Authority, place: str) -> None:
+    """Its certificate is the issuer's by number and signature value; only the key is another."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    fake = made_up(pki.issuing, key)
+    builder = (
+        ocsp.OCSPResponseBuilder()
+        .add_response(
+            cert=pki.alice.certificate.x509,
+            issuer=pki.issuing.certificate.x509,
+            algorithm=hashes.SHA1(),
+            cert_status=ocsp.OCSPCertStatus.GOOD,
+            this_update=NOW - DAY,
+            next_update=NOW + DAY,
+            revocation_time=None,
+            revocation_reason=None,
+        )
+        .responder_id(ocsp.OCSPResponderEncoding.HASH, fake.x509)
+    )
+    if place == "response":
+        builder = builder.certificates([fake.x509])
+    forged = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+    upper = pki.crl(pki.root)
+    assert pki.judge(ocsp=(forged,), crls=(upper,), further=[fake]) == ["invalid error"]
+    gone = pki.crl(revoked={pki.alice: NOW - DAY})
+    assert pki.judge(ocsp=(forged,), crls=(upper, gone), further=[fake]) == ["revoked error"]
+
+
+@pytest.mark.parametrize("changes", [{}, {"serial_number": 7}])
+def test_an_issuer_of_lists_that_is_made_up_proves_nothing(
+    pki: Authority, changes: dict[str, Any]
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    fake = made_up(pki.issuing, key, **changes)
+    crls = (pki.crl(key=key), pki.crl(pki.root))
+    assert pki.judge(crls=crls, further=[fake]) == ["invalid error"]
+
+
+def test_who_is_revoked_is_so_whatever_else_says(pki: Authority) -> None:
+    """A response of before, which has not run out, comes along in the message of who was revoked
+    since.
+    """
+    good = pki.ocsp(ocsp.OCSPCertStatus.GOOD, since=NOW - 5 * DAY, until=NOW + 5 * DAY)
+    assert pki.judge(crls=both(pki, revoked={pki.alice: NOW - DAY}), ocsp=(good,)) == [
+        "revoked error"
+    ]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    kind=st.sampled_from(["crls", "ocsp"]),
+    octets=st.one_of(st.binary(max_size=40), st.tuples(st.integers(0, 2000), st.integers(0, 255))),
+    is_first=st.booleans(),
+)
+def test_nothing_that_comes_along_hides_that_somebody_was_revoked(
+    kind: str, octets: bytes | tuple[int, int], is_first: bool
+) -> None:
+    pki = small()
+    known: dict[str, Any] = {"crls": lists_of_small(), "ocsp": ()}
+    if isinstance(octets, tuple):
+        place, value = octets
+        whole = bytearray(lists_of_small()[0] if kind == "crls" else response_of_small())
+        whole[place % len(whole)] = value
+        octets = bytes(whole)
+    known[kind] = (octets, *known[kind]) if is_first else (*known[kind], octets)
+    assert pki.judge(mode="soft", **known) == ["revoked error"]
+
+
+@functools.cache
+def lists_of_small() -> tuple[bytes, bytes]:
+    return both(small(), revoked={small().alice: NOW - DAY})
+
+
+@functools.cache
+def response_of_small() -> bytes:
+    return small().ocsp(ocsp.OCSPCertStatus.GOOD)
+
+
+def test_of_times_to_come_nothing_is_known(pki: Authority) -> None:
+    """RFC 6960 4.2.2.1; an authority may make its lists for a year in advance."""
+    far = datetime.now(UTC) + 300 * DAY
+    crls = (pki.crl(since=far, until=far + DAY), pki.crl(pki.root))
+    assert pki.judge(crls=crls) == ["invalid error"]
+    good = pki.ocsp(ocsp.OCSPCertStatus.GOOD, since=far, until=far + DAY)
+    assert pki.judge(ocsp=(good,), crls=crls[1:]) == ["invalid error"]
+    assert pki.judge(crls=crls, at=far) == ["stale error"]  # that of the root
