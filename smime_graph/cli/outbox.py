@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..graph._outgoing import Via
     from ..smime.answer import Kind
     from ..smime.bcc import SealedCopy
+    from .options import Protection
 
 outbox_option = option(
     "--outbox",
@@ -52,16 +53,26 @@ def check(path: str, place: Place, *, save_to_sent_items: bool = True) -> None:
     _open(path, must_exist=False).close()
 
 
-def submit(raw: bytes, path: str, place: Place, *, via: Via) -> None:
+def mark_of(message: bytes, how: Protection) -> bytes | None:
+    """What a message that is protected so is known again by; see `submission.repetition`."""
+    from ..submission.repetition import mark
+
+    signer = next(iter(how.keys.ring.signers()), None)
+    return mark(message, signer=signer, is_encrypted=how.keys.has_recipient)
+
+
+def submit(raw: bytes, path: str, place: Place, *, via: Via, mark: bytes | None) -> None:
     """Store a message, try once to send it, and say how far it is: from here on it is safe."""
     with _open(path, must_exist=False) as outbox:
-        _submit(outbox, _put_in(outbox, [raw], place, via), place)
+        _submit(outbox, [outbox.add(raw, via=via, mark=mark, **_as_sent(place))], place)
 
 
-def submit_answer(kind: Kind, message_id: str, raw: bytes, path: str, place: Place) -> None:
+def submit_answer(
+    kind: Kind, message_id: str, raw: bytes, path: str, place: Place, *, mark: bytes | None
+) -> None:
     """As `submit`, for an answer or a forward of a message in the mailbox."""
     with _open(path, must_exist=False) as outbox:
-        stored = outbox.add_answer(message_id, raw, action=kind, **_as_sent(place))
+        stored = outbox.add_answer(message_id, raw, action=kind, mark=mark, **_as_sent(place))
         _submit(outbox, [stored], place)
 
 
@@ -71,33 +82,14 @@ def submit_draft(message_id: str, path: str, place: Place) -> None:
         _submit(outbox, [outbox.add_draft(message_id, user=place.user)], place)
 
 
-def submit_copies(copies: Sequence[SealedCopy], path: str, place: Place, *, via: Via) -> None:
+def submit_copies(
+    copies: Sequence[SealedCopy], path: str, place: Place, *, via: Via, mark: bytes | None
+) -> None:
     """As `submit`, for the copies of a message: all of them are stored, or none."""
     with _open(path, must_exist=False) as outbox:
         raws = [one.message for one in copies]
-        _submit(outbox, _put_in(outbox, raws, place, via), place, copies)
-
-
-def _put_in(
-    outbox: Outbox, raws: Sequence[bytes], place: Place, via: Via
-) -> Sequence[OutboxMessage]:
-    """All of them. Of one that was there before it is said: nobody here can tell what is in it."""
-    known: list[bytes] = []
-
-    def note(_stored: bytes, made: bytes) -> bool:
-        known.append(made)
-        return True
-
-    stored = outbox.add_all(raws, via=via, is_same=note, **_as_sent(place))
-    for raw, one in zip(raws, stored, strict=True):
-        if raw in known:
-            terminal.complain(
-                "note",
-                f"message {one.id} of the outbox {outbox.name} has the same Message-ID and"
-                " recipients, and was put in before: this one is not put in",
-            )
-            terminal.hint("if it is another message, give it a Message-ID of its own")
-    return stored
+        stored = outbox.add_all(raws, via=via, mark=mark, **_as_sent(place))
+        _submit(outbox, stored, place, copies)
 
 
 def _as_sent(place: Place) -> dict[str, Any]:
@@ -112,6 +104,9 @@ def _submit(
 ) -> None:
     run = run_of(click.get_current_context())
     names = [f"message {one.id} of the outbox {outbox.name}" for one in stored]
+    for one, named in zip(stored, names, strict=True):
+        if one.is_repeated:
+            terminal.complain("note", f"{named} is this one, and was put in before")
     try:
         stored = _try(outbox, stored, place)
     except (KeyboardInterrupt, SystemExit):

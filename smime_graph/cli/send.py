@@ -33,7 +33,7 @@ from .options import (
     take,
     verb,
 )
-from .outbox import check, outbox_option, submit, submit_answer, submit_copies
+from .outbox import check, mark_of, outbox_option, submit, submit_answer, submit_copies
 from .smtp import SmtpPlace, smtp_options
 
 if TYPE_CHECKING:
@@ -101,7 +101,8 @@ def send(
     Without them it goes as it is, with a Message-ID and a Date if it has none. A send whose answer
     is lost is never repeated. check says what would be refused. With --split-bcc one message goes
     to To and Cc and one to each person in Bcc; if one fails it is said who got theirs. With
-    --outbox it is stored first: 0 says that it is, and is sent now or by 'outbox run', once.
+    --outbox it is stored first: 0 says that it is, and is sent now or by 'outbox run', once; 1 that
+    another message of its Message-ID is there, or one of which nobody can tell whether it is it.
 
     \b
     smime-graph send sealed.eml --token-file token
@@ -115,11 +116,11 @@ def send(
         return
     if outbox is not None:
         check(outbox, place, save_to_sent_items=save_to_sent_items)
+        raw = read_to_protect(message, how, place)
         if split_bcc:
-            copies = sealed_copies(read_to_protect(message, how, place), how)
-            submit_copies(copies, outbox, place, via=via)
+            submit_copies(sealed_copies(raw, how), outbox, place, via=via, mark=mark_of(raw, how))
             return
-        submit(prepare(read_to_protect(message, how, place), how), outbox, place, via=via)
+        submit(prepare(raw, how), outbox, place, via=via, mark=mark_of(raw, how))
         return
     check_save(save_to_sent_items, place)
     if split_bcc:
@@ -340,7 +341,8 @@ def _answer(
                 ref = methods[kind](message_id, raw)
             graph_client.print_outcome(ref)
             return
-    submit_answer(kind, message_id, raw, outbox, place)
+    known = None if finished is None else mark_of(finished, how)
+    submit_answer(kind, message_id, raw, outbox, place, mark=known)
 
 
 def prepare_answer(

@@ -20,7 +20,7 @@ from .command import Verb
 from .graph_client import Place
 from .make import prepare, read_to_protect, sealed_copies
 from .options import Keys, Protection, option, take, verb
-from .outbox import check, outbox_option, run_queue, submit, submit_copies
+from .outbox import check, mark_of, outbox_option, run_queue, submit, submit_copies
 from .send import check_save, save
 
 if TYPE_CHECKING:
@@ -176,8 +176,9 @@ def sendmail(
     others is refused, because Graph would send it to them. -i, -oi: a line with a dot does not end
     the message. -f, -F: address and name where From is missing. -q: runs the outbox, if one is
     named. Other options of sendmail are ignored; -bs and other modes are refused. With an outbox
-    mail survives that Graph is away: 0 says that it is stored; and when it is encrypted, each
-    person in Bcc gets a message that names nobody else.
+    mail survives that Graph is away: 0 says that it is stored, 65 that another message of its
+    Message-ID is there, or one of which nobody can tell whether it is it; and when it is encrypted,
+    each person in Bcc gets a message that names nobody else.
 
     What signs and seals it is named in [sendmail] of the configuration, or by the options below;
     without a signer nothing is sent, unless unsigned = true stands there:
@@ -215,11 +216,12 @@ def sendmail(
     data = read_to_protect("-", how, place)
     if outbox is not None:
         made = complete(data, invocation, author)
+        known = mark_of(made, how)
         if _is_split(made, how):
-            submit_copies(sealed_copies(made, how), outbox, place, via="auto")
+            submit_copies(sealed_copies(made, how), outbox, place, via="auto", mark=known)
             return
         raw = prepare(made if how.is_asked_for else crlf(made), how)
-        submit(raw, outbox, place, via="auto")
+        submit(raw, outbox, place, via="auto", mark=known)
         return
     with graph_client.client(place) as graph:
         made = complete(data, invocation, author)

@@ -25,7 +25,7 @@ from ..policy import EXCHANGE
 from ..smime.entity import Entity
 from ..smime.examine import unseal
 from ..smime.sealing import seal
-from .sealing import Sealer, Submission, telling
+from .sealing import Sealer, Submission
 
 _LARGEST = 256 << 20  # octets of a file
 _SUBJECT = "held by smime-graph gateway"
@@ -85,7 +85,7 @@ class Holding:
             found = self.open(path, sealer)
         except SmimeGraphError:
             return False  # it is none of ours
-        return telling(found.raw) != telling(message.raw)
+        return found.raw != message.raw
 
     def held(self) -> Iterator[Path]:
         """The files, those that came first in front."""
@@ -98,15 +98,16 @@ class Holding:
     def open(self, path: Path, sealer: Sealer) -> Submission:
         """Raises SmimeGraphError for what its sender has not signed, OSError."""
         facts = path.stat()
+        came = datetime.fromtimestamp(facts.st_mtime, UTC)
         if facts.st_size > _LARGEST:
             raise MalformedMessage("it is too large to be one of ours")
         opened = unseal(
             path.read_bytes(),
             identities=[key for one in sealer.identities for key in one.identities],
             trust=TrustStore(tuple(one.certificate for one in sealer.identities)),
-            at=datetime.fromtimestamp(facts.st_mtime, UTC),
+            at=came,
         )
-        found = sealer.of(bytes(Entity(opened.content).decoded_body()))
+        found = sealer.of(bytes(Entity(opened.content).decoded_body()), came)
         signer = opened.signer
         if (
             signer is None

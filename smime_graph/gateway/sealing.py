@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..errors import MalformedMessage, PolicyRefusal, SmimeGraphError
+from ..errors import MalformedMessage, PolicyRefusal
 from ..pki.address import addresses, mailbox, mailboxes, parse_header_addresses
 from ..pki.contacts import Contacts
 from ..pki.identity import Contact, Identity
@@ -17,14 +16,11 @@ from ..pki.trust import TrustStore
 from ..policy import Policy
 from ..smime import sealing, wrap
 from ..smime.entity import Entity, HeaderField
-from ..smime.examine import unseal
 from ..smime.lines import crlf
 from ..smime.outgoing import missing_fields
 from ..submission.envelope import bcc_field, compare, resent
 from ..x509.certificate import Certificate
 from .users import User
-
-log = logging.getLogger("smime_graph")
 
 
 class NobodyKnows(PolicyRefusal):
@@ -43,12 +39,18 @@ class NobodyKnows(PolicyRefusal):
 class Submission:
     """A message as it was meant: with a From, its recipients in To, Cc and Bcc, and a Message-ID.
 
-    `identity` is its sender's.
+    `identity` is its sender's. It is the same octets for what is handed in again; it has a Date
+    only if its sender gave one: `dated` has that of `at`, when it came in.
     """
 
     raw: bytes = field(repr=False)
     sender: str
     identity: Identity
+    at: datetime = field(compare=False)
+
+    @property
+    def dated(self) -> bytes:
+        return b"".join([*missing_fields(Entity(self.raw), self.at), self.raw])
 
     @property
     def recipients(self) -> list[str]:
@@ -109,14 +111,15 @@ class Sealer:
                     policy=self._policy.name,
                 )
         added = _same_id(fields, raw, mail_from, recipients)
-        header = Entity(b"".join(one.raw for one in (*fields, *added)) + b"\r\n")
-        whole = b"".join([*missing_fields(header, datetime.now(UTC)), header.raw, entity.body])
-        return Submission(whole, sender, self._identity(sender))
+        header = b"".join(one.raw for one in (*fields, *added))
+        whole, now = b"".join([header, b"\r\n", entity.body]), datetime.now(UTC)
+        names = [one for one in missing_fields(Entity(whole), now) if not one.startswith(b"Date:")]
+        return self.of(b"".join([*names, whole]), now)
 
-    def of(self, raw: bytes) -> Submission:
-        """What `complete` made."""
+    def of(self, raw: bytes, at: datetime) -> Submission:
+        """What `complete` made, and when."""
         sender = _author(Entity(raw).fields)
-        return Submission(raw, sender, self._identity(sender))
+        return Submission(raw, sender, self._identity(sender), at)
 
     def _identity(self, sender: str) -> Identity:
         """The sender's key that is good now, for longest; where none is, what is wrong with one is
@@ -146,7 +149,7 @@ class Sealer:
         recipients, trust = self._recipients(message)
         if any(one.value for one in Entity(message.raw).all("Bcc")):
             copies = sealing.seal_copies(
-                message.raw,
+                message.dated,
                 signer=message.identity,
                 recipients=recipients,
                 trust=trust,
@@ -155,7 +158,7 @@ class Sealer:
             return tuple(one.message for one in copies)
         return (
             sealing.seal(
-                message.raw,
+                message.dated,
                 signer=message.identity,
                 recipients=recipients,
                 trust=trust,
@@ -165,27 +168,7 @@ class Sealer:
 
     def sign(self, message: Submission) -> bytes:
         """The message signed, and in the clear."""
-        return wrap.sign(message.raw, signer=message.identity, policy=self._policy)
-
-    def is_same(self, stored: bytes, made: bytes) -> bool:
-        """Whether two messages that were made here are one that was handed in twice. What was
-        encrypted for others alone, nobody can tell: then it is taken for the same.
-        """
-        try:
-            one, other = self._inside(stored), self._inside(made)
-        except SmimeGraphError as error:
-            log.warning("a Message-ID came again, and what it named cannot be read: %s", error)
-            return True
-        return one == other
-
-    def _inside(self, raw: bytes) -> tuple[object, ...]:
-        opened = unseal(
-            raw,
-            identities=[key for one in self.identities for key in one.identities],
-            trust=TrustStore(tuple(one.certificate for one in self.identities)),
-            policy=self._policy,
-        )
-        return telling(opened.header + b"\r\n" + bytes(Entity(opened.content).body))
+        return wrap.sign(message.dated, signer=message.identity, policy=self._policy)
 
     def _recipients(self, message: Submission) -> tuple[list[Contact], TrustStore | None]:
         wanted = message.recipients
@@ -216,12 +199,6 @@ class Sealer:
         if trust is not None and issuers:
             trust = TrustStore(trust.anchors, certificates=(*trust.certificates, *issuers))
         return list(found.values()), trust
-
-
-def telling(raw: bytes) -> tuple[object, ...]:
-    """What tells a message from others. The Date is ours where its sender gave none."""
-    entity = Entity(raw)
-    return *map(entity.get, ("From", "To", "Cc", "Subject")), bytes(entity.body)
 
 
 def _author(fields: Sequence[HeaderField]) -> str:

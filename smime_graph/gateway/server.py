@@ -16,6 +16,7 @@ from ..errors import SmimeGraphError, UsageError
 from ..graph import GraphClient, Outbox
 from ..graph import _outgoing as outgoing
 from ..graph._mailbox import Wire, mailbox
+from ..submission.repetition import mark
 from ..text import printable
 from .holding import Holding
 from .sealing import NobodyKnows, Sealer, Submission
@@ -185,10 +186,12 @@ class Gateway:
                 self._holding.keep(message, self._sealer)
                 log.warning("a message is held: %s", error)
                 return f"held: {error}"
-            finished = (self._sealer.sign(message),)
+            return self._put_in(message, (self._sealer.sign(message),), is_encrypted=False)
         return self._put_in(message, finished)
 
-    def _put_in(self, message: Submission, finished: Sequence[bytes]) -> str:
+    def _put_in(
+        self, message: Submission, finished: Sequence[bytes], *, is_encrypted: bool = True
+    ) -> str:
         how = self._submitting
         user = message.sender if how.user is None else how.user
         box = mailbox(user=user, wire=how.wire, size_limit=how.size_limit)
@@ -203,7 +206,7 @@ class Gateway:
             user=user,
             wire=how.wire,
             size_limit=how.size_limit,
-            is_same=self._sealer.is_same,
+            mark=mark(message.raw, signer=message.identity, is_encrypted=is_encrypted),
         )
         numbers = [one.id for one in stored]
         return f"stored as {', '.join(map(str, numbers))}"

@@ -23,6 +23,7 @@ import secrets
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, cast
 
 from ..errors import MalformedMessage, UsageError
@@ -134,32 +135,17 @@ class Queue(ABC):
     # --- what people do ---------------------------------------------------------------------------
 
     @_transaction("on disk")
-    def add(
-        self,
-        now: float,
-        entries: Sequence[Entry],
-        is_same: Callable[[bytes, bytes], bool] | None = None,
-    ) -> list[Row]:
-        """Put messages in, and have them on disk; what is there already stays, and is given, unless
-        `is_same` says of what is stored and what is put in that it is another: MalformedMessage.
+    def add(self, now: float, entries: Sequence[Entry]) -> list[Row]:
+        """Put messages in, and have them on disk; what is there already stays, and is given.
+
+        MalformedMessage, and nothing is put in, where it may be another message of the same key.
         """
-        found = [self._add(entry, now) for entry in entries]
-        if is_same is None:
-            return found
-        for row, entry in zip(found, entries, strict=True):
-            (stored,) = self._one("SELECT raw FROM contents WHERE id = :id", id=row.id)
-            if bytes(stored) != entry.raw and not is_same(bytes(stored), entry.raw):
-                raise MalformedMessage(
-                    f"another message with the Message-ID {entry.message_id} is in the outbox, as"
-                    f" {row.id}: of two with one name nobody could tell which was sent",
-                    hint="give each message a Message-ID of its own",
-                )
-        return found
+        return [self._add(entry, now) for entry in entries]
 
     def _add(self, entry: Entry, now: float) -> Row:
         known = self._one(f"SELECT {ROWS} WHERE key = :key", key=entry.key)
         if known is not None:
-            return row_of(known)
+            return self._repeated(row_of(known), entry)
         made = self._one(
             "INSERT INTO messages (key, mailbox, message_id, recipients, via, size, state,"
             " created, changed, due, draft_id, action, original) VALUES (:key, :mailbox,"
@@ -177,9 +163,32 @@ class Queue(ABC):
             original=entry.original,
         )
         if made is None:  # somebody else has just put it in
-            return row_of(self._one(f"SELECT {ROWS} WHERE key = :key", key=entry.key))
-        self._execute("INSERT INTO contents VALUES (:id, :raw)", id=made[0], raw=entry.raw)
+            theirs = self._one(f"SELECT {ROWS} WHERE key = :key", key=entry.key)
+            return self._repeated(row_of(theirs), entry)
+        self._execute(
+            "INSERT INTO contents (id, raw, mark) VALUES (:id, :raw, :mark)",
+            id=made[0],
+            raw=entry.raw,
+            mark=entry.stored_mark,
+        )
         return self._get(made[0])
+
+    def _repeated(self, row: Row, entry: Entry) -> Row:
+        """What is there, if that is what is put in: of the same octets, or of the same mark."""
+        found = self._one("SELECT raw, mark FROM contents WHERE id = :id", id=row.id)
+        stored, mark = (None, None) if found is None else found
+        if entry.raw == stored or (mark is not None and mark == entry.stored_mark):
+            return replace(row, is_repeated=not self._runs_again)
+        named = f"with the Message-ID {entry.message_id} is in the outbox, as {row.id}"
+        if mark is None or entry.mark is None:
+            raise MalformedMessage(
+                f"a message {named}, and nobody can tell whether it is this one",
+                hint="outbox list shows what became of it; if this is another message, give it a"
+                " Message-ID of its own",
+            )
+        raise MalformedMessage(
+            f"another message {named}", hint="give each message a Message-ID of its own"
+        )
 
     def _get(self, number: object) -> Row:
         return row_of(self._one(f"SELECT {ROWS} WHERE id = :id", id=number))

@@ -57,6 +57,7 @@ _STEPS: tuple[str, ...] = (
     ALTER TABLE messages ADD COLUMN action TEXT NOT NULL DEFAULT 'send';
     ALTER TABLE messages ADD COLUMN original TEXT
     """,
+    "ALTER TABLE contents ADD COLUMN mark BYTEA",
 )
 
 log = logging.getLogger("smime_graph")

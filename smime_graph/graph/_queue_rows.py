@@ -27,7 +27,7 @@ ROWS = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A message of the outbox, without its bytes."""
+    """A message of the outbox, without its bytes; `is_repeated`: it was there when it came in."""
 
     id: int
     mailbox: str
@@ -50,6 +50,7 @@ class Row:
     error: str | None
     action: OutboxAction
     original: str | None
+    is_repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,12 @@ class Entry:
     action: OutboxAction = "send"
     original: str | None = None
     draft_id: str | None = None
+    mark: bytes | None = field(default=None, repr=False)
+
+    @property
+    def stored_mark(self) -> bytes | None:
+        """Of this message alone: two of the same content do not show that they are."""
+        return None if self.mark is None else hashlib.sha256(self.key + self.mark).digest()
 
     @property
     def key(self) -> bytes:

@@ -98,7 +98,8 @@ class OutboxMessage:
     latest. `error` is what was last in the way. `action` is what is asked of Graph, `original` the
     id of the message that is answered or forwarded. Of a draft that lay in the mailbox before,
     `message_id` is empty until it has been looked at, and `recipients` are not known. `trouble` is
-    that of an OutboxRun, where `send_now` has just met it.
+    that of an OutboxRun, where `send_now` has just met it. `is_repeated` is
+    true of what was there already when it was put in just now.
     """
 
     id: int
@@ -117,6 +118,7 @@ class OutboxMessage:
     action: OutboxAction = "send"
     original: str | None = None
     trouble: GraphError | None = None
+    is_repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,7 @@ class Outbox:
         via: Via = "auto",
         wire: Wire = "text-plain",
         size_limit: int | None = 4 * 1024 * 1024,
+        mark: bytes | None = None,
     ) -> OutboxMessage:
         """Put a finished message in; it is on disk when this returns.
 
@@ -203,10 +206,15 @@ class Outbox:
         Sent Items, because nothing else could prove a send.
 
         The key of a message is the mailbox, its Message-ID and its recipients: one that is there
-        already is not put in again, and its state is what this returns. Raises UsageError and
-        MalformedMessage.
+        already is not put in again, and its state is what this returns. It is the same if it has
+        the same octets; or the same `mark`, for what is sealed anew each time: up to the caller,
+        but not to be computed by whoever has the outbox and guesses at the content. Raises
+        UsageError, and MalformedMessage also where it is not known to be the same: otherwise a
+        message with a Message-ID that was used before would be lost.
         """
-        (stored,) = self.add_all([raw], user=user, via=via, wire=wire, size_limit=size_limit)
+        (stored,) = self.add_all(
+            [raw], user=user, via=via, wire=wire, size_limit=size_limit, mark=mark
+        )
         return stored
 
     @checked
@@ -218,21 +226,16 @@ class Outbox:
         via: Via = "auto",
         wire: Wire = "text-plain",
         size_limit: int | None = 4 * 1024 * 1024,
-        is_same: Callable[[bytes, bytes], bool] | None = None,
+        mark: bytes | None = None,
     ) -> tuple[OutboxMessage, ...]:
-        """As `add`, for messages that belong together: all of them are put in, or none.
-
-        `is_same` is asked where one of the same key but other octets, which sealing again makes, is
-        there already: with those and with what is put in. If it says no, MalformedMessage is raised
-        and nothing put in: otherwise a message with a Message-ID that was used before is lost.
-        """
+        """As `add`, for messages that belong together: all of them are put in, or none."""
         box = mailbox(user=user, wire=wire, size_limit=size_limit)
         entries = []
         for raw in messages:
             found = _outgoing.checked(box, raw, via=via)
             _outgoing.check_size(box, raw, via=via)
-            entries.append(Entry(raw, user, found.message_id, found.recipients, via))
-        return tuple(self._message(row, ()) for row in self._queue.add(entries, is_same))
+            entries.append(Entry(raw, user, found.message_id, found.recipients, via, mark=mark))
+        return tuple(self._message(row, ()) for row in self._queue.add(entries))
 
     @checked
     def add_answer(
@@ -245,6 +248,7 @@ class Outbox:
         via: Via = "auto",
         wire: Wire = "text-plain",
         size_limit: int | None = 4 * 1024 * 1024,
+        mark: bytes | None = None,
     ) -> OutboxMessage:
         """As `add`, for a finished message that answers or forwards one of the mailbox.
 
@@ -257,7 +261,9 @@ class Outbox:
         box = mailbox(user=user, wire=wire, size_limit=size_limit)
         found = _outgoing.checked(box, raw, action=action, via=via)
         _outgoing.body_of(box, raw, action=action)
-        entry = Entry(raw, user, found.message_id, found.recipients, via, action, message_id)
+        entry = Entry(
+            *(raw, user, found.message_id, found.recipients, via, action, message_id), mark=mark
+        )
         (row,) = self._queue.add([entry])
         return self._message(row, ())
 
@@ -324,6 +330,7 @@ class Outbox:
             ),
             action=row.action,
             original=row.original,
+            is_repeated=row.is_repeated,
         )
 
     # --- sending ----------------------------------------------------------------------------------

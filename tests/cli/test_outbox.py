@@ -63,6 +63,7 @@ def test_what_can_be_sent_at_once_is(here: Path, call: Run, listed: Any) -> None
     # twice is once
     again = call("send", "m.eml", *BOX, "--outbox", "o.db", "--json")
     assert json.loads(again.out) == said
+    assert "note: message 1 of the outbox o.db is this one, and was put in before" in again.err
     assert in_sent_items(call) == ["<1@contoso.com>"]
 
 
@@ -72,9 +73,35 @@ def test_another_message_of_a_message_id_that_was_used_is_not_lost_in_silence(
     call("send", "m.eml", *BOX, "--outbox", "o.db")
     other = (here / "m.eml").read_bytes() + b"and this\r\n"
     (here / "other.eml").write_bytes(other)
-    result = call("send", "other.eml", *BOX, "--outbox", "o.db")
-    assert "message 1 of the outbox o.db has the same Message-ID and recipients" in result.err
-    assert "hint: if it is another message, give it a Message-ID of its own" in result.err
+    sealing = ("--signer", "alice.p12", "--password-file", "password", "--recipient", "bob.pem")
+    for verb, words in (
+        (("send", "other.eml"), ()),
+        (("send", "m.eml"), ("--recipient", "bob.pem")),
+        (("send", "m.eml"), sealing),
+        (("sendmail", "bob@contoso.com"), sealing),
+    ):
+        result = call(*verb, *BOX, "--outbox", "o.db", *words, stdin=other)
+        assert result.status == (65 if verb[0] == "sendmail" else 1)
+        assert "message with the Message-ID <1@contoso.com> is in the outbox, as 1" in result.err
+        assert " give it a Message-ID of its own" in result.err or "hint: give each" in result.err
+    assert len(listed()) == 1
+
+
+@pytest.mark.parametrize("key", [(), ("--split-bcc",)])
+def test_what_is_sealed_anew_each_time_is_known_again(
+    here: Path, call: Run, listed: Any, key: tuple[str, ...]
+) -> None:
+    sealing = ("--signer", "alice.p12", "--password-file", "password", "--recipient", "bob.pem")
+    words = ("send", "m.eml", *BOX, "--outbox", "o.db", *sealing, *key)
+    for number in range(3):
+        result = call(*words)
+        assert result.status == 0, result.err
+        assert ("message 1 of the outbox o.db is this one" in result.err) == (number > 0)
+    raw = (here / "m.eml").read_bytes()
+    (here / "m.eml").write_bytes(raw.replace(b"Subject: ", b"Subject: other "))
+    result = call(*words)
+    assert result.status == 1
+    assert "another message with the Message-ID <1@contoso.com> is in the outbox" in result.err
     assert len(listed()) == 1
 
 

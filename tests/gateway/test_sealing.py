@@ -130,7 +130,7 @@ def test_an_id_is_made_up_once_for_what_can_be_told_apart(sealer: Sealer) -> Non
 
     def identified(raw: bytes, to: list[str]) -> str | None:
         found = sealer.complete(raw, mail_from="", recipients=to)
-        assert Entity(found.raw).get("Date")
+        assert Entity(found.dated).get("Date")
         return Entity(found.raw).get("Message-ID")
 
     assert identified(dated, BOB) == identified(dated, BOB)

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from smime_graph import UsageError
+from smime_graph import Contacts, UsageError
 from smime_graph.gateway import session
 from smime_graph.gateway.server import Listening
 from smime_graph.gateway.users import Users, hashed
@@ -64,15 +64,44 @@ def test_another_message_of_a_message_id_that_was_used_is_refused_and_not_lost(
     assert len(gateway.stored()) == len(list((tmp_path / "held").iterdir())) == 1
 
 
-def test_of_what_only_others_can_read_it_is_said_that_nobody_could_tell(
-    start: Start, caplog: pytest.LogCaptureFixture
+def test_it_is_told_apart_whether_its_sender_can_decrypt_or_not(start: Start) -> None:
+    gateway = start()
+    for more in ("", "Date: Sun, 22 Nov 2026 12:00:00 +0000\r\n"):
+        raw = mail(sender="dora@contoso.com", more=more)
+        raw = raw.replace("<1@", f"<{len(more)}@")
+        answers = {gateway.send(raw, "bob@contoso.com", "carol@contoso.com") for _ in range(3)}
+        assert len(answers) == 1
+        assert answers.pop().startswith("250 ")
+        for one, other in (("the figures", "others"), ("Subject:", "X: y\r\nSubject:")):
+            answer = gateway.send(raw.replace(one, other), "bob@contoso.com", "carol@contoso.com")
+            assert answer.startswith("554 5.6.0 another message with the ")
+    assert len(gateway.stored()) == 4
+
+
+def test_of_a_key_that_cannot_leave_its_device_nobody_could_tell(
+    start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gateway = start()
-    raw = mail(sender="dora@contoso.com")
-    gateway.send(raw)
-    gateway.send(raw)
+    monkeypatch.setattr("smime_graph.gateway.server.mark", lambda *_, **__: None)
+    gateway.send(mail())
+    assert gateway.send(mail()).startswith("554 5.6.0 a message with the ")
     assert len(gateway.stored()) == 1
-    assert "a Message-ID came again, and what it named cannot be read" in caplog.text
+
+
+def test_what_was_held_is_known_again(
+    start: Start, people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smime_graph.gateway.server._HOUSEKEEPING", 0.05)
+    gateway = start(rule="hold", held=tmp_path / "held")
+    to = "dave@contoso.com"
+    assert gateway.send(mail(to), to).startswith("250 2.0.0 held")
+    with Contacts(people.folder / "book.db") as book:
+        book.add([people.ca.issue(to, key="p256").certificate])
+    end = time.monotonic() + 30
+    while list((tmp_path / "held").iterdir()) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert gateway.send(mail(to), to) == "250 2.0.0 stored as 1"
+    assert gateway.send(mail(to) + "x", to).startswith("554 ")
 
 
 def test_who_stands_in_no_header_gets_a_copy_that_nobody_else_is_named_in(

@@ -820,8 +820,8 @@ def test_putting_a_message_in_twice_is_once(place: Path | str, raw: bytes) -> No
     others = raw.replace(b"m1@", b"m2@"), raw.replace(b"To: bob", b"Cc: carol@x.y\r\nTo: bob")
     with Outbox(place) as outbox:
         first = outbox.add(raw)
-        assert outbox.add(raw.replace(b"\r\n\r\nhi", b"\r\n\r\nho")).id == first.id
-        assert outbox.add(raw.replace(b"bob@", b"Bob@")).id == first.id
+        again = outbox.add(raw)
+        assert (first.is_repeated, again) == (False, replace(first, is_repeated=True))
         ids = {outbox.add(one).id for one in others} | {outbox.add(raw, user="alice@x.y").id}
         assert len(ids | {first.id}) == 4
         assert outbox.add(raw, user="Alice@x.y").id in ids
@@ -829,26 +829,35 @@ def test_putting_a_message_in_twice_is_once(place: Path | str, raw: bytes) -> No
         assert outbox.add(raw).id > max(ids)  # an id is never another message's
 
 
-def test_another_message_of_the_same_key_is_refused_where_it_can_be_told(
+def test_another_message_of_the_same_key_is_refused_and_not_lost(
     place: Path | str, raw: bytes
 ) -> None:
-    asked: list[tuple[bytes, bytes]] = []
-
-    def is_same(stored: bytes, made: bytes) -> bool:
-        asked.append((stored, made))
-        return b"\r\n\r\nho" in made
-
-    again, other = (raw.replace(b"\r\n\r\nhi", b"\r\n\r\n" + one) for one in (b"ho", b"hu"))
+    sealed_anew = raw.replace(b"\r\n\r\nhi", b"\r\n\r\nho")
     third = raw.replace(b"m1@", b"m2@")
     with Outbox(place) as outbox:
-        (first,) = outbox.add_all([raw], is_same=is_same)
-        assert outbox.add_all([raw], is_same=is_same)[0].id == first.id
-        assert asked == []
-        assert outbox.add_all([again], is_same=is_same)[0].id == first.id
-        with pytest.raises(MalformedMessage, match=r"another message with the Message-ID <m1@"):
-            outbox.add_all([third, other], is_same=is_same)
-        assert asked == [(raw, again), (raw, other)]
-        assert [one.id for one in outbox.messages()] == [first.id]
+        first = outbox.add(raw, mark=b"1")
+        assert outbox.add(sealed_anew, mark=b"1").id == first.id
+        assert outbox.add(raw, mark=b"2").id == first.id  # octet by octet it is there
+        with pytest.raises(MalformedMessage, match=r"^another message with the Message-ID <m1@"):
+            outbox.add_all([third, sealed_anew], mark=b"2")
+        for one in (sealed_anew, raw.replace(b"bob@", b"Bob@")):
+            with pytest.raises(MalformedMessage, match="nobody can tell whether it is this one"):
+                outbox.add(one)
+        outbox.add(third)
+        with pytest.raises(MalformedMessage, match="nobody can tell"):
+            outbox.add(third + b"x", mark=b"1")
+        assert len(outbox.messages()) == 2
+        outbox.add_answer("id", raw, action="reply", mark=b"1")
+        assert outbox.add_answer("id", sealed_anew, action="reply", mark=b"1").is_repeated
+        with pytest.raises(MalformedMessage, match="another message"):
+            outbox.add_answer("id", sealed_anew, action="reply", mark=b"2")
+
+
+def test_what_is_kept_of_a_mark_is_another_for_each_message(raw: bytes, place: Path | str) -> None:
+    with Outbox(place) as outbox:
+        outbox.add_all([raw, raw.replace(b"m1@", b"m2@")], mark=b"the mark")
+        found = outbox._queue._execute("SELECT mark FROM contents").fetchall()
+        assert len({bytes(one) for (one,) in found} | {b"the mark"}) == 3
 
 
 def test_those_that_belong_together_come_in_together(place: Path | str, raw: bytes) -> None:

@@ -311,7 +311,7 @@ def test_one_of_an_older_version_is_migrated(
     with Outbox(postgres.url) as outbox:
         (found,) = outbox.messages()
         assert (found.action, found.original, found.state) == ("send", None, "queued")
-    assert postgres.execute("SELECT version FROM outbox") == [(2,)]
+    assert postgres.execute("SELECT version FROM outbox") == [(3,)]
 
 
 def test_a_schema_of_something_else_is_left_as_it_is(postgres: Server) -> None:

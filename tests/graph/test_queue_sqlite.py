@@ -34,7 +34,7 @@ def test_the_file_is_its_owners_alone_and_says_what_it_is(tmp_path: Path, raw: b
         assert {"outbox.db", "outbox.db-wal"} <= made.keys()
     with sqlite3.connect(path) as db:
         assert db.execute("PRAGMA application_id").fetchone() == (0x534D474F,)
-        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert db.execute("PRAGMA user_version").fetchone() == (3,)
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     db.close()
 
@@ -76,6 +76,7 @@ def test_a_file_of_an_older_version_is_migrated(
             key=KEY_OF_THE_FIRST_VERSION,
             people='["bob@contoso.com"]',
         )
+        outbox._queue._execute("INSERT INTO contents VALUES (1, :raw)", raw=message(1))
     monkeypatch.undo()
     with Outbox(path) as outbox:
         (found,) = outbox.messages()
@@ -87,9 +88,9 @@ def test_a_file_of_a_newer_version_is_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "o.db"
     Outbox(path).close()
     with sqlite3.connect(path) as db:
-        db.execute("PRAGMA user_version = 3")
+        db.execute("PRAGMA user_version = 4")
     db.close()
-    with pytest.raises(UsageError, match="version 3; this program knows 2"):
+    with pytest.raises(UsageError, match="version 4; this program knows 3"):
         Outbox(path)
 
 
