@@ -44,12 +44,21 @@ _FAILURES: dict[type[Exception], tuple[Literal["yes", "no", "unknown"], str]] = 
 }
 
 
-def no_answer(error: Exception) -> NoAnswer:
+# How OpenSSL says that it met something other than TLS
+_NO_TLS = ("wrong version number", "record layer failure")
+
+
+def no_answer(error: Exception, url: str) -> NoAnswer:
     """What a failure of httpx means for the request; its text shows only if nothing was written."""
     kind = next(k for k in type(error).__mro__ if k in _FAILURES)
     sent, words = _FAILURES[kind]
     detail = _answers.printable(str(error), limit=200) if kind is httpx.ConnectError else ""
-    return NoAnswer(sent, f"{words} ({detail})" if detail else f"{words} ({type(error).__name__})")
+    words += f" ({detail or type(error).__name__})"
+    if url.startswith("http:") and sent == "unknown":
+        words += "; a server that speaks TLS hangs up so, and the url says http"
+    elif any(one in detail for one in _NO_TLS):
+        words += "; no TLS is spoken there, and the url says https"
+    return NoAnswer(sent, words)
 
 
 OVER = "the deadline of the call is over"
@@ -133,7 +142,7 @@ class Reading:
         """What there is after a failure: a status line counts, even if the body was lost."""
         if self._got is not None:
             return self.response()
-        answer = replace(no_answer(error), began_at=self._asked)
+        answer = replace(no_answer(error, self._request.url), began_at=self._asked)
         return replace(answer, reason=f"{OVER}: {answer.reason}") if self.is_late() else answer
 
     def close(self) -> None:

@@ -99,7 +99,9 @@ def failures(kind: Any = httpx.TransportError) -> Iterator[Any]:
 
 
 def test_every_failure_of_httpx_has_a_meaning_and_only_a_missing_connection_means_unsent() -> None:
-    unsent = {kind.__name__ for kind in failures() if no_answer(kind("x")).sent == "no"}
+    unsent = {
+        kind.__name__ for kind in failures() if no_answer(kind("x"), "https://x").sent == "no"
+    }
     assert unsent == {
         "ConnectError",
         "ConnectTimeout",
@@ -122,12 +124,14 @@ def test_an_address_that_cannot_be_is_an_error_of_ours_and_nothing_was_sent(
 
 
 def test_an_answer_that_cannot_be_decoded_does_not_mean_that_nothing_was_sent() -> None:
-    assert no_answer(UnicodeError("label too long")).sent == "no"
-    assert no_answer(UnicodeDecodeError("ascii", b"\xff", 0, 1, "no")).sent == "unknown"
+    assert no_answer(UnicodeError("label too long"), "https://x").sent == "no"
+    assert no_answer(UnicodeDecodeError("ascii", b"\xff", 0, 1, "no"), "").sent == "unknown"
 
 
 def test_the_text_of_a_failure_after_writing_is_not_repeated() -> None:
-    text = no_answer(httpx.LocalProtocolError("Illegal header value b'Bearer s3cret'")).reason
+    text = no_answer(
+        httpx.LocalProtocolError("Illegal header value b'Bearer s3cret'"), "https://x"
+    ).reason
     assert "s3cret" not in text
     assert "LocalProtocolError" in text
 

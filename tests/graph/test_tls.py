@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from smime_graph.emulator import Emulator
 from smime_graph.errors import GraphUnreachable, UsageError
 from smime_graph.graph import AsyncGraphClient, GraphClient
 from tests import tls
@@ -79,6 +80,17 @@ def test_a_root_in_ssl_cert_file_is_believed_on_loopback(
     for name in ("https_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # which would read the token
     assert len(ask(kind, url)) == 0
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_url_that_says_http_where_tls_is_spoken_or_the_reverse(kind: Any, url: str) -> None:
+    with pytest.raises(GraphUnreachable, match=r"speaks TLS hangs up so, and the url says http\Z"):
+        ask(kind, url.replace("https:", "http:"))
+    no_tls = pytest.raises(GraphUnreachable, match="no TLS is spoken there, and the url says https")
+    with Emulator().serve() as plain, no_tls:
+        ask(kind, plain.url.replace("http:", "https:"))
+    with pytest.raises(GraphUnreachable, match=r"(refused|failed)\)\Z"):  # nobody is there
+        ask(kind, plain.url)
 
 
 MESSAGE = (
