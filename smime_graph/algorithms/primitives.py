@@ -82,8 +82,6 @@ def pure_verify(key: Any, signature: bytes, data: Data, _: Any, __: Any) -> None
 
 # --- content encryption -------------------------------------------------------------------
 
-# Above this, a whole-buffer call is bounded by page faults on fresh memory, not by the cipher.
-_CHUNK = 1 << 20
 # RC2 with short keys runs in Python, some 100 KB a second: enough for the mail of its time
 _MAX_RC2 = 4 << 20
 
@@ -99,18 +97,7 @@ def cbc(algorithm: Callable[[bytes], Any], block: int) -> dict[str, Any]:
         # always padded, with as many octets as are missing
         pad = block - len(content) % block
         padding = bytes((pad,)) * pad
-        if len(content) <= CHUNK:
-            return encryptor.update(b"".join((content, padding))), b""
-        view = memoryview(content)
-        whole = len(view) - len(view) % block
-        last = bytes(view[whole:]) + padding
-        out = memoryview(bytearray(whole + 2 * block - 1 + len(last)))
-        written = 0
-        for start in range(0, whole, _CHUNK):
-            piece = view[start : min(start + _CHUNK, whole)]
-            written += encryptor.update_into(piece, out[written:])
-        written += encryptor.update_into(last, out[written:])
-        return out[:written], b""
+        return encryptor.update(b"".join((content, padding))), b""
 
     def encrypt_chunks(key: bytes, iv: bytes, content: Rope) -> Iterator[bytes]:
         encryptor = Cipher(algorithm(key), modes.CBC(iv)).encryptor()

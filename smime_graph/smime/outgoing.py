@@ -16,7 +16,19 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from ..buffers import LARGE, B, D, Data, Readable, Rope, chunks, joined, read_message
+from ..buffers import (
+    CHUNK,
+    LARGE,
+    B,
+    D,
+    Data,
+    Readable,
+    Rope,
+    chunks,
+    joined,
+    read_message,
+    rope,
+)
 from ..cms import receipt_request
 from ..cms.keys import Recipient, SigningKey, with_certificate
 from ..cms.labels import SecurityLabel, security_label
@@ -374,11 +386,14 @@ class Outgoing:
             inner[typed] = with_hp(inner[typed], self._intent)
         if has_type and isinstance(body, bytes):
             made = self.message.narrowed(inner, end, body, above=above)
-            return canonical_entity(made, clear=clear)
-        fields = [above, *[field.raw for field in inner]]
-        if isinstance(body, bytes):
-            return canonical_entity(b"".join([*fields, end, body]), clear=clear)
-        return canonical_large(b"".join([*fields, end, beginning]), body, clear=clear)
+            whole = canonical_entity(made, clear=clear)
+        else:
+            fields = [above, *[field.raw for field in inner]]
+            if not isinstance(body, bytes):
+                return canonical_large(b"".join([*fields, end, beginning]), body, clear=clear)
+            whole = canonical_entity(b"".join([*fields, end, body]), clear=clear)
+        # what is made of a rope is put together once: fresh memory costs more than the cipher
+        return rope([whole]) if len(whole) > CHUNK else whole
 
     def assemble(self, entity: B) -> B:
         """The fields that stay outside, those that were missing, and the entity with its own."""
