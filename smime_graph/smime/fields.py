@@ -21,21 +21,37 @@ def decode_words(value: str) -> str:
     """The value with its encoded-words decoded, wherever they stand: RFC 2047 5 forbids them in
     quoted strings, comments and parameters, and readers decode them there all the same.
 
-    As it is where they cannot be. Only the beginning of a long one is looked at.
+    A word that nobody can decode stays as it is. Only the beginning of a long value is looked at.
     """
-    from email.errors import MessageError
-    from email.header import Header, decode_header
-
     start, rest = value[:_MAX_DECODED], value[_MAX_DECODED:]
     if "=?" not in start:
         return value
+    if (whole := _decoded(start)) is None:
+        pieces, position = list[str](), 0
+        for word in _WORD.finditer(start):
+            if _decoded(word[0]) is None:
+                pieces += [_decoded(start[position : word.start()]) or "", word[0]]
+                position = word.end()
+        whole = " ".join([*pieces, _decoded(start[position:]) or start[position:]]).lstrip()
+    return whole + rest
+
+
+_WORD = re.compile(r"=\?[^?]*+\?[bq]\?[^?]*+\?=", re.IGNORECASE)
+
+
+def _decoded(text: str) -> str | None:
+    """The text with its encoded-words decoded; None where one of them cannot be."""
+    from email.errors import MessageError
+    from email.header import Header, decode_header
+
     decoded = Header()
     try:
-        for octets, charset in decode_header(start):
-            decoded.append(octets, charset, errors="replace")
-        return str(decoded) + rest
+        for octets, charset in decode_header(text):
+            # RFC 2231 5: the charset may have a language behind it
+            decoded.append(octets, charset and charset.partition("*")[0], errors="replace")
+        return str(decoded)
     except (ValueError, LookupError, IndexError, MessageError):
-        return value  # a charset that nobody knows
+        return None
 
 
 _PREFIXES = re.compile(r"(?:\s*+(?:re|fwd?|aw|wg|sv|vs|tr)\s*+(?:\[\d++\])?:)*+", re.IGNORECASE)

@@ -212,7 +212,8 @@ def _addresses_shown(entity: Entity[Data]) -> list[str]:
             continue  # what nearly every one is
         held = mailboxes(parse_header_addresses(value))
         text = unicodedata.normalize("NFKC", decode_words(value))  # a full-width "@" is one
-        text = "".join(one for one in text if unicodedata.category(one) != "Cf")
+        # what is not seen, and the backslash of a quoted pair
+        text = "".join(one for one in text if one != "\\" and unicodedata.category(one) != "Cf")
         shown = (one[0].rstrip(".") for one in _SHOWN.finditer(text))
         found += [one for one in shown if (key := mailbox(one)) is not None and key not in held]
     return found

@@ -185,6 +185,14 @@ NAMES = {
     "with a name": b'"Alice <alice@contoso.com>" <mallory@contoso.com>',
     "with blanks behind": b'"alice@contoso.com' + b" " * 200 + b'" <mallory@contoso.com>',
     "escaped": b'"\\alice@contoso.com" <mallory@contoso.com>',
+    "escaped inside": b'"alice\\@contoso\\.com" <mallory@contoso.com>',
+    "in a language": b"=?utf-8*en?q?alice=40contoso=2Ecom?= <mallory@contoso.com>",
+    "behind a charset that nobody knows": (
+        b"=?x-unknown?q?A?= =?utf-8?q?alice=40contoso=2Ecom?= <mallory@contoso.com>"
+    ),
+    "before what is no base64": (
+        b"=?utf-8?q?alice=40contoso=2Ecom?= =?utf-8?b?a?= <mallory@contoso.com>"
+    ),
     "encoded": b"=?utf-8?q?alice=40contoso=2Ecom?= <mallory@contoso.com>",
     "encoded in base64": b"=?utf-8?b?YWxpY2VAY29udG9zby5jb20=?= <mallory@contoso.com>",
     "encoded in quotes": b'"=?utf-8?q?alice=40contoso=2Ecom?=" <mallory@contoso.com>',
