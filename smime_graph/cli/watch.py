@@ -130,6 +130,13 @@ def watch(
         )
         if told.trouble is not None:
             raise told.trouble
+    if found.waiting and once:
+        from ..smime.report import time_text
+
+        are = "message waits, and is" if found.waiting == 1 else "messages wait, and the next is"
+        why = f": {found.error}" if found.error else ""
+        terminal.complain("note", f"{found.waiting} {are} tried at {time_text(found.due_at)}{why}")
+        terminal.hint("run it again then; without --once it waits for that")
     if found.waiting or (found.rejected and rejected is None):
         raise click.exceptions.Exit(terminal.Status.NO)
 

@@ -132,7 +132,8 @@ def arrival_json(arrival: Arrival) -> dict[str, Any]:
 @dataclass(frozen=True, slots=True)
 class WatchRun:
     """What a run has done: how many messages were `handed` over and `rejected`, how often it
-    `failed`, how many were `gone` before anybody saw them; and how many are `waiting`.
+    `failed`, how many were `gone` before anybody saw them; and how many are `waiting`. `due_at` is
+    when the next of those is tried, `error` what was in its way the last time.
     """
 
     handed: int
@@ -140,6 +141,8 @@ class WatchRun:
     failed: int
     gone: int
     waiting: int
+    due_at: datetime | None = field(default=None, compare=False)
+    error: str | None = field(default=None, compare=False)
 
 
 @checked
@@ -321,7 +324,13 @@ class _Watcher:
             pass
 
     def result(self) -> WatchRun:
-        return WatchRun(**self._counts, waiting=self._state.waiting())
+        due = self._state.next_due()
+        return WatchRun(
+            **self._counts,
+            waiting=self._state.waiting(),
+            due_at=None if due is None else datetime.fromtimestamp(due, UTC),
+            error=self._state.last_error(),
+        )
 
     def step(self) -> Flow[float | None]:
         """Do what is due: a message first, then a look. How long there is nothing to do after it,

@@ -272,6 +272,16 @@ class Watched(Database):
             )
         return found if isinstance(found, float | int | None) else None
 
+    def last_error(self) -> str | None:
+        """What was in the way of what is due next; None: nothing yet."""
+        with self._reading():
+            found = self._one(
+                "SELECT error FROM messages WHERE folder = ? AND due IS NOT NULL"
+                " ORDER BY due, number LIMIT 1",
+                self._folder,
+            )
+        return None if found is None else found[0]
+
     def waiting(self) -> int:
         """How many messages are not done with."""
         with self._reading():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import signal
 import sqlite3
@@ -76,7 +77,11 @@ def test_a_command_that_fails_gets_it_again(mailbox: Path, call: Run) -> None:
     assert failed["failure"] == "sh did not take the message: exit status 3"
     assert "to whom\n" in result.err
     assert "is tried again in 10 s" in result.err
-    assert call(*ONCE, *take, "true").status == 1  # it waits
+    early = call(*ONCE, *take, "true")
+    assert (early.status, early.out) == (1, b"")
+    said = r"note: 1 message waits, and is tried at 20\S+Z: .*sh did not take the message: exit"
+    assert re.search(said, early.err)
+    assert "hint: run it again then; without --once it waits for that" in early.err
     db = sqlite3.connect(mailbox / "watch.db")
     db.execute("UPDATE messages SET due = 0 WHERE due IS NOT NULL")
     db.commit()

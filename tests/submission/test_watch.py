@@ -107,7 +107,11 @@ def test_what_fails_gets_it_again_later_and_later_while_others_go_on(
         if arrival.internet_message_id == "<2@contoso.com>":
             raise ValueError("no room\x1b[2J for <2>")
 
-    assert watching.run(deliver=deliver) == WatchRun(2, 0, 1, 0, waiting=1)
+    found = watching.run(deliver=deliver)
+    assert found == WatchRun(2, 0, 1, 0, waiting=1)
+    assert found.due_at == watching.now + timedelta(seconds=10)
+    assert found.error is not None
+    assert found.error.startswith("ValueError: no room")
     assert watching.names() == ["<1@contoso.com>", "<2@contoso.com>", "<3@contoso.com>"]
     assert "<2@contoso.com> was not handed over, and is tried again in 10 s" in caplog.text
     assert "ValueError: no room\ufffd[2J" in caplog.text
