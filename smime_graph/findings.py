@@ -165,6 +165,7 @@ CATALOGUE: dict[str, tuple[Severity, str]] = {
     "graph.header.first-lost": (_W, "microsoft-graph-docs-contrib #424"),
     "graph.header.long": (_W, "RFC 5322 2.1.1"),
     "graph.header.replaced": (_W, "msgraph-sdk-dotnet #2209"),
+    "graph.not-encrypted": (_N, "RFC 8551 1"),
     "graph.recipients.unreadable": (_W, "RFC 5322 3.4"),
     "graph.send-as": (_W, "Microsoft Graph, Send mail from another user"),
 }

@@ -150,6 +150,7 @@ def _as_json(report: SubmissionReport) -> dict[str, Any]:
             "uncertain": where.get("graph.header.first-lost", []),
         },
         "problems": [str(one) for one in report.problems],
+        "hints": [terminal.hint_of(one, verb="check") for one in report.problems],
         "findings": [finding_json(one) for one in report.findings],
     }
 
@@ -164,7 +165,9 @@ def _lines(report: SubmissionReport) -> list[str]:
         f"of them base64 adds {size.base64_of_attachments} to attachments, {size.base64_of_cms}"
         f" around what is signed or encrypted, and {size.base64_of_request} in the request",
     ]
-    lines += [f"problem: {one}" for one in report.problems]
+    for one in report.problems:
+        advice = terminal.hint_of(one, verb="check")
+        lines += [f"problem: {one}", *([f"  {advice}"] if advice else [])]
     away = [one.address for one in report.recipients if not one.is_addressed]
     lines += [f"recipient: {one} is named, and Graph does not send it there" for one in away]
     lines += [f"{one.severity}: {one}" for one in report.findings if one.code not in _SAID]

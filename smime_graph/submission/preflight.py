@@ -422,6 +422,10 @@ def _findings(made: bytes, raw: bytes, box: Mailbox) -> Iterator[Finding]:
         layers = [one.type for one in inspect(made) if not one.errant]
     except SmimeGraphError:
         layers = []
+    if not any(one in ENCRYPTED for one in layers):
+        signed = "it is signed" if "signed-data" in layers else "nobody signs it either"
+        text = f"the message is not encrypted, so whoever carries it can read it; {signed}"
+        yield finding("graph.not-encrypted", "message", text)
     if "auth-enveloped-data" in layers:
         text = (
             "authEnveloped-data is reported to arrive broken when it is sent through Graph, and few"

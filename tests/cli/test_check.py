@@ -274,6 +274,16 @@ def test_the_table_is_no_short_one() -> None:
     assert len({row[1:3] for row in TABLE}) >= 40
 
 
+def test_check_says_what_to_do_in_the_words_of_send(call: Run) -> None:
+    for options, raw in (((), mail(From=None)), (SEAL, mail(Cc="dave@contoso.com"))):
+        sent = call("send", *options, "--emulator", "--json", stdin=raw)
+        advice = json.loads(sent.out)["error"]["hint"]
+        checked = call("check", *options, "--json", stdin=raw)
+        assert json.loads(checked.out)["hints"][0] == advice
+        shown = call("check", *options, stdin=raw).out.decode()
+        assert f"\nproblem: {json.loads(checked.out)['problems'][0]}\n  {advice}\n" in shown
+
+
 def test_check_counts_the_signer_among_those_who_can_read(call: Run) -> None:
     raw = mail(Bcc="alice@contoso.com", Cc="dave@contoso.com")
     found = json.loads(call("check", *SEAL, "--json", stdin=raw).out)

@@ -58,7 +58,8 @@ def mail(body: bytes = b"the figures\r\n", *, more: bytes = b"", **changes: str 
 
 
 def codes(report: SubmissionReport) -> list[str]:
-    return [one.code for one in report.findings]
+    """Without what is said of everything in the clear, as most of these are."""
+    return [one.code for one in report.findings if one.code != "graph.not-encrypted"]
 
 
 # --- one answer -----------------------------------------------------------------------------------
@@ -209,6 +210,18 @@ def test_a_client_refuses_what_the_library_said_it_would(
                 assert refused is not None
                 assert str(refused) == str(said.problems[0])
                 assert type(refused) is type(said.problems[0])
+
+
+def test_what_goes_in_the_clear_is_said(alice: Identity, bob: Identity) -> None:
+    ways: tuple[tuple[dict[str, Any], str], ...] = (
+        ({}, "the message is not encrypted, so whoever carries it can read it; nobody signs it"),
+        ({"signer": alice}, "the message is not encrypted, so whoever carries it can read it; it"),
+        ({"recipients": [contact(bob)]}, ""),
+    )
+    for how, said in ways:
+        found = check_submission(mail(), at=NOW, **how).findings
+        texts = [one.text for one in found if one.code == "graph.not-encrypted"]
+        assert [one.startswith(said) for one in texts] == [True] * bool(said)
 
 
 def test_a_message_that_nothing_keeps_back_is_ok(alice: Identity, bob: Identity) -> None:
