@@ -25,7 +25,7 @@ from .users import User, Users
 
 WithoutCertificate: TypeAlias = Literal["refuse", "sign", "hold"]
 
-_HOUSEKEEPING = 30.0  # seconds between two looks at what is held, and at what failed
+_HOUSEKEEPING = 30.0  # seconds between two looks at what is held
 _WORKER_PAUSE = 5.0  # seconds before an outbox that could not be used is tried again
 _ENDING = 30.0  # seconds in which what is being stored is stored
 
@@ -96,7 +96,6 @@ class Gateway:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._failure: BaseException | None = None
-        self._told: set[int] = set()
 
     def run(self, ready: Callable[[str, int], None]) -> None:
         """Serve; `ready` is told the address and the port. What was answered 250 is on disk."""
@@ -232,7 +231,6 @@ class Gateway:
         while not self._ending.is_set():
             try:
                 self._release()
-                self._tell()
             except (SmimeGraphError, OSError) as error:
                 log.warning("%s", printable(str(error)))
             self._ending.wait(_HOUSEKEEPING)
@@ -252,11 +250,3 @@ class Gateway:
                 continue
             except (SmimeGraphError, OSError) as error:
                 log.warning("%s stays held: %s", path.name, printable(str(error)))
-
-    def _tell(self) -> None:
-        """Who handed a message in is gone when Graph says no: it is said here, and once."""
-        for one in self._outbox.messages():
-            lost = one.state == "failed" or (one.state == "unknown" and one.due_at is None)
-            if lost and one.id not in self._told:
-                self._told.add(one.id)
-                log.warning("message %d of the outbox is %s: %s", one.id, one.state, one.error)

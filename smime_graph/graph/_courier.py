@@ -445,7 +445,10 @@ class _Courier:
             hold=hold,
         )
         yield OnDisk(finish)
-        log.info(
+        # whoever put it in may be gone, and nothing more is done about it: it is said here, once
+        is_lost = state == "failed" or (state == "unknown" and due is None)
+        log.log(
+            logging.WARNING if is_lost else logging.INFO,
             "message %d of the outbox (%s) is %s%s",
             *(self._row.id, self._row.message_id, state, f": {error}" if error else ""),
         )

@@ -6,6 +6,10 @@ salted one as well, and so would a key that lies in the outbox. So the key of th
 from the private key that signs: every process that submits has it, on any machine, whether it can
 decrypt or not; the outbox never does. Whoever steals that key, too, may try guesses on what is not
 purged yet. A signature could not stand for it: whoever has the certificate tests one.
+
+All of it counts, and what is in doubt is another message, which is refused and so not lost. A
+Message-ID is that of one version of one message (RFC 5322 3.6.4): a device that numbers its alarms
+from 1 whenever it is switched on tells two of them apart by Date alone.
 """
 
 from __future__ import annotations

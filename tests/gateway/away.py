@@ -109,6 +109,8 @@ class Setting:
         to = ["bob@contoso.com"] + ["carol@contoso.com"] * (number % 4 == 0)  # carol is Bcc
         header = {"From": "alice@contoso.com", "To": "bob@contoso.com", "Subject": f"n{number}"}
         header["Message-ID"] = f"<{number}@contoso.com>"
+        # msmtp would make up a new one each time: a message that differs in it is another one
+        header["Date"] = "Fri, 27 Nov 2026 12:00:00 +0000"
         text = "".join(f"{name}: {value}\n" for name, value in header.items())
         raw = f"{text}\nsecret text of {number}\n"
         if number % SWAKS_EACH == 0:

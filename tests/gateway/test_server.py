@@ -15,6 +15,7 @@ from smime_graph import UsageError
 from smime_graph.emulator import Emulator
 from smime_graph.gateway.server import Listening
 from smime_graph.gateway.users import Users
+from smime_graph.graph._queue import Queue
 from smime_graph.smime.entity import Entity
 
 from .away import holds, prove
@@ -113,15 +114,27 @@ class _Slow:
         return getattr(self._outbox, name)
 
 
-def test_what_graph_refuses_is_said(
+def test_what_graph_refuses_is_said_once(
     start: Start, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its sender was answered 250 and is gone."""
-    monkeypatch.setattr("smime_graph.gateway.server._HOUSEKEEPING", 0.05)
+    monkeypatch.setattr("smime_graph.gateway.server._HOUSEKEEPING", 0.01)
+    listed: list[int] = []
+    list_all = Queue.rows
+
+    def count(self: Any) -> Any:
+        listed.append(1)
+        return list_all(self)
+
+    monkeypatch.setattr(Queue, "rows", count)
     gateway = start(graph=True, user="eve@contoso.com")
     gateway.send(mail())  # of Alice, who has not given Eve the right to send as her
-    wait(lambda: "message 1 of the outbox is failed" in caplog.text)
+    gateway.send(mail().replace("<1@", "<2@"))
+    told = "message {} of the outbox (<{}@contoso.com>) is failed: "
+    wait(lambda: all(told.format(one, one) in caplog.text for one in (1, 2)))
+    assert caplog.text.count("is failed") == 2
     assert "ErrorSendAsDenied" in caplog.text
+    assert not listed  # what is there is not read again and again to find it out
     assert gateway.outbox.messages()[0].state == "failed"
 
 
