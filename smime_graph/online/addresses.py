@@ -22,6 +22,14 @@ _FIRST_FREE_PORT = 1024
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _COMPATIBLE = ipaddress.ip_network("::/96")
+# Where clouds serve credentials beside link-local addresses: Azure, AWS, Google, Oracle. And what
+# is for special purposes by IANA's registries, whatever this version of Python knows of them.
+_NEVER = tuple(
+    map(
+        ipaddress.ip_network,
+        ("168.63.129.16/32", "fd00:ec2::254/128", "fd20:ce::254/128", "192.0.0.0/24", "3fff::/20"),
+    )
+)
 
 
 class Fault(SmimeGraphError):
@@ -72,7 +80,7 @@ def place_of(url: str) -> Place:
 
 def is_allowed(text: str, *, local: bool) -> bool:
     """Whether the address may be connected to: a global one, or with `local` also those of this
-    machine and of private networks. Link-local ones never: a cloud's credentials are served there.
+    machine and of private networks. Those at which a cloud's credentials are served never.
     """
     try:
         address = ipaddress.ip_address(text.partition("%")[0])
@@ -80,6 +88,8 @@ def is_allowed(text: str, *, local: bool) -> bool:
         return False
     address = _embedded(address)
     if address.is_multicast or address.is_link_local or address.is_unspecified:
+        return False
+    if any(address in one for one in _NEVER):
         return False
     if isinstance(address, IPv6Address) and address.is_site_local:
         return local

@@ -80,6 +80,12 @@ def test_any_text_is_a_place_or_a_fault(text: str) -> None:
 
 REFUSED = [
     "169.254.169.254",  # what clouds serve credentials at
+    "168.63.129.16",
+    "192.0.0.192",
+    "fd00:ec2::254",
+    "fd20:ce::254",
+    "::ffff:168.63.129.16",
+    "3fff::1",  # documentation
     "fe80::1",
     "fe80::1%eth0",
     "224.0.0.1",
