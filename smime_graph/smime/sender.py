@@ -72,6 +72,7 @@ class Senders(NamedTuple):
             return cls((context.sender,), False, None, policy, is_named=True)
         authors: tuple[str, ...] | None = None
         others: tuple[str, ...] = ()
+        protected_ones: tuple[tuple[str, ...] | None, tuple[str, ...]] = None, ()
         outer, inner = parsed.outer, parsed.inner
         repeated = None if parsed.payload is None else legacy_header(parsed.payload)
         found_in = (outer, *parsed.between, inner, _wrapped(inner), repeated)
@@ -86,6 +87,8 @@ class Senders(NamedTuple):
             further = [one for one in headers if not any(one is other for other in compared)]
             inside = tuple(found for one in further if (found := _from(one)))
             shown = tuple(one for header in headers for one in _addresses_shown(header))
+            if is_protected and inner is not None:
+                protected_ones = _from(inner), _sender(inner)
         except MalformedMessage as error:
             return cls((), False, f"From cannot be read: {error}", policy)
         if authors == ():
@@ -101,7 +104,7 @@ class Senders(NamedTuple):
         if is_protected and inner is not None:
             # RFC 9788 4.4; that of outside is what the transport, and most readers, go by
             outside, header = (*(authors or ()), *others), "protected"
-            authors, others = _from(inner), _sender(inner)
+            authors, others = protected_ones
             if not authors:
                 return cls((), False, "the protected From names nobody", policy)
         elif authors is None:

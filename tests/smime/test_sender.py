@@ -431,3 +431,15 @@ _EVERY_READERS = re.compile(
 )
 def test_every_from_that_some_reader_sees_is_counted(header: bytes) -> None:
     assert count_from_lines(header) == len(_EVERY_READERS.findall(header))
+
+
+@pytest.mark.parametrize(
+    "field", [b"From: alice\r\n", b"From: alice@contoso.com\r\nSender: a@b@c\r\n"]
+)
+def test_a_protected_from_that_cannot_be_read_is_told(
+    alice: Identity, trust: TrustStore, now: datetime, field: bytes
+) -> None:
+    content = field + b'Content-Type: text/plain; hp="clear"\r\n\r\nthe figures\r\n'
+    report = examine(FROM + opaque(content, alice, now), trust=trust, at=now)
+    assert not report.accepted
+    assert codes(report.errors) == ["pki.address.mismatch"]
