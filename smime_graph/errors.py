@@ -52,6 +52,7 @@ Remedy: TypeAlias = Literal[
     "sender",
     "size",
     "smtp-host",
+    "to",
     "token",
     "trust",
     "unseal",

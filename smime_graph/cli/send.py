@@ -330,6 +330,12 @@ def _answer(
             hint="leave out MESSAGE, or --body, --attach and --to",
         )
     finished = None if wanted.is_built else read_to_protect(message or "-", how, place)
+    if finished == b"" and message is None:
+        build = "--to ADDRESS" if kind == "forward" else "--body FILE"
+        raise UsageError(
+            f"no MESSAGE is given to {kind} with, and standard input is empty",
+            hint=f"name a finished one, or have it built of the original: {build}",
+        )
     with graph_client.client(place) as graph:
         if finished is None:
             raw = _build(graph, wanted, place.user)

@@ -110,6 +110,7 @@ _HINTS: dict[Remedy, str] = {
     "trust": "name the roots that you believe: --trust FILE",
     "size": TOO_LARGE,
     "smtp-host": "name the host, and the port, of a service that has it: --smtp-host HOST:PORT",
+    "to": "name whom: --to ADDRESS",
     "token": (
         "get one for https://{0}/.default (an emulator prints its own), and give it with"
         " --token-file FILE or in SMIME_GRAPH_TOKEN"

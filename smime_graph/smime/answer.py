@@ -27,7 +27,7 @@ from ..arguments import checked
 from ..buffers import Data
 from ..cms.keys import with_certificate
 from ..cms.recipients.kinds import AnyRecipient
-from ..errors import MalformedMessage, PolicyRefusal, UsageError
+from ..errors import Hint, MalformedMessage, PolicyRefusal, UsageError
 from ..pki.address import a_labels, mailbox, mailboxes, parse_header_addresses
 from ..policy import EXCHANGE, Policy
 from ..text import printable
@@ -492,7 +492,7 @@ def _receivers(
 ) -> tuple[list[str], list[str]]:
     if kind == "forward":
         if not to:
-            raise UsageError("nobody to forward to", hint="name at least one address")
+            raise UsageError("nobody to forward to", hint=Hint("name them: to=[...]", "to"))
         return [_one_address(one, "to") for one in to], []
     if to:
         raise UsageError("a reply goes to those of the original", hint="forward it instead")

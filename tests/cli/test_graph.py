@@ -239,6 +239,28 @@ def test_a_forward_carries_the_original(call: Run, received: str) -> None:
     assert "the figures" in parsed(opened.out).get_content()
 
 
+def test_who_forgets_what_an_answer_is_made_of_is_told_the_option(call: Run, received: str) -> None:
+    result = call(
+        "forward",
+        received,
+        *DATA,
+        "--body",
+        "m.eml",
+        *OPEN_BOB,
+        "--signer",
+        "bob.key",
+        "--recipient",
+        "carol.pem",
+    )
+    assert result.status == 2
+    assert "hint: name whom: --to ADDRESS\n" in result.err
+    for verb, option in (("forward", "--to ADDRESS"), ("reply", "--body FILE")):
+        result = call(verb, received, *DATA)
+        assert result.status == 2
+        assert f"no MESSAGE is given to {verb} with, and standard input is empty" in result.err
+        assert f"have it built of the original: {option}\n" in result.err
+
+
 def test_a_finished_answer_is_sent_as_it_is(call: Run, received: str) -> None:
     answer = MESSAGE.replace(b"<1@", b"<2@").replace(b"Alice <alice@", b"Bob <bob@")
     for verb in ("reply", "reply-all"):
