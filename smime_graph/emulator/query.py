@@ -215,8 +215,7 @@ def page_of(
 
 def path_of(call: Call) -> str:
     """The path of the request as the client wrote it, for links that lead on from it."""
-    path = call.request.target.partition("#")[0].partition("?")[0]
-    return re.sub(r"\A[A-Za-z][A-Za-z0-9+.-]*://[^/]*", "", path)
+    return call.request.target.partition("#")[0].partition("?")[0]
 
 
 def _window(call: Call) -> tuple[int, int]:

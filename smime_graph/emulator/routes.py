@@ -174,8 +174,6 @@ def _batch(
 
 
 def _segments(path: str) -> list[str]:
-    if not path.startswith("/"):
-        path = re.sub(r"\A[A-Za-z][A-Za-z0-9+.-]*://[^/]*", "", path)  # RFC 9112 3.2.2
     segments: list[str] = []
     for part in path.split("/"):
         text = unquote(part, errors="replace")

@@ -9,6 +9,7 @@ nor by a request of its own, because of that a browser says the page's origin.
 
 from __future__ import annotations
 
+import re
 import socket
 import socketserver
 import struct
@@ -36,6 +37,7 @@ HEAD_LIMIT = 64 * 1024  # bytes of a request line with its fields, of a chunk's 
 FIELD_LIMIT = 100  # in a header or a trailer
 DISCARD_LIMIT = 64 * 1024 * 1024  # read and thrown away, so that a client sees its 413
 CLOSE_SECONDS = 5.0
+_ABSOLUTE = re.compile(r"https?://([^/?#]*)(.*)", re.I)  # how a proxy is asked
 
 
 class Server:
@@ -245,6 +247,7 @@ class _Connection(socketserver.BaseRequestHandler):
             self.request.do_handshake()
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_LIMIT)
         while not self._server.closing.is_set():
+            self._asked_for_head = False
             self._link.since = time.monotonic()
             self._deadline = self._link.since + self._server.rules.request_seconds
             try:
@@ -308,6 +311,7 @@ class _Connection(socketserver.BaseRequestHandler):
         head = self._next_event()
         if not isinstance(head, h11.Request):
             return None  # the client has closed
+        self._asked_for_head = head.method == b"HEAD"
         fields = head.headers.raw_items()
         names = [name.lower() for name, _ in fields]
         if len(fields) > FIELD_LIMIT:
@@ -316,13 +320,17 @@ class _Connection(socketserver.BaseRequestHandler):
             # RFC 9112 6.3: both together are how requests are smuggled; h11 takes one of them
             raise _Refusal(400, "The length of the request is ambiguous.")
         known = {name: value.decode("latin-1").lower() for name, value in head.headers}
+        target = head.target.decode()
+        if absolute := _ABSOLUTE.fullmatch(target):  # RFC 9112 3.2.2: the Host field says nothing
+            known[b"host"], target = absolute[1].lower(), absolute[2]
+            target = target if target.startswith("/") else f"/{target}"
         if not self._is_host(known.get(b"host", "")):
             raise _Refusal(421, "The Host field does not name this server.")
         if not self._is_own_page(known.get(b"origin")):
             raise _Refusal(403, "A page of another origin may not ask this server.")
         return Request(
             method=head.method.decode(),
-            target=head.target.decode(),
+            target=target,
             headers=tuple((n.decode(), v.decode("latin-1")) for n, v in fields),
             body=self._read_body(),
             origin=self._server.rules.public or self._server.url,
@@ -366,9 +374,10 @@ class _Connection(socketserver.BaseRequestHandler):
         if last or self._http.their_state is not h11.DONE:
             fields.append((b"Connection", b"close"))
         reason = HTTPStatus(response.status).phrase.encode()
+        body = b"" if self._asked_for_head else response.body  # RFC 9110 9.3.2
         self._send(
             h11.Response(status_code=response.status, headers=fields, reason=reason),
-            h11.Data(data=response.body),
+            h11.Data(data=body),
             h11.EndOfMessage(),
         )
 

@@ -7,6 +7,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar
 
@@ -257,3 +258,93 @@ def test_slow_handshakes_do_not_stop_it(
             f"https://localhost:{server.port}/d", verify=believing, trust_env=False, timeout=10
         )
         assert answer.text == "/d"
+
+
+# --- what clients and proxies write ---------------------------------------------------------------
+
+
+def answers(server: Server, asked: str, *, heads: int) -> list[tuple[int, bytes]]:
+    """The answers that come over one connection, the first `heads` of them without a body."""
+    found = []
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(asked.replace("PORT", str(server.port)).encode())
+        stream = connection.makefile("rb")
+        while line := stream.readline():
+            fields = {}
+            while (field := stream.readline().strip()) != b"":
+                name, _, value = field.partition(b": ")
+                fields[name.lower()] = value
+            size = int(fields.get(b"content-length", b"0"))
+            found.append((int(line.split()[1]), b"" if heads > 0 else stream.read(size)))
+            heads -= 1
+    return found
+
+
+def asking(method: str, target: str, *fields: str, host: str = "127.0.0.1:PORT") -> str:
+    return "\r\n".join((f"{method} {target} HTTP/1.1", f"Host: {host}", *fields, "", ""))
+
+
+def test_head_is_answered_without_a_body() -> None:
+    last = asking("GET", "/b", "Connection: close")
+    with served(bare_host=False) as server:
+        assert answers(server, asking("HEAD", "/a") + last, heads=1) == [(200, b""), (200, b"/b")]
+        assert answers(server, asking("HEAD", "/a", host="evil"), heads=1) == [(421, b"")]
+
+
+def test_a_target_as_proxies_are_asked_for_names_the_host() -> None:
+    """RFC 9112 3.2.2: what the Host field says does not count then."""
+    with Server(
+        echo, port=0, request_limit=10, refuse=refuse, public_url="https://graph.test"
+    ) as server:
+
+        def answer(target: str, host: str) -> tuple[int, bytes]:
+            return ask(server, asking("GET", target, "Connection: close", host=host))
+
+        for own in ("https://graph.test", "HTTP://Graph.Test", "http://127.0.0.1:PORT"):
+            assert answer(f"{own}/a?b=c://d", "evil.example") == (200, b"/a?b=c://d")
+            assert answer(own, "127.0.0.1:PORT") == (200, b"/")
+            assert answer(f"{own}?q", "127.0.0.1:PORT") == (200, b"/?q")
+        for other in (
+            "http://evil.example",
+            "http://graph.test@evil.example",
+            "http://x@graph.test",
+        ):
+            assert answer(f"{other}/a", "127.0.0.1:PORT")[0] == 421
+
+
+def test_requests_that_are_not_waited_for_are_answered_in_order() -> None:
+    chunked = asking("POST", "/b", "Transfer-Encoding: chunked") + "3\r\nabc\r\n0\r\n\r\n"
+    sized = asking("POST", "/c", "Content-Length: 2", "Expect: 100-continue") + "xy"
+    last = asking("GET", "/d", "Connection: close")
+    with served(bare_host=False) as server:
+        found = answers(server, asking("GET", "/a") + chunked + sized + last, heads=0)
+    assert found == [(200, b"/a"), (200, b"/b"), (200, b"/c"), (200, b"/d")]
+
+
+def test_who_expects_to_be_told_to_go_on_is_told_unless_refused() -> None:
+    expects = "Content-Length: 2", "Expect: 100-continue"
+    with served(bare_host=False) as server, ExitStack() as stack:
+        connection = opened(server, asking("POST", "/a", *expects), stack)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")
+        connection.sendall(b"xy")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+        connection.sendall(asking("POST", "/a", *expects, host="evil").encode())
+        assert connection.recv(1000).startswith(b"HTTP/1.1 421 ")
+
+
+def test_connections_that_a_proxy_keeps_are_used_again(
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    served, believing = contexts
+    with (
+        Server(echo, port=0, request_limit=10, refuse=refuse, tls=served) as server,
+        httpx.Client(verify=believing, trust_env=False) as proxy,
+        ThreadPoolExecutor(4) as pool,
+    ):
+
+        def forward(number: int) -> str:
+            content = iter([b"a", b"b"]) if number % 2 else b"ab"  # chunked, or with a length
+            return proxy.post(f"{server.url}/{number}", content=content).text
+
+        assert list(pool.map(forward, range(60))) == [f"/{number}" for number in range(60)]
+        assert len(server._tcp._open) <= 4
