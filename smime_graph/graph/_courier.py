@@ -54,11 +54,14 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """What became of a message that was carried; `trouble`: an error that is not its own."""
+    """What became of a message that was carried; `trouble`: an error that is not its own; `lost`:
+    why it did not go, where nothing more is done about it.
+    """
 
     id: int
     state: OutboxState
     trouble: GraphError | None = None
+    lost: str | None = None
 
 
 def carry(
@@ -445,14 +448,12 @@ class _Courier:
             hold=hold,
         )
         yield OnDisk(finish)
-        # whoever put it in may be gone, and nothing more is done about it: it is said here, once
-        is_lost = state == "failed" or (state == "unknown" and due is None)
-        log.log(
-            logging.WARNING if is_lost else logging.INFO,
+        log.info(
             "message %d of the outbox (%s) is %s%s",
             *(self._row.id, self._row.message_id, state, f": {error}" if error else ""),
         )
-        return Carried(self._row.id, state, trouble)
+        is_over = state == "failed" or (state == "unknown" and due is None)
+        return Carried(self._row.id, state, trouble, error if is_over else None)
 
 
 def _place(row: Row, *, by_draft: bool) -> tuple[str, ...]:

@@ -42,6 +42,7 @@ carries out for a mailbox.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter
@@ -71,6 +72,8 @@ from ._wire import Flow
 _PATIENCE, _POLL = 30.0, 0.5
 _DRAFT_WINDOW = timedelta(minutes=15)
 _PURGE_EVERY = 60.0
+
+log = logging.getLogger("smime_graph")
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,7 +364,7 @@ class Outbox:
 
         Each message goes from its own `user`, whatever that of the client is. `workers` is the
         number of threads. Raises UsageError where the outbox or the client cannot be used; what
-        goes wrong with a message stands in its `error`.
+        goes wrong with a message stands in its `error`, and what is lost is said to the logger.
         """
         _check_workers(workers)
         done = _Tally()
@@ -486,6 +489,8 @@ class _Tally:
         with self._lock:
             self.ended[one.state] += 1
             self.trouble = one.trouble or self.trouble
+        if one.lost is not None:  # whoever put it in may be gone: it is said here, and once
+            log.warning("message %d of the outbox is %s: %s", one.id, one.state, one.lost)
 
 
 def _open(path: str | PathLike[str], clock: Callable[[], float]) -> Queue:

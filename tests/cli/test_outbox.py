@@ -105,6 +105,17 @@ def test_what_is_sealed_anew_each_time_is_known_again(
     assert len(listed()) == 1
 
 
+def test_what_graph_refuses_is_said_once(here: Path, program: Run) -> None:
+    """By whoever carries it, and in no other words than ours."""
+    eve = (*BOX, "--user", "eve@contoso.com")
+    sent = program("send", "m.eml", *eve, "--outbox", "o.db")
+    assert (sent.status, sent.err.count("ErrorSendAsDenied")) == (3, 1)
+    program("outbox", "retry", "o.db", "1")
+    ran = program("outbox", "run", "o.db", *eve)
+    assert (ran.status, ran.err.count("ErrorSendAsDenied")) == (1, 1)
+    assert ran.err.startswith("smime-graph: warning: message 1 of the outbox is failed: ")
+
+
 def test_mail_survives_that_graph_is_away(here: Path, call: Run, listed: Any, away: Any) -> None:
     result = call("send", "m.eml", *away, "--token-file", "token", "--outbox", "o.db", "--json")
     assert result.status == 0
