@@ -356,6 +356,14 @@ def addressees(original: bytes, kind: Kind) -> list[str]:
     return _unique([*first, *others])
 
 
+def meant(original: Opened, kind: Kind) -> list[str]:
+    """Whom its sender meant an answer for: as `addressees`, by the protected fields where the
+    original has such. What was added to To and Cc outside names nobody who may read it.
+    """
+    first, others = _addressed(_protected(original, _Original(Entity(original.raw))), kind)
+    return [*first, *others]
+
+
 def _addressed(source: _Original, kind: Kind) -> tuple[list[str], list[str]]:
     """The author and who is in Reply-To, and the others that a reply to all goes to."""
     first = _unique([*source.addresses("From"), *source.addresses("Reply-To")])

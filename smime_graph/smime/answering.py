@@ -16,10 +16,10 @@ from ..arguments import checked
 from ..cms.keys import SigningKey, with_certificate
 from ..cms.recipients.kinds import AnyRecipient
 from ..errors import Hint, PolicyRefusal, UsageError
-from ..pki.address import mailboxes, parse_header_addresses
+from ..pki.address import mailbox, mailboxes, parse_header_addresses
 from ..pki.trust import TrustStore
 from ..policy import EXCHANGE, Policy
-from .answer import addressees, check_addressees, reference_hcp
+from .answer import addressees, check_addressees, meant, reference_hcp
 from .entity import Entity
 from .outgoing import as_octets, emails
 from .report import ENCRYPTED, Opened
@@ -46,7 +46,8 @@ def seal_answer(
     `message` is what `answer` built, and you may have edited: bytes, or an `email` Message.
     `original` is the Opened that it answers, and `kind` how: a reply goes to From and Reply-To of
     the original, one to all to its To and Cc as well, a forward to those that `message` names,
-    whatever else Graph is told. Of `recipients`, each an AnyRecipient, those are used that have one
+    whatever else Graph is told. Whom the original names outside of its protected fields alone gets
+    nothing to read. Of `recipients`, each an AnyRecipient, those are used that have one
     of these addresses, or none at all (a Password). With `signer`, a SigningKey or several, it is
     signed, and encrypted where there are recipients; `trust`, a TrustStore, `policy`, a Policy, and
     `at`, a datetime, are those of `seal`. What of the original's header was encrypted stands in the
@@ -67,7 +68,10 @@ def seal_answer(
         for one in parse_header_addresses(field.value)
     ]
     outside = original.outside or original.raw
-    goes_to = named if kind == "forward" else addressees(outside, kind)
+    goes_to = named
+    if kind != "forward":
+        readers = mailboxes(tuple(meant(original, kind)))
+        goes_to = [one for one in addressees(outside, kind) if mailbox(one) in readers]
     chosen = _only_for(recipients, goes_to)
     if not chosen and any(layer.type in ENCRYPTED for layer in original.report.whole):
         raise PolicyRefusal(

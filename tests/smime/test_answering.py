@@ -176,6 +176,8 @@ def test_a_cc_that_was_added_outside_gets_nothing_that_it_can_read(people: Peopl
         at=people.now,
     )
     assert people.readers(sealed) == {"alice", "bob", "carol"}
+    # whoever else a certificate is at hand of
+    assert people.readers(people.answered(original, "reply-all")) == {"alice", "bob", "carol"}
 
 
 def test_what_came_encrypted_does_not_leave_in_the_clear(people: People) -> None:
