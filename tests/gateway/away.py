@@ -17,10 +17,11 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from smime_graph.cli import main as run_program
 from smime_graph.emulator import Emulator
 from smime_graph.graph import _courier
 from smime_graph.graph import outbox as outbox_module
+from tests.graph import postgres
 from tests.graph.kills import TOKEN, free_port
 from tests.graph.kills import start as start_graph
 
@@ -51,6 +53,7 @@ class Setting:
     """People, ports and processes."""
 
     folder: Path
+    outbox: Path | str
     alice: Identity
     bob: Identity
     carol: Identity
@@ -59,7 +62,7 @@ class Setting:
     port: int = field(default_factory=free_port)
 
     @classmethod
-    def make(cls, folder: Path) -> Setting:
+    def make(cls, folder: Path, outbox: Path | str) -> Setting:
         ca = CA("Test Root", key="p256")
         alice, bob, carol = (
             ca.issue(f"{n}@contoso.com", key="p256") for n in ("alice", "bob", "carol")
@@ -69,7 +72,7 @@ class Setting:
         with Contacts(folder / "book.db") as book:
             book.add([bob.certificate, carol.certificate])
         (folder / "token").write_text(TOKEN)
-        return cls(folder, alice, bob, carol, ca.trust)
+        return cls(folder, outbox, alice, bob, carol, ca.trust)
 
     @property
     def data(self) -> Path:
@@ -78,7 +81,7 @@ class Setting:
     def start_gateway(self) -> subprocess.Popen[bytes]:
         words = {
             "--listen": f"127.0.0.1:{self.port}",
-            "--outbox": self.folder / "outbox.db",
+            "--outbox": self.outbox,
             "--signer": self.folder / "keys",
             "--contacts": self.folder / "book.db",
             "--token-file": self.folder / "token",
@@ -128,16 +131,18 @@ class Setting:
 
 def prove(
     folder: Path,
+    place: Path | str,
     *,
     messages: int,
     kills: int,
+    crash: Callable[[], None] | None = None,
     period: float = 3.0,
     seed: int = 1,
     limit: float = 1500.0,
 ) -> dict[str, Any]:
-    """Hand them all in, killing, and count what arrives."""
+    """Hand them all in, killing, and count what arrives. `crash`: of the outbox's server."""
     chance = random.Random(seed)
-    setting = Setting.make(folder)
+    setting = Setting.make(folder, place)
     began = time.monotonic()
     running = [setting.start_gateway()]
     answered: list[int] = []
@@ -172,11 +177,13 @@ def prove(
                 if killed < kills and len(answered) >= moments[killed] * messages:
                     _kill(running[0])
                     killed += 1
+                    if crash is not None:
+                        crash()
                     running[0] = setting.start_gateway()
             for one in clients:
                 one.join()
             handed = len(attempts)
-            with Outbox(folder / "outbox.db") as outbox:
+            with Outbox(place) as outbox:
                 while time.monotonic() - began < limit:
                     if all(one.state == "sent" for one in outbox.messages()):
                         break
@@ -282,12 +289,17 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20, help="of the gateway")
     parser.add_argument("--period", type=float, default=3.0, help="seconds there, seconds away")
     parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        found = prove(Path(name), **vars(given))
+    parser.add_argument("--postgres", action="store_true", help="on a server, which crashes too")
+    given = vars(parser.parse_args())
+    is_served = given.pop("postgres")
+    server_or_none = postgres.running(safe=True) if is_served else nullcontext()
+    with tempfile.TemporaryDirectory() as name, server_or_none as server:
+        place = Path(name, "outbox.db") if server is None else server.url
+        crash = None if server is None else partial(server.restart, signal.SIGQUIT)
+        found = prove(Path(name), place, crash=crash, **given)
     for key, value in found.items():
         print(f"{key}: {value}")
-    good = holds(found) and found["gateways killed"] >= given.kills
+    good = holds(found) and found["gateways killed"] >= given["kills"]
     print("nothing lost, nothing doubled" if good else "IT DOES NOT HOLD")
     return 0 if good else 1
 

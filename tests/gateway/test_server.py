@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import smtplib
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from smime_graph.gateway.users import Users
 from smime_graph.graph._queue import Queue
 from smime_graph.smime.entity import Entity
 
+from ..graph.postgres import running
 from .away import holds, prove
 from .conftest import People, Start, mail
 from .test_users import LINE
@@ -27,11 +30,18 @@ from .test_users import LINE
     shutil.which("swaks") is None or shutil.which("msmtp") is None,
     reason="swaks and msmtp are not installed",
 )
+@pytest.mark.parametrize("store", ["sqlite", "postgres"])
 def test_nothing_is_lost_or_doubled_though_graph_is_away_and_the_gateway_killed(
-    tmp_path: Path,
+    tmp_path: Path, store: str
 ) -> None:
-    """Also `scripts/prove gateway`, with 200 messages."""
-    found = prove(tmp_path, messages=20, kills=2, period=1.5, limit=200)
+    """Also `scripts/prove gateway`, with 200 messages; PostgreSQL crashes with each gateway."""
+    short: Any = {"messages": 20, "kills": 2, "period": 1.5, "limit": 200}
+    if store == "sqlite":
+        found = prove(tmp_path, tmp_path / "outbox.db", **short)
+    else:
+        with running(safe=True) as server:
+            crash = partial(server.restart, signal.SIGQUIT)
+            found = prove(tmp_path, server.url, crash=crash, **short)
     print(found)
     assert holds(found), found
     assert found["gateways killed"] == 2
