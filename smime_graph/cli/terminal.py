@@ -143,7 +143,10 @@ _HINTS: dict[Remedy, str] = {
 
 # What to do about a finding
 _HINTS_BY_CODE = {
-    "smime.bcc": "--split-bcc of seal and send gives each of them a message of their own",
+    "smime.bcc": (
+        "--split-bcc of seal and send, and sendmail with --outbox, give each of them a message of"
+        " their own"
+    ),
     "smime.unsigned": "inspect shows what it is; decrypt opens what is encrypted and not signed",
     "smime.signature-outside": "ask the sender to sign before encrypting, as seal does",
     "cms.signer.unchecked": "ask the sender for another algorithm",

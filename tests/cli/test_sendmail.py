@@ -138,6 +138,15 @@ def test_arguments_in_no_header_become_bcc_and_the_header_stays(send: Run, recei
     assert "Bcc" not in text
 
 
+def test_of_people_in_bcc_it_is_said_what_keeps_them_apart(send: Run, here: Path) -> None:
+    mail = "To: bob@contoso.com\n\nx\n"
+    told = send("-t", "carol@contoso.com", stdin=mail)
+    assert (told.status, "[smime.bcc]" in told.err) == (0, True)
+    assert "sendmail with --outbox, give each of them a message of their own" in told.err
+    apart = send("-t", "carol@contoso.com", "--outbox", "o.db", stdin=mail)
+    assert (apart.status, apart.err) == (0, "")
+
+
 def test_arguments_add_to_the_recipients_of_the_header(send: Run, received: Run) -> None:
     """As Postfix documents -t; Exim would take them away."""
     mail = "To: bob@contoso.com\nSubject: x\n\ny\n"
