@@ -46,8 +46,8 @@ class Holding:
                 f"{file_name(path)} cannot hold messages: {reason}", hint="name a folder"
             ) from error
 
-    def keep(self, message: Submission, sealer: Sealer) -> None:
-        """The message is on disk when this returns; OSError where it is not.
+    def keep(self, message: Submission, sealer: Sealer) -> Path:
+        """The message is on disk when this returns, in that file; OSError where it is not.
 
         MalformedMessage where another one of its Message-ID is held for these people.
         """
@@ -79,6 +79,7 @@ class Holding:
                 hint="give each message a Message-ID of its own",
             )
         write_durably(path, sealed)
+        return path
 
     def _holds_another(self, path: Path, message: Submission, sealer: Sealer) -> bool:
         try:

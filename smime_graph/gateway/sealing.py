@@ -19,6 +19,7 @@ from ..smime.entity import Entity, HeaderField
 from ..smime.lines import crlf
 from ..smime.outgoing import missing_fields
 from ..submission.envelope import bcc_field, compare, resent
+from ..text import printable
 from ..x509.certificate import Certificate
 from .users import User
 
@@ -56,6 +57,11 @@ class Submission:
     def recipients(self) -> list[str]:
         fields = Entity(self.raw).fields
         return list(compare(fields, ()).named)
+
+    @property
+    def named(self) -> str:
+        """What it is called in a log."""
+        return printable(f"message {Entity(self.raw).get('Message-ID')} of {self.sender}")
 
 
 class Sealer:

@@ -182,8 +182,8 @@ class Gateway:
             if self._submitting.without_certificate == "refuse":
                 raise
             if self._submitting.without_certificate == "hold" and self._holding is not None:
-                self._holding.keep(message, self._sealer)
-                log.warning("a message is held: %s", error)
+                path = self._holding.keep(message, self._sealer)
+                log.warning("%s is held as %s: %s", message.named, path.name, error)
                 return f"held: {error}"
             return self._put_in(message, (self._sealer.sign(message),), is_encrypted=False)
         return self._put_in(message, finished)

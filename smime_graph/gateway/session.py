@@ -126,7 +126,10 @@ class Handler:
         except Exception as error:  # noqa: BLE001 - each has its answer
             code, text = _answer(error)
             if code.startswith("4"):
-                log.warning("a message was not taken: %s", printable(str(error))[:_TEXT])
+                named = f"a message of {sender} to {', '.join(envelope.rcpt_tos[:10])}"
+                log.warning(
+                    "%s was not taken: %s", *(printable(o)[:_TEXT] for o in (named, str(error)))
+                )
             return f"{code} {_ascii(text)}"
         return f"250 2.0.0 {_ascii(text)}"
 

@@ -110,7 +110,7 @@ def test_on_a_full_disk_nothing_is_answered_250_that_is_not_there(settled: Path,
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert b"a message was not taken" in err
+    assert b"a message of alice@contoso.com to bob@contoso.com was not taken: " in err
     assert refused == "451 b'4.3.0 it could not be stored, try again later'"
     assert answered > 2
     assert len(json.loads(call("outbox", "list", "o.db", "--json").out)["messages"]) == answered
@@ -160,8 +160,10 @@ def test_what_is_held_lies_beside_the_outbox(settled: Path, call: Run) -> None:
     finally:
         process.terminate()
         _, err = process.communicate(timeout=60)
-    assert b"a message is held: no certificate for dave@contoso.com" in err
     (file,) = (settled / "o.db.held").iterdir()
+    said = f" of alice@contoso.com is held as {file.name}: no certificate for dave@contoso.com"
+    assert b"message <" in err
+    assert said.encode() in err
     assert b"the figures" not in file.read_bytes()
 
 
