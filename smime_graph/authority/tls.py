@@ -18,11 +18,19 @@ from .issue import CA
 from .profile import extension
 
 
-def server_context(names: Iterable[str] = ()) -> tuple[ssl.SSLContext, Certificate]:
+def authority_for_tls() -> CA:
+    """One that nothing but tests should believe."""
+    return CA("smime_graph test authority for TLS", key="p256")
+
+
+def server_context(
+    names: Iterable[str] = (), *, ca: CA | None = None
+) -> tuple[ssl.SSLContext, Certificate]:
     """The context of a server whose certificate is for loopback and `names`, hosts or addresses;
-    and the certificate of the authority that vouches for it, whose key is gone when this returns.
+    and the certificate of the authority that vouches for it: `ca`, or one whose key is gone when
+    this returns.
     """
-    ca = CA("smime_graph test authority for TLS", key="p256")
+    ca = ca or authority_for_tls()
     hosts = dict.fromkeys(("localhost", "127.0.0.1", *names))
     held = ca.issue(
         name="localhost",

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from ..arguments import file_name
 from ..errors import SmimeGraphError, UsageError
 from . import files, options
 from .context import run_of
@@ -22,6 +23,7 @@ from .options import FILE, Reading, option, verb
 if TYPE_CHECKING:
     import ssl
 
+    from ..authority.issue import CA
     from ..emulator.web import Examine
 
 
@@ -79,7 +81,8 @@ if TYPE_CHECKING:
     "--write-ca",
     type=FILE,
     metavar="FILE",
-    help="Write the authority's certificate here (PEM), instead of into a temporary folder.",
+    help="Write the authority's certificate here (PEM), instead of into a temporary folder. Its key"
+    " is kept beside it, in FILE.key, and the next start has the same authority.",
 )
 @option(
     "--public-url",
@@ -186,12 +189,38 @@ def _tls(public_url: str | None, place: str | None, stack: ExitStack) -> tuple[s
     from ..authority.tls import server_context
     from ..pki.keyfiles.read import armour
 
-    context, authority = server_context(filter(None, [_host(public_url)]))
     if place is None:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="smime-graph-"))
-        place = str(Path(folder, "ca.pem"))
+        place, ca = str(Path(folder, "ca.pem")), None
+    else:
+        ca = _authority_beside(place)
+    context, authority = server_context(filter(None, [_host(public_url)]), ca=ca)
     files.deliver(armour(authority), output=place)
     return context, place
+
+
+def _authority_beside(place: str) -> CA | None:
+    """The authority of an earlier start, or a new one that the next start finds: who believes it
+    need not be told again. None where nothing can lie beside it.
+    """
+    from ..authority.issue import CA
+    from ..authority.tls import authority_for_tls
+    from ..pki.identity import Identity
+
+    if place == "-" or (Path(place).exists() and not Path(place).is_file()):
+        return None
+    key = Path(f"{place}.key")
+    if not key.exists():
+        ca = authority_for_tls()
+        held = Identity(ca.private_key, ca.certificate).to_pem()
+        files.deliver(held, output=str(key), private=True)
+        return ca
+    try:
+        found = Identity.from_pem(key)
+    except UsageError as error:
+        hint = "delete it, and a new authority is made"
+        raise UsageError(f"{file_name(str(key))} holds no authority: {error}", hint=hint) from error
+    return CA.from_key(found.private_key, found.certificate)
 
 
 def _host(url: str | None) -> str | None:

@@ -568,11 +568,13 @@ def test_the_served_emulator_writes_its_token_where_it_is_told(here: Path, call:
 def test_what_is_random_can_be_fixed_and_it_serves_https(here: Path, call: Run) -> None:
     words = ("--token", "fixed", "--me", "bob@contoso.com", "--tls", "--write-ca", "ca.pem")
     (here / "fixed").write_text("fixed\n")
+    authorities = set()
     for more in ((), ("--public-url", "https://graph.test")):
         process = start("emulate", "--port", "0", "--json", *words, *more, stdout=-1, cwd=here)
         try:
             known = json.loads(b"".join(iter(process.stdout.readline, b"}\n")) + b"}")
             assert (known["token"], known["ca"]) == ("fixed", "ca.pem")
+            authorities.add((here / "ca.pem").read_bytes())
             if more:
                 assert known["url"] == "https://graph.test/v1.0"
                 continue
@@ -585,6 +587,14 @@ def test_what_is_random_can_be_fixed_and_it_serves_https(here: Path, call: Run) 
         finally:
             process.kill()
             process.communicate()
+    assert len(authorities) == 1  # who believes it still does
+    assert (here / "ca.pem.key").stat().st_mode & 0o777 == 0o600
+    assert b"PRIVATE" not in (here / "ca.pem").read_bytes()
+    (here / "ca.pem.key").write_text("something else\n")
+    refused = call("emulate", "--port", "0", *words)
+    assert refused.status == 2
+    assert "ca.pem.key holds no authority" in refused.err
+    assert "hint: delete it, and a new authority is made" in refused.err
 
 
 def test_a_certificate_that_nobody_named_a_place_for_is_gone_at_the_end(here: Path) -> None:
