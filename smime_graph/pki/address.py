@@ -365,7 +365,8 @@ def constraint_findings(chain: Sequence[Certificate]) -> list[Finding]:
         except (x509.ExtensionNotFound, MalformedMessage):
             continue  # a malformed extension is a finding of its own
         permitted = _Subtrees(constraints.permitted_subtrees)
-        excluded = _Subtrees(constraints.excluded_subtrees)
+        # a dot or a blank at its end makes it no host, and must not make it one that is permitted
+        excluded = _Subtrees(constraints.excluded_subtrees, strip=". ")
         for text, key in held:
             if (permitted and key not in permitted) or "" in excluded.hosts or key in excluded:
                 findings.append(
@@ -387,8 +388,8 @@ class _Subtrees:
 
     __slots__ = ("_mailboxes", "hosts")
 
-    def __init__(self, names: Iterable[x509.GeneralName] | None) -> None:
-        bases = [name.value for name in names or () if isinstance(name, x509.RFC822Name)]
+    def __init__(self, names: Iterable[x509.GeneralName] | None, *, strip: str = "") -> None:
+        bases = [n.value.rstrip(strip) for n in names or () if isinstance(n, x509.RFC822Name)]
         self.hosts = {base.lower() for base in bases if "@" not in base}
         self._mailboxes = {mailbox(base) for base in bases if "@" in base}
 

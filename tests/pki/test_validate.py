@@ -508,6 +508,19 @@ EXAMPLE = x509.NameConstraints(mail_tree("example.com"), None)
             "алиса@victim.example",
             False,
         ),
+        # a dot behind a host: no host (RFC 5280 4.2.1.10), and no way around what was excluded
+        (
+            x509.NameConstraints(None, mail_tree("victim.example.")),
+            mailer(utf8_san("алиса@victim.example")),
+            "алиса@victim.example",
+            False,
+        ),
+        (
+            x509.NameConstraints(None, mail_tree("victim.example.")),
+            mailer(subject=person(email="ceo@victim.example")),
+            "ceo@victim.example",
+            False,
+        ),
         (
             x509.NameConstraints([x509.DirectoryName(person("Alice"))], None),
             mailer(),
