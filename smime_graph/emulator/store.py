@@ -25,6 +25,7 @@ from smime_graph.errors import UsageError
 from smime_graph.files import make_private
 
 from .folders import FolderTable
+from .headers import HEADER_LIMIT
 from .mime import Summary
 from .records import Account, Change, Content, Item, Outbound, dump, load
 from .schema import STEPS
@@ -373,6 +374,13 @@ class Store:
 
     def raw(self, item: Item) -> bytes:
         row = self._db.execute("SELECT raw FROM contents WHERE digest = ?", (item.digest,))
+        return bytes(row.fetchone()[0])
+
+    def head(self, item: Item) -> bytes:
+        """Its beginning, with the whole header."""
+        row = self._db.execute(
+            "SELECT substr(raw, 1, ?) FROM contents WHERE digest = ?", (HEADER_LIMIT, item.digest)
+        )
         return bytes(row.fetchone()[0])
 
     def _items(self, where: str, values: Sequence[object]) -> Sequence[Item]:

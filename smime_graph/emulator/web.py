@@ -7,6 +7,8 @@ GET  /inbox/api/mailboxes/ADDRESS
 GET  /inbox/api/mailboxes/ADDRESS/FOLDER?skip=N
 GET  /inbox/api/messages/ID
 GET  /inbox/api/messages/ID/source
+GET  /inbox/api/messages/ID/files/N              what is attached to it, or to what is inside:
+GET  /inbox/api/messages/ID/content/N
 GET, POST, DELETE  /inbox/api/faults
 GET  /inbox/api/requests
 
@@ -29,10 +31,11 @@ from smime_graph.errors import UsageError
 
 from ..loopback.exchange import Headers, Request, Response
 from .attachments import attachments_of
+from .extended import message_class
 from .faults import NAMED, Faults
 from .folders import ROOT, Folder
 from .headers import Person, UnusableMime, header_fields
-from .mime import Summary, summarise
+from .mime import Summary, part_of, summarise
 from .records import Account, Item
 from .resources import timestamp
 from .store import Store
@@ -121,6 +124,8 @@ class Inbox:
                 return _text(405, "This is asked with GET.")
             if len(names) == 2 and names[0] == "messages":
                 return _json(self._message(names[1]))
+            if len(names) == 4 and names[0] == "messages":
+                return self._file(*names[1:])
             with self.store.transaction(write=False):
                 return self._read(names, dict(parse_qsl(query[:1000])))
         except _NotThere:
@@ -188,7 +193,7 @@ class Inbox:
             "total": self.store.count(account, name, now=now)[0],
             "skip": start,
             "more": len(items) > _PAGE,
-            "messages": [_row(item) for item in items[:_PAGE]],
+            "messages": [_row(item, self.store.head(item)) for item in items[:_PAGE]],
         }
 
     def _message(self, item_id: str) -> dict[str, Any]:
@@ -196,7 +201,7 @@ class Inbox:
             item = self._item(item_id)
             account, raw = self.store.account_of(item), self.store.raw(item)
             folder = self.store.folders.find(account.number, account.guid, item.folder)
-        shown = _row(item) | _people(item.summary)
+        shown = _row(item, raw) | _people(item.summary)
         shown["mailbox"], shown["folder"] = account.address, item.folder
         shown["title"] = "" if folder is None else folder.name
         shown["body"] = {"type": item.summary.body_type, "text": item.summary.body}
@@ -216,6 +221,24 @@ class Inbox:
                     "verified": examined.verified
                 }
         return shown
+
+    def _file(self, item_id: str, where: str, number: str) -> Response:
+        with self.store.transaction(write=False):
+            item = self._item(item_id)
+            raw = self.store.raw(item)
+        if where == "content":
+            inside = None if self.examine is None else self.examine(raw).content
+            if inside is None:
+                raise _NotThere
+            raw = inside
+        elif where != "files":
+            raise _NotThere
+        found = attachments_of(item, raw)
+        if not (number.isascii() and number.isdigit() and len(number) < 10):
+            raise _NotThere
+        if int(number) >= len(found):
+            raise _NotThere
+        return _answer(200, "application/octet-stream", found[int(number)].content)
 
     # What goes wrong
 
@@ -259,7 +282,27 @@ def _read(name: str) -> bytes:
     return (_FOLDER / name).read_bytes()
 
 
-def _row(item: Item) -> dict[str, Any]:
+def _smime(raw: bytes) -> str:
+    """What a message says that it is, which nobody has checked: by its class, and what that leaves
+    open by its smime-type.
+    """
+    top = part_of(raw, *header_fields(raw))
+    if message_class(top) == "IPM.Note.SMIME.MultipartSigned":
+        return "signed"
+    if message_class(top) != "IPM.Note.SMIME":
+        return ""
+    return _OPAQUE.get(top.parameters.get("smime-type", "").lower(), "S/MIME")
+
+
+_OPAQUE = {
+    "signed-data": "signed",
+    "enveloped-data": "encrypted",
+    "authenveloped-data": "encrypted",
+    "compressed-data": "compressed",
+}
+
+
+def _row(item: Item, raw: bytes) -> dict[str, Any]:
     summary = item.summary
     return {
         "id": item.immutable_id,
@@ -271,6 +314,7 @@ def _row(item: Item) -> dict[str, Any]:
         "draft": item.is_draft,
         "read": item.is_read,
         "attachments": summary.has_attachments,
+        "smime": _smime(raw),
     }
 
 

@@ -59,6 +59,10 @@ class Browser:
         os.close(self._to)
         os.close(self._from)
 
+    def save_to(self, folder: Path) -> None:
+        """Where what a page saves is put."""
+        self.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+
     def send(self, method: str, session: str | None = None, **parameters: Any) -> dict[str, Any]:
         self._number += 1
         asked: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
@@ -159,6 +163,11 @@ class Page:
             "(e => `${e.tagName.toLowerCase()} ${(e.id || e.textContent).trim().slice(0, 60)}`)"
             "(document.activeElement)"
         )
+        return found
+
+    def label(self) -> str:
+        """What a screen reader calls what has the focus."""
+        found: str = self.run("document.activeElement.getAttribute('aria-label') || ''")
         return found
 
     def tab_to(self, wanted: Callable[[str], bool]) -> str:

@@ -10,8 +10,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import SMTP
 from pathlib import Path
 
 import httpx
@@ -61,7 +65,15 @@ def text_mail(text: str, subject: str) -> bytes:
     return html_mail(text, subject).replace(b"text/html", b"text/plain")
 
 
-TOKEN = "the-token-of-this-test"
+def with_files(raw: bytes, *names: str) -> bytes:
+    message = message_from_bytes(raw, policy=SMTP)
+    assert isinstance(message, EmailMessage)
+    for name in names:
+        message.add_attachment(FILES[name], maintype="application", subtype="pdf", filename=name)
+    return bytes(message)
+
+
+FILES = {"offer.pdf": b"%PDF \x00\xff" * 3000, "../<b>&.pdf": b"%PDF other"}
 
 
 @dataclass
@@ -112,7 +124,7 @@ def served(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         broken = text_mail("MIIBAgYJKoZIhvcNAQcC", "Broken").replace(b"text/plain", SEALED)
         served.submit(broken.replace(b"MIME-", b"Content-Transfer-Encoding: base64\r\nMIME-", 1))
         page = "<p>The offer stands in <b>bold</b>, until <i>Friday</i>.</p>"
-        served.submit(served.sealed(html_mail(page, "Offer")))
+        served.submit(served.sealed(with_files(html_mail(page, "Offer"), "offer.pdf")))
         yield served
     finally:
         process.terminate()
@@ -165,6 +177,10 @@ def test_pictures(page: Page, tmp_path: Path) -> None:
     width, height, colours = pixels(data)
     assert (width, height) == (1000, 860)
     assert bytes.fromhex("dff5e6") in colours, "what is accepted is green"
+    go(page, BOB, "Inbox of bob@contoso.com")
+    page.size(1000, 520)
+    data = page.picture(folder / "inbox-list.png")
+    assert pixels(data)[:2] == (1000, 520)
     go(page, "#/faults", "Faults")
     for fault in ("throttled=5:3", "sent-items-late=60:all"):
         body = json.dumps(json.dumps({"fault": fault}))
@@ -218,6 +234,42 @@ def test_a_person_reads_mail_by_keyboard_alone(browser: Browser, served: Served)
         if one["method"] == "Log.entryAdded" and one["params"]["entry"]["source"] == "security"
     ]
     assert (thrown, blocked) == ([], [])
+
+
+def labelled(page: Page, label: str) -> Callable[[str], bool]:
+    return lambda _: page.label() == label
+
+
+def test_what_is_attached_is_saved_by_keyboard(
+    browser: Browser, page: Page, served: Served, tmp_path: Path
+) -> None:
+    served.submit(with_files(text_mail("see below", "Plain"), *FILES))
+    for subject, names in (("Offer", ["offer.pdf"]), ("Plain", list(FILES))):
+        folder = tmp_path / subject
+        folder.mkdir()
+        browser.save_to(folder)
+        open_message(page, subject)
+        for name in names:
+            assert ("button", f"Save {name}") in page.tree()
+            page.tab_to(labelled(page, f"Save {name}"))
+            page.press("Enter")
+            page.wait(f"document.getElementById('status').textContent === {name + ' is saved.'!r}")
+            end = time.monotonic() + 60
+            while FILES[name] not in [one.read_bytes() for one in folder.glob("*.pdf")]:
+                assert time.monotonic() < end, list(tmp_path.iterdir())
+                time.sleep(0.05)
+        assert len(list(folder.iterdir())) == len(names)  # "../" leads nowhere
+        assert (folder / "offer.pdf").exists()
+
+
+def test_the_list_says_what_is_signed_and_what_is_encrypted(page: Page) -> None:
+    go(page, BOB, "Inbox of bob@contoso.com")
+    assert ("columnheader", "S/MIME") in page.tree()
+    rows = page.run("[...document.querySelectorAll('tbody tr')].map(r => r.innerText.split('\\t'))")
+    said = {row[1].removesuffix(" unread"): row[2] for row in rows}
+    assert said["Offer"] == said["Broken"] == "encrypted"
+    assert said["Invoice"] == said["Contract"] == "signed"
+    assert said["Monday"] == ""
 
 
 def test_what_is_not_accepted_says_so_and_what_is_plain_is_no_alarm(page: Page) -> None:

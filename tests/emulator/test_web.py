@@ -161,6 +161,31 @@ def test_folders_that_were_made_and_files_are_shown(
     message = emulator.mailbox("bob@contoso.com").put(raw)
     found = got(web, f"messages/{message.immutable_id}")
     assert found["files"] == [{"name": "a.csv", "type": "text/csv", "size": 3}]
+    saved = web.get(f"messages/{message.immutable_id}/files/0")
+    assert (saved.content, saved.headers["Content-Type"]) == (b"1,2", "application/octet-stream")
+    for odd in ("files/1", "files/-1", "files/x", "files/9999999999", "content/0", "x/0"):
+        assert web.get(f"messages/{message.immutable_id}/{odd}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("kind", "shown"),
+    [
+        ("text/plain", ""),
+        ('multipart/signed; boundary="b"; protocol="application/pkcs7-signature"', "signed"),
+        ("application/pkcs7-mime; smime-type=signed-data", "signed"),
+        ("application/x-pkcs7-mime; smime-type=Enveloped-Data", "encrypted"),
+        ("application/pkcs7-mime; smime-type=authEnveloped-data", "encrypted"),
+        ("application/pkcs7-mime; smime-type=compressed-data", "compressed"),
+        ("application/pkcs7-mime", "S/MIME"),
+        ('application/octet-stream; name="smime.p7m"', "S/MIME"),
+    ],
+)
+def test_what_a_message_says_that_it_is_stands_in_the_list(
+    emulator: Emulator, web: httpx.Client, mail: Mail, kind: str, shown: str
+) -> None:
+    emulator.mailbox("bob@contoso.com").put(mail("x" * 2_000_000, content_type=kind))
+    (one,) = got(web, f"{BOB}/inbox")["messages"]
+    assert one["smime"] == shown
 
 
 def test_what_is_known_of_a_message_is_shown(

@@ -18,7 +18,7 @@ class Refused extends Error {
   }
 }
 
-async function ask(path, options = {}) {
+async function request(path, options = {}) {
   const headers = { Authorization: `Bearer ${token}` };
   let answer;
   try {
@@ -26,8 +26,13 @@ async function ask(path, options = {}) {
   } catch {
     throw new Refused(0, "The emulator does not answer.");
   }
+  if (!answer.ok) throw new Refused(answer.status, await answer.text());
+  return answer;
+}
+
+async function ask(path, options = {}) {
+  const answer = await request(path, options);
   const text = await answer.text();
-  if (!answer.ok) throw new Refused(answer.status, text);
   return answer.headers.get("Content-Type") === "application/json" ? JSON.parse(text) : text;
 }
 
@@ -95,15 +100,17 @@ function folderView(data) {
     make("td", {}, people(outgoing ? one.to : one.from) || "(nobody)"),
     make("td", {}, make("a", { href: `#/message/${encodeURIComponent(one.id)}` },
       one.subject || "(no subject)"), one.read ? null : make("span", { class: "soft" }, " unread")),
+    make("td", {}, one.smime ? chip(one.smime, "plain") : null),
     make("td", { class: "time" }, when(one.time)),
     make("td", { class: "number" }, size(one.size))));
-  const count = data.total === 1 ? "1 message" : `${data.total} messages`;
+  const count = `${data.total === 1 ? "1 message" : `${data.total} messages`}; signed and encrypted `
+    + "as they say, which is checked when one is opened";
   const place = boxPlace(data.address, data.name);
   const pages = make("p", { class: "pager" },
     data.skip ? make("a", { href: `${place}?${Math.max(0, data.skip - 50)}` }, "Newer") : null,
     data.more ? make("a", { href: `${place}?${data.skip + 50}` }, "Older") : null);
   return [heading(`${data.title} of ${data.address}`),
-    rows.length ? table(count, [outgoing ? "To" : "From", "Subject", "Received", "Size"], rows)
+    rows.length ? table(count, [outgoing ? "To" : "From", "Subject", "S/MIME", "Received", "Size"], rows)
       : make("p", {}, "No messages."),
     data.skip || data.more ? pages : null];
 }
@@ -185,25 +192,46 @@ function contentView(data) {
         : banner("odd", "not verified", "nobody who is believed vouches for what stands here"),
       list([["Subject", data.content.subject], ["From", people(data.content.from || [])],
         ["To", people(data.content.to || [])], ["Cc", people(data.content.cc || [])]]),
-      make("p", {}), body(data.content.body, "Content, unsealed"), files(data.content.files));
+      make("p", {}), body(data.content.body, "Content, unsealed"),
+      files(data.content.files, data.id, "content"));
   }
   if (sealed) {
     return section("Content", make("p", {}, "Encrypted, for none of the keys that the emulator was "
       + "started with (--identity)."));
   }
-  return section("Content", body(data.body, "Content"), files(data.files));
+  return section("Content", body(data.body, "Content"),
+    files(data.files, data.id, "files"));
 }
 
-function files(them) {
+function files(them, id, where) {
   if (!them.length) return null;
-  return make("ul", { "aria-label": "Attachments" }, them.map((one) =>
-    make("li", {}, `${one.name} (${one.type}, ${size(one.size)})`)));
+  return make("ul", { class: "files", "aria-label": "Attachments" }, them.map((one, number) => {
+    const ending = one.type === "message/rfc822" && !/\.eml$/i.test(one.name) ? ".eml" : "";
+    const path = `messages/${encodeURIComponent(id)}/${where}/${number}`;
+    return make("li", {}, `${one.name} (${one.type}, ${size(one.size)}) `,
+      saveButton("Save", path, one.name + ending, `Save ${one.name}`));
+  }));
+}
+
+function saveButton(text, path, name, label) {
+  const onclick = async () => {
+    try {
+      const answer = await request(path);
+      const url = URL.createObjectURL(await answer.blob());
+      make("a", { href: url, download: name }).click();
+      URL.revokeObjectURL(url);
+      say(`${name} is saved.`);
+    } catch (error) {
+      tell(error);
+    }
+  };
+  return make("button", { type: "button", "aria-label": label, onclick }, text);
 }
 
 function sourceView(data) {
   const text = make("pre", { class: "source", tabindex: "0", "aria-label": "Source" });
-  const save = make("button", { type: "button" }, "Save as message.eml");
   const path = `messages/${encodeURIComponent(data.id)}/source`;
+  const save = saveButton("Save as message.eml", path, "message.eml");
   const details = make("details", {}, make("summary", {}, "Source"), make("p", {}, save), text);
   let raw = null;
   const load = async () => {
@@ -213,13 +241,6 @@ function sourceView(data) {
     if (raw.length > LONG) text.append(`\n(${raw.length - LONG} more characters are in the file)`);
   };
   details.addEventListener("toggle", () => { load().catch(tell); });
-  save.addEventListener("click", async () => {
-    const headers = { Authorization: `Bearer ${token}` };
-    const answer = await fetch(`/inbox/api/${path}`, { headers });
-    const url = URL.createObjectURL(await answer.blob());
-    make("a", { href: url, download: "message.eml" }).click();
-    URL.revokeObjectURL(url);
-  });
   return details;
 }
 
