@@ -126,7 +126,10 @@ class ContentType:
             for name, item in decoded:
                 if isinstance(item, tuple):
                     item = (*item[:2], unquote(item[2]))  # `decode_params` has quoted it
-                plain.setdefault(name, collapse_rfc2231_value(item))
+                try:
+                    plain.setdefault(name, collapse_rfc2231_value(item))
+                except ValueError:  # of a charset whose name, or whose octets, are none
+                    plain.setdefault(name, item[2])
         return cls(value, MappingProxyType(plain))
 
     @property

@@ -95,6 +95,8 @@ def test_the_header_ends_at_the_first_blank_line(raw: bytes, names: list[str], b
         ("x/y (comment); a = b ; ; c=d;", "x/y", {"a": "b", "c": "d"}),
         ("x/y; a=1; a=2", "x/y", {"a": "1"}),
         ("x/y; name*=utf-8''sm%C3%AFme.p7m", "x/y", {"name": "smïme.p7m"}),
+        ("x/y; name*=utf\0-8''a%20b", "x/y", {"name": "a b"}),
+        ("x/y; name*=punycode''a%ff", "x/y", {"name": "aÿ"}),
         ('x/y; name*0="smime"; name*1=".p7m"', "x/y", {"name": "smime.p7m"}),
         ('x/y; boundary="unclosed', "x/y", {"boundary": "unclosed"}),
         ("", "", {}),
