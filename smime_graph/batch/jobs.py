@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from ..arguments import check_fields, file_name, path_of
 from ..errors import UsageError
 from ..pki.address import is_address
+from ..pki.revocation import RevocationMode
 
 T = TypeVar("T")
 JobVerb: TypeAlias = Literal["seal", "sign", "encrypt", "unseal", "re-encrypt"]
@@ -76,7 +77,9 @@ class Job(_Sent):
     `body`, `html`, `headers` and `attachments` (paths), where `${name}` in subject, body and html
     stands for a value of `values`. `signers` and `identities` are key files, `recipients` files
     with a certificate, or addresses that are looked up in `contacts`, an address book (`Contacts`),
-    `trust` root certificates. `policy` is the name of one.
+    `trust` root certificates. `crl` and `ocsp` are files that say who of the recipients, or of the
+    signers of what is unsealed, is revoked, and `revocation` what it is if none does: see
+    `Revocation.load`. `policy` is the name of one.
 
     A path that is not absolute is meant from the folder in which the work is done. Raises
     UsageError where fields are missing or contradict each other.
@@ -101,6 +104,9 @@ class Job(_Sent):
     trust: tuple[str, ...] = ()
     policy: str = "exchange"
     contacts: str | None = None
+    crl: tuple[str, ...] = ()
+    ocsp: tuple[str, ...] = ()
+    revocation: RevocationMode | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -112,6 +118,10 @@ class Job(_Sent):
         for name in _NEEDED[self.verb]:
             if not getattr(self, name):
                 raise UsageError(f"{self.verb} needs {name}, and none is given")
+        if self.evidence and not self.trust:
+            raise UsageError(
+                "crl, ocsp and revocation need trust", hint="name the roots that you believe"
+            )
         made = sorted(name for name in _MADE_OF if getattr(self, name))
         if self.message is not None and made:
             raise UsageError(f"message is given, and {', '.join(made)} to make one of")
@@ -120,6 +130,12 @@ class Job(_Sent):
                 f"{self.verb} has no message",
                 hint="give message, the name of a file; or from, to, subject and body",
             )
+
+    @property
+    def evidence(self) -> tuple[Any, ...]:
+        """What is known of revocation; empty where nobody asks for it."""
+        asked = bool(self.crl or self.ocsp or self.revocation)
+        return (self.crl, self.ocsp, self.revocation or "soft") if asked else ()
 
     @property
     def digest(self) -> str:
@@ -135,6 +151,7 @@ class Job(_Sent):
         plain = json.dumps(
             (_PLAIN_FIELDS(self), message, files, maps)
             + (() if self.contacts is None else (self.contacts,))  # as it was without one
+            + self.evidence
         )
         return hashlib.sha256(plain.encode()).hexdigest()
 
@@ -182,8 +199,8 @@ _PLAIN_FIELDS = attrgetter(
 
 _JSON_NAMES = {"from": "sender", "signer": "signers", "recipient": "recipients"}
 _JSON_NAMES |= {"identity": "identities"}
-_MANY = ("to", "cc", "bcc", "attachments", "recipients", "trust")
-_FILES = ("message", "attachments", "recipients", "trust", "contacts")
+_MANY = ("to", "cc", "bcc", "attachments", "recipients", "trust", "crl", "ocsp")
+_FILES = ("message", "attachments", "recipients", "trust", "contacts", "crl", "ocsp")
 
 
 def read_jobs(path: str | Path) -> Iterator[Job]:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from ..errors import SmimeGraphError, UsageError
 from ..pki.address import is_address
 from ..pki.identity import Contact, Identity, load_identities
+from ..pki.revocation import Revocation, RevocationMode
 from ..pki.trust import TrustStore
 from ..policy import POLICIES, Policy
 from ..smime.entity import HeaderField
@@ -72,17 +73,28 @@ def _protect(job: Job) -> bytes:
     policy = _policy(job)
     signers = [_identity(one) for one in job.signers]
     recipients = [_contact(one, job) for one in job.recipients]
-    trust = _trust_for_recipients(job) if job.trust else None
     if job.verb == "sign":
         return sign(message, signer=signers, policy=policy)
     if job.verb == "encrypt":
-        return encrypt(message, recipients=recipients, trust=trust, policy=policy)
-    return seal(message, signer=signers, recipients=recipients, trust=trust, policy=policy)
+        return encrypt(message, recipients=recipients, policy=policy, **_judged(job))
+    return seal(message, signer=signers, recipients=recipients, policy=policy, **_judged(job))
+
+
+def _judged(job: Job) -> dict[str, Any]:
+    """How recipients are judged."""
+    trust = _trust_for_recipients(job) if job.trust else None
+    return {"trust": trust, "revocation": _revocation(job)}
 
 
 def _unseal(job: Job) -> Outcome:
     keys = [one for file in job.identities for one in _identities(file)]
-    opened = unseal(_octets(job), identities=keys, trust=_trust(job), policy=_policy(job))
+    opened = unseal(
+        _octets(job),
+        identities=keys,
+        trust=_trust(job),
+        revocation=_revocation(job),
+        policy=_policy(job),
+    )
     signer = opened.signer
     return Outcome(
         key=job.key,
@@ -104,9 +116,8 @@ def _encrypt_anew(job: Job) -> bytes:
     keys = [one for file in job.identities for one in _identities(file)]
     opened = decrypt(_octets(job), identities=keys, policy=policy)
     mine = policy.but(policy.name, every_recipient_must_read=False)
-    return encrypt(
-        opened.raw, recipients=[_contact(one, job) for one in job.recipients], policy=mine
-    )
+    recipients = [_contact(one, job) for one in job.recipients]
+    return encrypt(opened.raw, recipients=recipients, policy=mine, **_judged(job))
 
 
 def _octets(job: Job) -> bytes:
@@ -199,6 +210,20 @@ def _known_contact(book: str, email: str, policy: Policy) -> Contact:
 
 def _trust(job: Job) -> TrustStore:
     return _remembered(_load_trust, job.trust[0], job.trust)
+
+
+def _revocation(job: Job) -> Revocation | None:
+    if not job.evidence:
+        return None
+    crl, ocsp, _ = job.evidence
+    return _remembered(_load_revocation, next(iter((*crl, *ocsp)), ""), *job.evidence)
+
+
+def _load_revocation(
+    path: str, crl: Sequence[str], ocsp: Sequence[str], mode: RevocationMode
+) -> Revocation:
+    del path  # as below
+    return Revocation.load(mode=mode, crls=crl, ocsp=ocsp)
 
 
 def _trust_for_recipients(job: Job) -> TrustStore:

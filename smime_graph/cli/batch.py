@@ -43,6 +43,7 @@ from .options import option, verb
 )
 @options.contacts
 @options.trust
+@options.evidence
 @option(
     "--password-file",
     type=options.FILE,
@@ -60,9 +61,9 @@ def batch(source: str, **given: Any) -> None:
     re-encrypt), "message" (a file) or "from", "to", "cc", "bcc", "subject", "body" or "body_file",
     "html", "values" for ${name} in them, "headers", "attachments", and "signer", "recipients",
     "identity", "trust" (files; a key with a password is {"file": ..., "password_file": ...}),
-    "policy", and "contacts", the address book that an address among "recipients" is looked up in. A
-    line {"defaults": {...}} gives fields to those after it. Paths are meant from the folder of the
-    file.
+    "policy", "crl", "ocsp" and "revocation" (who is revoked: see seal), and "contacts", the address
+    book that an address among "recipients" is looked up in. A line {"defaults": {...}} gives fields
+    to those after it. Paths are meant from the folder of the file.
 
     Every message goes into DIR as KEY.eml, every outcome into the file of results as a line. Run
     it again after it was stopped: what is done is not done again, what failed is tried again.
@@ -105,7 +106,9 @@ def _complain(key: str, error: Mapping[str, str | None]) -> None:
 
 
 def _jobs(source: str, given: Mapping[str, Any]) -> Iterable[Job]:
-    wanted = [name for name in ("identity", "recipient", "trust", "password_file") if given[name]]
+    judging = {name: given[name] for name in ("trust", "crl", "ocsp", "revocation")}
+    names = ("identity", "recipient", *judging, "password_file")
+    wanted = [name for name in names if given[name]]
     if given["unseal"] and given["encrypt_anew"]:
         raise UsageError("--unseal and --encrypt-anew are two things", hint="choose one")
     if not (given["unseal"] or given["encrypt_anew"]):
@@ -134,10 +137,9 @@ def _jobs(source: str, given: Mapping[str, Any]) -> Iterable[Job]:
     pairs = zip_longest(given["identity"], passwords if len(passwords) > 1 else (), fillvalue=rest)
     identities = tuple(KeyFile(str(file), password_file=password) for file, password in pairs)
     if given["unseal"]:
-        return jobs_for(source, "unseal", identities=identities, trust=tuple(given["trust"]))
-    found = jobs_for(
-        source, "re-encrypt", identities=identities, recipients=tuple(given["recipient"])
-    )
+        return jobs_for(source, "unseal", identities=identities, **judging)
+    recipients = tuple(given["recipient"])
+    found = jobs_for(source, "re-encrypt", identities=identities, recipients=recipients, **judging)
     return (_with_contacts(job, given["contacts"]) for job in found)
 
 

@@ -70,6 +70,7 @@ _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\s\[\]]+)):(\d{1,5})")
 @options.passwords
 @options.contacts
 @options.trust
+@options.evidence
 @options.sealing
 @options.policy
 @graph_client.mailbox_options
@@ -91,7 +92,8 @@ def gateway(
     when Graph is back. It is signed by the key of its From (MAIL FROM where it has none) and
     encrypted to its recipients, whose certificates are in the contacts (its sender's own need not
     be). Who is named by RCPT alone becomes Bcc and gets a copy; a header that names others than
-    RCPT is refused. It goes from the mailbox of its From, unless --user says another.
+    RCPT is refused. It goes from the mailbox of its From, unless --user says another. CRLs and OCSP
+    responses are read anew for each message; to whoever they revoke nothing goes (550).
 
     A line of --auth-file is NAME:SALT:HASH, or NAME:SALT:HASH:ADDRESS,... for one who may write as
     these alone. This makes one, and asks for the password:
@@ -143,10 +145,17 @@ def gateway(
         users=None if auth_file is None else _users(auth_file),
         tls=None if tls_certificate is None else _tls(tls_certificate),
     )
+    trust = trust_store(how.keys.trust)
+    if how.known_revocation() is not None and trust is None:
+        raise UsageError(
+            "--crl, --ocsp and --revocation need --trust",
+            hint="name the roots that you believe: --trust FILE",
+        )
     sealer = Sealer(
         how.keys.ring.senders(),
         book=contacts_path(how.keys.contacts),
-        trust=trust_store(how.keys.trust),
+        trust=trust,
+        revocation=how.known_revocation,
         policy=how.policy,
     )
     named = ctx.get_parameter_source("user") is not ParameterSource.DEFAULT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from ..errors import MalformedMessage, PolicyRefusal
 from ..pki.address import addresses, mailbox, mailboxes, parse_header_addresses
 from ..pki.contacts import Contacts
 from ..pki.identity import Contact, Identity
+from ..pki.revocation import Revocation
 from ..pki.trust import TrustStore
 from ..policy import Policy
 from ..smime import sealing, wrap
@@ -66,7 +67,8 @@ class Submission:
 
 class Sealer:
     """Signs with the key of whoever is in From, and encrypts to those whom the book at `book` has
-    certificates of. Any thread may use it.
+    certificates of. `revocation` is asked with each message: a CRL holds for a day. Any thread may
+    use it.
     """
 
     def __init__(
@@ -76,8 +78,10 @@ class Sealer:
         book: str | None,
         trust: TrustStore | None,
         policy: Policy,
+        revocation: Callable[[], Revocation | None] = lambda: None,
     ) -> None:
         self.identities = tuple(identities)
+        self._revocation = revocation
         self._book, self._trust, self._policy = book, trust, policy
 
     # --- what was meant ---------------------------------------------------------------------------
@@ -159,6 +163,7 @@ class Sealer:
                 signer=message.identity,
                 recipients=recipients,
                 trust=trust,
+                revocation=self._revocation(),
                 policy=self._policy,
             )
             return tuple(one.message for one in copies)
@@ -168,6 +173,7 @@ class Sealer:
                 signer=message.identity,
                 recipients=recipients,
                 trust=trust,
+                revocation=self._revocation(),
                 policy=self._policy,
             ),
         )

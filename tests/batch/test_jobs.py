@@ -100,6 +100,10 @@ def test_the_digest_tells_jobs_apart(letter: Callable[..., Job]) -> None:
         {"signers": (KeyFile("x", password_file="y"),)},
         {"policy": "rfc8551"},
         {"headers": {"X-A": "b"}},
+        {"trust": ("x",)},
+        {"trust": ("x",), "crl": ("x",)},
+        {"trust": ("x",), "ocsp": ("x",)},
+        {"trust": ("x",), "revocation": "hard"},
     ]
     digests = [letter("1", **change).digest for change in changes]
     assert len(set(digests)) == len(changes)

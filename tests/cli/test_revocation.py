@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import smtplib
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,7 +19,7 @@ from smime_graph.authority.issue import write_identity
 from tests.online.conftest import HOUR, Service, World
 from tests.online.conftest import service as service
 
-from .conftest import Run
+from .conftest import Run, start
 
 DAY = timedelta(days=1)
 
@@ -241,3 +244,58 @@ def test_revocation_of_recipients_is_judged_below_a_root_alone(
     result = call("encrypt", "m.eml", "--recipient", "bob.pem", "--crl", "bad.crl")
     assert result.status == 2
     assert "--trust" in result.err
+
+
+@pytest.mark.parametrize("crl", ["good", "bad"])
+def test_a_batch_refuses_them_as_well(
+    revoked: Path, program: Run, crl: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(revoked)
+    job = {"key": "1", "message": "m.eml", "signer": "alice.key", "recipients": ["bob.pem"]}
+    job |= {"crl": f"{crl}.crl", "revocation": "hard"}
+    for verb in ("seal", "encrypt"):
+        jobs = revoked / f"{verb}.jsonl"
+        jobs.write_text(json.dumps(job | {"trust": ["roots.pem"], "verb": verb}))
+        done = program("batch", jobs, "-o", f"made-{verb}", "--workers", "1")
+        assert (done.status, "revoked" in done.err) == (crl == "bad", crl == "bad")
+    jobs.write_text(json.dumps(job))
+    assert "crl, ocsp and revocation need trust" in program("batch", jobs, "-o", "made").err
+
+    (revoked / "sealed").mkdir()
+    sealed = ("--recipient", "bob.pem", "--signer", "alice.key", "-o", "sealed/1.eml")
+    assert program("seal", "m.eml", *sealed).status == 0
+    judged = ("--trust", "roots.pem", "--crl", f"{crl}.crl", "--workers", "1")
+    anew = ("--encrypt-anew", "--identity", "bob.key", "--recipient", "bob.pem")
+    assert program("batch", "sealed", *anew, *judged, "-o", "anew").status == (crl == "bad")
+    read = ("--unseal", "--identity", "bob.key")
+    assert program("batch", "sealed", *read, *judged, "-o", "read").status == 0  # Alice is not
+    assert program("batch", jobs, *judged, "-o", "made").status == 2
+
+
+def test_a_gateway_refuses_them_by_the_crl_that_is_there_now(
+    revoked: Path, call: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(revoked)
+    assert call("contacts", "add", "bob.pem", "--contacts", "book.db").status == 0
+    shutil.copy("good.crl", "now.crl")
+    words = ["gateway", "--listen", "127.0.0.1:0", "--outbox", "o.db", "--emulator"]
+    words += ["--signer", "alice.key", "--contacts", "book.db", "--crl", "now.crl"]
+    words += ["--without-certificate", "sign"]  # which is not for one who is revoked
+    refused = call(*words)
+    assert (refused.status, "need --trust" in refused.err) == (2, True)
+    process = start(*words, "--trust", "roots.pem", stdout=subprocess.PIPE, cwd=revoked)
+    try:
+        assert process.stdout is not None
+        port = int(process.stdout.readline().rpartition(b":")[2])
+        raw = (revoked / "m.eml").read_text()
+        with smtplib.SMTP("127.0.0.1", port, timeout=20) as client:
+            client.sendmail("alice@contoso.com", ["bob@contoso.com"], raw)
+            shutil.copy("bad.crl", "now.crl")
+            with pytest.raises(smtplib.SMTPDataError, match=r"550, .*revoked"):
+                client.sendmail("alice@contoso.com", ["bob@contoso.com"], raw.replace("<1", "<2"))
+            (revoked / "now.crl").unlink()  # it is being written anew
+            with pytest.raises(smtplib.SMTPDataError, match="451, "):
+                client.sendmail("alice@contoso.com", ["bob@contoso.com"], raw.replace("<1", "<3"))
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
