@@ -96,7 +96,7 @@ def batch(source: str, **given: Any) -> None:
             "note", f"{counted['done']} done, {counted['failed']} failed, {before} done before"
         )
     if counted["failed"]:
-        raise SystemExit(1)
+        click.get_current_context().exit(terminal.Status.NO)
 
 
 def _complain(key: str, error: Mapping[str, str | None]) -> None:

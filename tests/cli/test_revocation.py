@@ -248,7 +248,7 @@ def test_revocation_of_recipients_is_judged_below_a_root_alone(
 
 @pytest.mark.parametrize("crl", ["good", "bad"])
 def test_a_batch_refuses_them_as_well(
-    revoked: Path, program: Run, crl: str, monkeypatch: pytest.MonkeyPatch
+    revoked: Path, call: Run, crl: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(revoked)
     job = {"key": "1", "message": "m.eml", "signer": "alice.key", "recipients": ["bob.pem"]}
@@ -256,20 +256,20 @@ def test_a_batch_refuses_them_as_well(
     for verb in ("seal", "encrypt"):
         jobs = revoked / f"{verb}.jsonl"
         jobs.write_text(json.dumps(job | {"trust": ["roots.pem"], "verb": verb}))
-        done = program("batch", jobs, "-o", f"made-{verb}", "--workers", "1")
+        done = call("batch", jobs, "-o", f"made-{verb}", "--workers", "1")
         assert (done.status, "revoked" in done.err) == (crl == "bad", crl == "bad")
     jobs.write_text(json.dumps(job))
-    assert "crl, ocsp and revocation need trust" in program("batch", jobs, "-o", "made").err
+    assert "crl, ocsp and revocation need trust" in call("batch", jobs, "-o", "made").err
 
     (revoked / "sealed").mkdir()
     sealed = ("--recipient", "bob.pem", "--signer", "alice.key", "-o", "sealed/1.eml")
-    assert program("seal", "m.eml", *sealed).status == 0
+    assert call("seal", "m.eml", *sealed).status == 0
     judged = ("--trust", "roots.pem", "--crl", f"{crl}.crl", "--workers", "1")
     anew = ("--encrypt-anew", "--identity", "bob.key", "--recipient", "bob.pem")
-    assert program("batch", "sealed", *anew, *judged, "-o", "anew").status == (crl == "bad")
+    assert call("batch", "sealed", *anew, *judged, "-o", "anew").status == (crl == "bad")
     read = ("--unseal", "--identity", "bob.key")
-    assert program("batch", "sealed", *read, *judged, "-o", "read").status == 0  # Alice is not
-    assert program("batch", jobs, *judged, "-o", "made").status == 2
+    assert call("batch", "sealed", *read, *judged, "-o", "read").status == 0  # Alice is not
+    assert call("batch", jobs, *judged, "-o", "made").status == 2
 
 
 def test_a_gateway_refuses_them_by_the_crl_that_is_there_now(
