@@ -87,7 +87,7 @@ def account_for(call: Call, summary: Summary | None = None) -> Account:
     if name is not None:
         return _account_named(call, name)
     if call.item_id is not None:
-        item = store.find(call.item_id, now=call.now)
+        item = store.find(call.item_id)
         if item is not None:
             return store.account_of(item)
     if summary is not None and summary.authors:
@@ -137,10 +137,12 @@ def item_for(call: Call, account: Account) -> Item:
     item_id = call.item_id or ""
     if not re.fullmatch(r"[A-Za-z0-9_=+/-]{1,512}", item_id):
         raise Refusal(400, "ErrorInvalidIdMalformed", "Id is malformed.")
-    item = call.store.find(item_id, now=call.now)
+    item = call.store.find(item_id)
     folder = folder_for(call, account)
     if item is None or item.mailbox != account.number or folder not in (None, item.folder):
         raise not_found()
+    if item.leaves_at and call.request.method != "GET":
+        raise not_found()  # what is being sent can be seen, and no more be changed or sent
     return item
 
 

@@ -134,23 +134,26 @@ def submit(
         raw, people = broken, (summary.to, summary.cc, summary.bcc)
         summary = replace(summarise(raw), to=people[0], cc=people[1], bcc=people[2])
     public = remove_fields(raw, _BCC) if _BCC & names else raw
-    visible_at = now + sent_items_delay
+    leaves_at = now + sent_items_delay if sent_items_delay > 0 else 0.0
     content: Content | None = None
     if draft is not None:
         draft = store.replace(draft, content=store.keep(raw, summary), now=now)
-        if save:
-            store.move(draft, "sentitems", now=now, visible_at=visible_at)
-        else:
+        if not save:
             store.delete(draft)
-    elif save:
+        elif leaves_at:
+            store.send_later(draft, leaves_at)
+        else:
+            store.move(draft, "sentitems", now=now)
+    elif save:  # which is a draft at first, too ("Things to know about sending mail")
         content = store.keep(raw, summary)
         store.insert(
             account,
-            folder="sentitems",
+            folder="drafts" if leaves_at else "sentitems",
             content=content,
             now=now,
+            is_draft=leaves_at > 0,
             is_read=True,
-            visible_at=visible_at,
+            leaves_at=leaves_at,
         )
     if content is None or public is not given or not is_summary_of_raw:
         content = store.keep(public, summarise(public))

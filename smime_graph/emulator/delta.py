@@ -32,16 +32,14 @@ class _State:
     mailbox: int
     folder: str
     since: int
-    since_time: float
     until: int
-    until_time: float
     after: int
     select: str
     kind: str
     condition: str
 
 
-_TYPES_OF_A_STATE = [int, str, int, float, int, float, int, str, str, str]
+_TYPES_OF_A_STATE = [int, str, int, int, int, str, str, str]
 
 
 def list_changes(call: Call) -> Response:
@@ -57,8 +55,8 @@ def list_changes(call: Call) -> Response:
     found = call.store.changes(
         account,
         folder,
-        since=(state.since, state.since_time),
-        until=(state.until, state.until_time),
+        since=state.since,
+        until=state.until,
         after=state.after,
         limit=top + 1,
     )
@@ -72,33 +70,33 @@ def list_changes(call: Call) -> Response:
         follows = replace(state, after=found[top - 1].number)
         link = {"@odata.nextLink": _link(call, "$skiptoken", follows)}
     else:
-        follows = replace(state, since=state.until, since_time=state.until_time, after=-1)
+        follows = replace(state, since=state.until, after=-1)
         link = {"@odata.deltaLink": _link(call, "$deltatoken", follows)}
     context = f"{call.request.origin}/{call.version}/$metadata#Collection(message)"
     return json_response(200, {"@odata.context": context, **link, "value": value})
 
 
 def _begin(call: Call, account: Account, folder: str) -> _State:
-    now = call.store.sequence(), float(call.now)
+    now = call.store.sequence()
     token = call.query.get("$skiptoken") or call.query.get("$deltatoken")
     if token is None or token.lower() == "latest":  # which mail does not know (GD#9569)
         kind = call.query.get("changetype", "").lower()
         if kind and kind not in _TYPES:
             raise Refusal(400, "ErrorInvalidUrlQuery", "The value of 'changeType' is not known.")
         select, condition = (call.query.get(name, "") for name in ("$select", "$filter"))
-        return _State(account.number, folder, 0, 0.0, *now, -1, select, kind, condition)
+        return _State(account.number, folder, 0, now, -1, select, kind, condition)
     state = _read(token)
-    if (state.mailbox, state.folder) != (account.number, folder) or now[0] < max(
+    if (state.mailbox, state.folder) != (account.number, folder) or now < max(
         state.since, state.until
     ):
         raise Refusal(  # GD#2350; the client has to begin anew
             410,
             "SyncStateNotFound",
-            f"The sync state generation is not found; generation={state.since};[highest={now[0]}].",
+            f"The sync state generation is not found; generation={state.since};[highest={now}].",
         )
     if "$skiptoken" in call.query:
         return state
-    return replace(state, until=now[0], until_time=now[1])
+    return replace(state, until=now)
 
 
 def _read_condition(text: str) -> Expression | None:
@@ -162,18 +160,7 @@ def _read(token: str) -> _State:
     try:
         text = base64.urlsafe_b64decode(token.encode() + b"=" * (-len(token) % 4))
         values = json.loads(text)
-        if [type(value) for value in values] != [
-            int,
-            str,
-            int,
-            float,
-            int,
-            float,
-            int,
-            str,
-            str,
-            str,
-        ]:
+        if [type(value) for value in values] != _TYPES_OF_A_STATE:
             raise ValueError("not a state")
         if not all(-1 <= value < 2**53 for value in values if not isinstance(value, str)):
             raise ValueError("not a state")

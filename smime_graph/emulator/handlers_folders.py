@@ -111,7 +111,7 @@ def delete_folder(call: Call) -> Response:
     folders = call.store.folders
     if "deleteditems" in folders.above(account.number, folder.key):
         for key in folders.all_below(account.number, folder.key):
-            for item in call.store.list(account, now=float("inf"), folder=key):
+            for item in call.store.list(account, folder=key):
                 call.store.delete(item)
             folders.remove(key)
         return Response(204)
@@ -143,7 +143,7 @@ def _answer(
 
 
 def _shape(call: Call, account: Account, folder: Folder) -> dict[str, Any]:
-    total, unread, size = call.store.count(account, folder.key, now=call.now)
+    total, unread, size = call.store.count(account, folder.key)
     children = call.store.folders.count_below(account.number, folder.key)
     return resources.folder(
         account, folder, children=children, total=total, unread=unread, size=size

@@ -85,7 +85,6 @@ def _find(
     if simple and not listing.counted:
         return call.store.list(
             account,
-            now=call.now,
             folder=folder,
             oldest_first=oldest_first,
             limit=listing.top + 1,
@@ -115,7 +114,6 @@ def _all(
     while True:
         some = call.store.list(
             account,
-            now=call.now,
             folder=folder,
             message_id=message_id,
             oldest_first=oldest_first,

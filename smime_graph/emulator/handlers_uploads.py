@@ -71,7 +71,7 @@ def put_piece(call: Call) -> Response:
     item = call.store.item(upload.message)
     content = call.store.uploads.content(upload)
     call.store.uploads.remove(upload)
-    if not item.is_draft:  # it was sent meanwhile
+    if not item.is_draft or item.leaves_at:  # it was sent meanwhile
         raise not_draft()
     file = describe_file(upload.described, upload.described["name"], content)
     item, one = attach(call, item, file)

@@ -42,6 +42,7 @@ class Item:
     modified: float
     received: float
     sent: float
+    leaves_at: float  # of a draft that is being sent; else 0
     shown: bytes
     marks: Mapping[str, Any]  # what a client has set, by the names of Graph
     summary: Summary

@@ -77,5 +77,13 @@ _MORE = (
     "on_behalf INTEGER NOT NULL, PRIMARY KEY (mailbox, key)) WITHOUT ROWID",
 )
 
+# What is being sent is a draft until it leaves for Sent Items.
+_LEAVING = (
+    "DROP INDEX messages_late",
+    "ALTER TABLE messages RENAME COLUMN visible_at TO leaves_at",
+    "UPDATE messages SET leaves_at = 0",
+    "CREATE INDEX messages_leaving ON messages (leaves_at) WHERE leaves_at > 0",
+)
+
 # STEPS[n] brings a file of version n to n + 1
-STEPS = (_FIRST, _CONTACTS, _CHANGES, _MORE)
+STEPS = (_FIRST, _CONTACTS, _CHANGES, _MORE, _LEAVING)

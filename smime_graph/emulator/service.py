@@ -103,9 +103,7 @@ class Mailbox:
         if folder is not None:
             folder = _well_known(folder)
         with self._store.transaction(write=False):
-            items = self._store.list(
-                self._account, now=self._clock(), folder=folder, oldest_first=True
-            )
+            items = self._store.list(self._account, folder=folder, oldest_first=True)
             return tuple(self._message(item) for item in items)
 
     def put(self, raw: bytes, *, folder: str = "inbox", item_id: str | None = None) -> Message:
@@ -120,7 +118,7 @@ class Mailbox:
             raise UsageError(f"the message cannot be planted: {error}") from None
         now = self._clock()
         with self._store.transaction(write=True):
-            if item_id is not None and self._store.find(item_id, now=float("inf")):
+            if item_id is not None and self._store.find(item_id):
                 raise UsageError(f"message id {item_id}: is taken")
             item = self._store.insert(
                 self._account,
@@ -192,7 +190,8 @@ class Emulator:
     mailbox. `token`: the bearer token, or tokens, that are good, or the permissions of each
     ("Mail.Send"); None: any that is not empty.
     `request_limit`: bytes of an HTTP body. `message_limit`: bytes of a message once decoded.
-    `sent_items_delay`: seconds until a sent message can be found; Graph gives no guarantee.
+    `sent_items_delay`: seconds for which what was sent is a draft still, before it is in Sent
+    Items; Graph gives no guarantee.
     `reply_goes_to`: where a reply in MIME goes, the original's "from" or its "reply-to"; of
     the MIME form the documentation says only "the sender of the original message".
     `reply_headers`: whether To, Cc and Bcc in a reply's MIME count: "union" or "ignore".
@@ -254,7 +253,7 @@ class Emulator:
             clock=clock,
             throttle=Throttle(clock) if throttles else None,
         )
-        self._store = Store(data)
+        self._store = Store(data, clock=clock)
         self._examine = examine
         self._log: deque[LogEntry] = deque(maxlen=LOG_LIMIT)
         self._log_lock = threading.Lock()
@@ -431,7 +430,6 @@ class Emulator:
         inbox = Inbox(
             self._store,
             self.faults,
-            self._rules.clock,
             lambda authorization: is_good_token(self._rules, authorization),
             lambda: self.log,
             self._examine,

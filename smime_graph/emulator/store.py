@@ -14,8 +14,9 @@ import json
 import secrets
 import sqlite3
 import threading
+import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -37,7 +38,7 @@ _BUSY_SECONDS = 15.0
 
 _COLUMNS = (
     "number, mailbox, folder, id, immutable_id, change_key, digest, size, is_draft, is_read, "
-    "created, modified, received, sent, shown, marks, "
+    "created, modified, received, sent, leaves_at, shown, marks, "
     "(SELECT raw FROM contents WHERE digest = shown)"
 )
 
@@ -45,7 +46,10 @@ _COLUMNS = (
 class Store:
     """The mailboxes. Reading and writing both happen inside `transaction()`."""
 
-    def __init__(self, data: str | Path = ":memory:") -> None:
+    def __init__(
+        self, data: str | Path = ":memory:", *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._clock = clock
         self._lock = threading.RLock()
         self._closed = False
         make_private(data)
@@ -77,11 +81,11 @@ class Store:
             raise
 
     def _prepare(self, data: str | Path) -> None:
-        with self.transaction(write=False):
+        with self._begun(write=False):
             self._version(data)  # before anything is written to a file that is none of ours
         turn_wal_on(self._db)
         self._db.execute("PRAGMA synchronous = NORMAL")
-        with self.transaction(write=True):
+        with self._begun(write=True):
             version = self._version(data)  # another process may have made it meanwhile
             if version == _VERSION:
                 return
@@ -112,18 +116,38 @@ class Store:
     @contextmanager
     def transaction(self, *, write: bool) -> Iterator[None]:
         """All or nothing. `write` takes the write lock at once, so that reads inside it stay
-        true.
+        true. Drafts whose time to leave has come are in Sent Items by then.
         """
         with self._lock:
             if self._closed:
                 raise UsageError("the emulator is closed", hint="make a new one")
-            self._db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
-            try:
+            now = self._clock()
+            with self._begun(write=write):
+                due = self._leaving(now)
+                if due and not write:  # begin anew, since another process may have moved them
+                    self._db.execute("COMMIT")
+                    self._db.execute("BEGIN IMMEDIATE")
+                    due = self._leaving(now)
+                for number, when in due:
+                    self.move(self.item(number), "sentitems", now=when)
                 yield
-                self._db.execute("COMMIT")
-            finally:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+
+    @contextmanager
+    def _begun(self, *, write: bool) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+
+    def _leaving(self, now: float) -> Sequence[tuple[int, float]]:
+        return self._db.execute(
+            "SELECT number, leaves_at FROM messages WHERE leaves_at > 0 AND leaves_at <= ? "
+            "ORDER BY leaves_at, number",
+            (now,),
+        ).fetchall()
 
     # Mailboxes
 
@@ -202,7 +226,7 @@ class Store:
         now: float,
         is_draft: bool = False,
         is_read: bool = False,
-        visible_at: float = 0.0,
+        leaves_at: float = 0.0,
         item_id: str | None = None,
         received: float | None = None,
         marks: Mapping[str, Any] | None = None,
@@ -214,16 +238,17 @@ class Store:
         cursor = self._db.execute(
             "INSERT INTO messages (mailbox, folder, id, immutable_id, change_key, "
             "internet_message_id, digest, "
-            "size, is_draft, is_read, created, modified, received, sent, visible_at, shown, marks) "
+            "size, is_draft, is_read, created, modified, received, sent, leaves_at, shown, marks) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (account.number, folder, *identity, summary.message_id, digest, content.size)
-            + (is_draft, is_read, *times, visible_at, content.shown)
+            + (is_draft, is_read, *times, leaves_at, content.shown)
             + (json.dumps(marks) if marks else "{}",),
         )
         return Item(
             cursor.lastrowid or 0,
             *(account.number, folder, *identity, digest, content.size, is_draft, is_read),
             *times,
+            leaves_at=leaves_at,
             shown=content.shown,
             marks=marks or {},
             summary=summary,
@@ -267,21 +292,16 @@ class Store:
         """The message of a row that is known to be there."""
         return self._items("number = ?", (number,))[0]
 
-    def move(
-        self,
-        item: Item,
-        folder: str,
-        *,
-        now: float,
-        is_draft: bool = False,
-        visible_at: float = 0.0,
-    ) -> Item:
+    def send_later(self, item: Item, when: float) -> None:
+        """Let a draft go to Sent Items at that time."""
+        self._db.execute("UPDATE messages SET leaves_at = ? WHERE number = ?", (when, item.number))
+
+    def move(self, item: Item, folder: str, *, now: float, is_draft: bool = False) -> Item:
         """Move an item: the id changes, the immutable id does not (Graph, outlook-immutable-id)."""
         self._db.execute(
             "UPDATE messages SET folder = ?, id = ?, change_key = ?, is_draft = ?, modified = "
-            "?, visible_at = ? "
-            "WHERE number = ?",
-            (folder, new_id("AAMkAD"), new_change_key(), is_draft, now, visible_at, item.number),
+            "?, leaves_at = 0 WHERE number = ?",
+            (folder, new_id("AAMkAD"), new_change_key(), is_draft, now, item.number),
         )
         return self.item(item.number)
 
@@ -289,18 +309,15 @@ class Store:
         self._db.execute("DELETE FROM messages WHERE number = ?", (item.number,))
         self.release(item)
 
-    def find(self, item_id: str, *, now: float) -> Item | None:
+    def find(self, item_id: str) -> Item | None:
         """Find an item by either of its ids; the id of an item that moved is nobody's."""
-        found = self._items(
-            "(id = ? OR immutable_id = ?) AND visible_at <= ?", (item_id, item_id, now)
-        )
+        found = self._items("id = ? OR immutable_id = ?", (item_id, item_id))
         return found[0] if found else None
 
     def list(
         self,
         account: Account,
         *,
-        now: float,
         folder: str | None = None,
         message_id: str | None = None,
         oldest_first: bool = False,
@@ -308,8 +325,8 @@ class Store:
         skip: int = 0,
     ) -> Sequence[Item]:
         direction = "ASC" if oldest_first else "DESC"
-        where = ["mailbox = ?", "visible_at <= ?"]
-        values: list[object] = [account.number, now]
+        where = ["mailbox = ?"]
+        values: list[object] = [account.number]
         if folder is not None:
             where.append("folder = ?")
             values.append(folder)
@@ -322,12 +339,12 @@ class Store:
             (*values, limit, skip),
         )
 
-    def count(self, account: Account, folder: str, *, now: float) -> tuple[int, int, int]:
+    def count(self, account: Account, folder: str) -> tuple[int, int, int]:
         """How many messages a folder has, how many of them unread, and their size in bytes."""
         row = self._db.execute(
             "SELECT count(*), coalesce(sum(NOT is_read), 0), coalesce(sum(size), 0) FROM messages "
-            "WHERE mailbox = ? AND folder = ? AND visible_at <= ?",
-            (account.number, folder, now),
+            "WHERE mailbox = ? AND folder = ?",
+            (account.number, folder),
         ).fetchone()
         return row[0], row[1], row[2]
 
@@ -342,27 +359,17 @@ class Store:
         account: Account,
         folder: str,
         *,
-        since: tuple[int, float],
-        until: tuple[int, float],
+        since: int,
+        until: int,
         after: int,
         limit: int,
     ) -> Sequence[Change]:
-        """What changed in a folder between two moments, in order, and past the change `after`.
-
-        A moment is the number of a change and a time: what was put there beforehand and could
-        first be seen in between (a copy in Sent Items that is late) has changed as well.
-        """
-        place = account.number, folder
-        columns = "c.last AS place, c.id, c.immutable_id, c.first > ?, c.gone"
+        """What changed in a folder between two changes, in order, and past the change `after`."""
         rows = self._db.execute(
-            f"SELECT {columns} FROM changes AS c LEFT JOIN messages AS m ON m.id = c.id "  # noqa: S608 - constants
-            "WHERE c.mailbox = ? AND c.folder = ? AND c.last > ? AND c.last <= ? "
-            "AND CASE WHEN c.gone THEN c.first <= ? ELSE m.visible_at <= ? END "
-            f"UNION ALL SELECT {columns} FROM messages AS m JOIN changes AS c ON c.id = m.id "
-            "WHERE m.mailbox = ? AND m.folder = ? AND m.visible_at > 0 AND m.visible_at > ? "
-            "AND m.visible_at <= ? AND c.last > ? AND c.last <= ? ORDER BY place LIMIT ?",
-            (since[0], *place, max(after, since[0]), until[0], since[0], until[1])
-            + (since[0], *place, since[1], until[1], after, since[0], limit),
+            "SELECT last, id, immutable_id, first > ?, gone FROM changes "
+            "WHERE mailbox = ? AND folder = ? AND last > ? AND last <= ? "
+            "AND (first <= ? OR NOT gone) ORDER BY last LIMIT ?",
+            (since, account.number, folder, max(after, since), until, since, limit),
         ).fetchall()
         return tuple(
             Change(number, own_id, immutable_id, bool(is_new), None if gone else self._item(own_id))
@@ -394,9 +401,9 @@ class Store:
             columns: tuple[Any, ...] = (
                 *row[:8],
                 *flags,
-                *row[10:15],
-                json.loads(row[15]),
-                load(row[16]),
+                *row[10:16],
+                json.loads(row[16]),
+                load(row[17]),
             )
             items.append(Item(*columns))
         return tuple(items)

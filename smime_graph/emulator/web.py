@@ -98,7 +98,6 @@ class Inbox:
 
     store: Store
     faults: Faults
-    clock: Callable[[], float]
     is_good: Callable[[str], bool]
     requests: Callable[[], Sequence[Any]]
     examine: Examine | None = None
@@ -159,7 +158,7 @@ class Inbox:
         return account
 
     def _item(self, item_id: str) -> Item:
-        item = self.store.find(item_id, now=self.clock())
+        item = self.store.find(item_id)
         if item is None:
             raise _NotThere
         return item
@@ -169,7 +168,7 @@ class Inbox:
         left = [(one, 0) for one in self._below(account, ROOT)]
         while left and len(folders) < _FOLDERS:
             folder, depth = left.pop()
-            total, unread, _ = self.store.count(account, folder.key, now=self.clock())
+            total, unread, _ = self.store.count(account, folder.key)
             shown = {"name": folder.key, "title": folder.name, "depth": depth}
             folders.append(shown | {"total": total, "unread": unread})
             left += [(one, depth + 1) for one in self._below(account, folder.key)]
@@ -184,13 +183,12 @@ class Inbox:
             raise _NotThere
         name = folder.key
         start = int(skip) if skip.isascii() and skip.isdigit() and len(skip) < 10 else 0
-        now = self.clock()
-        items = self.store.list(account, now=now, folder=name, limit=_PAGE + 1, skip=start)
+        items = self.store.list(account, folder=name, limit=_PAGE + 1, skip=start)
         return {
             "address": account.address,
             "name": name,
             "title": folder.name,
-            "total": self.store.count(account, name, now=now)[0],
+            "total": self.store.count(account, name)[0],
             "skip": start,
             "more": len(items) > _PAGE,
             "messages": [_row(item, self.store.head(item)) for item in items[:_PAGE]],

@@ -374,22 +374,41 @@ def test_an_immutable_id_leads_to_the_sent_copy(
     assert "Preference-Applied" not in plain.headers
 
 
-def test_sent_items_can_be_late(
+def test_what_is_late_is_a_draft_until_it_is_in_sent_items(
     make: Make, connect: Connect, post: Post, mail: Mail, clock: Clock
 ) -> None:
-    emulator = make(sent_items_delay=30.0)
+    """ "Things to know about sending mail": it moves from Drafts to Sent Items once it is sent."""
+    emulator = make(me="alice@contoso.com", mailboxes=["bob@contoso.com"], sent_items_delay=30.0)
     client = connect(emulator)
-    draft = post(client, "/me/messages", mail(), **IMMUTABLE).json()["id"]
-    client.post(f"/me/messages/{draft}/send", headers=IMMUTABLE)
+    made = post(client, "/me/messages", mail(), **IMMUTABLE).json()["id"]
+    draft = f"/me/messages/{made}"
+    old = client.get(draft).json()["id"]
+    assert client.post(f"{draft}/send", headers=IMMUTABLE).status_code == 202
     post(client, "/me/sendMail", mail(message_id="<2@contoso.com>"))
+
+    def found(folder: str) -> set[str]:
+        listed = client.get(f"/me/mailFolders/{folder}/messages").json()["value"]
+        return {one["internetMessageId"] for one in listed}
+
+    both = {"<1@contoso.com>", "<2@contoso.com>"}
     assert len(emulator.mailbox("bob@contoso.com").messages()) == 2
-    found = client.get("/me/mailFolders/sentitems/messages").json()["value"]
-    assert found == []
-    assert client.get(f"/me/messages/{draft}", headers=IMMUTABLE).status_code == 404
-    clock.now += 30
-    assert client.get(f"/me/messages/{draft}", headers=IMMUTABLE).status_code == 200
-    found = client.get("/me/mailFolders/sentitems/messages").json()["value"]
-    assert {m["internetMessageId"] for m in found} == {"<1@contoso.com>", "<2@contoso.com>"}
+    assert (found("drafts"), found("sentitems")) == (both, set())
+    clock.now += 29
+    assert client.get(draft).json()["isDraft"] is True
+    for method, path, given in (
+        ("POST", f"{draft}/send", {}),
+        ("PATCH", draft, {"subject": "other"}),
+        ("POST", f"{draft}/move", {"destinationId": "archive"}),
+        ("DELETE", draft, {}),
+    ):  # it is out of the client's hands, and sent no second time
+        answer = client.request(method, path, json=given)
+        assert code_of(answer) == (404, "ErrorItemNotFound"), method
+    clock.now += 1
+    sent = client.get(draft, headers=IMMUTABLE).json()
+    assert (sent["isDraft"], sent["subject"], sent["id"]) == (False, "greetings", made)
+    assert client.get(f"/me/messages/{old}").status_code == 404
+    assert (found("drafts"), found("sentitems")) == (set(), both)
+    assert len(emulator.mailbox("bob@contoso.com").messages()) == 2
 
 
 def test_a_draft_without_recipients_is_checked_when_it_is_sent(

@@ -40,4 +40,4 @@ def test_a_send_takes_one_transaction_of_few_statements(emulator: Emulator) -> N
     kinds = [one.split()[0] for one, _ in groupby(seen)]  # each of a trigger's names the whole
     assert (kinds[0], kinds[-1]) == ("BEGIN", "COMMIT")
     assert kinds.count("COMMIT") == 1
-    assert len(kinds) <= 8
+    assert len(kinds) <= 9
