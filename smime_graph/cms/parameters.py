@@ -148,7 +148,6 @@ def read_hash_and_mask(hashed: Node, mask: Node, where: str) -> tuple[Digest, Di
 # --- key transport and key wrap -----------------------------------------------------------
 
 
-@lru_cache(maxsize=32)
 @lru_cache(maxsize=64)
 def write_transport(transport: KeyTransport, oaep: OaepParameters | None) -> bytes:
     """RFC 3560 3: what is at its default is left out."""

@@ -42,8 +42,34 @@ def wrap(
 ) -> tuple[bytes, int]:
     """The RecipientInfo: OAEP if it was announced, else PKCS #1 v1.5."""
     certificate = recipient.certificate
+    transport, oaep, before = _before_key(
+        certificate, announced=Capabilities.of(recipient), policy=policy, rid=rid
+    )
+    try:
+        encrypted = transport.wrap(certificate.public_key, cek, oaep)
+    except ValueError:
+        raise UsageError(
+            f"{certificate.description}: its RSA key cannot carry a key with {transport.name}",
+            hint="the key is too short; ask the recipient for a certificate with RSA-2048 or more",
+        ) from None
+    return ber.sequence(before, ber.octet_string(encrypted)), _version(rid)
+
+
+def _version(rid: RecipientIdentifierForm) -> int:
+    """That of the RecipientInfo, and what that asks for."""
+    return 2 if rid == "ski" else 0
+
+
+@remembered
+def _before_key(
+    certificate: Certificate,
+    *,
+    announced: Capabilities | None,
+    policy: Policy,
+    rid: RecipientIdentifierForm,
+) -> tuple[KeyTransport, OaepParameters | None, bytes]:
+    """What is the same in every RecipientInfo of a certificate: all but the encrypted key."""
     usable = [algorithms.by_name(KeyTransport, name) for name in policy.key_transports]
-    announced = Capabilities.of(recipient)
     oaep = announced.oaep() if announced is not None else None
     wanted = "null" if oaep is None else "oaep"
     if not usable:
@@ -56,37 +82,12 @@ def wrap(
     transport = next((row for row in usable if row.parameters == wanted), usable[0])
     if oaep is None and transport.parameters == "oaep":
         oaep = OaepParameters(algorithms.SHA256, algorithms.SHA256)
-    try:
-        encrypted = transport.wrap(certificate.public_key, cek, oaep)
-    except ValueError:
-        raise UsageError(
-            f"{certificate.description}: its RSA key cannot carry a key with {transport.name}",
-            hint="the key is too short; ask the recipient for a certificate with RSA-2048 or more",
-        ) from None
-    before = _before_key(certificate, rid=rid, transport=transport, oaep=oaep)
-    version = _version(rid)
-    return ber.sequence(before, ber.octet_string(encrypted)), version
-
-
-def _version(rid: RecipientIdentifierForm) -> int:
-    """That of the RecipientInfo, and what that asks for."""
-    return 2 if rid == "ski" else 0
-
-
-@remembered
-def _before_key(
-    certificate: Certificate,
-    *,
-    rid: RecipientIdentifierForm,
-    transport: KeyTransport,
-    oaep: OaepParameters | None,
-) -> bytes:
-    """What is the same in every RecipientInfo of a certificate: all but the encrypted key."""
-    return (
+    before = (
         ber.integer(_version(rid))
         + write_identifier(certificate, rid)
         + parameters.write_transport(transport, oaep)
     )
+    return transport, oaep, before
 
 
 def read(node: Node) -> list[RecipientInfo]:

@@ -22,7 +22,7 @@ from ...policy import Policy
 from ...x509 import names
 from ...x509.certificate import Certificate
 from ..capabilities import Capabilities
-from ..keys import DecryptionKey, Recipient
+from ..keys import DecryptionKey, Recipient, with_certificate
 from ..signed_data import read_issuer_and_serial
 from . import key_agreement as kari
 from . import key_encapsulation as kemri
@@ -94,9 +94,8 @@ def choose_cipher(recipients: Sequence[AnyRecipient], policy: Policy) -> Content
             policy=policy.name,
             hint=Hint("choose a policy that sends, for example exchange", "policy"),
         )
-    for recipient in recipients:
-        certificate, announced = certificate_of(recipient), _announced(recipient)
-        if certificate is None or announced is None:
+    for recipient in with_certificate(recipients):
+        if (announced := Capabilities.of(recipient)) is None:
             continue
         agrees = kari.takes(recipient)
         remaining = [
@@ -106,7 +105,7 @@ def choose_cipher(recipients: Sequence[AnyRecipient], policy: Policy) -> Content
         ]
         if not remaining:
             raise PolicyRefusal(
-                f"no content cipher is common: {certificate.description} cannot read "
+                f"no content cipher is common: {recipient.certificate.description} cannot read "
                 f"{', '.join(cipher.name for cipher in left)}",
                 rule="encrypt.no-common-cipher",
                 policy=policy.name,
@@ -124,14 +123,16 @@ def _announced(recipient: Any) -> Capabilities | None:
 
 def choose_derivation(recipients: Sequence[AnyRecipient], policy: Policy) -> CekDerivation | None:
     """The derivation of RFC 9709, if everybody announced it and the policy does not refuse it."""
-    row = algorithms.rows(CekDerivation)[0]
-    if not policy.accepts(row):
+    if not policy.accepts(_DERIVATION):
         return None
     for recipient in recipients:
         announced = _announced(recipient)
-        if announced is None or row.oid not in announced.oids:
+        if announced is None or _DERIVATION.oid not in announced.oids:
             return None
-    return row
+    return _DERIVATION
+
+
+_DERIVATION = algorithms.rows(CekDerivation)[0]
 
 
 # --- which kind ---------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from ... import algorithms
@@ -138,7 +139,14 @@ def kind_of_key(recipient: Any) -> KeyKind | None:
 
 def goes_with(rows: type[KeyTransport | KeyAgreement | Kem], recipient: Any) -> bool:
     """Whether the recipient's key is of a kind for one of these rows."""
-    kind = kind_of_key(recipient)
+    certificate = certificate_of(recipient)
+    found: Any = rows
+    return certificate is not None and _are_for(found, certificate.key_algorithm)
+
+
+@lru_cache(maxsize=64)
+def _are_for(rows: Any, key_algorithm: str) -> bool:
+    kind = algorithms.find(KeyKind, key_algorithm)
     return kind is not None and any(kind.name in row.keys for row in algorithms.rows(rows))
 
 
