@@ -94,14 +94,14 @@ class Digest(Identified):
     forgeable: bool = False
 
     def compute(self, data: Octets) -> bytes:
-        name = self.engine or self.name
+        start = getattr(hashlib, self.engine or self.name)  # `new` looks each name up anew
         if isinstance(data, bytes) and len(data) <= CHUNK:
-            state = hashlib.new(name, data, usedforsecurity=False)
+            state = start(data, usedforsecurity=False)
         else:
-            state = hashlib.new(name, usedforsecurity=False)
+            state = start(usedforsecurity=False)
             for chunk in chunks(data):
                 state.update(chunk)
-        return state.digest(self.size) if self.extendable else state.digest()  # type: ignore[call-arg]
+        return bytes(state.digest(self.size) if self.extendable else state.digest())
 
 
 @dataclass(frozen=True, slots=True)
