@@ -217,7 +217,7 @@ def _protocol(kind: type) -> _Check:
     def convert(check: _Check, value: Any) -> Any:
         # of the class first: a property of a token is not to be computed for this
         of: Any = type(value)
-        if not all(hasattr(value, name) for name in missing(of)):
+        if (others := missing(of)) and not all(hasattr(value, name) for name in others):
             raise _Wrong(value, check)
         return value
 
@@ -247,7 +247,9 @@ def _list_of(origin: type, arguments: tuple[Any, ...]) -> _Check:
                 raise _Wrong(value, check)
             if not isinstance(value, origin) and not (origin is tuple and is_list):
                 raise _Wrong(value, check)
-        if element is None or not isinstance(value, collections.abc.Collection):
+            if not isinstance(value, collections.abc.Collection):
+                return value
+        if element is None:
             return value
         held = [element.convert(one) for one in value]
         if makes is not None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
+from struct import Struct
 from typing import TypeVar, overload
 
 from ..budget import ELEMENT, Budget
@@ -58,10 +59,12 @@ def header(tag: int, length: int) -> bytes:
     if length < 0x80:
         return bytes((tag, length))
     if length <= 0xFFFF:
-        long = (tag, 0x81, length) if length <= 0xFF else (tag, 0x82, length >> 8, length & 0xFF)
-        return bytes(long)
+        return _LONG(tag, 0x82, length) if length > 0xFF else bytes((tag, 0x81, length))
     octets = length.to_bytes((length.bit_length() + 7) // 8, "big")
     return bytes((tag, 0x80 | len(octets))) + octets
+
+
+_LONG = Struct(">BBH").pack
 
 
 def tlv(tag: int, *contents: bytes) -> bytes:

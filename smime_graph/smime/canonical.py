@@ -412,6 +412,8 @@ def encode_base64(data: Octets) -> bytes | Rope:
         rope = data
         size = 4 * -(-len(rope) // 3) + 2 * -(-len(rope) // _IN_A_LINE)
         return Rope(size, lambda: map(encode_base64, _for_whole_lines(rope)))
+    if len(data) <= _PIECE:
+        return _in_lines(pybase64.b64encode(data))
     view = memoryview(data)
     pieces = [view[start : start + _PIECE] for start in range(0, len(view), _PIECE)]
     return b"".join([_in_lines(pybase64.b64encode(piece)) for piece in pieces])

@@ -73,10 +73,12 @@ def has_bare_cr(data: Octets) -> bool:
 
 
 def has_long_line(body: bytes) -> bool:
-    start, last = 0, len(body) - MAX_LINE
+    start, last, rfind = 0, len(body) - MAX_LINE, body.rfind
     while start < last:
-        end = body.rfind(b"\n", start, start + MAX_LINE + 2)
-        if end < 0:
+        start = rfind(b"\n", start, start + _WITH_ITS_END) + 1
+        if not start:
             return True
-        start = end + 1
     return False
+
+
+_WITH_ITS_END = MAX_LINE + 2

@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 from datetime import datetime
 from email.message import Message
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, cast
 
@@ -153,7 +154,7 @@ def signed_entity(
     )
     if not detached:
         return pkcs7_mime(SIGNED, der)
-    micalg = ",".join(dict.fromkeys(digest.micalg for digest in digests))
+    micalg = ",".join(dict.fromkeys([digest.micalg for digest in digests]))
     # of 128 random bits, made after the entity: nothing in it has them
     boundary = f"----{os.urandom(16).hex()}"
     quoted = f'"{micalg}"' if "," in micalg else micalg
@@ -173,10 +174,15 @@ def signed_entity(
 
 def pkcs7_mime(smime_type: str, der: B) -> B:
     """An application/pkcs7-mime entity (RFC 8551 3.2)."""
+    return cast("B", joined([_header_of(smime_type), encode_base64(der)]))
+
+
+@lru_cache(maxsize=8)
+def _header_of(smime_type: str) -> bytes:
     name = _FILENAMES.get(smime_type, "smime.p7m")
     header = (
         f'Content-Type: application/pkcs7-mime; smime-type={smime_type}; name="{name}"\r\n'
         "Content-Transfer-Encoding: base64\r\n"
         f'Content-Disposition: attachment; filename="{name}"\r\n\r\n'
     )
-    return cast("B", joined([header.encode(), encode_base64(der)]))
+    return header.encode()
