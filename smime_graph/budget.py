@@ -9,6 +9,7 @@ certificates, recipients) stand where those things are read.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Literal
 
 from .errors import LimitReached
@@ -61,7 +62,7 @@ class Budget:
         self.limit = int(_BASE + size * _FOR_EACH_OCTET)
         # in thousandths, so that sums are exact in whatever order they are made
         self._left = self.limit * 1000
-        self._spent: dict[Work, int] = {}
+        self._spent: defaultdict[Work, int] = defaultdict(int)
 
     @property
     def left(self) -> float:
@@ -74,7 +75,7 @@ class Budget:
     def spend(self, work: Work, units: float) -> None:
         """Count work that is about to be done. Raises LimitReached where it may not be."""
         thousandths = round(units * 1000)
-        self._spent[work] = self._spent.get(work, 0) + thousandths
+        self._spent[work] += thousandths
         self._left -= thousandths
         if self._left < 0:
             raise LimitReached(

@@ -12,7 +12,6 @@ depth and count. Every fault is a `MalformedMessage` that names the structure an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from struct import Struct
@@ -386,8 +385,10 @@ class Node:
         """The OBJECT IDENTIFIER that one of its elements is."""
         tag, _, body, stop, _ = span
         if tag == OBJECT_IDENTIFIER:
-            with suppress(ValueError):
+            try:
                 return _decode_oid(self._source.buffer[body:stop])
+            except ValueError:
+                pass
         return self.at(span).as_oid(name)  # which says what is wrong with it
 
     def children(self) -> list[Node]:

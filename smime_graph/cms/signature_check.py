@@ -62,6 +62,7 @@ class _Claim:
     """
 
     signer: SignerInfo
+    where: str
     content: Octets
     content_type: str | None  # None: the content is another's signature
     hashed: dict[str, bytes]
@@ -77,7 +78,7 @@ class _Claim:
     unread: list[Finding] = field(default_factory=list)
 
     def note(self, code: str, text: str) -> None:
-        self.findings.append(finding(code, self.signer.where, text))
+        self.findings.append(finding(code, self.where, text))
 
     def worth(
         self,
@@ -118,6 +119,7 @@ def check(
     sent = () if signed is None else signed.certificates
     claim = _Claim(
         signer,
+        signer.where,
         content,
         None if signed is None else signed.content_type,
         {} if hashed is None else hashed,
@@ -136,10 +138,10 @@ def check(
             return claim.worth(None)
         valid, certificate = _verify(claim, candidates)
     except LimitReached as error:
-        found = finding("smime.limit", signer.where, f"not checked: {error}")
+        found = finding("smime.limit", claim.where, f"not checked: {error}")
         return Check(None, None, None, None, None, None, (found,))
     except MalformedMessage as error:
-        return Check(None, None, None, None, None, None, (_unchecked(signer.where, error),))
+        return Check(None, None, None, None, None, None, (_unchecked(claim.where, error),))
     if valid and claim.unread:
         valid = None  # what the signer says of the certificate or the algorithms is not known
     claim.findings += [*claim.unread, *bindings[certificate]]
@@ -161,7 +163,7 @@ def _unchecked(where: str, error: SmimeGraphError, what: str = "") -> Finding:
 
 def _read_algorithms(claim: _Claim, policy: Policy) -> bool:
     """Whether there is a digest and a scheme to check with, and what the policy says to them."""
-    signer, where = claim.signer, claim.signer.where
+    signer, where = claim.signer, claim.where
     if signer.version not in (1, 3):
         claim.note("cms.signer.unknown-version", f"SignerInfo version {signer.version}")
     try:
@@ -183,7 +185,7 @@ def _read_algorithms(claim: _Claim, policy: Policy) -> bool:
 
 def _check_content(claim: _Claim) -> None:
     """Whether the content is what was signed, and over which octets the signature then is."""
-    signer, where, digest = claim.signer, claim.signer.where, claim.digest
+    signer, where, digest = claim.signer, claim.where, claim.digest
     attrs, scheme = signer.signed_attributes, claim.scheme
     assert digest is not None  # noqa: S101 - _read_algorithms found it
     assert scheme is not None  # noqa: S101 - and this
@@ -267,7 +269,7 @@ def _verify(claim: _Claim, candidates: Sequence[Certificate]) -> tuple[bool | No
         except LimitReached:
             raise
         except (MalformedMessage, UnsupportedAlgorithm) as error:
-            unchecked[candidate] = _unchecked(claim.signer.where, error)
+            unchecked[candidate] = _unchecked(claim.where, error)
     if unchecked:
         claim.findings += list(unchecked.values())[:_MAX_REASONS]
         return None, next(iter(unchecked))
@@ -291,23 +293,23 @@ def _bindings(claim: _Claim, known: dict[Certificate, None]) -> dict[Certificate
     try:
         for one in named:
             budget.spend("certificates", _NAMED_BY_DIGEST + DIGESTED_OCTET * len(one.der))
-            found[one] = attributes.check_signing_certificate(attrs, one, signer.where)
+            found[one] = attributes.check_signing_certificate(attrs, one, claim.where)
         if all(found.values()):
             for one in known:
                 budget.spend("certificates", _NAMED_BY_DIGEST + DIGESTED_OCTET * len(one.der))
-                if not attributes.check_signing_certificate(attrs, one, signer.where):
+                if not attributes.check_signing_certificate(attrs, one, claim.where):
                     return {one: [], **found}
     except LimitReached:
         raise
     except (MalformedMessage, UnsupportedAlgorithm) as error:
-        claim.unread.append(_unchecked(signer.where, error, "signingCertificate: "))
+        claim.unread.append(_unchecked(claim.where, error, "signingCertificate: "))
         return {one: [] for one in named}
     return found
 
 
 def _check_attributes(claim: _Claim, attrs: Attributes, digest: Digest) -> bool:
     """Whether messageDigest is that of the content."""
-    claim.findings += attributes.check_repetitions(attrs, claim.signer.where)
+    claim.findings += attributes.check_repetitions(attrs, claim.where)
     if oids.MESSAGE_DIGEST not in attrs:
         claim.note("cms.attributes.missing", "no messageDigest is signed")
     if oids.COUNTERSIGNATURE in attrs:

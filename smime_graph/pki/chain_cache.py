@@ -60,7 +60,7 @@ class GoodChain:
         return self.not_before <= at <= self.not_after
 
 
-Key = tuple[bytes, bool, Certificate]
+Key = tuple[bytes, bool, bytes]
 
 _good: OrderedDict[Key, GoodChain] = OrderedDict()
 _lock = Lock()
@@ -80,7 +80,7 @@ def surroundings(trust: TrustStore, sent: Iterable[Certificate]) -> bytes:
 
 def key_of(certificate: Certificate, *, around: bytes, accept_weak: bool) -> Key:
     """One for all that the answer depends on but the time; `around` is by `surroundings`."""
-    return around, accept_weak, certificate
+    return around, accept_weak, certificate.der
 
 
 def _digest(store: bytes, sent: tuple[Certificate, ...]) -> bytes:

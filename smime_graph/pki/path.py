@@ -82,10 +82,10 @@ class SignatureChecks:
     def __init__(self, limit: int = MAX_SIGNATURE_CHECKS, budget: Budget | None = None) -> None:
         self.budget = budget or Budget()
         self._left = limit
-        self._addresses: dict[Certificate, tuple[str, ...]] = {}
+        self._addresses: dict[bytes, tuple[str, ...]] = {}  # by certificate
         self._answers: dict[tuple[bytes, bytes], str | None] = {}
         self._pools: dict[tuple[int, int], _Pool] = {}
-        self.reports: dict[tuple[_Pool, Certificate, datetime, bool], PathReport] = {}
+        self.reports: dict[tuple[_Pool, bytes, datetime, bool], PathReport] = {}
 
     def fault(self, certificate: Certificate, issuer: Certificate) -> str | None:
         """None if `issuer`'s key made the signature of `certificate`, otherwise why not.
@@ -125,10 +125,10 @@ class SignatureChecks:
 
     def addresses(self, certificate: Certificate) -> tuple[str, ...]:
         """Those that the certificate binds; LimitReached where they are too many to be read."""
-        if certificate not in self._addresses:
+        if (known := self._addresses.get(certificate.der)) is None:
             self.budget.spend("mail addresses", ADDRESS * count_of_names(certificate))
-            self._addresses[certificate] = addresses(certificate)
-        return self._addresses[certificate]
+            known = self._addresses[certificate.der] = addresses(certificate)
+        return known
 
     def pool(self, trust: TrustStore, certificates: Iterable[Certificate]) -> _Pool:
         """Where issuers are looked for; that of the same two objects is made once."""
@@ -160,13 +160,14 @@ def build_path(
     checks = checks or SignatureChecks()
     pool = checks.pool(trust, certificates)
     # one certificate is judged once for each time, whoever asks
-    if (known := checks.reports.get((pool, certificate, at, accept_weak))) is not None:
+    place = pool, certificate.der, at, accept_weak
+    if (known := checks.reports.get(place)) is not None:
         return known
     key = chain_cache.key_of(certificate, around=pool.digest, accept_weak=accept_weak)
     good = chain_cache.recall(key, at)
     if good is not None and checks.repeat(good, pool):
         known = PathReport(good.findings, good.chain)
-        checks.reports[pool, certificate, at, accept_weak] = known
+        checks.reports[place] = known
         return known
     search = _Search(certificate, pool, checks)
     before, charged = checks.budget.spent, pool.charged
@@ -207,7 +208,7 @@ def build_path(
         text = f"no good path found, and to look further is too much: {limit}"
         found = finding("pki.path.limit", certificate.description, text)
         best = PathReport((*best.findings, found), best.chain)
-    checks.reports[pool, certificate, at, accept_weak] = best
+    checks.reports[place] = best
     return best
 
 

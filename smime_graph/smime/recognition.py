@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .. import oids
-from ..algorithms import Digest, SignatureScheme, by_oid
+from .. import algorithms, oids
+from ..algorithms import Digest, SignatureScheme
 from ..asn1 import pem
 from ..asn1.ber import Node
 from ..asn1.content_info import read_content_info
@@ -186,16 +186,13 @@ def _describe_signed(signed: SignedData, cms: Cms, path: str) -> Layer:
 
 
 def _describe_signer(signer: SignerInfo) -> LayerSigner:
-    def name(kind: type[Digest] | type[SignatureScheme], oid: str) -> str:
-        try:
-            return by_oid(kind, oid, where=signer.where).name
-        except UnsupportedAlgorithm:
-            return oid
-
+    scheme, digest = signer.signature_algorithm.oid, signer.digest_algorithm.oid
+    row = algorithms.find(SignatureScheme, scheme)
+    hashed = algorithms.find(Digest, digest)
     return LayerSigner(
         signer.identifier,
-        name(SignatureScheme, signer.signature_algorithm.oid),
-        name(Digest, signer.digest_algorithm.oid),
+        scheme if row is None else row.name,
+        digest if hashed is None else hashed.name,
     )
 
 
