@@ -10,7 +10,7 @@ from ..asn1 import pem
 from ..asn1.ber import Node
 from ..asn1.content_info import read_content_info
 from ..budget import HEADER_LINE, Budget
-from ..buffers import Data, chunks, find, held
+from ..buffers import Data, find, held
 from ..cms import encrypted_data, enveloped_data, signed_data
 from ..cms.encrypted_data import EncryptedData
 from ..cms.enveloped_data import EnvelopedData, cipher_name
@@ -135,9 +135,6 @@ def _recognise_clear(entity: Entity[Data], path: str) -> Cms | None:
     named = signature.content_type.value
     if named not in PKCS7_SIGNATURE and not signature.filename.lower().endswith(".p7s"):
         return None
-    if any(bytes(chunk).strip() for chunk in chunks(pieces.epilogue)):
-        text = "the text behind the last delimiter is left out: nobody signed it"
-        found.append(finding("smime.text-behind", f"layer {path}", text))
     if protocol not in PKCS7_SIGNATURE:
         text = f"protocol is {protocol[:60]!r}, the signature is {named}"
         found.append(finding("smime.protocol", f"layer {path}", text))
