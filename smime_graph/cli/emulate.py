@@ -73,6 +73,12 @@ if TYPE_CHECKING:
     " x-emulator-fault: NAME.",
 )
 @option(
+    "--throttles",
+    is_flag=True,
+    help="Refuse (429) more than four requests at once, 10,000 in ten minutes or 150 MB in five, of"
+    " one token to one mailbox.",
+)
+@option(
     "--tls",
     is_flag=True,
     help="Serve https, with a certificate made for it by an authority that is made with it.",
@@ -102,6 +108,7 @@ def emulate(
     token: str | None,
     write_token: str | None,
     faults: tuple[str, ...],
+    throttles: bool,
     tls: bool,
     write_ca: str | None,
     public_url: str | None,
@@ -132,6 +139,7 @@ def emulate(
                 open_mailboxes=not mailbox,
                 me=me,
                 token=token,
+                throttles=throttles,
                 examine=_examiner(Reading.of(given)),
             )
         )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from email.utils import formatdate
-from typing import Protocol
+from typing import Any, Protocol
 
 from .headers import Person, add_fields, field_names, header_fields, remove_fields
 from .mime import Summary, summarise
@@ -97,13 +97,14 @@ def submit(
     sent_items_delay: float,
     save: bool = True,
     draft: Item | None = None,
+    marks: Mapping[str, Any] | None = None,
     is_summary_of_raw: bool = False,
 ) -> None:
     """Send: all checks first, then every copy. Runs inside the caller's transaction.
 
     `summary`'s to, cc and bcc are the recipients, whatever the header of `raw` says;
     `is_summary_of_raw`: it is just what `summarise(raw)` gives. `draft` is the item that becomes
-    the copy in Sent Items. Raises `Refusal`.
+    the copy in Sent Items; a new copy is given `marks`. Raises `Refusal`.
     """
     on_behalf = _check_author(store, account, summary)
     recipients = [
@@ -154,6 +155,7 @@ def submit(
             is_draft=leaves_at > 0,
             is_read=True,
             leaves_at=leaves_at,
+            marks=marks,
         )
     if content is None or public is not given or not is_summary_of_raw:
         content = store.keep(public, summarise(public))

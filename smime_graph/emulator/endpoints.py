@@ -100,7 +100,10 @@ ENDPOINTS = (
     Endpoint("POST", "mailFolders/{folder}/move", folders.move_folder, _WRITE),
     Endpoint("GET", "mailFolders/{folder}/messages/delta", list_changes, _READ),
     Endpoint("GET", "contacts", contacts.list_contacts, "Contacts.Read"),
+    Endpoint("POST", "contacts", contacts.create_contact, "Contacts.ReadWrite"),
     Endpoint("GET", "contacts/{contact}", contacts.get_contact, "Contacts.Read"),
+    Endpoint("PATCH", "contacts/{contact}", contacts.patch_contact, "Contacts.ReadWrite"),
+    Endpoint("DELETE", "contacts/{contact}", contacts.delete_contact, "Contacts.ReadWrite"),
 )
 
 
@@ -122,9 +125,6 @@ def _absent(call: Call) -> Response:
 # What Graph has of paths that are there; any other method of them it refuses as well.
 _ABSENT = (
     Endpoint("PATCH", "", _absent, "User.Read"),
-    Endpoint("POST", "contacts", _absent, "Contacts.Read"),
-    Endpoint("PATCH", "contacts/{contact}", _absent, "Contacts.Read"),
-    Endpoint("DELETE", "contacts/{contact}", _absent, "Contacts.Read"),
     Endpoint("PATCH", _ATTACHMENT, _absent, _WRITE, in_folders=True),
 )
 

@@ -9,7 +9,7 @@ from ..loopback.exchange import Response
 from . import attachments
 from .context import Call, account_for, context_of, folder_for, item_for, shown
 from .exchange import json_response
-from .extended import properties_of
+from .extended import MULTI, SINGLE, properties_of, property_id
 from .headers import header_fields
 from .odata import Binary, Expression, Matcher, Path, Value
 from .query import (
@@ -28,7 +28,6 @@ from .records import Account, Item
 from .refusal import Refusal
 from .search import parse_search
 
-_SINGLE, _MULTI = "singleValueExtendedProperties", "multiValueExtendedProperties"
 _HEADERS = "internetMessageHeaders"
 _CHUNK = 200  # messages that are looked at before the next ones are read
 _EXPAND_LIMIT = 16 * 1024 * 1024  # octets of messages whose parts are shown on one page
@@ -128,12 +127,15 @@ def _all(
 
 def _row(call: Call, account: Account, item: Item, listing: Listing) -> dict[str, Any]:
     row = shown(call, account, item)
-    if listing.names(_SINGLE):
-        row[_SINGLE] = _properties(call, item)
+    for kind in (SINGLE, MULTI):
+        if listing.names(kind):
+            row[kind] = _properties(call, item, kind)
     return row
 
 
-def _properties(call: Call, item: Item) -> list[dict[str, str]]:
+def _properties(call: Call, item: Item, kind: str) -> list[dict[str, Any]]:
+    if kind == MULTI:
+        return [one | {"id": property_id(one["id"])} for one in item.marks.get(MULTI, ())]
     found = properties_of(item, call.store.raw(item))
     return [{"id": name, "value": value} for name, value in found.items()]
 
@@ -171,10 +173,8 @@ def _shown(
                 for one in attachments.attachments_of(item, raw)
             ]
             continue
-        kind, found = _MULTI, list[dict[str, str]]()
-        if name == _SINGLE.lower():
-            kind, found = _SINGLE, _properties(call, item)
-        if kept := expanded_properties(kind, options, found):
+        kind = SINGLE if name == SINGLE.lower() else MULTI
+        if kept := expanded_properties(kind, options, _properties(call, item, kind)):
             answer[kind] = kept
     return answer
 

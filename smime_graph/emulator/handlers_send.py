@@ -33,7 +33,7 @@ def send_mail(call: Call) -> Response:
     if call.folder is not None:
         raise no_resource("sendMail")
     account = None if call.principal is None else account_for(call)
-    save = True
+    save, marks = True, dict[str, Any]()
     if body_kind(call) == "mime":
         raw, summary = read_mime(call, call.request.body, raw_allowed=call.design)
     else:
@@ -43,7 +43,8 @@ def send_mail(call: Call) -> Response:
         if found is None and "message" not in parameters:
             raise bad_mime(call)
         if found is None:
-            raw = write_message(read_message(parameters["message"]))
+            draft = read_message(parameters["message"])
+            raw, marks = write_message(draft), dict(draft.marks)
             found = raw, summary_of(raw)
         raw, summary = found
     submit(
@@ -55,6 +56,7 @@ def send_mail(call: Call) -> Response:
         now=call.now,
         sent_items_delay=call.sent_items_delay,
         save=save,
+        marks=marks,
         is_summary_of_raw=True,
     )
     return Response(202)

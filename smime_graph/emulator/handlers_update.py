@@ -13,6 +13,7 @@ from .context import (
     item_for,
 )
 from .exchange import json_response
+from .extended import MULTI, SINGLE, merged
 from .folders import ROOT
 from .json_message import lower_keys, read_message, string
 from .records import Account, Item
@@ -44,6 +45,8 @@ def patch_message(call: Call) -> Response:
         raw, summary = drafts.change(call.store.raw(item), draft)
         item = call.store.replace(item, content=call.store.keep(raw, summary), now=call.now)
     marks = dict(item.marks) | dict(draft.marks)
+    for kind in {SINGLE, MULTI} & draft.marks.keys():
+        marks[kind] = merged(item.marks.get(kind, ()), draft.marks[kind])
     if not item.is_draft and "importance" in draft.given:
         marks["importance"] = draft.importance or "normal"
     if not item.is_draft and "isreadreceiptrequested" in draft.given:

@@ -13,6 +13,7 @@ from typing import Any
 import pybase64
 
 from . import metadata
+from .extended import COMPUTED, MULTI, SINGLE, property_id, read_extended
 from .headers import Person, is_address
 from .mime_writer import Draft, File, clean
 from .refusal import Refusal
@@ -41,9 +42,8 @@ _WRITABLE = DRAFT_ONLY.keys() | {
     "isread",
     "isreadreceiptrequested",
 }
-_NOT_BUILT = frozenset(
-    {"singlevalueextendedproperties", "multivalueextendedproperties", "extensions", "uniquebody"}
-)
+_EXTENDED = frozenset((SINGLE.lower(), MULTI.lower()))
+_NOT_BUILT = frozenset(("extensions", "uniquebody"))
 _HEADER_LIMIT = 5  # internetMessageHeaders
 
 
@@ -55,7 +55,7 @@ def read_message(value: object) -> Draft:
     """
     properties = lower_keys(value, "message")
     for name in properties:
-        if name in _WRITABLE or name in ("internetmessageheaders", "attachments"):
+        if name in _WRITABLE | _EXTENDED or name in ("internetmessageheaders", "attachments"):
             continue
         if name in _NOT_BUILT:
             raise Refusal(
@@ -109,7 +109,11 @@ def _read_marks(properties: Mapping[str, Any]) -> dict[str, Any]:
     if "isdeliveryreceiptrequested" in properties:
         asked = _flag(properties, "isDeliveryReceiptRequested")
         marks["isDeliveryReceiptRequested"] = asked
-    return marks
+    extended = read_extended(properties)
+    for one in extended.get(SINGLE, ()):
+        if property_id(one["id"]) in COMPUTED:
+            raise Refusal(501, "NotImplemented", f"The emulator writes no '{one['id'][:60]}'.")
+    return marks | extended
 
 
 def _read_flag(properties: Mapping[str, Any]) -> dict[str, Any]:

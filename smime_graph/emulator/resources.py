@@ -89,7 +89,7 @@ def message(account: Account, item: Item, *, immutable: bool) -> dict[str, Any]:
         "bccRecipients": [_recipient(p) for p in summary.bcc],
         "replyTo": [_recipient(p) for p in summary.reply_to],
         "flag": {"flagStatus": "notFlagged"},
-        **item.marks,
+        **{name: v for name, v in item.marks.items() if not name.endswith("ExtendedProperties")},
     }
 
 

@@ -419,6 +419,14 @@ class Store:
         )
         return contact_id
 
+    def change_contact(self, contact_id: str, shown: dict[str, Any]) -> None:
+        self._db.execute(
+            "UPDATE contacts SET shown = ? WHERE id = ?", (json.dumps(shown), contact_id)
+        )
+
+    def delete_contact(self, contact_id: str) -> None:
+        self._db.execute("DELETE FROM contacts WHERE id = ?", (contact_id,))
+
     def contacts(self, account: Account) -> Sequence[dict[str, Any]]:
         rows = self._db.execute(
             "SELECT id, shown FROM contacts WHERE mailbox = ? ORDER BY number", (account.number,)

@@ -632,6 +632,22 @@ def test_faults_are_switched_on_in_the_served_emulator(here: Path, call: Run) ->
         process.communicate()
 
 
+@pytest.mark.parametrize("throttles", [True, False])
+def test_the_served_emulator_throttles_where_it_is_told_to(here: Path, throttles: bool) -> None:
+    words = ("emulate", "--port", "0", *(["--throttles"] if throttles else []))
+    process = start(*words, stdout=subprocess.PIPE, cwd=here)
+    try:
+        served = Served(process)
+        headers = {"Authorization": f"Bearer {served.token}", "Content-Type": "text/plain"}
+        with httpx.Client(headers=headers, trust_env=False) as client:
+            for _ in range(38):  # 150 MB and more
+                last = client.post(f"{served.url}/me/messages", content=b"-" * (4 << 20))
+        assert last.status_code == (429 if throttles else 400)
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_the_help_names_every_fault(call: Run) -> None:
     shown = " ".join(call("emulate", "--help").out.decode().split()).replace("- ", "-")
     assert f"or all: {', '.join(NAMED)}. A request" in shown

@@ -16,6 +16,8 @@ from smime_graph.emulator.extended import property_id
     [
         ("String 0x001A", "String 0x1a"),
         ("STRING  0x1a", "String 0x1a"),
+        ("binaryarray 0x3A70", "BinaryArray 0x3a70"),
+        ("systemtime 0x39", "SystemTime 0x39"),
         ("String {00020386-0000-0000-C000-000000000046} Name x", None),
         ("", None),
     ],
@@ -69,3 +71,45 @@ def test_what_a_message_has_not_is_not_there(
     ).json()
     values = {one["id"]: one["value"] for one in shown["singleValueExtendedProperties"]}
     assert values == {"String 0x37": "greetings", "Integer 0xe07": "0"}
+
+
+def test_a_client_writes_properties(client: httpx.Client) -> None:
+    kind = {"id": "String 0x001A", "value": "IPM.Note.SMIME"}
+    many = {"id": "StringArray 0x8001", "value": ["a", "b"]}
+    given = {
+        "subject": "x",
+        "toRecipients": [{"emailAddress": {"address": "bob@contoso.com"}}],
+        "singleValueExtendedProperties": [kind, {"id": "String 0x8002", "value": "one"}],
+        "multiValueExtendedProperties": [many],
+    }
+    made = client.post("/me/messages", json=given)
+    assert made.status_code == 201
+    assert not [name for name in made.json() if name.endswith("ExtendedProperties")]
+    place = f"/me/messages/{made.json()['id']}"
+    newer = [{"id": "string 0x8002", "value": "two"}]
+    assert client.patch(place, json={"singleValueExtendedProperties": newer}).status_code == 200
+    assert client.post(f"{place}/send").status_code == 202
+    at_once = {"message": {**given, "singleValueExtendedProperties": newer}}
+    assert client.post("/me/sendMail", json=at_once).status_code == 202
+    ids = "$filter=id eq 'String 0x1a' or id eq 'String 0x8002'"
+    wanted = f"singleValueExtendedProperties({ids}),multiValueExtendedProperties({ids[:8]}id ne '')"
+    query = {"$expand": wanted, "$orderby": "receivedDateTime"}
+    found = client.get("/me/mailFolders/sentitems/messages", params=query).json()["value"]
+    shown = [[one["value"] for one in m["singleValueExtendedProperties"]] for m in found]
+    assert shown == [["IPM.Note.SMIME", "two"], ["IPM.Note", "two"]]
+    assert [m["multiValueExtendedProperties"] for m in found] == [[many]] * 2
+    condition = "singleValueExtendedProperties/any(p:p/id eq 'String 0x8002' and p/value eq 'two')"
+    assert len(client.get("/me/messages", params={"$filter": condition}).json()["value"]) == 2
+    inbox = client.get("/users/bob@contoso.com/messages", params=query).json()["value"]
+    assert not [m for m in inbox if "multiValueExtendedProperties" in m], "they stay at home"
+
+
+@pytest.mark.parametrize(
+    ("own_id", "status"),
+    [("Integer 0x0E07", 501), ("String 0x37", 501), ("StringArray 0x8001", 400), ("x", 400)],
+)
+def test_what_a_client_cannot_write_is_refused(
+    client: httpx.Client, own_id: str, status: int
+) -> None:
+    given = {"singleValueExtendedProperties": [{"id": own_id, "value": "4"}]}
+    assert client.post("/me/messages", json=given).status_code == status

@@ -575,7 +575,7 @@ def test_a_json_message_is_sent(emulator: Emulator, client: httpx.Client) -> Non
 @pytest.mark.parametrize(
     ("message", "expected"),
     [
-        ({"singleValueExtendedProperties": []}, (501, "NotImplemented")),
+        ({"extensions": []}, (501, "NotImplemented")),
         ({"subject": 7}, (400, "ErrorInvalidParameter")),
         ({"Subject": "a", "subject": "b"}, (400, "ErrorInvalidParameter")),
         ({"body": {"contentType": "rtf"}}, (400, "ErrorInvalidParameter")),

@@ -52,6 +52,15 @@ with warnings.catch_warnings():  # the client uses what it deprecates
     FileAttachment, MailFolder, Message = (
         model(name) for name in ("FileAttachment", "MailFolder", "Message")
     )
+    Contact, PhysicalAddress = model("Contact"), model("PhysicalAddress")
+    MultiValue = model("MultiValueLegacyExtendedProperty")
+    SingleValue = model("SingleValueLegacyExtendedProperty")
+    ContactItem = generated(
+        "users.item.contacts.item.contact_item_request_builder", "ContactItemRequestBuilder"
+    )
+    MessageItem = generated(
+        "users.item.messages.item.message_item_request_builder", "MessageItemRequestBuilder"
+    )
     ODataError = generated("models.o_data_errors.o_data_error", "ODataError")
     MESSAGE = "messages.item"
     CopyBody, MoveBody = body_of(f"{MESSAGE}.copy", "Copy"), body_of(f"{MESSAGE}.move", "Move")
@@ -229,6 +238,43 @@ async def test_folders_are_made(graph: GraphServiceClient, alice: Mailbox) -> No
     moved = await place.move.post(MoveBody(destination_id=child.id))
     assert moved.parent_folder_id == child.id
     await graph.me.mail_folders.by_mail_folder_id(made.id).delete()
+
+
+async def test_contacts_are_written_with_their_certificates(graph: GraphServiceClient) -> None:
+    def held(value: str) -> list[Any]:
+        return [MultiValue(id="BinaryArray 0x3A70", value=[value])]
+
+    made = await graph.me.contacts.post(
+        Contact(
+            given_name="Bob",
+            surname="Baker",
+            email_addresses=[EmailAddress(name="Bob", address="bob@contoso.com")],
+            multi_value_extended_properties=held("REVS"),
+        )
+    )
+    assert made.display_name == "Bob Baker"
+    place = graph.me.contacts.by_contact_id(made.id)
+    wanted = ["multiValueExtendedProperties($filter=id eq 'BinaryArray 0x3A70')"]
+    found = await place.get(asking(ContactItem, expand=wanted))
+    assert found.multi_value_extended_properties[0].value == ["REVS"]
+    changes = Contact(nick_name="B", multi_value_extended_properties=held("TkVX"))
+    assert (await place.patch(changes)).nick_name == "B"
+    found = await place.get(asking(ContactItem, expand=wanted))
+    assert found.multi_value_extended_properties[0].value == ["TkVX"]
+    await place.delete()
+    assert (await graph.me.contacts.get()).value == []
+    with pytest.raises(APIError) as caught:
+        await graph.me.contacts.post(Contact(home_address=PhysicalAddress(city="Rome")))
+    assert caught.value.response_status_code == 501
+
+
+async def test_a_message_is_given_a_class(graph: GraphServiceClient) -> None:
+    kind = SingleValue(id="String 0x001A", value="IPM.Note.Custom")
+    draft = await graph.me.messages.post(a_message("kind", single_value_extended_properties=[kind]))
+    wanted = ["singleValueExtendedProperties($filter=id eq 'String 0x001A')"]
+    place = graph.me.messages.by_message_id(draft.id)
+    found = await place.get(asking(MessageItem, expand=wanted))
+    assert found.single_value_extended_properties[0].value == "IPM.Note.Custom"
 
 
 async def test_a_large_file_is_uploaded(graph: GraphServiceClient) -> None:
