@@ -249,6 +249,7 @@ class _Calls:
             "Outbox.add_answer": Call(
                 self.outbox.add_answer, {"message_id": "id", "raw": MESSAGE, "action": "reply"}
             ),
+            "Outbox.find": Call(self.outbox.find, {"messages": [MESSAGE]}),
             "Outbox.add_draft": Call(self.outbox.add_draft, {"message_id": "id"}),
             "Outbox.retry": Call(self.outbox.retry, {"ids": []}),
             "Outbox.drop": Call(self.outbox.drop, {"ids": []}),

@@ -13,6 +13,7 @@ from .context import run_of
 from .graph_client import Place
 from .make import complete, protect, read_to_protect, sealed_copies
 from .options import FILE, Protection, Reading, message, option, verb
+from .outbox import check_place, looked_into, mark_of, outbox_option, say_known
 from .send import answers_original, check_save, hiding, sending
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ _SAID = ("smime.bcc", "graph.recipients.unreadable")
 @verb("check")
 @message
 @sending("auto", "sendmail", "draft")
+@outbox_option
 @option(
     "--as",
     "action",
@@ -43,10 +45,14 @@ _SAID = ("smime.bcc", "graph.recipients.unreadable")
 )
 @options.identity
 @options.judging_alone
+@click.pass_context
 def check(
+    ctx: click.Context,
+    /,
     message: str,
     action: SubmissionAction,
     original: str | None,
+    outbox: str | None,
     save_to_sent_items: bool,
     split_bcc: bool,
     via: Via,
@@ -55,8 +61,9 @@ def check(
     """Say what would go wrong on sending; no request is made.
 
     What send would refuse before its first request, in its words and with its exit status, since
-    its code is what is run: size against the limit (Graph counts the request, in base64), and
-    recipients without a certificate. And what is no reason not to send: header fields that Graph is
+    its code is what is run: size against the limit (Graph counts the request, in base64),
+    recipients without a certificate, and with --outbox, into which nothing is put, a Message-ID
+    that another message has there. And what is no reason not to send: header fields that Graph is
     known to drop or change, authEnveloped-data, Bcc, certificates that run out within 30 days; each
     with its source.
 
@@ -69,7 +76,10 @@ def check(
 
     reading, place = Reading.of(given), Place.of(given)
     how = Protection.of(given, reading.keys)
-    check_save(save_to_sent_items, place)
+    if outbox is None:
+        check_save(save_to_sent_items, place)
+    else:
+        check_place(place, save_to_sent_items=save_to_sent_items)
     is_answer = action in ("reply", "reply-all", "forward")
     if original is None and action in ("reply", "reply-all"):
         raise UsageError(
@@ -81,6 +91,13 @@ def check(
             f"--original and --split-bcc make no sense with --as {action}",
             hint="--original is for answers, --split-bcc for what is sent",
         )
+    if outbox is not None and action != "send":
+        raise UsageError(
+            f"--outbox makes no sense with --as {action}",
+            hint="--outbox is for what is sent: what is stored there of an answer, nobody can tell"
+            " without the mailbox",
+        )
+    stored = None if outbox is None else ctx.with_resource(looked_into(outbox))
     raw = read_to_protect(message, how, place)
     answered = None if original is None else files.read(original, what="original")
 
@@ -107,16 +124,19 @@ def check(
         original=answered,
         via=via,
         save_to_sent_items=save_to_sent_items,
+        store=None
+        if stored is None
+        else lambda made: say_known(made, stored, place, via=via, mark=mark_of(raw, how)),
     ).check()
     for one in report.findings:
         if one.code == "graph.recipients.unreadable":
             terminal.complain("warning", one.text)
-    if run_of(click.get_current_context()).json:
+    if run_of(ctx).json:
         files.write_json(_as_json(report))
     else:
         files.write_lines(_lines(report))
     if report.problems:
-        click.get_current_context().exit(terminal.status_of(report.problems[0]))
+        ctx.exit(terminal.status_of(report.problems[0]))
 
 
 def _as_json(report: SubmissionReport) -> dict[str, Any]:

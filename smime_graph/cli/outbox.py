@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -43,6 +45,12 @@ _STATUS = {"sent": "accepted", "trying": "queued"}
 
 def check(path: str, place: Place, *, save_to_sent_items: bool = True) -> None:
     """UsageError for what makes no sense, before anything is read or stored."""
+    check_place(place, save_to_sent_items=save_to_sent_items)
+    _open(path, must_exist=False).close()
+
+
+def check_place(place: Place, *, save_to_sent_items: bool) -> None:
+    """As `check`; the outbox is not looked at."""
     place.is_emulated()
     if not save_to_sent_items:
         raise UsageError(
@@ -50,7 +58,32 @@ def check(path: str, place: Place, *, save_to_sent_items: bool = True) -> None:
             hint="leave one of them out: the copy in Sent Items is what proves that a message of"
             " the outbox went out; delete it afterwards",
         )
-    _open(path, must_exist=False).close()
+
+
+@contextmanager
+def looked_into(path: str) -> Iterator[Outbox]:
+    """An outbox, of which a file is not made: where it would be, an empty one."""
+    from ..graph.outbox import is_server
+
+    place = Path(path)
+    with TemporaryDirectory(prefix="smime-graph-") as folder:
+        if not is_server(path) and not place.exists() and place.parent.is_dir():
+            path = str(Path(folder, "outbox.db"))
+        with _open(path, must_exist=False) as outbox:
+            yield outbox
+
+
+def say_known(
+    messages: Sequence[bytes], outbox: Outbox, place: Place, *, via: Via, mark: bytes | None
+) -> None:
+    """Raises what storing them would; of those that are there it is said."""
+    for one in outbox.find(messages, via=via, mark=mark, **_as_sent(place)):
+        _say_repeated(outbox, one)
+
+
+def _say_repeated(outbox: Outbox, one: OutboxMessage) -> None:
+    text = f"message {one.id} of the outbox {outbox.name} is this one, and was put in before"
+    terminal.complain("note", text)
 
 
 def mark_of(message: bytes, how: Protection) -> bytes | None:
@@ -104,9 +137,9 @@ def _submit(
 ) -> None:
     run = run_of(click.get_current_context())
     names = [f"message {one.id} of the outbox {outbox.name}" for one in stored]
-    for one, named in zip(stored, names, strict=True):
+    for one in stored:
         if one.is_repeated:
-            terminal.complain("note", f"{named} is this one, and was put in before")
+            _say_repeated(outbox, one)
     try:
         stored = _try(outbox, stored, place)
     except (KeyboardInterrupt, SystemExit):

@@ -232,13 +232,29 @@ class Outbox:
         mark: bytes | None = None,
     ) -> tuple[OutboxMessage, ...]:
         """As `add`, for messages that belong together: all of them are put in, or none."""
-        box = mailbox(user=user, wire=wire, size_limit=size_limit)
-        entries = []
-        for raw in messages:
-            found = _outgoing.checked(box, raw, via=via)
-            _outgoing.check_size(box, raw, via=via)
-            entries.append(Entry(raw, user, found.message_id, found.recipients, via, mark=mark))
+        entries = _entries(
+            messages, user=user, via=via, wire=wire, size_limit=size_limit, mark=mark
+        )
         return tuple(self._message(row, ()) for row in self._queue.add(entries))
+
+    @checked
+    def find(
+        self,
+        messages: Sequence[bytes],
+        *,
+        user: str = "me",
+        via: Via = "auto",
+        wire: Wire = "text-plain",
+        size_limit: int | None = 4 * 1024 * 1024,
+        mark: bytes | None = None,
+    ) -> tuple[OutboxMessage, ...]:
+        """Those of the messages that are there already; raises what `add_all` would, and puts
+        nothing in.
+        """
+        entries = _entries(
+            messages, user=user, via=via, wire=wire, size_limit=size_limit, mark=mark
+        )
+        return tuple(self._message(row, ()) for row in self._queue.find(entries))
 
     @checked
     def add_answer(
@@ -512,6 +528,25 @@ def _open(path: str | PathLike[str], clock: Callable[[], float]) -> Queue:
 def is_server(path: str) -> bool:
     """Is that the address of a server, which may hold a password, and no file?"""
     return path.startswith(("postgresql:", "postgres:"))
+
+
+def _entries(
+    messages: Sequence[bytes],
+    *,
+    user: str,
+    via: Via,
+    wire: Wire,
+    size_limit: int | None,
+    mark: bytes | None,
+) -> list[Entry]:
+    """What is put in of messages that could be sent."""
+    box = mailbox(user=user, wire=wire, size_limit=size_limit)
+    entries = []
+    for raw in messages:
+        found = _outgoing.checked(box, raw, via=via)
+        _outgoing.check_size(box, raw, via=via)
+        entries.append(Entry(raw, user, found.message_id, found.recipients, via, mark=mark))
+    return entries
 
 
 def _check_workers(workers: object) -> None:

@@ -161,7 +161,7 @@ class Plan:
 
     `prepare` gives what is submitted, several messages where those in Bcc get their own, and
     `as_it_is` what is looked at where that fails. `place` gives the mailbox that takes it, `usual`
-    is one with the same limit, where there is none.
+    is one with the same limit, where there is none. `store` raises what an outbox refuses.
     """
 
     raw: bytes
@@ -179,6 +179,7 @@ class Plan:
     original: bytes | None = None
     via: Via = "auto"
     save_to_sent_items: bool = True
+    store: Callable[[Sequence[bytes]], object] | None = None
 
     def check(self) -> SubmissionReport:
         """UsageError where the call makes no sense whatever the message is."""
@@ -212,6 +213,11 @@ class Plan:
                 via=self.via,
                 save_to_sent_items=self.save_to_sent_items,
             )
+        if self.store is not None:
+            try:
+                self.store(messages)
+            except SmimeGraphError as error:
+                problems.append(kept(error))
         once: dict[str, SmimeGraphError] = {}
         for one in problems:
             once.setdefault(str(one), one)

@@ -185,9 +185,13 @@ TABLE: list[tuple[str, bytes | str, tuple[str, ...], int, str]] = [
 ]
 
 
+@pytest.mark.parametrize("where", [(), ("--outbox", "o.db")], ids=["", "outbox"])
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row[0])
 def test_check_and_send_give_one_answer(
-    here: Path, call: Run, row: tuple[str, bytes | str, tuple[str, ...], int, str]
+    here: Path,
+    call: Run,
+    row: tuple[str, bytes | str, tuple[str, ...], int, str],
+    where: tuple[str, ...],
 ) -> None:
     _, message, options, status, word = row
     if message == "signed-by-another":
@@ -196,8 +200,9 @@ def test_check_and_send_give_one_answer(
         assert message != signed
     if isinstance(message, str):
         message = (here / message).read_bytes()
-    sent = call("send", *options, "--emulator", "--json", stdin=message)
-    checked = call("check", *options, "--json", stdin=message)
+    checked = call("check", *options, *where, "--json", stdin=message)
+    assert not (here / "o.db").exists()
+    sent = call("send", *options, *where, "--emulator", "--json", stdin=message)
     assert (checked.status, sent.status) == (status, status), sent.out
     said, answer = json.loads(checked.out), json.loads(sent.out)
     if status == 0:
@@ -208,6 +213,41 @@ def test_check_and_send_give_one_answer(
     assert word in reason
     assert said["verdict"] == "rejected"
     assert reason == (said["problems"][0] if "problems" in said else said["error"]["text"])
+
+
+@pytest.mark.parametrize("options", [(), SEAL, (*SEAL, "--split-bcc"), TO_BOB])
+def test_check_knows_what_is_in_the_outbox(here: Path, call: Run, options: tuple[str, ...]) -> None:
+    box = ("--outbox", "o.db", "--emulator")
+    assert call("send", *options, *box, stdin=mail()).status == 0
+    before = call("outbox", "list", "o.db", "--json").out
+    for other in (mail(), mail(b"other")):
+        checked = call("check", *options, *box, "--json", stdin=other)
+        assert call("outbox", "list", "o.db", "--json").out == before
+        sent = call("send", *options, *box, "--json", stdin=other)
+        assert checked.status == sent.status
+        was = "is this one, and was put in before"
+        assert (was in checked.err) == (was in sent.err) == (not sent.status)
+        if sent.status:
+            reason = json.loads(sent.out)["error"]["text"]
+            assert json.loads(checked.out)["problems"] == [reason]
+    assert sent.status == 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--outbox", "no/such/folder/o.db"),
+        ("--outbox", "m.eml"),
+        ("--outbox", "o.db", "--no-save-to-sent-items"),
+        ("--outbox", "o.db", "--no-save-to-sent-items", "--wire", "mime-content"),
+    ],
+)
+def test_check_and_send_refuse_the_same_outboxes(call: Run, options: tuple[str, ...]) -> None:
+    sent, checked = (
+        call(verb, *options, "--emulator", "--json", stdin=mail()) for verb in ("send", "check")
+    )
+    assert (sent.status, checked.status) == (2, 2)
+    assert json.loads(checked.out) == json.loads(sent.out)
 
 
 @pytest.mark.parametrize(
