@@ -149,6 +149,9 @@ def _against_authority(
 ) -> list[str]:
     """Why the certificate is not one of a timestamping authority that we believe."""
     report = context.build_path(certificate, sent)
+    report = context.with_revocation(
+        report, (*sent, *context.certificates), at=context.at, inquiry=context.inquiry
+    )
     policy = context.policy
     strength = key_findings(
         certificate,

@@ -132,17 +132,33 @@ class VerificationContext(NamedTuple):
             accept_weak=policy.accept_weak_certificates,
             accept_any_purpose=policy.accept_any_purpose,
         )
-        if self.revocation is None or not report.ok:
-            if not faults:
-                return report
+        if faults and (self.revocation is None or not report.ok):
             return PathReport((*report.findings, *faults), report.chain)
+        return self.with_revocation(
+            report, certificates, at=at, signed_at=signed_at, inquiry=inquiry
+        )
+
+    def with_revocation(
+        self,
+        report: PathReport,
+        certificates: tuple[Certificate, ...],
+        *,
+        at: datetime,
+        signed_at: datetime | None = None,
+        inquiry: Inquiry | None = None,
+    ) -> PathReport:
+        """The report on a path, and where that is good and it is wanted what is known of the
+        revocation of its certificates; `certificates` are those that may sign evidence.
+        """
+        if self.revocation is None or not report.ok:
+            return report
         judged = len(report.chain) - 1
         try:
             price = PATH + EVIDENCE_OCTET * self.evidence_sent
             self.budget.spend("revocation", judged * price)
         except LimitReached as error:
             text = f"revocation was not looked at: {error}"
-            found = finding("smime.limit", certificate.description, text)
+            found = finding("smime.limit", report.chain[0].description, text)
             return PathReport((*report.findings, found), report.chain)
         return with_revocation(
             report,

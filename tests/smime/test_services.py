@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from shutil import which
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -30,10 +31,11 @@ from smime_graph.errors import (
 from smime_graph.findings import codes
 from smime_graph.harness.forgeries.craft import add_unsigned, countersign
 from smime_graph.pki.identity import Contact, Identity
+from smime_graph.pki.revocation import Revocation
 from smime_graph.pki.trust import TrustStore
 from smime_graph.policy import ARCHIVE, EXCHANGE
 from smime_graph.smime.outgoing import Outgoing
-from smime_graph.smime.report import MessageReport, Signer
+from smime_graph.smime.report import MessageReport, Signer, Timestamp
 from smime_graph.smime.wrap import pkcs7_mime, signed_entity
 from tests.ess import equivalent_labels
 
@@ -644,6 +646,27 @@ def test_only_an_authority_for_timestamps_is_believed(
         assert found.trusted is is_trusted, who
         assert bool(found.faults) is not is_trusted
         assert report.findings == ()
+
+
+def test_an_authority_for_timestamps_that_was_revoked_is_not_believed(now: datetime) -> None:
+    ca = CA("Test Root", key="p256", at=now)
+    signer = ca.issue("alice@contoso.com", key="p256", at=now)
+    stamping = purposes(oids.TIME_STAMPING)
+    tsa = ca.issue(name="TSA", key="p256", use="sign", extensions=stamping, at=now)
+    plain = signed_data.sign(CONTENT, [signer], detached=False, policy=EXCHANGE, at=now)[0]
+    raw = stamped(plain, token(tst_info(signature_of(plain)), tsa, now))
+
+    def stamp() -> Timestamp:
+        known = Revocation(mode="hard", crls=(ca.crl(at=now),))
+        given: dict[str, Any] = {"sender": "alice@contoso.com", "revocation": known, "at": now}
+        (found,) = the_signer(examine(raw, trust=ca.trust, **given)).timestamps
+        return found
+
+    assert stamp().trusted
+    ca.revoke(tsa.certificate, at=now)
+    found = stamp()
+    assert (found.valid, found.trusted) == (True, False)
+    assert "revoked" in found.faults[0]
 
 
 def test_timestamps_cost_a_bounded_number_of_checks(
