@@ -19,7 +19,9 @@ from .resources import timestamp
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """One attachment: `kind` is "file" or "item", `content` its bytes without an encoding."""
+    """One attachment: `kind` is "file", "item" or "reference", `content` its bytes without an
+    encoding, or the address that it refers to.
+    """
 
     id: str
     kind: str
@@ -29,6 +31,9 @@ class Attachment:
     content_id: str | None
     content: bytes
     entity: bytes
+
+
+_KINDS = {"message/rfc822": "item", "message/external-body": "reference"}
 
 
 def attachments_of(item: Item, raw: bytes) -> tuple[Attachment, ...]:
@@ -44,11 +49,12 @@ def attachments_of(item: Item, raw: bytes) -> tuple[Attachment, ...]:
     found = []
     seen: dict[bytes, int] = {}
     for part in parts_of(raw)[2]:
+        content = part.content()
+        if part.type == "message/external-body":
+            content = part.parameters.get("url", "").encode("utf-8", "replace")
         digest = hashlib.sha256(part.entity).digest()
         seen[digest] = seen.get(digest, -1) + 1
-        found.append(
-            _attachment(item, seen[digest], part, name=_name(part), content=part.content())
-        )
+        found.append(_attachment(item, seen[digest], part, name=_name(part), content=content))
     return tuple(found)
 
 
@@ -59,7 +65,7 @@ def _attachment(item: Item, copies: int, part: Part, *, name: str, content: byte
     own_id = part.fields.get("content-id", "").strip().strip("<>")
     return Attachment(
         id="AAMkADA" + base64.urlsafe_b64encode(digest[:30]).decode(),
-        kind="item" if part.type == "message/rfc822" else "file",
+        kind=_KINDS.get(part.type, "file"),
         name=name,
         type=part.type or "application/octet-stream",
         is_inline=part.disposition == "inline",
@@ -97,6 +103,8 @@ def _show(item: Item, attachment: Attachment, *, with_content: bool) -> dict[str
         answer["contentLocation"] = None
         if with_content:
             answer["contentBytes"] = base64.b64encode(attachment.content).decode()
+    if attachment.kind == "reference":
+        answer["sourceUrl"] = attachment.content.decode()  # which beta alone has
     return answer
 
 

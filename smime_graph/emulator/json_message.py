@@ -8,6 +8,7 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pybase64
@@ -15,7 +16,8 @@ import pybase64
 from . import metadata
 from .extended import COMPUTED, MULTI, SINGLE, property_id, read_extended
 from .headers import Person, is_address
-from .mime_writer import Draft, File, clean
+from .mime import DEPTH_LIMIT
+from .mime_writer import Draft, File, clean, write_message
 from .refusal import Refusal
 
 # What a client may write of a message ("Update message"); what only a draft has comes first.
@@ -47,8 +49,10 @@ _NOT_BUILT = frozenset(("extensions", "uniquebody"))
 _HEADER_LIMIT = 5  # internetMessageHeaders
 
 
-def read_message(value: object) -> Draft:
+def read_message(value: object, *, depth: int = 0) -> Draft:
     """Read a JSON message; raises `Refusal` for what is malformed or not supported.
+
+    `depth`: in how many messages it is attached.
 
     What a client cannot write (id, changeKey, createdDateTime...) is passed over, as on Graph:
     clients send back what they were given.
@@ -90,7 +94,7 @@ def read_message(value: object) -> Draft:
         wants_receipt=bool(receipt),
         is_read=_flag(properties, "isRead"),
         headers=_read_headers(properties.get("internetmessageheaders")),
-        files=tuple(read_file(one) for one in _list(properties, "attachments")),
+        files=tuple(read_file(one, depth=depth) for one in _list(properties, "attachments")),
         marks=marks,
     )
 
@@ -157,24 +161,43 @@ def _read_headers(value: object) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def read_file(value: object) -> File:
-    """Read a fileAttachment; the other kinds are not built."""
+def read_file(value: object, *, depth: int = 0) -> File:
+    """Read an attachment of one of the three kinds."""
     properties = lower_keys(value, "attachment")
-    kind = string(properties, "@odata.type") or ""
-    if kind.rpartition(".")[2].lower() in ("itemattachment", "referenceattachment"):
-        raise Refusal(501, "NotImplemented", f"The emulator attaches no '{kind[:60]}'.")
-    if kind.lstrip("#").lower() != "microsoft.graph.fileattachment":
-        raise invalid("@odata.type")
+    kind = (string(properties, "@odata.type") or "").lstrip("#").lower()
     name = string(properties, "name") or ""
     if not clean(name):
         raise Refusal(  # general knowledge
             400, "ErrorInvalidProperty", "The property 'Name' is required when creating the entity."
         )
+    if kind == "microsoft.graph.itemattachment":
+        content = _read_item(properties.get("item"), depth + 1)
+        return replace(describe_file(properties, name, content), kind="item")
+    if kind == "microsoft.graph.referenceattachment":
+        url = string(properties, "sourceurl") or ""  # which beta alone has
+        if not re.fullmatch(r"(https?://[!#-\[\]-~]{1,1500})?", url):
+            raise invalid("sourceUrl")
+        return replace(describe_file(properties, name, url.encode()), kind="reference")
+    if kind != "microsoft.graph.fileattachment":
+        raise invalid("@odata.type")
     try:
         content = pybase64.b64decode(string(properties, "contentbytes") or "", validate=True)
     except (binascii.Error, ValueError):
         raise invalid("contentBytes") from None
     return describe_file(properties, name, content)
+
+
+def _read_item(value: object, depth: int) -> bytes:
+    """A message that is attached, as MIME; contacts and events are not built."""
+    properties = lower_keys(value, "item")
+    kind = (string(properties, "@odata.type") or "").lstrip("#").lower()
+    if kind in ("microsoft.graph.contact", "microsoft.graph.event"):
+        raise Refusal(501, "NotImplemented", f"The emulator attaches no '{kind}'.")
+    if kind != "microsoft.graph.message":
+        raise invalid("item")
+    if depth > DEPTH_LIMIT:
+        raise Refusal(400, "ErrorInvalidRequest", "The messages are nested too deeply.")
+    return write_message(read_message(properties, depth=depth))
 
 
 def describe_file(properties: Mapping[str, Any], name: str, content: bytes) -> File:

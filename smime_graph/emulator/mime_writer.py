@@ -8,20 +8,23 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from typing import Any
+from typing import Any, Literal
 
 from .headers import Person
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file that is attached. `content_id` is without angle brackets."""
+    """What is attached: a file, a message ("item"), or a link ("reference"), whose content is the
+    message or the address. `content_id` is without angle brackets.
+    """
 
     name: str
     type: str
     content: bytes = field(repr=False)
     is_inline: bool = False
     content_id: str = ""
+    kind: Literal["file", "item", "reference"] = "file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,7 @@ def text_entity(text: str, *, html: bool) -> bytes:
 
 
 def file_entity(file: File) -> bytes:
-    """A part that is a file."""
+    """A part that is attached."""
     kind = "application/octet-stream"
     # what has parts of its own would be taken apart again
     if re.fullmatch(r"(?!multipart|message)[\w.+-]{1,60}/[\w.+-]{1,100}", file.type, re.A | re.I):
@@ -118,12 +121,21 @@ def file_entity(file: File) -> bytes:
         f'Content-Disposition: {place}; filename="{name}"; size={len(file.content)}',
         f"Content-ID: <{own_id}>",
     )
+    if file.kind == "item":
+        return _head(f'message/rfc822; name="{name}"', more) + file.content
+    if file.kind == "reference":  # RFC 2017
+        link = f'message/external-body; access-type=URL; URL="{file.content.decode()}"'
+        return _head(link, more) + f"Content-Type: {kind}\r\n\r\n".encode()
     return _entity(f'{kind}; name="{name}"', more, file.content)
 
 
 def _entity(kind: str, more: Sequence[str], content: bytes) -> bytes:
-    lines = (f"Content-Type: {kind}", "Content-Transfer-Encoding: base64", *more, "", "")
-    return "\r\n".join(lines).encode() + base64.encodebytes(content).replace(b"\n", b"\r\n")
+    head = _head(kind, ("Content-Transfer-Encoding: base64", *more))
+    return head + base64.encodebytes(content).replace(b"\n", b"\r\n")
+
+
+def _head(kind: str, more: Sequence[str]) -> bytes:
+    return "\r\n".join((f"Content-Type: {kind}", *more, "", "")).encode()
 
 
 def put_together(head: bytes, body: bytes | None, attached: Sequence[bytes]) -> bytes:

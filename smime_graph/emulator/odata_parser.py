@@ -358,7 +358,7 @@ def parse_expand(text: str) -> Mapping[str, Mapping[str, str]]:
     """Parse $expand: the navigation properties, each with its options as text."""
     found: dict[str, Mapping[str, str]] = {}
     for item in _split(text, ","):
-        match = re.fullmatch(r"\s*([\w.]{1,128})\s*(?:\((.*)\))?\s*", item, re.DOTALL)
+        match = re.fullmatch(r"\s*([\w./]{1,128})\s*(?:\((.*)\))?\s*", item, re.DOTALL)
         if match is None:
             raise InvalidQuery(f"Syntax error at position 0 in '{item[:200]}'.")
         options: dict[str, str] = {}

@@ -127,7 +127,7 @@ _EXPANDABLE: Mapping[str, frozenset[str]] = {
     ),
     "mailFolder": frozenset({"childfolders"}),
     "contact": frozenset({"singlevalueextendedproperties", "multivalueextendedproperties"}),
-    "attachment": frozenset(),
+    "attachment": frozenset({"microsoft.graph.itemattachment/item"}),
     "user": frozenset(),
 }
 

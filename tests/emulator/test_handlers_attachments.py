@@ -46,6 +46,27 @@ def a_file(name: str, content: bytes, **more: object) -> dict[str, object]:
     }
 
 
+def a_message(**more: object) -> dict[str, object]:
+    return {"@odata.type": "#microsoft.graph.message", **more}
+
+
+def an_item(name: str, item: object) -> dict[str, object]:
+    return {"@odata.type": "#microsoft.graph.itemAttachment", "name": name, "item": item}
+
+
+def nested(depth: int) -> dict[str, object]:
+    """A message in a message."""
+    found = a_message(subject="innermost")
+    for _ in range(depth):
+        found = a_message(subject="x", attachments=[an_item("x", found)])
+    return found
+
+
+def a_link(name: str, url: str) -> dict[str, object]:
+    kind = "#microsoft.graph.referenceAttachment"
+    return {"@odata.type": kind, "name": name, "sourceUrl": url}
+
+
 def code_of(response: httpx.Response) -> tuple[int, str]:
     return response.status_code, response.json()["error"]["code"]
 
@@ -157,6 +178,42 @@ def test_a_file_is_attached_to_a_draft_and_delivered(
     assert (one["name"], base64.b64decode(one["contentBytes"])) == (name, b"one")
 
 
+EXPANDED = "$expand=microsoft.graph.itemattachment/item"
+
+
+def test_a_message_and_a_link_are_attached_and_delivered(
+    emulator: Emulator, client: httpx.Client, draft: str
+) -> None:
+    sender = {"emailAddress": {"name": "Carol", "address": "carol@contoso.com"}}
+    text = {"contentType": "html", "content": "<b>caf\N{LATIN SMALL LETTER E WITH ACUTE}</b>"}
+    files = [a_file("a.txt", b"a"), an_item("deeper", nested(1))]
+    inner = a_message(subject="inner", body=text, attachments=files) | {"from": sender}
+    first = client.post(f"{draft}/attachments", json=an_item("see this", inner))
+    second = client.post(f"{draft}/attachments", json=a_link("share", "https://a.test/b;c?d=e"))
+    gone = client.post(f"{draft}/attachments", json=an_item("gone", nested(0)))
+    assert [one.status_code for one in (first, second, gone)] == [201] * 3
+    assert client.delete(f"{draft}/attachments/{gone.json()['id']}").status_code == 204
+    assert client.post(f"{draft}/send").status_code == 202
+    (received,) = emulator.mailbox("bob@contoso.com").messages()
+    path = f"/users/bob@contoso.com/messages/{received.id}/attachments"
+    item, link = client.get(f"{path}?{EXPANDED}").json()["value"]
+    assert (item["@odata.type"], item["name"]) == (first.json()["@odata.type"], "see this")
+    assert (item["item"]["subject"], item["item"]["body"]) == ("inner", text)
+    assert (item["item"]["from"], item["item"]["hasAttachments"]) == (sender, True)
+    assert "item" not in client.get(f"{path}/{item['id']}").json()
+    assert client.get(f"{path}/{item['id']}?{EXPANDED}").json()["item"] == item["item"]
+    raw = client.get(f"{path}/{item['id']}/$value").content
+    assert b"Subject: inner\r\n" in raw
+    assert b"Subject: innermost\r\n" in raw
+    assert (link["@odata.type"], link["name"], link["sourceUrl"]) == (
+        "#microsoft.graph.referenceAttachment",
+        "share",
+        "https://a.test/b;c?d=e",
+    )
+    assert code_of(client.get(f"{path}/{link['id']}/$value")) == (405, "Request_BadRequest")
+    assert client.get(f"{path}?$expand=item").status_code == 400
+
+
 def test_a_json_message_has_files(emulator: Emulator, client: httpx.Client) -> None:
     message = {
         "toRecipients": [{"emailAddress": {"address": "bob@contoso.com"}}],
@@ -188,8 +245,14 @@ def test_headers_that_json_may_not_set(client: httpx.Client, headers: object, co
 @pytest.mark.parametrize(
     ("value", "status"),
     [
-        ({"@odata.type": "#microsoft.graph.itemAttachment", "name": "x"}, 501),
-        ({"@odata.type": "#microsoft.graph.referenceAttachment"}, 501),
+        ({"@odata.type": "#microsoft.graph.itemAttachment", "name": "x"}, 400),
+        (an_item("x", {"@odata.type": "#microsoft.graph.event"}), 501),
+        (an_item("x", {"subject": "x"}), 400),
+        (an_item("x", a_message(toRecipients=7)), 400),
+        (an_item("x", nested(9)), 400),
+        ({"@odata.type": "#microsoft.graph.referenceAttachment"}, 400),
+        (a_link("x", 'https://a.test/"'), 400),
+        (a_link("x", "file:///etc/passwd"), 400),
         ({"name": "x"}, 400),
         (a_file("", b"x"), 400),
         (a_file("\r\n", b"x"), 400),

@@ -52,6 +52,11 @@ with warnings.catch_warnings():  # the client uses what it deprecates
     FileAttachment, MailFolder, Message = (
         model(name) for name in ("FileAttachment", "MailFolder", "Message")
     )
+    ItemAttachment, ReferenceAttachment = model("ItemAttachment"), model("ReferenceAttachment")
+    AttachmentItems = generated(
+        "users.item.messages.item.attachments.item.attachment_item_request_builder",
+        "AttachmentItemRequestBuilder",
+    )
     Contact, PhysicalAddress = model("Contact"), model("PhysicalAddress")
     MultiValue = model("MultiValueLegacyExtendedProperty")
     SingleValue = model("SingleValueLegacyExtendedProperty")
@@ -238,6 +243,21 @@ async def test_folders_are_made(graph: GraphServiceClient, alice: Mailbox) -> No
     moved = await place.move.post(MoveBody(destination_id=child.id))
     assert moved.parent_folder_id == child.id
     await graph.me.mail_folders.by_mail_folder_id(made.id).delete()
+
+
+async def test_a_message_is_attached(graph: GraphServiceClient) -> None:
+    draft = await graph.me.messages.post(a_message("outer"))
+    place = graph.me.messages.by_message_id(draft.id).attachments
+    inner = Message(subject="inner", body=ItemBody(content_type=BodyType.Text, content="hello"))
+    inner.odata_type = "#microsoft.graph.message"
+    made = await place.post(ItemAttachment(name="see this", item=inner))
+    link = await place.post(ReferenceAttachment(name="share"))
+    assert [one.name for one in (await place.get()).value] == ["see this", "share"]
+    wanted = asking(AttachmentItems, expand=["microsoft.graph.itemAttachment/item"])
+    found = await place.by_attachment_id(made.id).get(wanted)
+    assert (type(found), type(found.item)) == (ItemAttachment, Message)
+    assert (found.item.subject, found.item.body.content) == ("inner", "hello")
+    assert isinstance(await place.by_attachment_id(link.id).get(), ReferenceAttachment)
 
 
 async def test_contacts_are_written_with_their_certificates(graph: GraphServiceClient) -> None:
