@@ -13,7 +13,7 @@ from . import files, graph_client, options, terminal
 from .context import run_of
 from .graph_client import Place
 from .open import report_to_show, unseal_message
-from .options import Reading, option, verb
+from .options import Keys, Reading, option, verb
 
 if TYPE_CHECKING:
     from ..graph import GraphClient, StoredMessage
@@ -34,6 +34,9 @@ def fetch(message_id: str, unseal: bool, output: str | None, **given: Any) -> No
     smime-graph fetch ID --token-file token -o sealed.eml
     smime-graph fetch ID --unseal --identity bob.p12 --trust roots.pem
     """
+    if not unseal:
+        names = {*Reading.__annotations__, *Keys.__annotations__} - {"keys"}
+        options.refuse_idle(names, without="--unseal")
     with files.spooling(output):
         with graph_client.client(Place.of(given)) as graph, terminal.progress("fetching"):
             raw = graph._fetch_spooled(message_id)

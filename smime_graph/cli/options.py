@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from ..buffers import Data
 from ..errors import UsageError
@@ -107,6 +108,25 @@ def verb(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], click.C
     """As click.command, for a verb: its function's docstring is its help."""
     attributes.setdefault("cls", Verb)
     return click.command(name, **attributes)
+
+
+def refuse_idle(names: Iterable[str], *, without: str) -> None:
+    """UsageError for an option of these on the command line, where it has no effect: whoever gives
+    it believes that it has. A configuration says what is always the same, and may say it.
+    """
+    ctx = click.get_current_context()
+    source = ParameterSource.COMMANDLINE
+    idle = [
+        max(one.opts, key=len)
+        for one in ctx.command.params
+        if one.name in names and ctx.get_parameter_source(one.name) is source
+    ]
+    if idle:
+        does = "does" if len(idle) == 1 else "do"
+        raise UsageError(
+            f"{' and '.join(idle)} {does} nothing without {without}",
+            hint=f"give {without}, or leave {'it' if len(idle) == 1 else 'them'} out",
+        )
 
 
 def combine(*decorators: Callable[[F], F]) -> Callable[[F], F]:
@@ -403,6 +423,11 @@ class Keys:
         return bool(self.recipient or self.recipient_password_file)
 
 
+# What else says how a message is signed, and how encrypted
+_OF_SIGNATURES = ("sid", "digest", "receipt_to", "label", "opaque")
+_OF_ENCRYPTION = ("rid", "cipher", "no_encrypt_to_self", "compress", "header_confidentiality")
+
+
 @dataclass(frozen=True, slots=True)
 class Protection:
     """How a message is signed and encrypted; `policy` is what the other options make of it."""
@@ -422,7 +447,12 @@ class Protection:
 
     @classmethod
     def of(cls, given: Mapping[str, Any], keys: Keys | None = None) -> Protection:
-        return take(cls, given, keys=keys or take(Keys, given), policy=_policy(given))
+        keys = keys or take(Keys, given)
+        if not keys.signer:
+            refuse_idle(_OF_SIGNATURES, without="--signer")
+        if not keys.has_recipient:
+            refuse_idle(_OF_ENCRYPTION, without="--recipient")
+        return take(cls, given, keys=keys, policy=_policy(given))
 
     @property
     def is_asked_for(self) -> bool:

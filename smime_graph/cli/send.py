@@ -114,6 +114,7 @@ def send(
         smtp.check(save_to_sent_items=save_to_sent_items, outbox=outbox)
         _send_by_smtp(smtp, message, how, split_bcc=split_bcc)
         return
+    options.refuse_idle(["smtp_host", "smtp_token_file"], without="--via smtp")
     if outbox is not None:
         check(outbox, place, save_to_sent_items=save_to_sent_items)
         raw = read_to_protect(message, how, place)

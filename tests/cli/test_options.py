@@ -472,3 +472,32 @@ def test_a_home_that_nobody_may_look_into_stops_only_what_goes_out(
         assert refused.status == (77 if verb == "sendmail" else 2)
         assert "nobody may look for the user's configuration" in refused.err
         assert "--config FILE" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("words", "option", "wanted"),
+    [
+        (("send", "m.eml", "--emulator", "--cipher", "aes256-gcm"), "--cipher", "--recipient"),
+        (("send", "m.eml", "--emulator", "--opaque"), "--opaque", "--signer"),
+        (("check", "m.eml", "--signer", "alice.key", "--rid", "ski"), "--rid", "--recipient"),
+        (("reply", "ID", "m.eml", "--emulator", "--digest", "sha512"), "--digest", "--signer"),
+        (("draft", "m.eml", "--emulator", "--compress"), "--compress", "--recipient"),
+        (("send", "m.eml", "--emulator", "--smtp-host", "x:1"), "--smtp-host", "--via smtp"),
+        (("fetch", "ID", "--emulator", "--identity", "bob.key"), "--identity", "--unseal"),
+        (("fetch", "ID", "--emulator", "--trust", "roots.pem"), "--trust", "--unseal"),
+    ],
+)
+def test_an_option_without_effect_is_no_false_comfort(
+    here: Path, call: Run, words: tuple[str, ...], option: str, wanted: str
+) -> None:
+    refused = call(*words)
+    assert (refused.status, refused.out) == (2, b"")
+    assert f"error: {option} does nothing without {wanted}\n" in refused.err
+    assert f"hint: give {wanted}, or leave it out" in refused.err
+
+
+def test_a_configuration_may_say_what_has_no_effect_on_one_message(here: Path, call: Run) -> None:
+    (here / "c.toml").write_text('[defaults]\ncipher = "aes256-gcm"\nidentity = ["bob.key"]\n')
+    assert call("send", "m.eml", "--emulator", "--config", "c.toml").status == 0
+    env = {"SMIME_GRAPH_OPAQUE": "1"}
+    assert call("send", "m.eml", "--emulator", env=env).status == 0
