@@ -13,7 +13,7 @@ _ADDRESS = re.compile(
     r'(?:[^\s<>@,;:()"\\\ufffd]+|"(?:[^"\\\x00-\x1f<>\ufffd]|\\[ -~])*")@[^\s<>@,;:()"\ufffd]+'
 )
 _ROUTE = re.compile(r"@[^:]*:")  # RFC 5321, appendix C: to be ignored
-_BCC = re.compile(rb"(?im)^bcc[ \t]*:[^\n]*\n(?:[ \t][^\n]*(?:\n|\Z))*")
+_BCC = re.compile(rb"(?im)^(?:resent-)?bcc[ \t]*:[^\n]*\n(?:[ \t][^\n]*(?:\n|\Z))*")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _BARE_CR = re.compile(rb"\r(?!\n)")
 _DOT = re.compile(rb"(?m)^\.")

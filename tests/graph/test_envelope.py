@@ -34,6 +34,7 @@ def test_everyone_is_in_it_once_as_they_are_written() -> None:
         b"BCC : x@y.z,\r\n y@y.z,\r\n\tz@y.z\r\n",
         b"bcc:\r\n x@y.z\r\nBcc:x@y.z\r\n",
         b"Bcc: x@y.z,\n more@y.z\n",
+        b"Resent-Bcc: x@y.z\r\n",  # RFC 5322 3.6.6
     ],
 )
 def test_bcc_goes_and_nothing_else_does(bcc: bytes) -> None:
