@@ -22,6 +22,7 @@ TITLES = {
     1421: "Privacy enhanced mail (encrypted PEM keys)",
     1428: "8-bit mail through 7-bit gateways",
     1847: "multipart/signed",
+    2017: "URL access type of message/external-body",
     2045: "MIME: bodies",
     2046: "MIME: media types",
     2047: "MIME: header fields that are not ASCII",

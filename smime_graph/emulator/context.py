@@ -58,6 +58,7 @@ class Call:
     item_id: str | None = None
     attachment_id: str | None = None  # or that of an upload session
     action: str = ""
+    basic: bool = False  # by Mail.ReadBasic, which is for no content and no search
     applied: list[str] = field(default_factory=list)  # the preferences that were followed
 
     def preference(self, name: str) -> str | None:
@@ -146,6 +147,11 @@ def item_for(call: Call, account: Account) -> Item:
     return item
 
 
+def access_denied() -> Refusal:
+    """The refusal of what a token is not good for; the text is GD#13865's."""
+    return Refusal(403, "ErrorAccessDenied", "Access is denied. Check credentials and try again.")
+
+
 def check_unchanged(call: Call, item: Item) -> None:
     """If-Match: what is there has to be what the client has seen."""
     wanted = call.headers.get("if-match", "").strip()
@@ -162,6 +168,8 @@ def check_unchanged(call: Call, item: Item) -> None:
 def shown(call: Call, account: Account, item: Item) -> dict[str, Any]:
     """A message as this client wants to see it."""
     message = resources.message(account, item, immutable=call.immutable)
+    if call.basic:
+        del message["body"], message["bodyPreview"]
     if "prefer" not in call.headers:
         return message
     kind = (call.preference("outlook.body-content-type") or "").lower()
@@ -169,7 +177,7 @@ def shown(call: Call, account: Account, item: Item) -> dict[str, Any]:
         applied = f'outlook.body-content-type="{kind}"'
         if applied not in call.applied:
             call.applied.append(applied)
-        if kind == "text" and message["body"]["contentType"] == "html":
+        if kind == "text" and not call.basic and message["body"]["contentType"] == "html":
             message["body"] = {"contentType": "text", "content": text_of(item.summary.body)}
     return message
 

@@ -43,7 +43,8 @@ class Endpoint:
 
 
 _ATTACHMENT = "messages/{message}/attachments/{attachment}"
-_READ, _WRITE, _SEND = "Mail.Read", "Mail.ReadWrite", "Mail.Send"
+_BASIC, _READ = "Mail.ReadBasic", "Mail.Read"
+_WRITE, _SEND = "Mail.ReadWrite", "Mail.Send"
 _ACTIONS = {
     "reply": _SEND,
     "replyAll": _SEND,
@@ -56,10 +57,10 @@ _ACTIONS = {
 ENDPOINTS = (
     Endpoint("GET", "", get_user, "User.Read"),
     Endpoint("POST", "sendMail", send.send_mail, _SEND),
-    Endpoint("GET", "messages", read.list_messages, _READ, in_folders=True),
-    Endpoint("GET", "messages/$count", read.count_messages, _READ, in_folders=True),
+    Endpoint("GET", "messages", read.list_messages, _BASIC, in_folders=True),
+    Endpoint("GET", "messages/$count", read.count_messages, _BASIC, in_folders=True),
     Endpoint("POST", "messages", send.create_message, _WRITE, in_folders=True),
-    Endpoint("GET", "messages/{message}", read.get_message, _READ, in_folders=True),
+    Endpoint("GET", "messages/{message}", read.get_message, _BASIC, in_folders=True),
     Endpoint("PATCH", "messages/{message}", update.patch_message, _WRITE, in_folders=True),
     Endpoint("DELETE", "messages/{message}", update.delete_message, _WRITE, in_folders=True),
     Endpoint("POST", "messages/{message}/move", update.move_message, _WRITE, in_folders=True),
@@ -90,15 +91,16 @@ ENDPOINTS = (
     Endpoint("GET", _ATTACHMENT, attached.get_attachment, _READ, in_folders=True),
     Endpoint("DELETE", _ATTACHMENT, attached.delete_attachment, _WRITE, in_folders=True),
     Endpoint("GET", f"{_ATTACHMENT}/$value", attached.get_attachment_value, _READ, in_folders=True),
-    Endpoint("GET", "mailFolders", folders.list_folders, _READ),
+    Endpoint("GET", "mailFolders", folders.list_folders, _BASIC),
     Endpoint("POST", "mailFolders", folders.create_folder, _WRITE),
-    Endpoint("GET", "mailFolders/{folder}", folders.get_folder, _READ),
+    Endpoint("GET", "mailFolders/{folder}", folders.get_folder, _BASIC),
     Endpoint("PATCH", "mailFolders/{folder}", folders.patch_folder, _WRITE),
     Endpoint("DELETE", "mailFolders/{folder}", folders.delete_folder, _WRITE),
-    Endpoint("GET", "mailFolders/{folder}/childFolders", folders.list_folders, _READ),
+    Endpoint("GET", "mailFolders/{folder}/childFolders", folders.list_folders, _BASIC),
     Endpoint("POST", "mailFolders/{folder}/childFolders", folders.create_folder, _WRITE),
     Endpoint("POST", "mailFolders/{folder}/move", folders.move_folder, _WRITE),
-    Endpoint("GET", "mailFolders/{folder}/messages/delta", list_changes, _READ),
+    Endpoint("POST", "mailFolders/{folder}/copy", folders.copy_folder, _WRITE),
+    Endpoint("GET", "mailFolders/{folder}/messages/delta", list_changes, _BASIC),
     Endpoint("GET", "contacts", contacts.list_contacts, "Contacts.Read"),
     Endpoint("POST", "contacts", contacts.create_contact, "Contacts.ReadWrite"),
     Endpoint("GET", "contacts/{contact}", contacts.get_contact, "Contacts.Read"),
@@ -181,6 +183,14 @@ def _index(*, design: bool) -> dict[int, list[tuple[tuple[str, ...], dict[str, E
 _PATHS = {design: _index(design=design) for design in (False, True)}
 
 
+_IMPLIED = {
+    "Mail.ReadWrite": (_READ, _BASIC),
+    "Mail.Read": (_BASIC,),
+    "Contacts.ReadWrite": ("Contacts.Read",),
+    "User.ReadWrite": ("User.Read",),
+}
+
+
 def granted_by(
     token: str | Sequence[str] | Mapping[str, Sequence[str]],
 ) -> Mapping[str, frozenset[str] | None]:
@@ -192,12 +202,9 @@ def granted_by(
         token = (token,)
     found: dict[str, frozenset[str] | None] = dict.fromkeys(token)
     if isinstance(token, Mapping):
-        known = {one.needs for one in ENDPOINTS}
         for name, permissions in token.items():
             short = {re.sub(r"\.(All|Shared)\Z", "", one) for one in permissions}
-            found[name] = frozenset(
-                need for need in known if short & {need, need.replace(".Read", ".ReadWrite")}
-            )
+            found[name] = frozenset(short.union(*(_IMPLIED.get(one, ()) for one in short)))
     if not all(found):
         raise UsageError("token: is empty, a bearer token was wanted")
     return found

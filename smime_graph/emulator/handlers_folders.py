@@ -88,20 +88,46 @@ def patch_folder(call: Call) -> Response:
 def move_folder(call: Call) -> Response:
     account, folder = _named(call)
     _check_made(folder)
+    parent = _new_parent(call, account, folder)
+    moved = call.store.folders.change(folder, name=folder.name, parent=parent)
+    return _answer(call, account, moved, status=201)
+
+
+def copy_folder(call: Call) -> Response:
+    """Copy a folder with all that is in it; the copies have ids of their own."""
+    account, folder = _named(call)
+    if folder.key == ROOT:
+        raise Refusal(  # general knowledge: the code is that of EWS
+            400, "ErrorMoveCopyFailed", "The root of a mailbox cannot be copied."
+        )
+    parent = _new_parent(call, account, folder)
+    return _answer(call, account, _copy(call, account, folder, parent), status=201)
+
+
+def _copy(call: Call, account: Account, folder: Folder, parent: str) -> Folder:
+    made = call.store.folders.add(account.number, parent, folder.name)
+    for item in call.store.list(account, folder=folder.key):
+        call.store.copy(item, made.key, now=call.now)
+    for child in call.store.folders.below(account.number, folder.key):
+        _copy(call, account, child, made.key)
+    return made
+
+
+def _new_parent(call: Call, account: Account, folder: Folder) -> str:
+    """The key of the folder that the parameter of move and copy names."""
     _check_json(call)
     parent = folder_named(call, account, destination(call)).key
     above = call.store.folders.above(account.number, parent)
     if folder.key in above:
         raise Refusal(  # general knowledge: the code is that of EWS
-            400, "ErrorMoveCopyFailed", "A folder cannot be moved into itself."
+            400, "ErrorMoveCopyFailed", "A folder cannot be moved or copied into itself."
         )
     inner = call.store.folders.all_below(account.number, folder.key)
     if len(above) + len(inner) > DEPTH_LIMIT:  # no deeper than there are folders below it
         raise Refusal(400, "ErrorInvalidRequest", "The folders would be nested too deeply.")
-    if parent != folder.parent:
+    if parent != folder.parent or call.action == "copy":
         _check_free(call, account, parent, folder.name)
-    moved = call.store.folders.change(folder, name=folder.name, parent=parent)
-    return _answer(call, account, moved, status=201)
+    return parent
 
 
 def delete_folder(call: Call) -> Response:

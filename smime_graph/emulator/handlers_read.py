@@ -7,7 +7,7 @@ from typing import Any
 
 from ..loopback.exchange import Response
 from . import attachments
-from .context import Call, account_for, context_of, folder_for, item_for, shown
+from .context import Call, access_denied, account_for, context_of, folder_for, item_for, shown
 from .exchange import json_response
 from .extended import MULTI, SINGLE, properties_of, property_id
 from .headers import header_fields
@@ -37,6 +37,7 @@ def list_messages(call: Call) -> Response:
     account = account_for(call)
     folder = folder_for(call, account)
     listing = read_listing(call, "message", "$search")
+    _check_not_basic(call, listing.names(SINGLE), listing.names(MULTI))
     for name, option in (("Filter", "$filter"), ("OrderBy", "$orderBy")):
         if "$search" in call.query and option.lower() in call.query:
             raise Refusal(  # general knowledge
@@ -57,6 +58,12 @@ def list_messages(call: Call) -> Response:
     return page(call, account, "messages", value, following=following, listing=listing, total=total)
 
 
+def _check_not_basic(call: Call, *asked: bool) -> None:
+    """What Mail.ReadBasic is not for: searching, attachments and extended properties."""
+    if call.basic and (any(asked) or {"$search", "$expand"} & call.query.keys()):
+        raise access_denied()
+
+
 def count_messages(call: Call) -> Response:
     """How many there are, as a text ("$count")."""
     account = account_for(call)
@@ -65,6 +72,7 @@ def count_messages(call: Call) -> Response:
     condition = read_filter(call.query.get("$filter"), "message")
     matcher = None if condition is None else Matcher(condition)
     listing = Listing(condition, matcher, (), None, {}, counted=True, top=1, skip=0)
+    _check_not_basic(call, listing.names(SINGLE), listing.names(MULTI))
     total = _find(call, account, folder, listing)[1]
     return Response(200, (("Content-Type", "text/plain"),), str(total).encode())
 
@@ -205,6 +213,7 @@ def get_message(call: Call) -> Response:
     account = account_for(call)
     item = item_for(call, account)
     check_options(call, frozenset({"$select", "$expand"}))
+    _check_not_basic(call)
     selected, expanded = read_select(call, "message"), read_expand(call, "message")
     context = {"@odata.context": f"{context_of(call, account)}/messages/$entity"}
     return json_response(200, context | _shown(call, account, item, selected, expanded))

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, unquote
 
 from ..loopback.exchange import Request, Response
 from . import batch, metadata, resources
-from .context import Call, Rules
+from .context import Call, Rules, access_denied
 from .endpoints import find, find_upload
 from .exchange import http_date, json_response
 from .faults import WWW_AUTHENTICATE
@@ -134,9 +134,8 @@ def _dispatch(
     if endpoint is None:
         raise _wrong_method(methods)
     if granted is not None and endpoint.needs not in granted:
-        raise Refusal(  # the text is GD#13865's
-            403, "ErrorAccessDenied", "Access is denied. Check credentials and try again."
-        )
+        raise access_denied()
+    call.basic = granted is not None and "Mail.Read" not in granted
     transaction = store.transaction(write=request.method != "GET" or rules.open_mailboxes)
     if rules.throttle is None or takes_pieces:
         with transaction:

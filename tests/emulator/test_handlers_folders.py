@@ -82,6 +82,34 @@ def test_a_folder_is_renamed_and_moved(client: httpx.Client) -> None:
         assert code_of(refused) == (400, "ErrorMoveCopyFailed")
 
 
+def test_a_folder_is_copied_with_what_is_in_it(
+    emulator: Emulator, client: httpx.Client, mail: Callable[..., bytes]
+) -> None:
+    first, second = make_folder(client, "One"), make_folder(client, "Two")
+    inner = make_folder(client, "Inner", below=first)
+    for place in (first, inner):
+        message = emulator.mailbox("alice@contoso.com").put(mail())
+        client.post(f"/me/messages/{message.id}/move", json={"destinationId": place})
+
+    def copy(folder: str, place: str) -> httpx.Response:
+        return client.post(f"/me/mailFolders/{folder}/copy", json={"destinationId": place})
+
+    copied = copy(first, second)
+    assert copied.status_code == 201
+    made = copied.json()
+    assert (made["displayName"], made["parentFolderId"]) == ("One", second)
+    assert made["totalItemCount"] == 1
+    (child,) = client.get(f"/me/mailFolders/{made['id']}/childFolders").json()["value"]
+    assert (child["displayName"], child["totalItemCount"]) == ("Inner", 1)
+    found = client.get("/me/messages?$top=50").json()["value"]
+    assert len({one["id"] for one in found}) == 4
+    assert code_of(copy(first, second)) == (409, "ErrorFolderExists")
+    assert code_of(copy(first, "msgfolderroot")) == (409, "ErrorFolderExists")
+    assert code_of(copy(first, inner)) == (400, "ErrorMoveCopyFailed")
+    assert code_of(copy("msgfolderroot", second)) == (400, "ErrorMoveCopyFailed")
+    assert copy("inbox", second).status_code == 201
+
+
 def test_folders_are_not_nested_without_end(client: httpx.Client) -> None:
     inner = ""
     for _ in range(300):
@@ -89,8 +117,9 @@ def test_folders_are_not_nested_without_end(client: httpx.Client) -> None:
     place = f"/me/mailFolders/{inner}/childFolders"
     assert client.post(place, json={"displayName": "too deep"}).status_code == 400
     other = make_folder(client, "other")
-    refused = client.post(f"/me/mailFolders/{other}/move", json={"destinationId": inner})
-    assert refused.status_code == 400
+    for action in ("move", "copy"):
+        refused = client.post(f"/me/mailFolders/{other}/{action}", json={"destinationId": inner})
+        assert refused.status_code == 400
 
 
 @pytest.mark.parametrize("name", [None, "", 7, "a\nb", "x" * 256, "\ud800"])

@@ -866,6 +866,51 @@ def test_a_token_is_good_for_what_it_was_given(
         make(token={"": ["Mail.Send"]})
 
 
+def test_mail_is_read_without_what_is_in_it(make: Make, connect: Connect, mail: Mail) -> None:
+    """Mail.ReadBasic: no body, no attachments, no extended properties, and no search."""
+    emulator = make(token={"basic": ["Mail.ReadBasic.All"], "all": ["Mail.Read"]})
+    planted = emulator.mailbox("alice@contoso.com").put(mail("the secret\r\n"))
+    basic, everything = (connect(emulator, token=name) for name in ("basic", "all"))
+    me = "/users/alice@contoso.com"
+    one, inbox = f"{me}/messages/{planted.id}", f"{me}/mailFolders/inbox"
+    assert basic.get(one).json()["subject"] == "greetings"
+    for path in (
+        one,
+        f"{one}?$select=subject,body,bodyPreview",
+        f"{me}/messages",
+        f"{inbox}/messages?$filter=startswith(subject,'greet')",
+        f"{inbox}/messages/delta",
+    ):
+        whole, part = everything.get(path), basic.get(path, headers={"Prefer": TEXT})
+        assert (whole.status_code, part.status_code) == (200, 200), path
+        assert "the secret" in whole.text
+        assert "the secret" not in part.text
+    assert basic.get(f"{me}/messages/$count").text == "1"
+    for condition in ("contains(body/content,'secret')", "contains(bodyPreview,'secret')"):
+        query = {"$filter": condition}
+        assert len(everything.get(f"{me}/messages", params=query).json()["value"]) == 1
+        assert basic.get(f"{me}/messages", params=query).json().get("value", []) == []
+    assert basic.get(inbox).json()["totalItemCount"] == 1
+    assert basic.get(f"{me}/mailFolders").status_code == 200
+    single = "singleValueExtendedProperties"
+    for path in (
+        f"{one}/$value",
+        f"{one}/attachments",
+        f"{one}?$expand=attachments",
+        f"{one}?$expand={single}($filter=id eq 'String 0x3fd9')",
+        f"{me}/messages?$expand=attachments",
+        f"{me}/messages?$search=secret",
+        f"{me}/messages?$filter={single}/any(p:p/id eq 'String 0x37' and p/value eq 'x')",
+        f"{me}/messages/$count?$filter={single}/any(p:p/id eq 'String 0x37' and p/value eq 'x')",
+    ):
+        assert everything.get(path).status_code == 200, path
+        assert code_of(basic.get(path)) == (403, "ErrorAccessDenied"), path
+    assert basic.post(f"{me}/messages", json={}).status_code == 403
+
+
+TEXT = 'outlook.body-content-type="text"'
+
+
 def test_no_token_is_in_a_log_or_a_repr(make: Make, connect: Connect) -> None:
     emulator = make(token="s3cret")
     connect(emulator, token="s3cret").get("/me/messages?authtoken=s3cret&$top=1")
