@@ -106,8 +106,8 @@ def _store(
 
     if store is None and not how.keys.trust:
         raise UsageError(
-            "nobody is believed, so nobody can be taken from mail",
-            hint="name the roots that you believe: --trust FILE",
+            "no folder is named, and nobody is believed, so nobody can be taken from mail",
+            hint="name the folder; or, for a mailbox, the roots that you believe: --trust FILE",
         )
     if store is not None and not is_folder(store):
         with address_book(store) as book:

@@ -314,7 +314,7 @@ def cert(ctx: click.Context) -> None:
     """One's own and other people's certificates."""
     if ctx.invoked_subcommand is None:
         raise UsageError(
-            f"cert is followed by {' or '.join(COMMANDS['cert'].commands)}",
+            f"cert is followed by one of {', '.join(COMMANDS['cert'].commands)}",
             hint="smime-graph cert --help shows what each does",
         )
 

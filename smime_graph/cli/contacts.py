@@ -363,7 +363,7 @@ class Harvest:
         }
         self._identities = how.keys.ring.identities() if how.keys.identity else []
         self._sender = how.sender
-        self.read = 0
+        self.read = self.closed = 0
         self.more = False
         self.taken: dict[tuple[str, str], KnownCertificate] = {}
         self.skipped: list[dict[str, Any]] = []
@@ -411,6 +411,7 @@ class Harvest:
         except SmimeGraphError:
             return False
         if any(layer.type in ENCRYPTED for layer in layers):
+            self.closed += not self._identities
             return bool(self._identities)
         return any(layer.type == "signed-data" for layer in layers)
 
@@ -438,6 +439,12 @@ class Harvest:
     def show(self) -> None:
         if self.more:
             terminal.complain("note", f"the folder has more messages than the {self.read} read")
+        if self.closed:
+            what = "message is" if self.closed == 1 else "messages are"
+            terminal.complain("note", f"{self.closed} {what} encrypted, and no key is given")
+            terminal.hint("--identity FILE opens them")
+        elif not self.taken:
+            terminal.complain("note", f"nobody was taken from what was read: {self.read} messages")
         more = {"read": self.read, "more": self.more, "skipped": self.skipped}
         _print_entries("harvested", list(self.taken.values()), more)
 

@@ -237,7 +237,7 @@ def harness(ctx: click.Context) -> None:
     """Test certificates, and what mail software makes of them."""
     if ctx.invoked_subcommand is None:
         raise UsageError(
-            f"harness is followed by {' or '.join(COMMANDS['harness'].commands)}",
+            f"harness is followed by one of {', '.join(COMMANDS['harness'].commands)}",
             hint="smime-graph harness --help shows what each does",
         )
 

@@ -195,6 +195,9 @@ def text_of(error: BaseException) -> str:
         text = re.sub(r"\s*\n\s*", " ", text)
         text = re.sub(r"\.? \(?Did you mean (.*?)\?\)?$", r", did you mean \1", text)
         text = text.removesuffix(".")
+        # click's names of its types
+        text = re.sub(r"is not a valid integer( range)?$", "is no whole number", text)
+        text = re.sub(r"is not a valid float( range)?$", "is no number", text)
         return text[:1].lower() + text[1:]
     if isinstance(error, SmimeGraphError):
         return str(error)

@@ -108,6 +108,9 @@ def watch(
             else "it is not said where messages go",
             hint="give one of --maildir DIR and --exec COMMAND",
         )
+    if not (reading.keys.identity or reading.keys.recipient_password_file):
+        terminal.complain("warning", "no key is given, so what is encrypted is not accepted")
+        terminal.hint("name it: --identity FILE; with another --state all is looked at anew")
     opening = {"identities": reading.keys.ring.identities(), **judgement(reading)}
     taker: Handler = Maildir(maildir) if maildir is not None else Command(command or "")
     heap: Handler = RejectedFolder(rejected) if rejected is not None else lambda _: None

@@ -41,7 +41,8 @@ _MIME = Hint(_WIRE, "wire", before="the service could not read the message: ")
 _QUOTA = "the mailbox is full or has sent too much today: make room, or wait"
 _STALE = (
     "no such message or folder: ids change when a message is sent or moved, unless they are"
-    " immutable; look it up with list"
+    " immutable; look it up with list; a folder is an id, or inbox, drafts, sentitems, archive,"
+    " deleteditems, junkemail"
 )
 _NO_RECIPIENT = Hint(
     _WIRE, "wire", before="put every recipient into To, Cc or Bcc of the message, and "

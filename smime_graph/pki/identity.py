@@ -418,9 +418,10 @@ def _spki(public_key: Any) -> bytes:
 def _pair(found: KeyFile, name: str) -> list[Identity]:
     """An identity for each certificate that has its key among those found."""
     if not found.keys:
-        raise UsageError(
-            f"{name} holds no private key", hint="give a PKCS#12 or PEM file that has one"
-        )
+        hint, beside = "give a PKCS#12 or PEM file that has one", f"{name.removesuffix('.pem')}.key"
+        if Path(beside).is_file():
+            hint = f"{beside}, beside it, has one"
+        raise UsageError(f"{name} holds no private key", hint=hint)
     keys = {_public_key_of(key): key for key in found.keys}
     identities = []
     budget = Budget()

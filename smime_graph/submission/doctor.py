@@ -172,7 +172,8 @@ def of_trust(store: TrustStore, *, at: datetime) -> Iterator[Diagnosis]:
         text = f"all {count} roots that are believed have run out"
         yield Diagnosis("trust", "problem", text, "get the new roots, and name them with --trust")
         return
-    text = f"{count} roots are believed" + (f", {len(over)} of them have run out" if over else "")
+    text = ("1 root is" if count == 1 else f"{count} roots are") + " believed"
+    text += f", {len(over)} of them have run out" if over else ""
     yield Diagnosis("trust", "warning" if over else "ok", text)
 
 

@@ -465,6 +465,19 @@ def test_a_mailbox_that_cannot_be_read_is_an_error_of_graphs(call: Run, here: Pa
     assert refused.status == 3
 
 
+def test_a_harvest_that_takes_nobody_says_why(call: Run, here: Path) -> None:
+    seal = ("--signer", "alice.key", "--recipient", "bob.pem")
+    box = ("--emulator-data", "box.db", "--user", "bob@contoso.com")
+    asked = ("contacts", "harvest", *box, "--trust", "roots.pem")
+    assert call("send", "m.eml", "--emulator-data", "box.db").status == 0
+    assert "note: nobody was taken from what was read: 1 messages" in call(*asked).err
+    assert call("send", "m.eml", *seal, "--emulator-data", "box.db").status == 0
+    shown = call(*asked)
+    assert "note: 1 message is encrypted, and no key is given" in shown.err
+    assert "hint: --identity FILE opens them" in shown.err
+    assert call(*asked, "--identity", "bob.key").out.startswith(b"alice@contoso.com\t")
+
+
 def test_a_harvest_wants_roots(call: Run, here: Path) -> None:
     refused = call("contacts", "harvest", "--emulator")
     assert refused.status == 2

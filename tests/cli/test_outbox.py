@@ -278,7 +278,7 @@ def test_a_lost_answer_is_settled_by_a_run(here: Path, call: Run, listed: Any) -
         (("outbox", "list", "o.db"), "is not there"),
         (("outbox", "run", "o.db", *BOX), "is not there"),
         (("outbox", "retry", "o.db", "1"), "is not there"),
-        (("outbox", "drop", "o.db", "x"), "not a valid integer"),
+        (("outbox", "drop", "o.db", "x"), "'x' is no whole number"),
     ],
 )
 def test_what_makes_no_sense_stores_nothing(

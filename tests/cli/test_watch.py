@@ -68,6 +68,22 @@ def test_without_a_place_for_what_is_rejected_the_status_says_so(mailbox: Path, 
     assert "nobody signed" in rows[1][4]
 
 
+def test_without_a_key_it_is_said_that_nothing_encrypted_is_accepted(
+    mailbox: Path, call: Run
+) -> None:
+    asked = ("watch", *DATA, *OPEN[2:], "--maildir", "m", "--once", "--state")
+    result = call(*asked, "first.db")
+    assert "warning: no key is given, so what is encrypted is not accepted" in result.err
+    assert (
+        "hint: name it: --identity FILE; with another --state all is looked at anew" in result.err
+    )
+    again = call(*asked, "first.db", *OPEN[:2])
+    assert again.out == b""
+    again = call(*asked, "second.db", *OPEN[:2])
+    assert again.out.startswith(b"handed\t")
+    assert "no key is given" not in again.err
+
+
 def test_a_command_that_fails_gets_it_again(mailbox: Path, call: Run) -> None:
     take = ("--rejected", "no", "--exec")
     result = call(*ONCE, *take, "sh -c 'echo to whom; exit 3'", "--json")

@@ -565,3 +565,24 @@ def test_a_file_of_namesakes_is_read_in_bounded_time(ca: CA) -> None:
     assert time.monotonic() - started < 20
     with pytest.raises(UsageError, match="more than 500"):
         load_identities(file + pem(made[0].certificate, made[0].certificate))
+
+
+def test_of_two_files_beside_each_other_the_wrong_one_names_the_right_one(
+    tmp_path: Path, ca: CA
+) -> None:
+    alice = ca.issue("alice@contoso.com", key="p256")
+    key, certificate = tmp_path / "a.b.key", tmp_path / "a.b.pem"
+    pem = alice.to_pem()
+    at = pem.index(b"-----BEGIN CERT")
+    key.write_bytes(pem[:at])
+    certificate.write_bytes(pem[at:])
+    with pytest.raises(UsageError, match="holds no private key") as caught:
+        Identity.load(certificate)
+    assert caught.value.hint == f"{key}, beside it, has one"
+    with pytest.raises(UsageError, match="only a private key") as caught:
+        Contact.load(key)
+    assert caught.value.hint == f"{certificate}, beside it, is the certificate"
+    certificate.unlink()
+    with pytest.raises(UsageError, match="only a private key") as caught:
+        Contact.load(key)
+    assert "give a certificate in PEM" in str(caught.value.hint)

@@ -109,6 +109,8 @@ def read_certificates(
         holds = "holds no certificate, or one that is malformed"
     elif b"PRIVATE KEY-----" in data or kind_of(data) in ("key", "encrypted key"):
         holds = "holds no certificate, only a private key"
+        if (beside := _beside(name)) is not None:
+            raise UsageError(f"{name} {holds}", hint=f"{beside}, beside it, is the certificate")
     raise UsageError(f"{name} {holds}", hint=_CERTIFICATE_HINT)
 
 
@@ -116,10 +118,14 @@ def certificates_beside(source: Source) -> tuple[Certificate, ...]:
     """Those of NAME.pem, .crt or .cer beside the key file NAME.key; none where there is no such."""
     if isinstance(source, bytes) or _is_text(source):
         return ()
-    path = os.fsdecode(source)
+    found = _beside(os.fsdecode(source))
+    return () if found is None else read_certificates(found)
+
+
+def _beside(path: str) -> str | None:
     stem = path.removesuffix(".key")
     found = next((stem + end for end in _BESIDE if Path(stem + end).is_file()), None)
-    return () if found is None or found == path else read_certificates(found)
+    return None if found == path else found
 
 
 def armour(certificate: Certificate) -> bytes:
