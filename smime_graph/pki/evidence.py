@@ -12,6 +12,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from ..asn1 import ber
@@ -74,9 +75,10 @@ def signed_evidence(
     everybody = tuple(dict.fromkeys((*chain[1:], *signers[0], *signers[1])))
     latest = max(at, datetime.now(UTC)) + _CLOCK_SKEW
     kept: tuple[list[bytes], list[bytes]] = [], []
+    lists_by = _who_may_list(chain, everybody)
     for der in crls:
         try:
-            kept[0].extend(_list_by(der, everybody, latest))
+            kept[0].extend(_list_by(der, lists_by, latest))
         except MalformedMessage as error:
             faults.append(f"CRL: {error}")
     numbers = {one.serial_number for one in (*chain, *everybody)}
@@ -135,6 +137,27 @@ def _without_certificates(der: bytes, carried: list[Certificate]) -> _Response |
     bare = ber.sequence(*signed)
     inside = ber.context(0, ber.sequence(kind.raw, ber.octet_string(bare)))
     return _Response(ber.sequence(status.raw, inside), ber.read(bare, "BasicOCSPResponse"))
+
+
+def _who_may_list(
+    chain: Sequence[Certificate], everybody: Sequence[Certificate]
+) -> list[Certificate]:
+    """Those who may sign lists: whoever has the name of an authority of the path, or is named as
+    the cRLIssuer in a distribution point (RFC 5280 6.3.3 b).
+
+    The validator believes anybody whom the issuer issued a certificate without a keyUsage.
+    """
+    allowed = {one.canonical_subject for one in chain[1:]}
+    for one in (*chain, *everybody):
+        with suppress(MalformedMessage, x509.ExtensionNotFound):
+            points = one.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+            named = [name for point in points for name in point.crl_issuer or ()]
+            allowed |= {
+                names.canonical(name.value.public_bytes())
+                for name in named
+                if isinstance(name, x509.DirectoryName)
+            }
+    return [one for one in everybody if one.canonical_subject in allowed]
 
 
 def _list_by(crl: bytes, everybody: Iterable[Certificate], latest: datetime) -> tuple[bytes, ...]:

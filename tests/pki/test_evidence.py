@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 from asn1crypto import x509 as asn1
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ocsp
+from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -76,6 +78,30 @@ def test_an_issuer_of_lists_that_is_made_up_proves_nothing(
     fake = made_up(pki.issuing, key, **changes)
     crls = (pki.crl(key=key), pki.crl(pki.root))
     assert pki.judge(crls=crls, further=[fake]) == ["invalid error"]
+
+
+@pytest.mark.parametrize("is_indirect", [True, False])
+def test_a_list_by_somebody_whom_the_issuer_certified_proves_nothing(
+    pki: Authority, is_indirect: bool
+) -> None:
+    """A person whose certificate has no keyUsage is no issuer of lists (RFC 5280 6.3.3 b)."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mallory")])
+    issuer, own = pki.issuing.certificate.x509.subject, key.public_key()
+    start, end = NOW - DAY, NOW + DAY
+    made = x509.CertificateBuilder(issuer, name, own, 7, start, end)
+    person = Certificate(der_of(made.sign(pki.issuing.private_key, hashes.SHA256())))
+    listing = x509.CertificateRevocationListBuilder(name, start, end)
+    listing = listing.add_extension(x509.CRLNumber(1), critical=False)
+    if is_indirect:
+        scope = x509.IssuingDistributionPoint(None, None, False, False, None, True, False)
+        listing = listing.add_extension(scope, critical=True)
+    crls = (der_of(listing.sign(key, hashes.SHA256())), pki.crl(pki.root))
+    assert pki.judge(crls=crls, further=[person]) == ["unknown error"]
+
+
+def der_of(made: x509.Certificate | x509.CertificateRevocationList) -> bytes:
+    return made.public_bytes(serialization.Encoding.DER)
 
 
 def test_who_is_revoked_is_so_whatever_else_says(pki: Authority) -> None:
