@@ -1,4 +1,4 @@
-"""What has changed in a folder since a client last asked ("message: delta").
+"""What has changed in a folder, or of the folders, since a client last asked.
 
 A round of requests follows `@odata.nextLink` until there is an `@odata.deltaLink`, which begins the
 next round. Both carry all that the emulator has to know, so it keeps nothing for a client.
@@ -9,12 +9,15 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 from ..loopback.exchange import Response
-from .context import Call, account_for, folder_for, not_found, shown
+from .context import Call, account_for, folder_for, folder_named, not_found, shown
 from .exchange import json_response
+from .folders import FOLDERS
+from .handlers_folders import shape
 from .odata import Binary, Expression, Matcher, Path, Value
 from .query import check_options, number, only, path_of, read_filter, read_select
 from .records import Account, Change
@@ -65,21 +68,66 @@ def list_changes(call: Call) -> Response:
         for one in found[:top]
         if state.kind in ("", _kind(one)) and _fits(one, condition)
     ]
+    return _answer(call, "message", value, state, [one.number for one in found], top)
+
+
+def list_folder_changes(call: Call) -> Response:
+    """ "mailFolder: delta": the folders that are new, renamed, moved or gone.
+
+    The folders that every mailbox has are on the first page of the first round.
+    """
+    account = account_for(call)
+    check_options(call, _OPTIONS - {"$filter"})
+    state = _begin(call, account, "")
+    selected = read_select(call, "mailFolder", state.select)
+    top = _page_size(call)
+    found = call.store.folders.changes(
+        account.number, since=state.since, until=state.until, after=state.after, limit=top + 1
+    )
+    keys = [(key, False) for key in FOLDERS] if _token(call) is None else []
+    value = []
+    for key, gone in keys + [(key, gone) for _, key, gone in found[:top]]:
+        head: dict[str, Any] = {"@odata.type": "#microsoft.graph.mailFolder"}
+        if gone:
+            value.append({**head, "@removed": {"reason": "deleted"}, "id": key})
+        else:
+            value.append(
+                head | only(shape(call, account, folder_named(call, account, key)), selected)
+            )
+    return _answer(call, "mailFolder", value, state, [number for number, _, _ in found], top)
+
+
+def _answer(
+    call: Call,
+    kind: str,
+    value: Sequence[dict[str, Any]],
+    state: _State,
+    found: Sequence[int],
+    top: int,
+) -> Response:
+    """A page of changes, whose numbers are `found`, with the one after it where it goes on."""
     call.applied.append("odata.track-changes")
     if len(found) > top:
-        follows = replace(state, after=found[top - 1].number)
+        follows = replace(state, after=found[top - 1])
         link = {"@odata.nextLink": _link(call, "$skiptoken", follows)}
     else:
         follows = replace(state, since=state.until, after=-1)
         link = {"@odata.deltaLink": _link(call, "$deltatoken", follows)}
-    context = f"{call.request.origin}/{call.version}/$metadata#Collection(message)"
+    context = f"{call.request.origin}/{call.version}/$metadata#Collection({kind})"
     return json_response(200, {"@odata.context": context, **link, "value": value})
+
+
+def _token(call: Call) -> str | None:
+    """Where the client is, None where it begins."""
+    token = call.query.get("$skiptoken") or call.query.get("$deltatoken")
+    # mail does not know "latest" (GD#9569)
+    return None if token is None or token.lower() == "latest" else token
 
 
 def _begin(call: Call, account: Account, folder: str) -> _State:
     now = call.store.sequence()
-    token = call.query.get("$skiptoken") or call.query.get("$deltatoken")
-    if token is None or token.lower() == "latest":  # which mail does not know (GD#9569)
+    token = _token(call)
+    if token is None:
         kind = call.query.get("changetype", "").lower()
         if kind and kind not in _TYPES:
             raise Refusal(400, "ErrorInvalidUrlQuery", "The value of 'changeType' is not known.")

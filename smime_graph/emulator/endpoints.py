@@ -18,7 +18,7 @@ from . import handlers_send as send
 from . import handlers_update as update
 from . import handlers_uploads as uploads
 from .context import Call, no_resource
-from .delta import list_changes
+from .delta import list_changes, list_folder_changes
 from .handlers_answers import act
 from .handlers_users import get_user, list_users
 from .refusal import Refusal
@@ -93,6 +93,7 @@ ENDPOINTS = (
     Endpoint("GET", f"{_ATTACHMENT}/$value", attached.get_attachment_value, _READ, in_folders=True),
     Endpoint("GET", "mailFolders", folders.list_folders, _BASIC),
     Endpoint("POST", "mailFolders", folders.create_folder, _WRITE),
+    Endpoint("GET", "mailFolders/delta", list_folder_changes, _BASIC),
     Endpoint("GET", "mailFolders/{folder}", folders.get_folder, _BASIC),
     Endpoint("PATCH", "mailFolders/{folder}", folders.patch_folder, _WRITE),
     Endpoint("DELETE", "mailFolders/{folder}", folders.delete_folder, _WRITE),

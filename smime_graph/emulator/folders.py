@@ -106,6 +106,19 @@ class FolderTable:
         )
         return [row[0] for row in rows]
 
+    def changes(
+        self, mailbox: int, *, since: int, until: int, after: int, limit: int
+    ) -> Sequence[tuple[int, str, bool]]:
+        """What became of those that were made between two changes, in order, and past the change
+        `after`: its number, the folder, and whether that is gone.
+        """
+        rows = self._db.execute(
+            "SELECT last, id, gone FROM folder_changes WHERE mailbox = ? AND last > ? "
+            "AND last <= ? AND (first <= ? OR NOT gone) ORDER BY last LIMIT ?",
+            (mailbox, max(after, since), until, since, limit),
+        )
+        return [(number, key, bool(gone)) for number, key, gone in rows]
+
     def add(self, mailbox: int, parent: str, name: str) -> Folder:
         key = "AAMkAF" + base64.urlsafe_b64encode(secrets.token_bytes(31)).decode()
         self._db.execute("INSERT INTO folders VALUES (?, ?, ?, ?)", (key, mailbox, parent, name))

@@ -38,7 +38,7 @@ def list_folders(call: Call) -> Response:
 
 
 def _below(call: Call, account: Account, parent: str) -> list[dict[str, Any]]:
-    return [_shape(call, account, one) for one in call.store.folders.below(account.number, parent)]
+    return [shape(call, account, one) for one in call.store.folders.below(account.number, parent)]
 
 
 def _with_children(
@@ -165,10 +165,11 @@ def _answer(
     selected: frozenset[str] | None = None,
 ) -> Response:
     context = {"@odata.context": f"{context_of(call, account)}/mailFolders/$entity"}
-    return json_response(status, context | only(_shape(call, account, folder), selected))
+    return json_response(status, context | only(shape(call, account, folder), selected))
 
 
-def _shape(call: Call, account: Account, folder: Folder) -> dict[str, Any]:
+def shape(call: Call, account: Account, folder: Folder) -> dict[str, Any]:
+    """A folder as Graph shows it."""
     total, unread, size = call.store.count(account, folder.key)
     children = call.store.folders.count_below(account.number, folder.key)
     return resources.folder(

@@ -208,6 +208,10 @@ def csdl(*, mime_content: bool) -> bytes:
         '<Parameter Name="bindingParameter" Type="Collection(graph.message)"/>',
         '<ReturnType Type="Collection(graph.message)"/>',
         "</Function>",
+        '<Function Name="delta" IsBound="true" EntitySetPath="bindingParameter">',
+        '<Parameter Name="bindingParameter" Type="Collection(graph.mailFolder)"/>',
+        '<ReturnType Type="Collection(graph.mailFolder)"/>',
+        "</Function>",
     ]
     for name, properties in _COMPLEX.items():
         lines += [f'<ComplexType Name="{name}">', *_properties(properties), "</ComplexType>"]

@@ -85,5 +85,25 @@ _LEAVING = (
     "CREATE INDEX messages_leaving ON messages (leaves_at) WHERE leaves_at > 0",
 )
 
+# The same for the folders that were made, each of which keeps its id; the numbers are of one row.
+_FOLDER_CHANGES = (
+    "CREATE TABLE folder_changes (id TEXT PRIMARY KEY, mailbox INTEGER NOT NULL, "
+    "first INTEGER NOT NULL, last INTEGER NOT NULL, gone INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID",
+    "CREATE INDEX folder_changes_mailbox ON folder_changes (mailbox, last)",
+    "INSERT INTO folder_changes "
+    "SELECT id, mailbox, value + folders.rowid, value + folders.rowid, 0 FROM folders, sequence",
+    "UPDATE sequence SET value = value + coalesce((SELECT max(rowid) FROM folders), 0)",
+    "CREATE TRIGGER folder_comes AFTER INSERT ON folders BEGIN "
+    "UPDATE sequence SET value = value + 1; "
+    "INSERT INTO folder_changes SELECT new.id, new.mailbox, value, value, 0 FROM sequence; END",
+    "CREATE TRIGGER folder_alters AFTER UPDATE ON folders BEGIN "
+    "UPDATE sequence SET value = value + 1; "
+    "UPDATE folder_changes SET last = (SELECT value FROM sequence) WHERE id = new.id; END",
+    "CREATE TRIGGER folder_goes AFTER DELETE ON folders BEGIN "
+    "UPDATE sequence SET value = value + 1; "
+    "UPDATE folder_changes SET gone = 1, last = (SELECT value FROM sequence) "
+    "WHERE id = old.id; END",
+)
+
 # STEPS[n] brings a file of version n to n + 1
-STEPS = (_FIRST, _CONTACTS, _CHANGES, _MORE, _LEAVING)
+STEPS = (_FIRST, _CONTACTS, _CHANGES, _MORE, _LEAVING, _FOLDER_CHANGES)

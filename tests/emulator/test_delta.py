@@ -188,6 +188,51 @@ def test_a_token_of_somewhere_else_is_not_found(
     assert client.get(f"{DELTA}?$deltatoken={ahead}").status_code == 410
 
 
+def test_the_folders_are_followed(client: httpx.Client, alice: Mailbox, mail: Mail) -> None:
+    place = "/me/mailFolders/delta"
+
+    def make(name: str, below: str = "") -> str:
+        path = f"/me/mailFolders/{below}/childFolders" if below else "/me/mailFolders"
+        return str(client.post(path, json={"displayName": name}).json()["id"])
+
+    def names(value: list[dict[str, Any]]) -> list[str]:
+        return [one["displayName"] for one in value]
+
+    made = [make(str(number)) for number in range(3)]
+    alice.put(mail())
+    few = {"Prefer": "odata.maxpagesize=2"}
+    first = client.get(place, headers=few).json()
+    assert "@odata.nextLink" in first
+    value, link = a_round(client, f"{place}?$select=displayName", **few)
+    assert len(value) == len({one["id"] for one in value}) == 10
+    assert (names(value)[0], names(value)[7:]) == ("Inbox", ["0", "1", "2"])
+    assert value[0].keys() == {"@odata.type", "id", "displayName"}
+    assert a_round(client, link)[0] == []
+    client.patch(f"/me/mailFolders/{made[0]}", json={"displayName": "zero"})
+    client.post(f"/me/mailFolders/{made[1]}/move", json={"destinationId": made[0]})
+    client.delete(f"/me/mailFolders/{made[2]}")
+    inner = make("inner", made[0])
+    alice.put(mail())  # which changes no folder
+    value, after = a_round(client, link, **few)
+    assert names(value) == ["zero", "1", "2", "inner"]
+    client.delete(f"/me/mailFolders/{made[2]}")  # it is in Deleted Items
+    come_and_gone = make("short")
+    for _ in range(2):
+        client.delete(f"/me/mailFolders/{come_and_gone}")
+    (removed,), after = a_round(client, after)
+    assert removed == {
+        "@odata.type": "#microsoft.graph.mailFolder",
+        "@removed": {"reason": "deleted"},
+        "id": made[2],
+    }
+    assert names(a_round(client, place)[0])[7:] == ["zero", "1", "inner"]
+    assert inner in {one["id"] for one in a_round(client, place)[0]}
+    of_bob = after.replace("/me/", "/users/bob@contoso.com/")
+    assert client.get(of_bob).status_code == 410
+    assert client.get(after.replace("delta", "inbox/messages/delta", 1)).status_code == 410
+    assert client.get(f"{place}?$filter=isHidden eq true").status_code == 501
+
+
 @pytest.mark.parametrize(
     ("query", "status"),
     [

@@ -69,6 +69,7 @@ with warnings.catch_warnings():  # the client uses what it deprecates
     ODataError = generated("models.o_data_errors.o_data_error", "ODataError")
     MESSAGE = "messages.item"
     CopyBody, MoveBody = body_of(f"{MESSAGE}.copy", "Copy"), body_of(f"{MESSAGE}.move", "Move")
+    CopyFolderBody = body_of("mail_folders.item.copy", "Copy")
     ReplyBody = body_of(f"{MESSAGE}.reply", "Reply")
     ReplyAllBody = body_of(f"{MESSAGE}.reply_all", "ReplyAll")
     ForwardBody = body_of(f"{MESSAGE}.forward", "Forward")
@@ -353,6 +354,19 @@ async def test_a_folder_is_followed(graph: GraphServiceClient, alice: Mailbox) -
     new, gone = page.value
     assert new.subject == "greetings"
     assert gone.additional_data["@removed"] == {"reason": "deleted"}
+
+
+async def test_the_folders_are_followed(graph: GraphServiceClient) -> None:
+    place = graph.me.mail_folders.delta
+    page = await place.get()
+    assert len(page.value) == 7
+    made = await graph.me.mail_folders.post(MailFolder(display_name="Projects"))
+    page = await place.with_url(page.odata_delta_link).get()
+    assert [(one.id, one.display_name) for one in page.value] == [(made.id, "Projects")]
+    copy = CopyFolderBody(destination_id="archive")
+    copied = await graph.me.mail_folders.by_mail_folder_id(made.id).copy.post(copy)
+    page = await place.with_url(page.odata_delta_link).get()
+    assert [one.id for one in page.value] == [copied.id]
 
 
 async def test_a_refusal_is_an_error_of_the_client(graph: GraphServiceClient) -> None:

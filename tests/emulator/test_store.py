@@ -314,9 +314,12 @@ def test_why_a_mailbox_file_cannot_be_opened(tmp_path: Path, name: str, said: st
 def test_a_file_of_an_older_version_is_brought_up(tmp_path: Path, version: int) -> None:
     with Emulator() as emulator:
         emulator.mailbox("alice@contoso.com").put(b"From: a@b.c\r\n\r\nx\r\n")
+        for name in ("one", "two"):
+            emulator._store.folders.add(1, "msgfolderroot", name)
+        tables = ("mailboxes", "contents", "messages", *(["folders"] if version > 3 else []))
         dump = {
             table: emulator._store._db.execute(f"SELECT * FROM {table}").fetchall()
-            for table in ("mailboxes", "contents", "messages")
+            for table in tables
         }
     path = tmp_path / "mail.db"
     with sqlite3.connect(path) as db:
@@ -337,6 +340,10 @@ def test_a_file_of_an_older_version_is_brought_up(tmp_path: Path, version: int) 
         target = "/v1.0/users/alice@contoso.com/mailFolders/inbox/messages/delta"
         changed = json.loads(emulator.handle(Request("GET", target, headers)).body)["value"]
         assert [one["id"] for one in changed] == [message.id]
+        target = "/v1.0/users/alice@contoso.com/mailFolders/delta"
+        changed = json.loads(emulator.handle(Request("GET", target, headers)).body)["value"]
+        made = ["one", "two"] if version > 3 else []
+        assert [one["displayName"] for one in changed[7:]] == made
     with sqlite3.connect(path) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (len(STEPS),)
         db.execute(f"PRAGMA user_version = {len(STEPS) + 1}")
