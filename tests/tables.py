@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from smime_graph import algorithms
-from smime_graph.emulator.endpoints import ENDPOINTS
+from smime_graph.emulator.endpoints import ENDPOINTS, OF_FOLDERS, OF_MESSAGES, OF_USERS, ROOTS
 from smime_graph.findings import CATALOGUE, Severity
 from smime_graph.graph.rights import NEEDS
 from smime_graph.harness.fitness import RULES
@@ -267,6 +268,20 @@ def endpoints_table() -> str:
         note = ", in the profile `design`" if one.design else ""
         folders = "yes" if one.in_folders else ""
         lines.append(f"| {one.method} | {path}{note} | `{one.needs}` | {folders} |")
+    lines += ["", "What is known of Graph and answers 501, in lower case:", ""]
+    there = {one.path.lower() for one in ENDPOINTS}
+    for place, prefix, names in (
+        ("beside `/me` and `/users`", "", ROOTS),
+        ("below a user", "", OF_USERS),
+        ("below a message", "messages/{message}/", OF_MESSAGES),
+        ("below a folder", "mailfolders/{folder}/", OF_FOLDERS),
+    ):
+        below = (path.removeprefix(prefix) for path in there if path.startswith(prefix))
+        built = {path.partition("/")[0] for path in below}
+        absent = ", ".join(f"`{name}`" for name in sorted(names - built))
+        lines += textwrap.wrap(
+            f"- {place}: {absent}", 120, subsequent_indent="  ", break_on_hyphens=False
+        )
     return "\n".join(lines) + "\n"
 
 

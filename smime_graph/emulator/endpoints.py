@@ -137,13 +137,13 @@ def _words(text: str) -> frozenset[str]:
 
 
 # What Graph has besides, by its first segment; what is in neither is no resource at all.
-_ROOTS = _words(
+ROOTS = _words(
     "applications communications contacts devices directory directoryobjects domains drives "
     "education external groups identity invitations oauth2permissiongrants organization places "
     "planner reports security serviceprincipals shares sites solutions subscriptions teams "
     "teamwork"
 )
-_OF_USERS = _words(
+OF_USERS = _words(
     "$count activities calendar calendargroups calendars calendarview chats contactfolders "
     "contacts createdobjects directreports drive drives events extensions followedsites "
     "getmailtips inferenceclassification insights joinedteams licensedetails mailboxsettings "
@@ -152,11 +152,11 @@ _OF_USERS = _words(
     "revokesigninsessions scopedrolememberof settings teamwork todo transitivememberof "
     "translateexchangeids"
 )
-_OF_MESSAGES = _words(
-    "$count copy delta extensions marked markasjunk move multivalueextendedproperties "
+OF_MESSAGES = _words(
+    "$count attachments copy delta extensions marked markasjunk move multivalueextendedproperties "
     "permanentdelete reportmessage singlevalueextendedproperties unsubscribe"
 )
-_OF_FOLDERS = _words(
+OF_FOLDERS = _words(
     "$count copy delta messagerules messages move multivalueextendedproperties "
     "permanentdelete singlevalueextendedproperties userconfigurations"
 )
@@ -220,15 +220,20 @@ def find(call: Call, segments: list[str]) -> Methods:
     if root == "users":
         call.principal = rest.pop(0)
     elif root != "me":
-        raise _not_there(root) if root in _ROOTS else no_resource(root)
+        raise _not_there(root) if root in ROOTS else no_resource(root)
     while len(rest) > 3 and rest[0].lower() == "mailfolders" and rest[2].lower() == "childfolders":
         del rest[1:3]  # a folder is known by its id alone
     lowered = [part.lower() for part in rest]
     for parts, methods in _PATHS[call.design].get(len(rest), ()):
-        if all(part in ("", given) for part, given in zip(parts, lowered, strict=True)):
+        if all(map(_fits, parts, lowered)):
             _name(call, parts, rest)
             return methods
     raise _unknown(lowered)
+
+
+def _fits(part: str, given: str) -> bool:
+    """Whether a segment is the one of a path; what a collection can be asked is no id in it."""
+    return part == given or (part == "" and given not in ("$count", "$ref", "delta"))
 
 
 def _name(call: Call, parts: Sequence[str], rest: Sequence[str]) -> None:
@@ -249,15 +254,15 @@ def find_upload(call: Call, segments: list[str]) -> Methods:
 
 def _unknown(lowered: list[str]) -> Refusal:
     """The refusal of a path that is not in the table: is it Graph's at all?"""
-    known = _OF_USERS
+    known = OF_USERS
     for place, segment in enumerate(lowered):
         if segment not in known:
             return no_resource(segment)
         if segment == "messages" and len(lowered) > place + 2:
-            return _last(lowered[place + 2], _OF_MESSAGES)
+            return _last(lowered[place + 2], OF_MESSAGES)
         if segment == "mailfolders" and len(lowered) > place + 2:
             if lowered[place + 2] != "messages":
-                return _last(lowered[place + 2], _OF_FOLDERS)
+                return _last(lowered[place + 2], OF_FOLDERS)
             return _unknown(lowered[place + 2 :])
         return _not_there(segment)
     return no_resource("")
