@@ -71,6 +71,7 @@ _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\s\[\]]+)):(\d{1,5})")
 @options.contacts
 @options.trust
 @options.evidence
+@options.fetching
 @options.sealing
 @options.policy
 @graph_client.mailbox_options
@@ -148,7 +149,7 @@ def gateway(
     trust = trust_store(how.keys.trust)
     if how.known_revocation() is not None and trust is None:
         raise UsageError(
-            "--crl, --ocsp and --revocation need --trust",
+            "--crl, --ocsp, --revocation and --fetch-revocation need --trust",
             hint="name the roots that you believe: --trust FILE",
         )
     sealer = Sealer(

@@ -290,6 +290,20 @@ evidence = combine(
         " an error. soft where --crl, --ocsp or --fetch-revocation is given, else none.",
     ),
 )
+fetching = combine(
+    option(
+        "--fetch-revocation",
+        is_flag=True,
+        help="Ask the services that the certificates name (OCSP, CRLs, missing issuers) for what is"
+        " missing; they see whose mail is read, or who is written to. Answers are kept in the"
+        " user's cache folder until they run out.",
+    ),
+    option(
+        "--allow-local-fetch",
+        is_flag=True,
+        help="Also ask services on this machine and in private networks.",
+    ),
+)
 
 
 def protection_options(*, sign: bool = True, encrypt: bool = True) -> Callable[[F], F]:
@@ -298,7 +312,7 @@ def protection_options(*, sign: bool = True, encrypt: bool = True) -> Callable[[
     if sign:
         chosen += [_signing]
     if encrypt:
-        chosen += [_encrypting, trust, evidence]
+        chosen += [_encrypting, trust, evidence, fetching]
     if sign:
         chosen += [passwords]
     return combine(*chosen, policy, at)
@@ -343,21 +357,9 @@ judging_alone = combine(
         metavar="FILE",
         help="Further certificates to use; not believed.",
     ),
-    option(
-        "--fetch-revocation",
-        is_flag=True,
-        help="Ask the services that the certificates name (OCSP, CRLs, missing issuers) for what is"
-        " missing; they see that somebody reads the message. Answers are kept in the user's cache"
-        " folder until they run out.",
-    ),
-    option(
-        "--allow-local-fetch",
-        is_flag=True,
-        help="Also ask services on this machine and in private networks.",
-    ),
 )
 
-judging = combine(evidence, judging_alone)  # beside what signs and encrypts it has no evidence
+judging = combine(evidence, fetching, judging_alone)  # what encrypts has the former two
 
 opening = combine(identities, passwords, trust, judging, policy, at)
 
@@ -428,65 +430,16 @@ _OF_SIGNATURES = ("sid", "digest", "receipt_to", "label", "opaque")
 _OF_ENCRYPTION = ("rid", "cipher", "no_encrypt_to_self", "compress", "header_confidentiality")
 
 
-@dataclass(frozen=True, slots=True)
-class Protection:
-    """How a message is signed and encrypted; `policy` is what the other options make of it."""
+class _Evidence:
+    """The options that say who is revoked: of the signers of a message, or of its recipients."""
 
-    keys: Keys
-    policy: Policy
-    at: datetime | None = None
-    sid: Literal["issuer", "ski"] = "issuer"
-    rid: Literal["issuer", "ski"] = "issuer"
-    opaque: bool = False
-    receipt_to: tuple[str, ...] = ()
-    label: str | None = None
-    crl: tuple[str, ...] = ()
-    ocsp: tuple[str, ...] = ()
-    revocation: RevocationMode | None = None
-    confidentiality: HeaderConfidentiality | None = None  # of an answer, instead of the policy's
+    __slots__ = ()
 
-    @classmethod
-    def of(cls, given: Mapping[str, Any], keys: Keys | None = None) -> Protection:
-        keys = keys or take(Keys, given)
-        if not keys.signer:
-            refuse_idle(_OF_SIGNATURES, without="--signer")
-        if not keys.has_recipient:
-            refuse_idle(_OF_ENCRYPTION, without="--recipient")
-        return take(cls, given, keys=keys, policy=_policy(given))
-
-    @property
-    def is_asked_for(self) -> bool:
-        """Whether the options ask for a signature or for encryption."""
-        return bool(self.keys.signer) or self.keys.has_recipient
-
-    def known_revocation(self) -> Revocation | None:
-        """What is known of recipients; None where nobody asks for it."""
-        if not (self.crl or self.ocsp or self.revocation):
-            return None
-        from ..pki.revocation import Revocation
-
-        return Revocation.load(mode=self.revocation or "soft", crls=self.crl, ocsp=self.ocsp)
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How a message is opened and judged. `content` is the file of a detached signature's."""
-
-    keys: Keys
-    policy: Policy
-    at: datetime | None = None
-    sender: str | None = None
-    part: str | None = None
-    content: str | None = None
-    crl: tuple[str, ...] = ()
-    ocsp: tuple[str, ...] = ()
-    revocation: RevocationMode | None = None
-    fetch_revocation: bool = False
-    allow_local_fetch: bool = False
-
-    @classmethod
-    def of(cls, given: Mapping[str, Any], keys: Keys | None = None) -> Reading:
-        return take(cls, given, keys=keys or take(Keys, given))
+    crl: tuple[str, ...]
+    ocsp: tuple[str, ...]
+    revocation: RevocationMode | None
+    fetch_revocation: bool
+    allow_local_fetch: bool
 
     def known_revocation(self) -> Revocation | None:
         """What is known of revocation; None where nobody asks for it."""
@@ -510,6 +463,61 @@ class Reading:
             except UsageError as error:
                 terminal.complain("warning", str(error))
         return Fetcher(allow_local=self.allow_local_fetch)
+
+
+@dataclass(frozen=True, slots=True)
+class Protection(_Evidence):
+    """How a message is signed and encrypted; `policy` is what the other options make of it."""
+
+    keys: Keys
+    policy: Policy
+    at: datetime | None = None
+    sid: Literal["issuer", "ski"] = "issuer"
+    rid: Literal["issuer", "ski"] = "issuer"
+    opaque: bool = False
+    receipt_to: tuple[str, ...] = ()
+    label: str | None = None
+    crl: tuple[str, ...] = ()
+    ocsp: tuple[str, ...] = ()
+    revocation: RevocationMode | None = None
+    fetch_revocation: bool = False
+    allow_local_fetch: bool = False
+    confidentiality: HeaderConfidentiality | None = None  # of an answer, instead of the policy's
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], keys: Keys | None = None) -> Protection:
+        keys = keys or take(Keys, given)
+        if not keys.signer:
+            refuse_idle(_OF_SIGNATURES, without="--signer")
+        if not keys.has_recipient:
+            refuse_idle(_OF_ENCRYPTION, without="--recipient")
+        return take(cls, given, keys=keys, policy=_policy(given))
+
+    @property
+    def is_asked_for(self) -> bool:
+        """Whether the options ask for a signature or for encryption."""
+        return bool(self.keys.signer) or self.keys.has_recipient
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(_Evidence):
+    """How a message is opened and judged. `content` is the file of a detached signature's."""
+
+    keys: Keys
+    policy: Policy
+    at: datetime | None = None
+    sender: str | None = None
+    part: str | None = None
+    content: str | None = None
+    crl: tuple[str, ...] = ()
+    ocsp: tuple[str, ...] = ()
+    revocation: RevocationMode | None = None
+    fetch_revocation: bool = False
+    allow_local_fetch: bool = False
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], keys: Keys | None = None) -> Reading:
+        return take(cls, given, keys=keys or take(Keys, given))
 
 
 def _policy(given: Mapping[str, Any]) -> Policy:

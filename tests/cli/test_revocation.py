@@ -299,3 +299,21 @@ def test_a_gateway_refuses_them_by_the_crl_that_is_there_now(
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
+
+
+def test_what_is_missing_of_a_recipient_is_fetched(
+    world: World, call: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    raw = b"From: bob@contoso.com\nTo: alice@contoso.com\n\ntext\n"
+    (tmp_path / "to-alice.eml").write_bytes(raw)
+    (tmp_path / "to.pem").write_bytes(world.alice.to_pem())
+    pem = world.issuing.certificate.x509.public_bytes(serialization.Encoding.PEM)
+    (tmp_path / "issuing.pem").write_bytes(pem)
+    words = ("to-alice.eml", "--recipient", "to.pem", "--trust", "issuing.pem")
+    assert call("encrypt", *words, "--revocation", "hard").status == 1
+    assert world.service.log == []
+    done = call("encrypt", *words, *FETCH)
+    assert done.status == 0, done.err
+    assert call("check", *words, *FETCH).status == 0
+    assert world.service.log == ["POST /ocsp"]  # its answer is kept
