@@ -185,6 +185,7 @@ if TYPE_CHECKING:
     from .submission.round_trip import Difference as Difference
     from .submission.round_trip import RoundTrip as RoundTrip
     from .submission.round_trip import round_trip as round_trip
+    from .submission.round_trip import round_trip_async as round_trip_async
     from .submission.watch import Arrival as Arrival
     from .submission.watch import WatchRun as WatchRun
     from .submission.watch import watch as watch
@@ -329,7 +330,13 @@ _HOME = {
     ),
     ".smime.sealing": ("encrypt", "seal", "seal_copies"),
     ".smime.wrap": ("certs_only", "compress", "sign"),
-    ".submission.round_trip": ("ChangeKind", "Difference", "RoundTrip", "round_trip"),
+    ".submission.round_trip": (
+        "ChangeKind",
+        "Difference",
+        "RoundTrip",
+        "round_trip",
+        "round_trip_async",
+    ),
     ".submission.preflight": (
         "SubmissionAction",
         "SubmissionRecipient",

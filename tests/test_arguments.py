@@ -132,6 +132,10 @@ class _Calls:
         with pytest.raises(smime_graph.GraphRefused):
             asyncio.run(smime_graph.watch_async(*args, **kwargs))
 
+    @functools.wraps(smime_graph.round_trip_async)
+    def round_trip_async(self, *args: Any, **kwargs: Any) -> Any:
+        return asyncio.run(smime_graph.round_trip_async(*args, **kwargs))
+
     def _ending(self) -> smime_graph.Outbox:
         """The outbox, of which a run ends soon: one of the wrong values is True, for ever."""
         outbox = smime_graph.Outbox(self.outbox_path)
@@ -258,6 +262,10 @@ class _Calls:
             "Outbox.run_async": Call(self.run_async, {"client": self.graph_async}),
             "round_trip": Call(
                 s.round_trip, {"client": self.graph, "signer": self.alice, "trust": trust}
+            ),
+            "round_trip_async": Call(
+                self.round_trip_async,
+                {"client": self.graph_async, "signer": self.alice, "trust": trust},
             ),
             "send_by_smtp": Call(s.send_by_smtp, by_smtp),
             "send_by_smtp_async": Call(_send_by_smtp_async, by_smtp),

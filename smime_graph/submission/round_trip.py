@@ -7,16 +7,20 @@ the layers are those that were made, and whether the signature still holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import typing
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import zip_longest
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
+
+import anyio
+import anyio.to_thread
 
 from ..arguments import checked
 from ..cms.recipients.kinds import AnyKey
 from ..errors import GraphError, Hint, SmimeGraphError, UsageError, kept
-from ..graph._client import GraphClient
+from ..graph._client import AsyncGraphClient, GraphClient
 from ..graph.models import MessageRef, StoredMessage
 from ..pki.identity import Contact, Identity
 from ..pki.revocation import Revocation
@@ -115,43 +119,102 @@ def round_trip(
     and `send` raise, UsageError for a signer who cannot be written to, and GraphError where no copy
     came in time: the message was sent all the same.
     """
+    steps = _trip(
+        signer,
+        wait,
+        list(identities),
+        made={"sid": sid, "rid": rid, "policy": policy, "at": at},
+        opening={
+            "trust": trust,
+            "sender": sender,
+            "certificates": certificates,
+            "policy": policy,
+            "at": at,
+            "revocation": revocation,
+        },
+    )
+    answer: Any = None
+    while not isinstance(step := steps.send(answer), RoundTrip):
+        answer = client._sleep(step) if isinstance(step, float) else step(client)
+    return step
+
+
+@checked
+async def round_trip_async(
+    client: AsyncGraphClient,
+    *,
+    signer: Identity | Sequence[Identity],
+    trust: TrustStore,
+    identities: Sequence[AnyKey] = (),
+    wait: timedelta = timedelta(seconds=60),
+    sender: str | None = None,
+    certificates: Sequence[Certificate] = (),
+    policy: Policy = EXCHANGE,
+    at: datetime | None = None,
+    revocation: Revocation | None = None,
+    sid: Literal["issuer", "ski"] = "issuer",
+    rid: Literal["issuer", "ski"] = "issuer",
+) -> RoundTrip:
+    """As `round_trip`, with an AsyncGraphClient.
+
+    The message is sealed and opened in a thread. `signer` (an Identity, or several), `trust`, a
+    TrustStore, `identities`, each an AnyKey, `certificates`, each a Certificate, `policy`, a
+    Policy, `at`, a datetime, `revocation`, a Revocation, and the RoundTrip are those of
+    `round_trip`.
+    """
+    steps = _trip(
+        signer,
+        wait,
+        list(identities),
+        made={"sid": sid, "rid": rid, "policy": policy, "at": at},
+        opening={
+            "trust": trust,
+            "sender": sender,
+            "certificates": certificates,
+            "policy": policy,
+            "at": at,
+            "revocation": revocation,
+        },
+    )
+    answer: Any = None
+    while True:
+        step = await anyio.to_thread.run_sync(steps.send, answer)
+        if isinstance(step, RoundTrip):
+            return step
+        answer = await (client._sleep(step) if isinstance(step, float) else step(client))
+
+
+# What is done next: a call of either client, a pause in seconds; or what came of it all
+_Step: TypeAlias = "RoundTrip | float | Callable[[Any], Any]"
+
+
+def _trip(
+    signer: Identity | Sequence[Identity],
+    wait: timedelta,
+    identities: Sequence[AnyKey],
+    *,
+    made: Mapping[str, Any],
+    opening: Mapping[str, Any],
+) -> Generator[_Step, Any, None]:
     signers = [signer] if isinstance(signer, Identity) else list(signer)
     if wait < timedelta(0):
         raise UsageError(f"wait is {wait}, wanted a time that is not negative")
-    raw = _made(signers, policy=policy, at=at, sid=sid, rid=rid)
-    keys = list(identities) or [one for owner in signers for one in owner.identities]
-    ref = client.send(raw)
-    copy = _find(client, ref.internet_message_id or "", wait.total_seconds())
-    back: bytes = client.fetch(copy.id)
+    raw = _made(signers, **made)
+    keys = identities or [one for owner in signers for one in owner.identities]
+    ref: MessageRef = yield lambda graph: graph.send(raw)
+    copy: StoredMessage = yield from _find(ref.internet_message_id or "", wait.total_seconds())
+    back: bytes = yield lambda graph: graph.fetch(copy.id)
     opened: Opened | None = None
     failure: SmimeGraphError | None = None
     try:
-        opened = unseal(
-            back,
-            identities=keys,
-            trust=trust,
-            sender=sender,
-            certificates=certificates,
-            policy=policy,
-            at=at,
-            revocation=revocation,
-        )
+        opened = unseal(back, identities=keys, **opening)
         report = opened.report
     except UsageError:
         raise
     except SmimeGraphError as error:
         failure = kept(error)
-        report = examine(
-            back,
-            identities=keys,
-            trust=trust,
-            sender=sender,
-            certificates=certificates,
-            policy=policy,
-            at=at,
-            revocation=revocation,
-        )
-    return RoundTrip(ref, copy, opened, report, failure, differences(raw, back), raw, back)
+        report = examine(back, identities=keys, **opening)
+    yield RoundTrip(ref, copy, opened, report, failure, differences(raw, back), raw, back)
 
 
 def _made(
@@ -184,18 +247,19 @@ def _made(
     )
 
 
-def _find(client: GraphClient, message_id: str, patience: float) -> StoredMessage:
+def _find(message_id: str, patience: float) -> Generator[_Step, Any, StoredMessage]:
     waited, pause = 0.0, _FIRST_PAUSE
     while True:
-        for ref in client.list("inbox", top=10, internet_message_id=message_id):
+        found = yield lambda graph: graph.list("inbox", top=10, internet_message_id=message_id)
+        for ref in found:
             if ref.internet_message_id == message_id:
-                return ref
+                return typing.cast("StoredMessage", ref)
         if waited + pause > patience:
             raise GraphError(
                 f"{message_id} was sent, but no copy came in within {patience:g} s",
                 hint=Hint("look into the inbox and the junk folder, or give it more time", "wait"),
             )
-        client._sleep(pause)
+        yield pause
         waited += pause
         pause = min(pause * 2, _LONGEST_PAUSE)
 

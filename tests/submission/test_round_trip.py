@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 
 import httpx
 import pytest
 
 from smime_graph import (
+    AsyncGraphClient,
     CertificateRejected,
     GraphClient,
     GraphError,
@@ -15,6 +17,7 @@ from smime_graph import (
     TrustStore,
     UsageError,
     round_trip,
+    round_trip_async,
 )
 from smime_graph.authority.issue import CA
 from smime_graph.emulator import Emulator
@@ -152,6 +155,37 @@ def test_a_copy_that_does_not_come_in_is_waited_for_and_no_longer(
         round_trip(graph, signer=alice, trust=trust, at=now, wait=timedelta(seconds=10))
     assert waited == [0.5, 1.0, 2.0, 4.0]
     assert "junk" in str(caught.value.hint)
+
+
+def test_the_asynchronous_one_does_the_same(
+    alice: Identity, trust: TrustStore, now: datetime
+) -> None:
+    waited: list[float] = []
+    late = [httpx.Response(200, json={"value": []})] * 2
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    class Late(httpx.AsyncBaseTransport):
+        """The emulator, whose inbox is behind at first."""
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if request.method == "GET" and late:
+                return late.pop()
+            return await transport.handle_async_request(request)
+
+    async def run(trust: TrustStore) -> RoundTrip:
+        client = AsyncGraphClient("token", transport=Late(), user="alice@contoso.com", sleep=sleep)
+        async with client as graph:
+            return await round_trip_async(graph, signer=alice, trust=trust, at=now)
+
+    with Emulator(open_mailboxes=True, rewrite_headers=False) as emulator:
+        transport = emulator.async_transport()
+        found = asyncio.run(run(trust))
+        assert (found.accepted, found.differences, waited) == (True, (), [0.5, 1.0])
+        assert found.ref.internet_message_id == found.copy.internet_message_id
+        other = asyncio.run(run(CA("Other Root", key="p256", at=now).trust))
+        assert isinstance(other.error, CertificateRejected)
 
 
 def test_who_cannot_be_written_to_cannot_write_to_oneself(
