@@ -25,8 +25,11 @@ from .path import check_signature
 # Certificates of one source whose signature is checked: an authority has a few that sign for it
 _MAX_SIGNERS = 20
 _CLOCK_SKEW = timedelta(hours=1)
-_TIMES = (ber.UTC_TIME, ber.GENERALIZED_TIME)
 _ENUMERATED = 0x0A
+_NUMBER = x509.CRLNumber.oid.dotted_string
+_SCOPE = x509.IssuingDistributionPoint.oid.dotted_string
+_DELTA_INDICATOR = x509.DeltaCRLIndicator.oid.dotted_string
+_DELTA = ber.oid(_DELTA_INDICATOR)
 
 
 class SignedEvidence(NamedTuple):
@@ -81,6 +84,8 @@ def signed_evidence(
             kept[0].extend(_list_by(der, lists_by, latest))
         except MalformedMessage as error:
             faults.append(f"CRL: {error}")
+    if any(_DELTA in crl for crl in kept[0]):
+        kept[0][:] = _with_fitting_deltas(kept[0])
     numbers = {one.serial_number for one in (*chain, *everybody)}
     for one in responses:
         try:
@@ -179,6 +184,35 @@ def _list_by(crl: bytes, everybody: Iterable[Certificate], latest: datetime) -> 
     if issued > latest:
         raise MalformedMessage(f"it is of the future, {issued:%Y-%m-%d %H:%M:%SZ}")
     return (crl,)
+
+
+def _with_fitting_deltas(crls: Sequence[bytes]) -> list[bytes]:
+    """The lists, and of the deltas those that go on from the newest of their scope, the newest
+    first: the validator takes the first one, whatever list it was made for (RFC 5280 5.2.4).
+    """
+    whole: list[bytes] = []
+    deltas: list[tuple[int, int, object, bytes]] = []
+    newest: dict[object, int] = {}
+    for der in crls:
+        try:
+            crl = x509.load_der_x509_crl(der)
+            held = {one.oid.dotted_string: one.value for one in crl.extensions}
+        except (ValueError, TypeError, x509.InvalidVersion, x509.DuplicateExtension):
+            continue
+        scope = crl.issuer, held.get(_SCOPE)
+        number, base = held.get(_NUMBER), held.get(_DELTA_INDICATOR)
+        if base is None:
+            whole.append(der)
+        if isinstance(number, x509.CRLNumber):
+            if isinstance(base, x509.DeltaCRLIndicator):
+                deltas.append((number.crl_number, base.crl_number, scope, der))
+            else:
+                newest[scope] = max(number.crl_number, newest.get(scope, -1))
+    deltas.sort(key=lambda one: -one[0])
+    fitting = [
+        der for number, base, scope, der in deltas if base <= newest.get(scope, -1) <= number
+    ]
+    return [*whole, *fitting]
 
 
 def _response_by(

@@ -144,6 +144,41 @@ def response_of_small() -> bytes:
     return small().ocsp(ocsp.OCSPCertStatus.GOOD)
 
 
+def listed(pki: Authority, number: int, *, base: int | None = None, gone: bool = False) -> bytes:
+    """A list of the issuer that names its delta, or with `base` a delta to the list of that number;
+    with `gone` Alice is in it.
+    """
+    at, by = NOW - DAY, pki.issuing
+    made = x509.CertificateRevocationListBuilder(by.certificate.x509.subject, at, NOW + DAY)
+    made = made.add_extension(x509.CRLNumber(number), critical=False)
+    if base is None:
+        place = x509.UniformResourceIdentifier("http://contoso.com/delta")
+        point = x509.DistributionPoint([place], None, None, None)
+        made = made.add_extension(x509.FreshestCRL([point]), critical=False)
+    else:
+        made = made.add_extension(x509.DeltaCRLIndicator(base), critical=True)
+    if gone:
+        serial = pki.alice.certificate.x509.serial_number
+        entry = x509.RevokedCertificateBuilder(serial, at)
+        made = made.add_revoked_certificate(entry.build())
+    return der_of(made.sign(by.private_key, hashes.SHA256()))
+
+
+def test_a_delta_goes_on_from_the_list_that_it_was_made_for(pki: Authority) -> None:
+    """RFC 5280 5.2.4: with an older list, what was listed in between is in neither."""
+
+    def said(*crls: bytes) -> list[str]:
+        return pki.judge(crls=(*crls, pki.crl(pki.root)))
+
+    base = listed(pki, 4)
+    assert said(base, listed(pki, 9, base=4)) == said(base, listed(pki, 9, base=1)) == []
+    assert said(base, listed(pki, 9, base=7)) == ["invalid error"]
+    assert said(base, listed(pki, 3, base=1)) == ["invalid error"]
+    # the newest counts, wherever it stands
+    deltas = [listed(pki, 8, base=4), listed(pki, 9, base=4, gone=True)]
+    assert said(base, *deltas) == said(base, *reversed(deltas)) == ["revoked error"]
+
+
 def test_of_times_to_come_nothing_is_known(pki: Authority) -> None:
     """RFC 6960 4.2.2.1; an authority may make its lists for a year in advance."""
     far = datetime.now(UTC) + 300 * DAY
