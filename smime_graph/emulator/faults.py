@@ -279,6 +279,15 @@ class Coming:
 _SENDS = ("sendmail", "send", "reply", "replyall", "forward")
 
 
+def _check(fault: object) -> None:
+    """Now, and not when a request is answered by what is none."""
+    if not isinstance(fault, Fault):
+        raise UsageError(
+            f"the fault is {type(fault).__name__}, wanted a Fault",
+            hint="use one of Fault.throttled() and its kin, or switch_on with a name",
+        )
+
+
 class Faults:
     """What will go wrong next. Any thread may add, and may take."""
 
@@ -296,11 +305,15 @@ class Faults:
         """
         if (times is not None and times < 1) or after < 0:
             raise UsageError(f"times {times}, after {after}: at least 1 and at least 0 were wanted")
+        _check(fault)
         with self._lock:
             self._rules.append(_Rule(fault, on.lower(), after, times))
 
     def script(self, *faults: Fault | None) -> None:
         """Say what happens to each of the next requests, whatever they are; None: nothing."""
+        for one in faults:
+            if one is not None:
+                _check(one)
         with self._lock:
             self._script += faults
 

@@ -235,6 +235,8 @@ class Emulator:
         ):
             if value not in known:
                 raise UsageError(f"{name} {value!r}: one of {', '.join(known)} was wanted")
+        if isinstance(mailboxes, str):
+            raise UsageError("mailboxes is a list, not str", hint="write mailboxes=[...]")
         tokens = None if token is None else granted_by(token)
         self._rules = Rules(
             profile=profile,

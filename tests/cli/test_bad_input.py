@@ -383,6 +383,8 @@ FOR_PROGRAMS = {
     "sign and seal give bytes; so does as_bytes(policy=email.policy.SMTP)": "a file is bytes",
     "give the message as bytes, as it was received": "a file is bytes",
     "read a file: Contact.load(path).certificate": "the command line reads files",
+    "write mailboxes=[...]": "--mailbox makes a list",
+    "use one of Fault.throttled() and its kin, or switch_on with a name": "--fault names one",
     "name it in mailboxes=, or use open_mailboxes=True": "the options make such an emulator",
 }
 _PYTHON = re.compile(

@@ -361,3 +361,14 @@ def test_it_may_break_for_everyone(make: Callable[..., Emulator], connect: Conne
     assert b"multipart/mixed" in message.raw
     with pytest.raises(UsageError, match="auth_enveloped"):
         make(auth_enveloped="odd")
+
+
+def test_what_is_no_fault_and_no_list_is_said_at_once(emulator: Emulator) -> None:
+    for give in (emulator.faults.add, emulator.faults.script):
+        for wrong in ("slow", Fault):
+            with pytest.raises(UsageError, match="wanted a Fault") as caught:
+                give(wrong)  # type: ignore[arg-type]
+            assert "switch_on" in str(caught.value.hint)
+    assert emulator.faults.coming == ()
+    with pytest.raises(UsageError, match="mailboxes is a list, not str"):
+        Emulator(mailboxes="alice@contoso.com")
