@@ -60,6 +60,7 @@ def act(call: Call) -> Response:
         summary=summary,
         now=call.now,
         sent_items_delay=call.sent_items_delay,
+        marks=marks,
     )
     # The design document shows 200 for these two; Graph answers 202 to all.
     return Response(200 if call.design and kind in ("replyall", "forward") else 202)

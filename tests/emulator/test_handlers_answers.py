@@ -152,3 +152,18 @@ def test_a_finished_answer_stays_as_it_is(
     raw = mail(to="carol@contoso.com")
     draft = post(client, f"{original}/createForward", raw).json()
     assert client.get(f"/me/messages/{draft['id']}/$value").content == raw
+
+
+def test_what_a_client_sets_on_an_answer_is_on_its_copy(
+    emulator: Emulator, client: httpx.Client
+) -> None:
+    planted = emulator.mailbox("alice@contoso.com").put(
+        b"From: bob@contoso.com\r\nTo: alice@contoso.com\r\nSubject: x\r\n\r\nx\r\n"
+    )
+    message = {"categories": ["red"]}
+    answer = client.post(f"/me/messages/{planted.id}/reply", json={"message": message})
+    assert answer.status_code == 202
+    (sent,) = client.get("/me/mailFolders/sentitems/messages").json()["value"]
+    assert sent["categories"] == ["red"]
+    (received,) = client.get("/users/bob@contoso.com/messages").json()["value"]
+    assert received["categories"] == []

@@ -126,7 +126,7 @@ def test_what_is_not_changed_of_a_draft_keeps_its_bytes(
         ({"flag": {"dueDateTime": {"dateTime": "2026-01-01"}}}, (400, "ErrorInvalidParameter")),
         ({"flag": {"startDateTime": {"dateTime": "soon"}}}, (400, "ErrorInvalidParameter")),
         ({"attachments": []}, (400, "ErrorInvalidPropertySet")),
-        ({"singleValueExtendedProperties": []}, (501, "NotImplemented")),
+        ({"extensions": []}, (501, "NotImplemented")),
     ],
 )
 def test_a_change_that_makes_no_sense_is_refused(
