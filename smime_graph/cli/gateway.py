@@ -94,7 +94,8 @@ def gateway(
     encrypted to its recipients, whose certificates are in the contacts (its sender's own need not
     be). Who is named by RCPT alone becomes Bcc and gets a copy; a header that names others than
     RCPT is refused. It goes from the mailbox of its From, unless --user says another. CRLs and OCSP
-    responses are read anew for each message; to whoever they revoke nothing goes (550).
+    responses are read anew for each message; to whoever they revoke nothing goes (550). What is
+    handed in again is stored once; another message with its Message-ID is refused (554).
 
     A line of --auth-file is NAME:SALT:HASH, or NAME:SALT:HASH:ADDRESS,... for one who may write as
     these alone. This makes one, and asks for the password:

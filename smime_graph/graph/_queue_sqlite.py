@@ -18,7 +18,8 @@ T = TypeVar("T")
 
 # Step n makes a file of version n one of version n + 1. Files are out there: never change a step.
 # Times are Unix seconds; `due` NULL: nothing is to be done unless a person says so. `began` is the
-# earliest attempt of which nobody knows what became of it.
+# earliest attempt of which nobody knows what became of it; `mark` what a message is known again by
+# whose octets are others each time: it tells nothing of them (see `Outbox.add`).
 _STEPS: tuple[str, ...] = (
     """
     CREATE TABLE messages (

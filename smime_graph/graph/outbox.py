@@ -101,8 +101,8 @@ class OutboxMessage:
     latest. `error` is what was last in the way. `action` is what is asked of Graph, `original` the
     id of the message that is answered or forwarded. Of a draft that lay in the mailbox before,
     `message_id` is empty until it has been looked at, and `recipients` are not known. `trouble` is
-    that of an OutboxRun, where `send_now` has just met it. `is_repeated` is
-    true of what was there already when it was put in just now.
+    that of an OutboxRun, where `send_now` has just met it. `is_repeated` is true of what was there
+    already when it was put in.
     """
 
     id: int
