@@ -52,7 +52,6 @@ from .header_confidentiality import (
     with_hp,
 )
 from .header_protection import HP_OUTER, HeaderProtection, without_hp
-from .large import canonical_large
 
 if TYPE_CHECKING:
     from ..cms.receipt_request import ReceiptRequest
@@ -390,6 +389,8 @@ class Outgoing:
         else:
             fields = [above, *[field.raw for field in inner]]
             if not isinstance(body, bytes):
+                from .large import canonical_large  # few messages are
+
                 return canonical_large(b"".join([*fields, end, beginning]), body, clear=clear)
             whole = canonical_entity(b"".join([*fields, end, body]), clear=clear)
         # what is made of a rope is put together once: fresh memory costs more than the cipher
