@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from inspect import get_annotations
 from types import MappingProxyType
-from typing import Any, ClassVar, Self, dataclass_transform
+from typing import Any, ClassVar, NamedTuple, Self, dataclass_transform
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -104,8 +103,7 @@ class Digest(Identified):
         return bytes(state.digest(self.size) if self.extendable else state.digest())
 
 
-@dataclass(frozen=True, slots=True)
-class PssParameters:
+class PssParameters(NamedTuple):
     """RSASSA-PSS-params (RFC 4055 3.1); `salt` in octets."""
 
     digest: Digest
@@ -113,8 +111,7 @@ class PssParameters:
     salt: int
 
 
-@dataclass(frozen=True, slots=True)
-class OaepParameters:
+class OaepParameters(NamedTuple):
     """RSAES-OAEP-params (RFC 4055 4.1)."""
 
     digest: Digest

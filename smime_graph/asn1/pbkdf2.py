@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .. import oids
 from . import ber
@@ -14,8 +14,7 @@ from .algorithm_identifier import AlgorithmIdentifier
 from .ber import Fields, Node
 
 
-@dataclass(frozen=True, slots=True)
-class Pbkdf2Parameters:
+class Pbkdf2Parameters(NamedTuple):
     """The parameters as received; `key_length` in octets, `prf` the identifier of an HMAC."""
 
     salt: bytes

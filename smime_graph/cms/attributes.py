@@ -9,9 +9,9 @@ CMSAlgorithmProtection ::= SEQUENCE { digestAlgorithm, [1] signatureAlgorithm OP
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, partial
+from typing import NamedTuple
 
 from .. import algorithms, oids
 from ..algorithms import Digest
@@ -305,8 +305,7 @@ _SIGNING_CERTIFICATES = {
 _MAX_NAMED_CERTIFICATES = 32  # a path has 8
 
 
-@dataclass(frozen=True, slots=True)
-class _NamedCertificate:
+class _NamedCertificate(NamedTuple):
     """An ESSCertID or ESSCertIDv2; `issuers` are the contents of the directoryNames."""
 
     digest: Digest

@@ -7,8 +7,8 @@ SMIMECapabilities ::= SEQUENCE OF SMIMECapability ::= SEQUENCE { capabilityID OB
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from .. import algorithms, oids
 from ..algorithms import (
@@ -67,8 +67,7 @@ def _capability(row: Row) -> list[bytes]:
 # --- honoured -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Capabilities:
+class Capabilities(NamedTuple):
     """What a recipient announced: identifiers with their parameters, in its order of preference.
 
     The parameters are octets, read anew each time: a Node of a message that is kept for long would

@@ -14,8 +14,8 @@ there, because OpenSSL 3.0 refuses the message without it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from .. import algorithms, oids
 from ..algorithms import (
@@ -210,8 +210,7 @@ def write_cipher(cipher: ContentCipher, iv: bytes, derivation: CekDerivation | N
     return inner if derivation is None else ber.sequence(ber.oid(derivation.oid), inner)
 
 
-@dataclass(frozen=True, slots=True)
-class ContentEncryption:
+class ContentEncryption(NamedTuple):
     """A contentEncryptionAlgorithm: sizes in octets, `tag_size` 0 where there is no tag.
 
     `identifier` is what a `derivation` of the key is bound to.
@@ -241,7 +240,7 @@ def read_cipher(identifier: AlgorithmIdentifier, where: str) -> ContentEncryptio
         if identifier.parameters is None:
             raise MalformedMessage(f"{where}: {derivation.name} has no parameters")
         inner = AlgorithmIdentifier.read(identifier.parameters, where)
-        return replace(_read_plain_cipher(inner, where), derivation=derivation)
+        return _read_plain_cipher(inner, where)._replace(derivation=derivation)
     return _read_plain_cipher(identifier, where)
 
 

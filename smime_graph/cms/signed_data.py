@@ -13,7 +13,6 @@ sid         ::= IssuerAndSerialNumber or [0] IMPLICIT SubjectKeyIdentifier
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Literal, NamedTuple, cast
@@ -122,8 +121,7 @@ def sign(
     return cast("B", content_info(oids.SIGNED_DATA, elements)), [one.digest for one in own]
 
 
-@dataclass(frozen=True, slots=True)
-class _Signing:
+class _Signing(NamedTuple):
     """What is the same in every SignerInfo of a signer under a policy, in octets."""
 
     scheme: SignatureScheme

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from email.utils import collapse_rfc2231_value, decode_params, unquote
 from functools import lru_cache
 from operator import itemgetter
@@ -91,8 +90,7 @@ def without_comments(text: str) -> str:
     return "".join([*kept, text[position:]])
 
 
-@dataclass(frozen=True, slots=True)
-class ContentType:
+class ContentType(NamedTuple):
     """A Content-Type or Content-Disposition: `value` and the names of parameters in lower case."""
 
     value: str
