@@ -645,8 +645,11 @@ _NO_A_LABEL = "a domain in its names cannot be read: it begins with xn-- and is 
 def _plain(error: Exception) -> str:
     """The validator's text in the form of ours: it may quote names, and a name is the sender's
     text."""
+    from pyhanko_certvalidator.errors import InvalidSignature, PathError, ValidationError
+
+    its_own = ValidationError | PathError | InvalidSignature | ValueError
     text = str(error).removeprefix("The path could not be validated because ").rstrip(". ")
     text = printable(text[:300])
-    if not text:
-        return f"the validator failed with {type(error).__name__}"
+    if not text or not isinstance(error, its_own):
+        return f"the validator cannot judge what is in it, and failed ({type(error).__name__})"
     return text[:1].lower() + text[1:]

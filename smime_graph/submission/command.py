@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -16,7 +17,11 @@ from ..smime.report import whole
 from .watch import Arrival
 
 REPORT = "SMIME_GRAPH_REPORT"  # names the file
-_SECRETS = ("SMIME_GRAPH_TOKEN", "SMIME_GRAPH_PASSWORD")
+_SECRETS = re.compile(
+    r"(SMIME_GRAPH|AZURE)_\w*(TOKEN|PASSWORD|SECRET)"  # what azure-identity reads, too
+    r"|IDENTITY_HEADER|MSI_SECRET"  # of a managed identity
+    r"|PGPASSWORD"  # of an outbox
+)
 _LONGEST = 600.0  # seconds, after which it is ended
 _GRACE = 5.0  # seconds, after which it is killed
 
@@ -30,8 +35,8 @@ class Command:
     accepted message.
 
     It gets the message without its layers on standard input, and the name of a file with the
-    report's JSON in SMIME_GRAPH_REPORT; token and password of this program are not in its
-    environment. What it writes goes to our standard error. With the exit status 0 it has taken the
+    report's JSON in SMIME_GRAPH_REPORT; tokens, passwords and secrets of this program are not in
+    its environment. What it writes goes to our standard error. With the exit status 0 it has taken the
     message; CommandFailed for any other, for a signal, and for more than ten minutes, after which
     it is ended with what it started. UsageError where it cannot be run.
     """
@@ -63,7 +68,7 @@ class Command:
             ) from error
 
     def _run(self, message: int, report: Path) -> None:
-        environment = {k: v for k, v in os.environ.items() if k not in _SECRETS}
+        environment = {k: v for k, v in os.environ.items() if not _SECRETS.fullmatch(k)}
         process = subprocess.Popen(  # noqa: S603 - the user named it
             self._words,
             stdin=message,

@@ -548,6 +548,14 @@ def test_name_constraints_hold_for_every_address_that_is_believed(
     assert errors(report) == (set() if ok else {"pki.path.invalid"})
 
 
+def test_constraints_that_the_validator_breaks_on_are_said_in_our_words() -> None:
+    of_text = x509.OtherName(x509.ObjectIdentifier("1.3.6.1.5.5.7.8.9"), b"\x0c\x01a")
+    ca = authority(more=[(x509.NameConstraints(None, [of_text]), True)])
+    report = judge(mailer().make(ca), ca)
+    assert errors(report) == {"pki.path.invalid"}
+    assert "cannot judge" in report.errors[0].text
+
+
 def test_without_an_issuer_there_is_no_path() -> None:
     leaf = mailer().make(issuing())
     report = judge(leaf)
