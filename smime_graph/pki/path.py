@@ -645,7 +645,7 @@ _NO_A_LABEL = "a domain in its names cannot be read: it begins with xn-- and is 
 def _plain(error: Exception) -> str:
     """The validator's text in the form of ours: it may quote names, and a name is the sender's
     text."""
-    from pyhanko_certvalidator.errors import InvalidSignature, PathError, ValidationError
+    from pyhanko_certvalidator.errors import PathError, ValidationError
 
     its_own = ValidationError | PathError | InvalidSignature | ValueError
     text = str(error).removeprefix("The path could not be validated because ").rstrip(". ")

@@ -35,8 +35,8 @@ class Command:
     accepted message.
 
     It gets the message without its layers on standard input, and the name of a file with the
-    report's JSON in SMIME_GRAPH_REPORT; tokens, passwords and secrets of this program are not in
-    its environment. What it writes goes to our standard error. With the exit status 0 it has taken the
+    report's JSON in SMIME_GRAPH_REPORT; no token, password or secret of this program is in its
+    environment. What it writes goes to our standard error. With the exit status 0 it has taken the
     message; CommandFailed for any other, for a signal, and for more than ten minutes, after which
     it is ended with what it started. UsageError where it cannot be run.
     """

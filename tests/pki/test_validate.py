@@ -551,7 +551,8 @@ def test_name_constraints_hold_for_every_address_that_is_believed(
 def test_constraints_that_the_validator_breaks_on_are_said_in_our_words() -> None:
     of_text = x509.OtherName(x509.ObjectIdentifier("1.3.6.1.5.5.7.8.9"), b"\x0c\x01a")
     ca = authority(more=[(x509.NameConstraints(None, [of_text]), True)])
-    report = judge(mailer().make(ca), ca)
+    top = ca.make(key_name="Issuing")
+    report = judge(mailer().make(top), anchor=top)
     assert errors(report) == {"pki.path.invalid"}
     assert "cannot judge" in report.errors[0].text
 
