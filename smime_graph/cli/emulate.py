@@ -219,6 +219,12 @@ def _authority_beside(place: str) -> CA | None:
         return None
     key = Path(f"{place}.key")
     if not key.exists():
+        if Path(place).exists() and Path(place).stat().st_size:
+            raise UsageError(
+                f"{file_name(place)} is there without {file_name(str(key))}: it may be of another"
+                " authority",
+                hint="name another file for --write-ca, or delete this one",
+            )
         ca = authority_for_tls()
         held = Identity(ca.private_key, ca.certificate).to_pem()
         files.deliver(held, output=str(key), private=True)
@@ -226,7 +232,7 @@ def _authority_beside(place: str) -> CA | None:
     try:
         found = Identity.from_pem(key)
     except UsageError as error:
-        hint = "delete it, and a new authority is made"
+        hint = f"delete it and {file_name(place)}, and a new authority is made"
         raise UsageError(f"{file_name(str(key))} holds no authority: {error}", hint=hint) from error
     return CA.from_key(found.private_key, found.certificate)
 

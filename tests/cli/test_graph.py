@@ -594,7 +594,12 @@ def test_what_is_random_can_be_fixed_and_it_serves_https(here: Path, call: Run) 
     refused = call("emulate", "--port", "0", *words)
     assert refused.status == 2
     assert "ca.pem.key holds no authority" in refused.err
-    assert "hint: delete it, and a new authority is made" in refused.err
+    assert "hint: delete it and ca.pem, and a new authority is made" in refused.err
+    before = (here / "roots.pem").read_bytes()
+    refused = call("emulate", "--port", "0", *words[:-1], "roots.pem")
+    assert refused.status == 2
+    assert "roots.pem is there without roots.pem.key" in refused.err
+    assert (here / "roots.pem").read_bytes() == before
 
 
 def test_a_certificate_that_nobody_named_a_place_for_is_gone_at_the_end(here: Path) -> None:
