@@ -75,7 +75,11 @@ class Weather(Faults):
             name = "504" if self._random.random() < 0.95 else name
         with self._counted.open("a") as file:
             file.write(f"{name}\n")
-        return FAULTS[name](self._random)
+        fault = FAULTS[name](self._random)
+        if path.endswith("/send"):  # it is a draft until then, and the outbox asks for as long
+            most = 2 * WINDOW.total_seconds()
+            return replace(fault, sent_items_delay=min(fault.sent_items_delay or 0.0, most))
+        return fault
 
 
 def message(number: int) -> tuple[bytes, str, str]:
