@@ -32,12 +32,15 @@ def whole_lines(text: Data) -> Iterator[Data]:
         yield text
         return
     held: list[bytes] = []
-    for chunk in map(bytes, chunks(text)):
+    for chunk in (bytes(c[n : n + _FEW]) for c in chunks(text) for n in range(0, len(c), _FEW)):
         if end := chunk.rfind(b"\n") + 1:
             yield b"".join((*held, chunk[:end]))
             held = []
         held.append(chunk[end:])
     yield b"".join(held)
+
+
+_FEW = 1 << 16  # octets: of what is worked through line by line, each line is an object
 
 
 def decode_base64(text: Data) -> Data:
