@@ -122,7 +122,7 @@ def gateway(
     from ..graph.outbox import is_server
     from .keys import contacts_path, trust_store
 
-    how, place = Protection.of(given), Place.of(given)
+    how, place = Protection.of(given, encrypts=True), Place.of(given)
     if outbox is None:
         raise UsageError("no outbox is named", hint="name the file that holds mail: --outbox FILE")
     if without_certificate != "hold" and held is not None:

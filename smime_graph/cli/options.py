@@ -485,11 +485,14 @@ class Protection(_Evidence):
     confidentiality: HeaderConfidentiality | None = None  # of an answer, instead of the policy's
 
     @classmethod
-    def of(cls, given: Mapping[str, Any], keys: Keys | None = None) -> Protection:
+    def of(
+        cls, given: Mapping[str, Any], keys: Keys | None = None, *, encrypts: bool = False
+    ) -> Protection:
+        """`encrypts`: the verb does, whoever is named as a recipient."""
         keys = keys or take(Keys, given)
         if not keys.signer:
             refuse_idle(_OF_SIGNATURES, without="--signer")
-        if not keys.has_recipient:
+        if not (encrypts or keys.has_recipient):
             refuse_idle(_OF_ENCRYPTION, without="--recipient")
         return take(cls, given, keys=keys, policy=_policy(given))
 

@@ -43,7 +43,7 @@ def round_trip(wait: float, **given: Any) -> None:
     from .open import judgement
 
     reading = Reading.of(given)
-    how = Protection.of(given, reading.keys)
+    how = Protection.of(given, reading.keys, encrypts=True)
     ring = how.keys.ring
     signers = ring.signers()
     if not signers or not how.keys.trust:

@@ -496,6 +496,15 @@ def test_an_option_without_effect_is_no_false_comfort(
     assert f"hint: give {wanted}, or leave it out" in refused.err
 
 
+def test_what_always_encrypts_takes_what_says_how(here: Path, call: Run) -> None:
+    key = ("--emulator", "--signer", "alice.p12", "--password-file", "password")
+    how: tuple[str, ...] = ("--trust", "roots.pem", "--rid", "ski", "--cipher", "aes256-gcm")
+    mail = call("round-trip", *key, *how)
+    assert (mail.status, mail.err) == (0, "")
+    how = ("--compress", "--header-confidentiality", "shy", "--no-encrypt-to-self")
+    assert "error: no outbox is named\n" in call("gateway", *key, *how).err
+
+
 def test_a_configuration_may_say_what_has_no_effect_on_one_message(here: Path, call: Run) -> None:
     (here / "c.toml").write_text('[defaults]\ncipher = "aes256-gcm"\nidentity = ["bob.key"]\n')
     assert call("send", "m.eml", "--emulator", "--config", "c.toml").status == 0
