@@ -57,6 +57,8 @@ class Database:
                 self._db = sqlite3.connect(
                     str(path), timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
                 )
+        except UsageError:
+            raise
         except ValueError:  # a NUL in the name
             raise UsageError(f"the {what} has no file name", hint="name a file") from None
         try:

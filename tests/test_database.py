@@ -52,6 +52,11 @@ def test_an_older_one_is_migrated_and_keeps_what_it_holds(tmp_path: Path) -> Non
     assert columns(path) == ["name", "size"]
 
 
+def test_a_folder_that_is_not_there_is_no_name_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be used: unable to open"):
+        opened(tmp_path / "missing" / "new")
+
+
 def test_a_step_that_fails_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "old"
     opened(path).close()
