@@ -15,6 +15,7 @@ from typing import NamedTuple
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
+from .. import oids
 from ..asn1 import ber
 from ..asn1.ber import Fields, Node
 from ..errors import MalformedMessage, UnsupportedAlgorithm
@@ -26,6 +27,8 @@ from .path import check_signature
 _MAX_SIGNERS = 20
 _CLOCK_SKEW = timedelta(hours=1)
 _ENUMERATED = 0x0A
+_RESPONDER = x509.ObjectIdentifier(oids.OCSP_SIGNING)
+_KEY = x509.AuthorityKeyIdentifier.oid.dotted_string
 _NUMBER = x509.CRLNumber.oid.dotted_string
 _SCOPE = x509.IssuingDistributionPoint.oid.dotted_string
 _DELTA_INDICATOR = x509.DeltaCRLIndicator.oid.dotted_string
@@ -98,19 +101,34 @@ def signed_evidence(
 def _issued(
     chain: Sequence[Certificate], certificates: Iterable[Certificate]
 ) -> tuple[Certificate, ...]:
-    """Those that an authority of the path has issued, by their signature; of the first so many."""
+    """Those that may sign evidence, and that an authority of the path has issued, by their
+    signature; of the first so many.
+    """
     found: list[Certificate] = []
     left = _MAX_SIGNERS
     for one in dict.fromkeys(certificates):
         for issuer in chain[1:]:
             if one in chain or left <= 0 or one.canonical_issuer != issuer.canonical_subject:
                 continue
+            if not _may_sign_evidence(one):
+                break
             left -= 1
             with suppress(InvalidSignature, UnsupportedAlgorithm, MalformedMessage):
                 check_signature(one, issuer)
                 found.append(one)
                 break
     return tuple(found)
+
+
+def _may_sign_evidence(one: Certificate) -> bool:
+    """False for those of nearly all people, who stand beside a responder in a message."""
+    try:
+        held = {type(extension.value): extension.value for extension in one.extensions}
+    except MalformedMessage:
+        return False
+    usage, purposes = held.get(x509.KeyUsage), held.get(x509.ExtendedKeyUsage)
+    is_responder = isinstance(purposes, x509.ExtendedKeyUsage) and _RESPONDER in purposes
+    return is_responder or not isinstance(usage, x509.KeyUsage) or usage.crl_sign
 
 
 def _without_certificates(der: bytes, carried: list[Certificate]) -> _Response | None:
@@ -199,7 +217,7 @@ def _with_fitting_deltas(crls: Sequence[bytes]) -> list[bytes]:
             held = {one.oid.dotted_string: one.value for one in crl.extensions}
         except (ValueError, TypeError, x509.InvalidVersion, x509.DuplicateExtension):
             continue
-        scope = crl.issuer, held.get(_SCOPE)
+        scope = crl.issuer, held.get(_SCOPE), held.get(_KEY)
         number, base = held.get(_NUMBER), held.get(_DELTA_INDICATOR)
         if base is None:
             whole.append(der)

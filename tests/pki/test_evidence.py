@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ocsp
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -104,6 +104,40 @@ def der_of(made: x509.Certificate | x509.CertificateRevocationList) -> bytes:
     return made.public_bytes(serialization.Encoding.DER)
 
 
+def certified(subject: x509.Name, *extensions: x509.ExtensionType, by: CA) -> Any:
+    """A certificate of an authority's, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    issuer, start, end = by.certificate.x509.subject, NOW - DAY, NOW + DAY
+    number = x509.random_serial_number()
+    made = x509.CertificateBuilder(issuer, subject, key.public_key(), number, start, end)
+    for one in extensions:
+        made = made.add_extension(one, critical=False)
+    return Certificate(der_of(made.sign(by.private_key, hashes.SHA256()))), key
+
+
+def test_people_beside_it_hide_no_responder(pki: Authority) -> None:
+    """A message may bring along the certificates of all to whom it is answered."""
+    signs = x509.KeyUsage(True, True, False, False, False, False, False, False, False)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "one of them")])
+    people = [certified(name, signs, by=pki.issuing)[0] for _ in range(25)]
+    purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING])
+    its, key = certified(name, signs, purpose, x509.OCSPNoCheck(), by=pki.issuing)
+    builder = ocsp.OCSPResponseBuilder().add_response(
+        cert=pki.alice.certificate.x509,
+        issuer=pki.issuing.certificate.x509,
+        algorithm=hashes.SHA1(),
+        cert_status=ocsp.OCSPCertStatus.REVOKED,
+        this_update=NOW - DAY,
+        next_update=NOW + DAY,
+        revocation_time=NOW - DAY,
+        revocation_reason=None,
+    )
+    builder = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, its.x509)
+    gone = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+    evidence: dict[str, Any] = {"ocsp": (gone,), "crls": (pki.crl(pki.root),), "mode": "soft"}
+    assert pki.judge(**evidence, further=[*people, its]) == ["revoked error"]
+
+
 def test_who_is_revoked_is_so_whatever_else_says(pki: Authority) -> None:
     """A response of before, which has not run out, comes along in the message of who was revoked
     since.
@@ -144,9 +178,11 @@ def response_of_small() -> bytes:
     return small().ocsp(ocsp.OCSPCertStatus.GOOD)
 
 
-def listed(pki: Authority, number: int, *, base: int | None = None, gone: bool = False) -> bytes:
+def listed(
+    pki: Authority, number: int, *, base: int | None = None, gone: bool = False, key: Any = None
+) -> bytes:
     """A list of the issuer that names its delta, or with `base` a delta to the list of that number;
-    with `gone` Alice is in it.
+    with `gone` Alice is in it. `key`: another one of the issuer's, which the list then names.
     """
     at, by = NOW - DAY, pki.issuing
     made = x509.CertificateRevocationListBuilder(by.certificate.x509.subject, at, NOW + DAY)
@@ -157,11 +193,14 @@ def listed(pki: Authority, number: int, *, base: int | None = None, gone: bool =
         made = made.add_extension(x509.FreshestCRL([point]), critical=False)
     else:
         made = made.add_extension(x509.DeltaCRLIndicator(base), critical=True)
+    if key is not None:
+        named = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+        made = made.add_extension(named, critical=False)
     if gone:
         serial = pki.alice.certificate.x509.serial_number
         entry = x509.RevokedCertificateBuilder(serial, at)
         made = made.add_revoked_certificate(entry.build())
-    return der_of(made.sign(by.private_key, hashes.SHA256()))
+    return der_of(made.sign(key or by.private_key, hashes.SHA256()))
 
 
 def test_a_delta_goes_on_from_the_list_that_it_was_made_for(pki: Authority) -> None:
@@ -177,6 +216,21 @@ def test_a_delta_goes_on_from_the_list_that_it_was_made_for(pki: Authority) -> N
     # the newest counts, wherever it stands
     deltas = [listed(pki, 8, base=4), listed(pki, 9, base=4, gone=True)]
     assert said(base, *deltas) == said(base, *reversed(deltas)) == ["revoked error"]
+
+
+def test_the_lists_of_each_key_of_an_authority_have_their_own_numbers(pki: Authority) -> None:
+    """RFC 5280 6.3.3 c 3: a list and its delta name the same key."""
+    signs = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+    renewed, key = certified(pki.issuing.certificate.x509.subject, signs, by=pki.root)
+    old = pki.issuing.private_key
+
+    def said(**delta: Any) -> list[str]:
+        lists = listed(pki, 4, key=old), listed(pki, 5, base=4, key=old, **delta)
+        others = listed(pki, 50, key=key), listed(pki, 51, base=50, key=key)
+        return pki.judge(crls=(*lists, *others, pki.crl(pki.root)), further=[renewed])
+
+    assert said() == []
+    assert said(gone=True) == ["revoked error"]
 
 
 def test_of_times_to_come_nothing_is_known(pki: Authority) -> None:
