@@ -12,8 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from ..errors import SmimeGraphError, UsageError
-from ..graph import GraphClient, Outbox
+from ..errors import MalformedMessage, SmimeGraphError, UsageError
+from ..graph import GraphClient, Outbox, OutboxMessage
 from ..graph import _outgoing as outgoing
 from ..graph._mailbox import Wire, mailbox
 from ..submission.repetition import mark
@@ -176,6 +176,7 @@ class Gateway:
     def store(self, raw: bytes, sender: str, recipients: Sequence[str], user: User | None) -> str:
         """Have it on disk; what the client is told. Whatever is raised, it is not taken."""
         message = self._sealer.complete(raw, mail_from=sender, recipients=recipients, user=user)
+        is_encrypted = True
         try:
             finished = self._sealer.seal(message)
         except NobodyKnows as error:
@@ -185,12 +186,17 @@ class Gateway:
                 path = self._holding.keep(message, self._sealer)
                 log.warning("%s is held as %s: %s", message.named, path.name, error)
                 return f"held: {error}"
-            return self._put_in(message, (self._sealer.sign(message),), is_encrypted=False)
-        return self._put_in(message, finished)
+            finished, is_encrypted = (self._sealer.sign(message),), False
+        stored = self._put_in(message, finished, is_encrypted=is_encrypted)
+        for one in stored:
+            if one.state == "failed":  # it was handed in before, and nobody sends it again
+                text = f"message {one.id} of the outbox is this one, and failed: {one.error}"
+                raise MalformedMessage(text)
+        return f"stored as {', '.join(str(one.id) for one in stored)}"
 
     def _put_in(
         self, message: Submission, finished: Sequence[bytes], *, is_encrypted: bool = True
-    ) -> str:
+    ) -> tuple[OutboxMessage, ...]:
         how = self._submitting
         user = message.sender if how.user is None else how.user
         box = mailbox(user=user, wire=how.wire, size_limit=how.size_limit)
@@ -200,15 +206,13 @@ class Gateway:
                 outgoing.check_size(box, one, via="auto")
             except UsageError as error:
                 raise TooLarge(str(error)) from None
-        stored = self._outbox.add_all(
+        return self._outbox.add_all(
             finished,
             user=user,
             wire=how.wire,
             size_limit=how.size_limit,
             mark=mark(message.raw, signer=message.identity, is_encrypted=is_encrypted),
         )
-        numbers = [one.id for one in stored]
-        return f"stored as {', '.join(map(str, numbers))}"
 
     # --- behind the port --------------------------------------------------------------------------
 

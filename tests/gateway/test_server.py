@@ -146,6 +146,9 @@ def test_what_graph_refuses_is_said_once(
     assert "ErrorSendAsDenied" in caplog.text
     assert not listed  # what is there is not read again and again to find it out
     assert gateway.outbox.messages()[0].state == "failed"
+    # it does not go out by being handed in again, so 250 would lose it
+    said = "554 5.6.0 message 1 of the outbox is this one, and failed: Graph refused"
+    assert gateway.send(mail()).startswith(said)
 
 
 def test_an_outbox_that_cannot_be_used_for_a_while_is_tried_again(
