@@ -116,10 +116,11 @@ def refuse_idle(names: Iterable[str], *, without: str) -> None:
     """
     ctx = click.get_current_context()
     source = ParameterSource.COMMANDLINE
+    by_name = {one.name: one for one in ctx.command.params}
     idle = [
-        max(one.opts, key=len)
-        for one in ctx.command.params
-        if one.name in names and ctx.get_parameter_source(one.name) is source
+        max(by_name[name].opts, key=len)
+        for name in names
+        if name in by_name and ctx.get_parameter_source(name) is source
     ]
     if idle:
         does = "does" if len(idle) == 1 else "do"
