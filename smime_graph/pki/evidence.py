@@ -88,7 +88,7 @@ def signed_evidence(
         except MalformedMessage as error:
             faults.append(f"CRL: {error}")
     if any(_DELTA in crl for crl in kept[0]):
-        kept[0][:] = _with_fitting_deltas(kept[0])
+        kept[0][:] = _with_fitting_deltas(kept[0], chain[0])
     numbers = {one.serial_number for one in (*chain, *everybody)}
     for one in responses:
         try:
@@ -204,9 +204,10 @@ def _list_by(crl: bytes, everybody: Iterable[Certificate], latest: datetime) -> 
     return (crl,)
 
 
-def _with_fitting_deltas(crls: Sequence[bytes]) -> list[bytes]:
+def _with_fitting_deltas(crls: Sequence[bytes], leaf: Certificate) -> list[bytes]:
     """The lists, and of the deltas those that go on from the newest of their scope, the newest
-    first: the validator takes the first one, whatever list it was made for (RFC 5280 5.2.4).
+    first: the validator takes the first one, whatever list it was made for (RFC 5280 5.2.4). A
+    newer one that lists the leaf counts as well: what is missing in between cannot make it good.
     """
     whole: list[bytes] = []
     deltas: list[tuple[int, int, object, bytes]] = []
@@ -223,14 +224,28 @@ def _with_fitting_deltas(crls: Sequence[bytes]) -> list[bytes]:
             whole.append(der)
         if isinstance(number, x509.CRLNumber):
             if isinstance(base, x509.DeltaCRLIndicator):
-                deltas.append((number.crl_number, base.crl_number, scope, der))
+                since = 0 if _revokes(crl, leaf) else base.crl_number
+                deltas.append((number.crl_number, since, scope, der))
             else:
                 newest[scope] = max(number.crl_number, newest.get(scope, -1))
     deltas.sort(key=lambda one: -one[0])
     fitting = [
-        der for number, base, scope, der in deltas if base <= newest.get(scope, -1) <= number
+        der for number, since, scope, der in deltas if since <= newest.get(scope, -1) <= number
     ]
     return [*whole, *fitting]
+
+
+def _revokes(delta: x509.CertificateRevocationList, leaf: Certificate) -> bool:
+    try:
+        entry = delta.get_revoked_certificate_by_serial_number(leaf.serial_number)
+        if entry is None:
+            return False
+        reason = entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
+    except x509.ExtensionNotFound:
+        return True
+    except (ValueError, TypeError, x509.DuplicateExtension):
+        return False  # the validator says what is wrong with it
+    return reason is not x509.ReasonFlags.remove_from_crl
 
 
 def _response_by(

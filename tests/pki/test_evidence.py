@@ -179,10 +179,17 @@ def response_of_small() -> bytes:
 
 
 def listed(
-    pki: Authority, number: int, *, base: int | None = None, gone: bool = False, key: Any = None
+    pki: Authority,
+    number: int,
+    *,
+    base: int | None = None,
+    gone: bool = False,
+    back: bool = False,
+    key: Any = None,
 ) -> bytes:
     """A list of the issuer that names its delta, or with `base` a delta to the list of that number;
-    with `gone` Alice is in it. `key`: another one of the issuer's, which the list then names.
+    with `gone` Alice is in it, with `back` as one who is no longer. `key`: another one of the
+    issuer's, which the list then names.
     """
     at, by = NOW - DAY, pki.issuing
     made = x509.CertificateRevocationListBuilder(by.certificate.x509.subject, at, NOW + DAY)
@@ -196,9 +203,12 @@ def listed(
     if key is not None:
         named = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
         made = made.add_extension(named, critical=False)
-    if gone:
+    if gone or back:
         serial = pki.alice.certificate.x509.serial_number
         entry = x509.RevokedCertificateBuilder(serial, at)
+        if back:
+            reason = x509.CRLReason(x509.ReasonFlags.remove_from_crl)
+            entry = entry.add_extension(reason, critical=False)
         made = made.add_revoked_certificate(entry.build())
     return der_of(made.sign(key or by.private_key, hashes.SHA256()))
 
@@ -213,6 +223,10 @@ def test_a_delta_goes_on_from_the_list_that_it_was_made_for(pki: Authority) -> N
     assert said(base, listed(pki, 9, base=4)) == said(base, listed(pki, 9, base=1)) == []
     assert said(base, listed(pki, 9, base=7)) == ["invalid error"]
     assert said(base, listed(pki, 3, base=1)) == ["invalid error"]
+    # whom it lists was revoked, whatever is missing in between
+    assert said(base, listed(pki, 9, base=7, gone=True)) == ["revoked error"]
+    assert said(base, listed(pki, 3, base=1, gone=True)) == ["invalid error"]
+    assert said(base, listed(pki, 9, base=7, back=True)) == ["invalid error"]
     # the newest counts, wherever it stands
     deltas = [listed(pki, 8, base=4), listed(pki, 9, base=4, gone=True)]
     assert said(base, *deltas) == said(base, *reversed(deltas)) == ["revoked error"]
