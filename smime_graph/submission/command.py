@@ -18,9 +18,10 @@ from .watch import Arrival
 
 REPORT = "SMIME_GRAPH_REPORT"  # names the file
 _SECRETS = re.compile(
-    r"(SMIME_GRAPH|AZURE)_\w*(TOKEN|PASSWORD|SECRET)"  # what azure-identity reads, too
-    r"|IDENTITY_HEADER|MSI_SECRET"  # of a managed identity
-    r"|PGPASSWORD"  # of an outbox
+    r"(SMIME_GRAPH|AZURE)_\w*(TOKEN|PASSWORD|SECRET)=.*"  # what azure-identity reads, too
+    r"|(IDENTITY_HEADER|MSI_SECRET)=.*"  # of a managed identity
+    r"|PGPASSWORD=.*|SMIME_GRAPH_OUTBOX=\w+://([^/]*:[^/]*@|.*password=).*",  # of an outbox
+    re.DOTALL,
 )
 _LONGEST = 600.0  # seconds, after which it is ended
 _GRACE = 5.0  # seconds, after which it is killed
@@ -68,7 +69,7 @@ class Command:
             ) from error
 
     def _run(self, message: int, report: Path) -> None:
-        environment = {k: v for k, v in os.environ.items() if not _SECRETS.fullmatch(k)}
+        environment = {k: v for k, v in os.environ.items() if not _SECRETS.fullmatch(f"{k}={v}")}
         process = subprocess.Popen(  # noqa: S603 - the user named it
             self._words,
             stdin=message,

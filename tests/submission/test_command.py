@@ -50,6 +50,27 @@ def test_it_gets_the_message_and_a_file_with_the_report(
     assert not Path((tmp_path / "name").read_text().strip()).exists()
 
 
+@pytest.mark.parametrize(
+    ("outbox", "is_told"),
+    [
+        ("outbox.db", True),
+        ("postgresql://alice@db/mail", True),
+        ("postgresql://alice:hush@db/mail", False),
+        ("postgresql://db/mail?user=alice&password=hush", False),
+    ],
+)
+def test_it_gets_an_outbox_whose_address_holds_no_password(
+    arrival: Arrival,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    outbox: str,
+    is_told: bool,
+) -> None:
+    monkeypatch.setenv("SMIME_GRAPH_OUTBOX", outbox)
+    Command("env")(arrival)
+    assert (f"SMIME_GRAPH_OUTBOX={outbox}\n" in capfd.readouterr().err) is is_told
+
+
 def test_what_it_writes_goes_to_standard_error(
     arrival: Arrival, capfd: pytest.CaptureFixture[str]
 ) -> None:
