@@ -91,7 +91,9 @@ def mark_of(message: bytes, how: Protection) -> bytes | None:
     from ..submission.repetition import mark
 
     signer = next(iter(how.keys.ring.signers()), None)
-    return mark(message, signer=signer, is_encrypted=how.keys.has_recipient)
+    is_encrypted = how.keys.has_recipient
+    # what went in the clear before is not what is to be encrypted now
+    return mark(b"%d" % is_encrypted + message, signer=signer, is_encrypted=is_encrypted)
 
 
 def submit(raw: bytes, path: str, place: Place, *, via: Via, mark: bytes | None) -> None:

@@ -105,6 +105,18 @@ def test_what_is_sealed_anew_each_time_is_known_again(
     assert len(listed()) == 1
 
 
+def test_what_is_encrypted_now_is_not_what_went_in_the_clear(
+    here: Path, call: Run, listed: Any
+) -> None:
+    words = ["send", "m.eml", *BOX, "--outbox", "o.db", "--signer", "alice.p12"]
+    words += ["--password-file", "password"]
+    assert call(*words).status == 0
+    result = call(*words, "--recipient", "bob.pem")
+    assert result.status == 1
+    assert "another message with the Message-ID <1@contoso.com> is in the outbox" in result.err
+    assert len(listed()) == 1
+
+
 def test_what_graph_refuses_is_said_once(here: Path, program: Run) -> None:
     """By whoever carries it, and in no other words than ours."""
     eve = (*BOX, "--user", "eve@contoso.com")
