@@ -214,12 +214,14 @@ def _authority_beside(place: str) -> CA | None:
     from ..authority.issue import CA
     from ..authority.tls import authority_for_tls
     from ..pki.identity import Identity
+    from ..pki.keyfiles.read import armour
 
     if place == "-" or (Path(place).exists() and not Path(place).is_file()):
         return None
     key = Path(f"{place}.key")
+    there = Path(place).read_bytes() if Path(place).exists() else b""
     if not key.exists():
-        if Path(place).exists() and Path(place).stat().st_size:
+        if there:
             raise UsageError(
                 f"{file_name(place)} is there without {file_name(str(key))}: it may be of another"
                 " authority",
@@ -234,6 +236,11 @@ def _authority_beside(place: str) -> CA | None:
     except UsageError as error:
         hint = f"delete it and {file_name(place)}, and a new authority is made"
         raise UsageError(f"{file_name(str(key))} holds no authority: {error}", hint=hint) from error
+    if there not in (b"", armour(found.certificate)):
+        raise UsageError(
+            f"{file_name(place)} is not the certificate of {file_name(str(key))}",
+            hint="name another file for --write-ca, or delete this one",
+        )
     return CA.from_key(found.private_key, found.certificate)
 
 

@@ -590,6 +590,7 @@ def test_what_is_random_can_be_fixed_and_it_serves_https(here: Path, call: Run) 
     assert len(authorities) == 1  # who believes it still does
     assert (here / "ca.pem.key").stat().st_mode & 0o777 == 0o600
     assert b"PRIVATE" not in (here / "ca.pem").read_bytes()
+    kept = (here / "ca.pem.key").read_bytes()
     (here / "ca.pem.key").write_text("something else\n")
     refused = call("emulate", "--port", "0", *words)
     assert refused.status == 2
@@ -599,6 +600,11 @@ def test_what_is_random_can_be_fixed_and_it_serves_https(here: Path, call: Run) 
     refused = call("emulate", "--port", "0", *words[:-1], "roots.pem")
     assert refused.status == 2
     assert "roots.pem is there without roots.pem.key" in refused.err
+    assert (here / "roots.pem").read_bytes() == before
+    (here / "roots.pem.key").write_bytes(kept)
+    refused = call("emulate", "--port", "0", *words[:-1], "roots.pem")
+    assert refused.status == 2
+    assert "roots.pem is not the certificate of roots.pem.key" in refused.err
     assert (here / "roots.pem").read_bytes() == before
 
 
