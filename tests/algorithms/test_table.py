@@ -559,7 +559,9 @@ def test_altered_text_without_a_signature_is_unauthenticated_and_never_accepted(
     assert opened.report.has("cms.unauthenticated")
     for given in (bytes(changed), trip.der):
         report = examine(given, trust=world.trust, at=world.at, **arguments)
-        assert report.has("cms.unauthenticated")
+        # one changed block in 256 begins as a SEQUENCE does, and is no CMS that can be read
+        is_read = given == trip.der or not report.has("smime.unreadable")
+        assert report.has("cms.unauthenticated") == is_read
         assert not report.accepted
         with pytest.raises(SmimeGraphError):
             unseal(given, trust=world.trust, at=world.at, **arguments)
