@@ -88,7 +88,7 @@ def signed_evidence(
         except MalformedMessage as error:
             faults.append(f"CRL: {error}")
     if any(_DELTA in crl for crl in kept[0]):
-        kept[0][:] = _with_fitting_deltas(kept[0], chain[0])
+        kept[0][:] = _with_fitting_deltas(kept[0], chain[0], faults)
     numbers = {one.serial_number for one in (*chain, *everybody)}
     for one in responses:
         try:
@@ -204,7 +204,9 @@ def _list_by(crl: bytes, everybody: Iterable[Certificate], latest: datetime) -> 
     return (crl,)
 
 
-def _with_fitting_deltas(crls: Sequence[bytes], leaf: Certificate) -> list[bytes]:
+def _with_fitting_deltas(
+    crls: Sequence[bytes], leaf: Certificate, faults: list[str]
+) -> list[bytes]:
     """The lists, and of the deltas those that go on from the newest of their scope, the newest
     first: the validator takes the first one, whatever list it was made for (RFC 5280 5.2.4). A
     newer one that lists the leaf counts as well: what is missing in between cannot make it good.
@@ -216,7 +218,8 @@ def _with_fitting_deltas(crls: Sequence[bytes], leaf: Certificate) -> list[bytes
         try:
             crl = x509.load_der_x509_crl(der)
             held = {one.oid.dotted_string: one.value for one in crl.extensions}
-        except (ValueError, TypeError, x509.InvalidVersion, x509.DuplicateExtension):
+        except (ValueError, TypeError, x509.InvalidVersion, x509.DuplicateExtension) as error:
+            faults.append(f"CRL: its extensions cannot be read: {error}")
             continue
         scope = crl.issuer, held.get(_SCOPE), held.get(_KEY)
         number, base = held.get(_NUMBER), held.get(_DELTA_INDICATOR)

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smime_graph.authority.issue import CA
+from smime_graph.pki.evidence import signed_evidence
 from smime_graph.x509.certificate import Certificate
 
 from .test_revocation import DAY, NOW, Authority, both, small
@@ -230,6 +231,19 @@ def test_a_delta_goes_on_from_the_list_that_it_was_made_for(pki: Authority) -> N
     # the newest counts, wherever it stands
     deltas = [listed(pki, 8, base=4), listed(pki, 9, base=4, gone=True)]
     assert said(base, *deltas) == said(base, *reversed(deltas)) == ["revoked error"]
+
+
+def test_a_list_that_cannot_be_read_is_told_beside_a_delta(pki: Authority) -> None:
+    broken = x509.UnrecognizedExtension(x509.CRLNumber.oid, b"\x04\x00")
+    by, at = pki.issuing, NOW - DAY
+    made = x509.CertificateRevocationListBuilder(by.certificate.x509.subject, at, NOW + DAY)
+    unreadable = der_of(made.add_extension(broken, False).sign(by.private_key, hashes.SHA256()))
+    chain = [one.certificate for one in (pki.alice, pki.issuing, pki.root)]
+    crls = [unreadable, listed(pki, 4), listed(pki, 9, base=4)]
+    found = signed_evidence(chain, crls, (), (), at=NOW)
+    assert found.crls == crls[1:]
+    (fault,) = found.faults
+    assert fault.startswith("CRL: its extensions cannot be read")
 
 
 def test_the_lists_of_each_key_of_an_authority_have_their_own_numbers(pki: Authority) -> None:
